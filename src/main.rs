@@ -1,0 +1,3 @@
+//! The command line of actix-swarm.
+
+fn main() {}
