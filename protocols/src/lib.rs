@@ -1,1 +1,18 @@
-//! Protocols.
+//! What the parties of a swarm agree on.
+//!
+//! This crate is pure: it holds no actor, no socket, no clock and no randomness. It has two kinds
+//! of content: declarations (requests, the wire) and rules, which are sans-IO state machines that
+//! take events and `now` and say what is to be done.
+
+pub mod content;
+mod floats;
+mod identity;
+mod request;
+pub mod wire;
+
+pub use content::ContentHash;
+pub use floats::Floats;
+pub use identity::{
+    InvalidAddress, InvalidName, InvalidRole, MailboxAddress, MailboxName, NAME_BYTES_MAX, NodeId, Role,
+};
+pub use request::{Accepts, NoError, Protocol, Request, Visitor};

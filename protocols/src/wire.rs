@@ -1,0 +1,4 @@
+//! The wire: how messages become bytes. `SPEC.md` beside this crate says the same for other
+//! languages.
+
+pub mod codec;
