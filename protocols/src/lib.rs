@@ -5,12 +5,15 @@
 //! take events and `now` and say what is to be done.
 
 pub mod content;
+mod delivery;
 mod floats;
 mod identity;
 mod request;
+pub mod session;
 pub mod wire;
 
 pub use content::ContentHash;
+pub use delivery::{Delivery, DeliveryError};
 pub use floats::Floats;
 pub use identity::{
     InvalidAddress, InvalidName, InvalidRole, MailboxAddress, MailboxName, NAME_BYTES_MAX, NodeId, Role,

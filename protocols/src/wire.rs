@@ -2,3 +2,6 @@
 //! languages.
 
 pub mod codec;
+pub mod control;
+pub mod frame;
+pub mod varint;

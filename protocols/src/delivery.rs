@@ -1,0 +1,101 @@
+//! What can go wrong between a caller and a handler, and what is then known.
+
+use std::time::Duration;
+
+/// What is known about a request that brought no reply.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Delivery {
+    /// The handler has not seen it and never will: it may be repeated freely.
+    NotSent,
+    /// It may or may not have been handled: only an idempotent request may be repeated.
+    Unknown,
+    /// The handler began to work on it.
+    Delivered,
+}
+
+/// Why a request brought no answer of its handler.
+///
+/// The handler's own errors are [`Request::Error`](crate::Request::Error) and stay apart.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum DeliveryError {
+    /// The peer exposes no such mailbox, or no longer.
+    #[error("{what} is not exposed there")]
+    NotExposed {
+        /// The mailbox, or the request that it does not take.
+        what: String,
+    },
+    /// The peer does not let this node's role call the mailbox.
+    #[error("not permitted: {reason}")]
+    NotPermitted {
+        /// Which role lacks which permission.
+        reason: String,
+    },
+    /// A bound on requests in flight was reached.
+    #[error("overloaded, try again in {retry_after:?}")]
+    Overloaded {
+        /// When another attempt makes sense.
+        retry_after: Duration,
+    },
+    /// The message is longer than the other side accepts.
+    #[error("a message of {bytes} bytes is over the limit of {limit}")]
+    TooLarge {
+        /// Its length.
+        bytes: u64,
+        /// The longest one accepted.
+        limit: u64,
+    },
+    /// The request or the answer could not be encoded or decoded.
+    #[error("{reason}")]
+    Codec {
+        /// What did not fit which type.
+        reason: String,
+        /// Whether the handler had done its work when that came out.
+        delivery: Delivery,
+    },
+    /// The node finishes what it has and takes nothing new.
+    #[error("the node is draining")]
+    Draining,
+    /// The actor behind the mailbox stopped.
+    #[error("the actor stopped before it answered")]
+    Stopped,
+    /// The handler panicked.
+    #[error("the handler panicked")]
+    Panicked,
+    /// The request was cancelled by its caller.
+    #[error("cancelled by the caller")]
+    Cancelled,
+    /// No answer came in time.
+    #[error("no answer within {after:?}")]
+    TimedOut {
+        /// The time the caller gave.
+        after: Duration,
+        /// What is known of the request.
+        delivery: Delivery,
+    },
+    /// The session with the peer ended.
+    #[error("the session ended: {reason}")]
+    SessionLost {
+        /// Why it ended.
+        reason: String,
+        /// What is known of the request.
+        delivery: Delivery,
+    },
+}
+
+impl DeliveryError {
+    /// What is known about the request.
+    pub fn delivery(&self) -> Delivery {
+        match self {
+            Self::NotExposed { .. }
+            | Self::NotPermitted { .. }
+            | Self::Overloaded { .. }
+            | Self::TooLarge { .. }
+            | Self::Draining => Delivery::NotSent,
+            Self::Stopped | Self::Cancelled => Delivery::Unknown,
+            Self::Panicked => Delivery::Delivered,
+            Self::Codec { delivery, .. }
+            | Self::TimedOut { delivery, .. }
+            | Self::SessionLost { delivery, .. } => *delivery,
+        }
+    }
+}

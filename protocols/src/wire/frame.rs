@@ -1,0 +1,373 @@
+//! Frames: `length (varint) | kind (one byte) | body`, the length counting kind and body.
+
+use super::{
+    codec,
+    control::{Control, Hello, Refuse, RouteChange, Welcome},
+    varint,
+};
+use crate::{Delivery, DeliveryError};
+use bytes::{Bytes, BytesMut};
+use std::time::Duration;
+
+/// The first byte of the dialler's first stream: control frames in both directions.
+pub const STREAM_CONTROL: u8 = 0;
+/// The first byte of a lane: pipelined requests one way, their answers the other way. The second
+/// byte is the priority class.
+pub const STREAM_LANE: u8 = 1;
+/// The first byte of a stream that carries one request and its answer.
+pub const STREAM_REQUEST: u8 = 2;
+
+/// The longest frame on the control stream, in bytes.
+pub const CONTROL_BYTES_MAX: usize = 1 << 20;
+/// What a frame may be longer than the payload in it, in bytes.
+pub const OVERHEAD_BYTES_MAX: usize = 64;
+
+const HELLO: u8 = 0x01;
+const WELCOME: u8 = 0x02;
+const REFUSE: u8 = 0x03;
+const ROUTES: u8 = 0x04;
+const PING: u8 = 0x05;
+const PONG: u8 = 0x06;
+const DRAIN: u8 = 0x07;
+const REQUEST: u8 = 0x10;
+const TELL: u8 = 0x11;
+const CANCEL: u8 = 0x12;
+const REPLY: u8 = 0x20;
+const FAILED: u8 = 0x21;
+const UNDELIVERED: u8 = 0x22;
+const ACCEPTED: u8 = 0x23;
+
+/// The beginning of a request frame.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RequestHead {
+    /// Chosen by the caller, unique among the unanswered requests of its stream.
+    pub correlation: u64,
+    /// The callee's number for mailbox and request.
+    pub route: u32,
+    /// The time the caller still waits, in milliseconds rounded up; 0 where it waits for ever.
+    pub deadline_ms: u64,
+    /// Whether only acceptance by the mailbox is to be reported, not the handler's answer.
+    pub tell: bool,
+}
+
+/// A frame of a lane or a request stream.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Frame {
+    /// Caller to callee: handle this.
+    Request {
+        /// What, for how long, under which number.
+        head: RequestHead,
+        /// The encoded request.
+        payload: Bytes,
+    },
+    /// Caller to callee: the answer is no longer wanted. The callee still sends one.
+    Cancel {
+        /// The number of the request.
+        correlation: u64,
+    },
+    /// Callee to caller: how the request ended.
+    Answer {
+        /// The number of the request.
+        correlation: u64,
+        /// How it ended.
+        answer: Answered,
+    },
+}
+
+/// How a request ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Answered {
+    /// The handler succeeded; its encoded reply.
+    Reply(Bytes),
+    /// The handler failed; its encoded error.
+    Failed(Bytes),
+    /// The mailbox took the told message.
+    Accepted,
+    /// The handler gave no answer.
+    Undelivered(DeliveryError),
+}
+
+/// How bytes break the framing. It ends the connection.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum FrameError {
+    /// A length over the limit of the stream.
+    #[error("a frame of {bytes} bytes is over the limit of {limit}")]
+    TooLong {
+        /// The length as claimed.
+        bytes: u64,
+        /// The limit.
+        limit: usize,
+    },
+    /// A kind that is unknown or has no place on this stream.
+    #[error("unexpected frame kind {0:#04x}")]
+    UnexpectedKind(u8),
+    /// A body that ends early or holds what its kind does not allow.
+    #[error("malformed {0} frame")]
+    Malformed(&'static str),
+    /// The stream ended inside a frame.
+    #[error("the stream ended inside a frame")]
+    Truncated,
+}
+
+/// Cuts a stream of chunks into frames. A frame that lies in one chunk is not copied.
+#[derive(Debug)]
+pub struct FrameReader {
+    chunk: Bytes,
+    partial: BytesMut,
+    limit: usize,
+}
+
+impl FrameReader {
+    /// A reader of frames of at most `limit` bytes (kind and body). Memory held is at most that
+    /// plus one chunk.
+    pub fn new(limit: usize) -> Self {
+        Self { chunk: Bytes::new(), partial: BytesMut::new(), limit }
+    }
+
+    /// Adds what came next. The frames of the chunk before must have been taken.
+    pub fn feed(&mut self, chunk: Bytes) {
+        debug_assert!(self.chunk.is_empty());
+        self.chunk = chunk;
+    }
+
+    /// The next complete frame, as kind and body; `None` until more is fed.
+    pub fn next_frame(&mut self) -> Result<Option<Bytes>, FrameError> {
+        if !self.partial.is_empty() {
+            return self.complete_partial();
+        }
+        match self.frame_length(&self.chunk)? {
+            Some((head, length)) if self.chunk.len() >= head + length => {
+                let mut frame = self.chunk.split_to(head + length);
+                Ok(Some(frame.split_off(head)))
+            }
+            _ => {
+                self.partial.extend_from_slice(&self.chunk);
+                self.chunk.clear();
+                Ok(None)
+            }
+        }
+    }
+
+    /// Says whether the stream may end here.
+    pub fn finish(&self) -> Result<(), FrameError> {
+        if self.partial.is_empty() && self.chunk.is_empty() { Ok(()) } else { Err(FrameError::Truncated) }
+    }
+
+    fn complete_partial(&mut self) -> Result<Option<Bytes>, FrameError> {
+        while let (None, false) = (varint::get(&self.partial), self.chunk.is_empty()) {
+            self.partial.extend_from_slice(&self.chunk.split_to(1));
+        }
+        let Some((head, length)) = self.frame_length(&self.partial)? else { return Ok(None) };
+        let missing = (head + length - self.partial.len()).min(self.chunk.len());
+        self.partial.extend_from_slice(&self.chunk.split_to(missing));
+        if self.partial.len() < head + length {
+            return Ok(None);
+        }
+        let mut frame = self.partial.split().freeze();
+        Ok(Some(frame.split_off(head)))
+    }
+
+    fn frame_length(&self, bytes: &[u8]) -> Result<Option<(usize, usize)>, FrameError> {
+        let Some((length, head)) = varint::get(bytes) else { return Ok(None) };
+        match usize::try_from(length) {
+            Ok(length) if length <= self.limit => Ok(Some((head, length))),
+            _ => Err(FrameError::TooLong { bytes: length, limit: self.limit }),
+        }
+    }
+}
+
+struct Body {
+    bytes: Bytes,
+    name: &'static str,
+}
+
+impl Body {
+    fn varint(&mut self) -> Result<u64, FrameError> {
+        let (value, width) = varint::get(&self.bytes).ok_or(FrameError::Malformed(self.name))?;
+        bytes::Buf::advance(&mut self.bytes, width);
+        Ok(value)
+    }
+
+    fn end(self) -> Result<(), FrameError> {
+        if self.bytes.is_empty() { Ok(()) } else { Err(FrameError::Malformed(self.name)) }
+    }
+
+    fn decode<T: serde::de::DeserializeOwned>(&self) -> Result<T, FrameError> {
+        codec::decode(&self.bytes).map_err(|_| FrameError::Malformed(self.name))
+    }
+}
+
+fn kind_and_body(mut frame: Bytes) -> Result<(u8, Bytes), FrameError> {
+    if frame.is_empty() {
+        return Err(FrameError::Malformed("empty"));
+    }
+    let body = frame.split_off(1);
+    Ok((frame[0], body))
+}
+
+impl Frame {
+    /// Reads a frame of a lane or a request stream.
+    pub fn decode(frame: Bytes) -> Result<Self, FrameError> {
+        let (kind, bytes) = kind_and_body(frame)?;
+        let mut body = Body { bytes, name: "lane" };
+        if !matches!(kind, REQUEST | TELL | CANCEL | REPLY | FAILED | UNDELIVERED | ACCEPTED) {
+            return Err(FrameError::UnexpectedKind(kind));
+        }
+        let correlation = body.varint()?;
+        let answer = match kind {
+            REQUEST | TELL => {
+                let route = u32::try_from(body.varint()?).map_err(|_| FrameError::Malformed("request"))?;
+                let deadline_ms = body.varint()?;
+                let head = RequestHead { correlation, route, deadline_ms, tell: kind == TELL };
+                return Ok(Frame::Request { head, payload: body.bytes });
+            }
+            CANCEL => {
+                body.end()?;
+                return Ok(Frame::Cancel { correlation });
+            }
+            REPLY => Answered::Reply(body.bytes),
+            FAILED => Answered::Failed(body.bytes),
+            ACCEPTED => {
+                body.end()?;
+                Answered::Accepted
+            }
+            _ => Answered::Undelivered(undelivered(body)?),
+        };
+        Ok(Frame::Answer { correlation, answer })
+    }
+}
+
+/// Appends a request frame.
+pub fn put_request(head: &RequestHead, payload: &[u8], out: &mut Vec<u8>) {
+    let RequestHead { correlation, route, deadline_ms, tell } = *head;
+    let length = 1
+        + varint::width(correlation)
+        + varint::width(route.into())
+        + varint::width(deadline_ms)
+        + payload.len();
+    varint::put(length as u64, out);
+    out.push(if tell { TELL } else { REQUEST });
+    varint::put(correlation, out);
+    varint::put(route.into(), out);
+    varint::put(deadline_ms, out);
+    out.extend_from_slice(payload);
+}
+
+/// Appends a cancel frame.
+pub fn put_cancel(correlation: u64, out: &mut Vec<u8>) {
+    put_numbered(CANCEL, correlation, &[], out);
+}
+
+/// Appends the answer that a mailbox took a told message.
+pub fn put_accepted(correlation: u64, out: &mut Vec<u8>) {
+    put_numbered(ACCEPTED, correlation, &[], out);
+}
+
+/// Appends a handler's reply or, where `failed`, its error.
+pub fn put_outcome(correlation: u64, failed: bool, payload: &[u8], out: &mut Vec<u8>) {
+    put_numbered(if failed { FAILED } else { REPLY }, correlation, payload, out);
+}
+
+/// Appends the answer that the handler gave none.
+pub fn put_undelivered(correlation: u64, error: &DeliveryError, out: &mut Vec<u8>) {
+    let (code, number, text) = code_of(error);
+    let mut body = Vec::with_capacity(16 + text.len());
+    varint::put(code, &mut body);
+    varint::put(number.min(varint::VARINT_MAX), &mut body);
+    body.extend_from_slice(text.as_bytes());
+    put_numbered(UNDELIVERED, correlation, &body, out);
+}
+
+fn put_numbered(kind: u8, correlation: u64, payload: &[u8], out: &mut Vec<u8>) {
+    let length = 1 + varint::width(correlation) + payload.len();
+    varint::put(length as u64, out);
+    out.push(kind);
+    varint::put(correlation, out);
+    out.extend_from_slice(payload);
+}
+
+fn code_of(error: &DeliveryError) -> (u64, u64, &str) {
+    let millis = |duration: &Duration| u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
+    match error {
+        DeliveryError::NotExposed { what } => (1, 0, what),
+        DeliveryError::NotPermitted { reason } => (2, 0, reason),
+        DeliveryError::Overloaded { retry_after } => (3, millis(retry_after), ""),
+        DeliveryError::TooLarge { limit, .. } => (4, *limit, ""),
+        DeliveryError::Codec { reason, delivery: Delivery::NotSent } => (5, 0, reason),
+        DeliveryError::Codec { reason, .. } => (6, 0, reason),
+        DeliveryError::Draining => (7, 0, ""),
+        DeliveryError::Stopped => (8, 0, ""),
+        DeliveryError::Panicked => (9, 0, ""),
+        DeliveryError::Cancelled => (10, 0, ""),
+        DeliveryError::TimedOut { after, .. } => (11, millis(after), ""),
+        DeliveryError::SessionLost { reason, .. } => (12, 0, reason),
+    }
+}
+
+fn undelivered(mut body: Body) -> Result<DeliveryError, FrameError> {
+    body.name = "undelivered";
+    let (code, number) = (body.varint()?, body.varint()?);
+    let text = std::str::from_utf8(&body.bytes).map_err(|_| FrameError::Malformed("undelivered"))?;
+    let text = text.to_owned();
+    Ok(match code {
+        1 => DeliveryError::NotExposed { what: text },
+        2 => DeliveryError::NotPermitted { reason: text },
+        3 => DeliveryError::Overloaded { retry_after: Duration::from_millis(number) },
+        4 => DeliveryError::TooLarge { bytes: number.saturating_add(1), limit: number },
+        5 => DeliveryError::Codec { reason: text, delivery: Delivery::NotSent },
+        6 => DeliveryError::Codec { reason: text, delivery: Delivery::Delivered },
+        7 => DeliveryError::Draining,
+        8 => DeliveryError::Stopped,
+        9 => DeliveryError::Panicked,
+        10 => DeliveryError::Cancelled,
+        11 => DeliveryError::TimedOut { after: Duration::from_millis(number), delivery: Delivery::Unknown },
+        12 => DeliveryError::SessionLost { reason: text, delivery: Delivery::Unknown },
+        _ => return Err(FrameError::Malformed("undelivered")),
+    })
+}
+
+impl Control {
+    /// Appends the frame. Fails only where a text or a list in it is over the codec's limit.
+    pub fn encode(&self, out: &mut Vec<u8>) -> Result<(), codec::EncodeError> {
+        let mut body = Vec::new();
+        let kind = match self {
+            Control::Hello(hello) => codec::encode_into(hello, &mut body).map(|()| HELLO),
+            Control::Welcome(welcome) => codec::encode_into(welcome, &mut body).map(|()| WELCOME),
+            Control::Refuse(refuse) => codec::encode_into(refuse, &mut body).map(|()| REFUSE),
+            Control::Routes(change) => codec::encode_into(change, &mut body).map(|()| ROUTES),
+            Control::Ping(number) | Control::Pong(number) => {
+                varint::put(number & varint::VARINT_MAX, &mut body);
+                Ok(if matches!(self, Control::Ping(_)) { PING } else { PONG })
+            }
+            Control::Drain => Ok(DRAIN),
+        }?;
+        varint::put(body.len() as u64 + 1, out);
+        out.push(kind);
+        out.extend_from_slice(&body);
+        Ok(())
+    }
+
+    /// Reads a frame of the control stream.
+    pub fn decode(frame: Bytes) -> Result<Self, FrameError> {
+        let (kind, bytes) = kind_and_body(frame)?;
+        let body = |name| Body { bytes: bytes.clone(), name };
+        let number = |name| {
+            let mut body = body(name);
+            let number = body.varint()?;
+            body.end().map(|()| number)
+        };
+        match kind {
+            HELLO => body("hello").decode::<Hello>().map(Control::Hello),
+            WELCOME => body("welcome").decode::<Welcome>().map(Control::Welcome),
+            REFUSE => body("refuse").decode::<Refuse>().map(Control::Refuse),
+            ROUTES => body("routes").decode::<RouteChange>().map(Control::Routes),
+            PING => number("ping").map(Control::Ping),
+            PONG => number("pong").map(Control::Pong),
+            DRAIN => body("drain").end().map(|()| Control::Drain),
+            kind => Err(FrameError::UnexpectedKind(kind)),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

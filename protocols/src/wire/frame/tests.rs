@@ -1,0 +1,134 @@
+use super::*;
+use proptest::prelude::*;
+
+fn frames_of(bytes: &[u8], cuts: &[usize], limit: usize) -> Result<Vec<Bytes>, FrameError> {
+    let mut reader = FrameReader::new(limit);
+    let (mut found, mut start) = (Vec::new(), 0);
+    for end in cuts.iter().copied().chain([bytes.len()]) {
+        let end = end.clamp(start, bytes.len());
+        reader.feed(Bytes::copy_from_slice(&bytes[start..end]));
+        while let Some(frame) = reader.next_frame()? {
+            found.push(frame);
+        }
+        start = end;
+    }
+    reader.finish().map(|()| found)
+}
+
+fn delivery_error() -> impl Strategy<Value = DeliveryError> {
+    let text = "[a-z ]{0,40}";
+    prop_oneof![
+        text.prop_map(|what| DeliveryError::NotExposed { what }),
+        text.prop_map(|reason| DeliveryError::NotPermitted { reason }),
+        (0..1_000_000_u64)
+            .prop_map(|ms| DeliveryError::Overloaded { retry_after: Duration::from_millis(ms) }),
+        text.prop_map(|reason| DeliveryError::Codec { reason, delivery: Delivery::NotSent }),
+        text.prop_map(|reason| DeliveryError::Codec { reason, delivery: Delivery::Delivered }),
+        Just(DeliveryError::Draining),
+        Just(DeliveryError::Stopped),
+        Just(DeliveryError::Panicked),
+        Just(DeliveryError::Cancelled),
+        text.prop_map(|reason| DeliveryError::SessionLost { reason, delivery: Delivery::Unknown }),
+    ]
+}
+
+fn frame() -> impl Strategy<Value = Frame> {
+    let payload = prop::collection::vec(any::<u8>(), 0..200).prop_map(Bytes::from);
+    let number = 0..varint::VARINT_MAX;
+    prop_oneof![
+        (number.clone(), any::<u32>(), number.clone(), any::<bool>(), payload.clone()).prop_map(
+            |(correlation, route, deadline_ms, tell, payload)| Frame::Request {
+                head: RequestHead { correlation, route, deadline_ms, tell },
+                payload
+            }
+        ),
+        number.clone().prop_map(|correlation| Frame::Cancel { correlation }),
+        (
+            number,
+            prop_oneof![
+                payload.clone().prop_map(Answered::Reply),
+                payload.prop_map(Answered::Failed),
+                Just(Answered::Accepted),
+                delivery_error().prop_map(Answered::Undelivered),
+            ]
+        )
+            .prop_map(|(correlation, answer)| Frame::Answer { correlation, answer }),
+    ]
+}
+
+fn put(frame: &Frame, out: &mut Vec<u8>) {
+    match frame {
+        Frame::Request { head, payload } => put_request(head, payload, out),
+        Frame::Cancel { correlation } => put_cancel(*correlation, out),
+        Frame::Answer { correlation, answer } => match answer {
+            Answered::Reply(payload) => put_outcome(*correlation, false, payload, out),
+            Answered::Failed(payload) => put_outcome(*correlation, true, payload, out),
+            Answered::Accepted => put_accepted(*correlation, out),
+            Answered::Undelivered(error) => put_undelivered(*correlation, error, out),
+        },
+    }
+}
+
+proptest! {
+    #[test]
+    fn frames_come_back_however_the_stream_is_cut(
+        frames in prop::collection::vec(frame(), 0..20),
+        mut cuts in prop::collection::vec(0_usize..4000, 0..40),
+    ) {
+        let mut bytes = Vec::new();
+        frames.iter().for_each(|frame| put(frame, &mut bytes));
+        cuts.sort_unstable();
+        let found = frames_of(&bytes, &cuts, 4096).unwrap();
+        let found: Vec<Frame> = found.into_iter().map(|frame| Frame::decode(frame).unwrap()).collect();
+        prop_assert_eq!(found, frames);
+    }
+
+    #[test]
+    fn garbage_is_an_error_and_never_a_panic(bytes in prop::collection::vec(any::<u8>(), 0..300)) {
+        if let Ok(frames) = frames_of(&bytes, &[7, 50], 128) {
+            for frame in frames {
+                let _ignored = (Frame::decode(frame.clone()), Control::decode(frame));
+            }
+        }
+    }
+}
+
+#[test]
+fn the_layout_is_that_of_the_specification() {
+    let mut out = Vec::new();
+    let head = RequestHead { correlation: 5, route: 70, deadline_ms: 5000, tell: false };
+    put_request(&head, b"ab", &mut out);
+    assert_eq!(out, [0x08, 0x10, 0x05, 0x40, 0x46, 0x53, 0x88, b'a', b'b']);
+    out.clear();
+    put_undelivered(1, &DeliveryError::Overloaded { retry_after: Duration::from_millis(9) }, &mut out);
+    assert_eq!(out, [0x04, 0x22, 0x01, 0x03, 0x09]);
+    out.clear();
+    Control::Ping(3).encode(&mut out).unwrap();
+    assert_eq!(out, [0x02, 0x05, 0x03]);
+}
+
+#[test]
+fn an_oversized_length_is_refused_before_anything_is_kept() {
+    let mut bytes = Vec::new();
+    varint::put(1 << 40, &mut bytes);
+    assert_eq!(frames_of(&bytes, &[], 1000), Err(FrameError::TooLong { bytes: 1 << 40, limit: 1000 }));
+    assert_eq!(frames_of(&bytes, &[3], 1000), Err(FrameError::TooLong { bytes: 1 << 40, limit: 1000 }));
+}
+
+#[test]
+fn half_a_frame_at_the_end_is_seen() {
+    let mut bytes = Vec::new();
+    put_cancel(9, &mut bytes);
+    assert_eq!(frames_of(&bytes[..2], &[], 1000), Err(FrameError::Truncated));
+    assert_eq!(frames_of(&bytes, &[1], 1000).unwrap().len(), 1);
+}
+
+#[test]
+fn reserved_and_misplaced_kinds_are_refused() {
+    for kind in [0x00, 0x08, 0x13, 0x24, 0x25, 0x26, 0xff] {
+        let frame = Bytes::from(vec![kind, 0]);
+        assert_eq!(Frame::decode(frame.clone()), Err(FrameError::UnexpectedKind(kind)));
+        assert_eq!(Control::decode(frame), Err(FrameError::UnexpectedKind(kind)));
+    }
+    assert_eq!(Control::decode(Bytes::from_static(&[0x10, 0])), Err(FrameError::UnexpectedKind(0x10)));
+}
