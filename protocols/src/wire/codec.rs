@@ -1,6 +1,19 @@
 //! The one place that knows how a value becomes bytes: bincode 2 in its standard configuration.
+//!
+//! [`decode`] may be given any bytes, for any type. What the bytes claim is held against what they
+//! hold before anything is allocated or entered, so a message costs time in proportion to its bytes,
+//! stack for [`DEPTH_MAX`] levels, and memory in proportion to its elements: at most as many as it has
+//! bytes and [`ELEMENTS_FREE`], each as large as its type is in memory. A type whose elements are
+//! large in memory and small on the wire, such as `Vec<Option<[u64; 32]>>`, multiplies accordingly.
 
-use bincode::config::{Configuration, Limit, LittleEndian, Varint};
+mod bounded;
+#[cfg(test)]
+mod tests;
+#[cfg(test)]
+mod vectors;
+
+use bincode::config::{Configuration, LittleEndian, NoLimit, Varint};
+use bounded::Fault;
 use serde::{Serialize, de::DeserializeOwned};
 
 /// The id of this codec in the handshake.
@@ -9,21 +22,42 @@ pub const BINCODE_2: u8 = 1;
 /// The largest encoded message, in bytes.
 pub const MESSAGE_BYTES_MAX: usize = 64 << 20;
 
-const CONFIG: Configuration<LittleEndian, Varint, Limit<MESSAGE_BYTES_MAX>> =
-    bincode::config::standard().with_limit::<MESSAGE_BYTES_MAX>();
+/// How many compound values of a message may lie within each other. Compound are options, newtypes,
+/// tuples, structs, enums, sequences and maps; a `Box` is not, so a list that is declared as
+/// `enum List { End, Link(Box<List>) }` may have 63 links and its end.
+///
+/// A stack of 2 MiB suffices for this many, without optimisation too, unless a recursive type holds
+/// kilobytes inline.
+pub const DEPTH_MAX: usize = 64;
+
+/// A message may hold as many elements of sequences and entries of maps, over all of them, as it has
+/// bytes, and this many more. Only elements that encode to no bytes can pass the bound honestly.
+pub const ELEMENTS_FREE: usize = 1024;
+
+/// bincode's own limit is not used: it counts a variable-length integer as its greatest length and so
+/// refuses messages that are within [`MESSAGE_BYTES_MAX`].
+type Layout = Configuration<LittleEndian, Varint, NoLimit>;
+
+const LAYOUT: Layout = bincode::config::standard();
 
 /// Why a value could not be encoded.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("the value cannot be encoded: {reason}")]
-pub struct EncodeError {
-    /// What the encoder said.
-    pub reason: String,
+pub enum EncodeError {
+    /// The encoding is longer than [`MESSAGE_BYTES_MAX`].
+    #[error("the encoding exceeds {MESSAGE_BYTES_MAX} bytes")]
+    TooLarge,
+    /// The type has no encoding (a sequence of unknown length), or refuses to serialise this value.
+    #[error("the value cannot be encoded: {reason}")]
+    Unencodable {
+        /// What the encoder said.
+        reason: String,
+    },
 }
 
 /// Why bytes are no encoding of the wanted type.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum DecodeError {
-    /// They end early, name an unknown variant, hold invalid text or claim too great a length.
+    /// They end early, name an unknown variant or hold what the type refuses, such as invalid text.
     #[error("not decodable as {wanted}: {reason}")]
     Malformed {
         /// The Rust type that was wanted.
@@ -39,27 +73,60 @@ pub enum DecodeError {
         /// How many bytes are left.
         count: usize,
     },
+    /// There are more than [`MESSAGE_BYTES_MAX`] bytes.
+    #[error("{count} bytes are too many for a {wanted}: the limit is {MESSAGE_BYTES_MAX}")]
+    TooLarge {
+        /// The Rust type that was wanted.
+        wanted: &'static str,
+        /// How many bytes there are.
+        count: usize,
+    },
+    /// Values lie within each other deeper than [`DEPTH_MAX`].
+    #[error("a {wanted} nested deeper than {DEPTH_MAX} levels")]
+    TooDeep {
+        /// The Rust type that was wanted.
+        wanted: &'static str,
+    },
+    /// Sequences and maps claim more elements than the bytes can hold; see [`ELEMENTS_FREE`].
+    #[error("a {wanted} that claims more elements than its bytes can hold")]
+    TooManyElements {
+        /// The Rust type that was wanted.
+        wanted: &'static str,
+    },
 }
 
-/// Appends the encoding of `value` to `out`; on an error `out` is as long as before.
+/// Appends the encoding of `value` to `out`, which keeps its content on an error.
+///
+/// Encoding stops at [`MESSAGE_BYTES_MAX`]. The other bounds of [`decode`] are the receiver's: a
+/// value nested deeper than [`DEPTH_MAX`], or with more zero-sized elements than [`ELEMENTS_FREE`]
+/// allows, encodes and is then refused. Nothing protects the stack of a caller who encodes a value
+/// of unbounded recursion.
 pub fn encode_into<T: Serialize>(value: &T, out: &mut Vec<u8>) -> Result<(), EncodeError> {
     let start = out.len();
-    bincode::serde::encode_into_writer(value, Appender(out), CONFIG).map_err(|error| {
+    let appender = Appender { out, room: MESSAGE_BYTES_MAX };
+    bincode::serde::encode_into_writer(value, appender, LAYOUT).map_err(|error| {
         out.truncate(start);
-        EncodeError { reason: error.to_string() }
+        match error {
+            bincode::error::EncodeError::UnexpectedEnd => EncodeError::TooLarge,
+            other => EncodeError::Unencodable { reason: other.to_string() },
+        }
     })
 }
 
-struct Appender<'a>(&'a mut Vec<u8>);
+struct Appender<'a> {
+    out: &'a mut Vec<u8>,
+    room: usize,
+}
 
 impl bincode::enc::write::Writer for Appender<'_> {
     fn write(&mut self, bytes: &[u8]) -> Result<(), bincode::error::EncodeError> {
-        self.0.extend_from_slice(bytes);
+        self.room = self.room.checked_sub(bytes.len()).ok_or(bincode::error::EncodeError::UnexpectedEnd)?;
+        self.out.extend_from_slice(bytes);
         Ok(())
     }
 }
 
-/// The encoding of `value`.
+/// The encoding of `value`; see [`encode_into`].
 pub fn encode<T: Serialize>(value: &T) -> Result<Vec<u8>, EncodeError> {
     let mut out = Vec::new();
     encode_into(value, &mut out)?;
@@ -67,12 +134,18 @@ pub fn encode<T: Serialize>(value: &T) -> Result<Vec<u8>, EncodeError> {
 }
 
 /// The value that `bytes` encode; they must hold it and nothing else.
+///
+/// Safe for bytes of any origin: the [module](self) says what bounds time, memory and stack.
 pub fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, DecodeError> {
     let wanted = std::any::type_name::<T>();
-    let (value, used) = bincode::serde::borrow_decode_from_slice(bytes, CONFIG)
-        .map_err(|error| DecodeError::Malformed { wanted, reason: error.to_string() })?;
-    match bytes.len() - used {
-        0 => Ok(value),
-        count => Err(DecodeError::TrailingBytes { wanted, count }),
+    if bytes.len() > MESSAGE_BYTES_MAX {
+        return Err(DecodeError::TooLarge { wanted, count: bytes.len() });
+    }
+    match bounded::decode_front(bytes) {
+        Ok((value, [])) => Ok(value),
+        Ok((_, rest)) => Err(DecodeError::TrailingBytes { wanted, count: rest.len() }),
+        Err(Fault::TooDeep) => Err(DecodeError::TooDeep { wanted }),
+        Err(Fault::TooManyElements) => Err(DecodeError::TooManyElements { wanted }),
+        Err(fault @ Fault::Malformed(_)) => Err(DecodeError::Malformed { wanted, reason: fault.to_string() }),
     }
 }
