@@ -1,3 +1,27 @@
-//! Actors.
+//! actix shells over the rules of [`swarm_protocols`]: the node, the bridge from QUIC streams to
+//! mailboxes, sessions, and the actors of a swarm.
+//!
+//! The parts that an application meets: [`Node`], [`Mailbox`], [`Call`] and, in tests,
+//! [`testing::Probe`].
 
+mod call;
 pub mod identity;
+mod link;
+mod mailbox;
+mod node;
+mod quic_bridge;
+mod session;
+pub mod testing;
+mod workers;
+
+pub use call::{Answer, Call, Caller, Cancellation, Outcome};
+pub use mailbox::{
+    Ask, AskError, AskFuture, LocalMailbox, Mailbox, Priority, TIMEOUT_DEFAULT, Tell, TellError,
+    UnhandledRequest,
+};
+pub use node::{
+    ConnectError, Exposing, Node, NodeConfig, NodeStatistics, Peer, PeerEvent, Registration, ResolveError,
+    StartError,
+};
+pub use quic_bridge::ExposeError;
+pub use workers::{WorkError, Workers};

@@ -134,6 +134,7 @@ pub struct Session {
     deadline: Instant,
     ping: Option<(u64, Instant)>,
     pings: u64,
+    deferred: Vec<RouteChange>,
     actions: VecDeque<Action>,
 }
 
@@ -165,6 +166,7 @@ impl Session {
             deadline: now + timing.handshake,
             ping: None,
             pings: 0,
+            deferred: Vec::new(),
             actions: VecDeque::new(),
         }
     }
@@ -244,8 +246,8 @@ impl Session {
         }
     }
 
-    /// Announces own routes that came or went. Before the session is open they go into what this
-    /// side says of itself, unless it has said that already.
+    /// Announces own routes that came or went: in what this side says of itself where it has not
+    /// said that yet, else in a frame of their own as soon as the session is open.
     pub fn change_routes(&mut self, change: RouteChange) {
         match self.state {
             State::Closed => {}
@@ -253,9 +255,8 @@ impl Session {
                 self.local.routes.retain(|route| !change.removed.contains(&route.id));
                 self.local.routes.extend(change.added);
             }
-            State::AwaitingWelcome | State::Open => {
-                self.actions.push_back(Action::Send(Control::Routes(change)));
-            }
+            State::AwaitingWelcome => self.deferred.push(change),
+            State::Open => self.actions.push_back(Action::Send(Control::Routes(change))),
         }
     }
 
@@ -313,6 +314,8 @@ impl Session {
         self.peer_routes = peer.routes.iter().map(|route| route.id).collect();
         self.highest_route = self.peer_routes.last().copied();
         self.actions.push_back(Action::Open { session, peer });
+        let deferred = std::mem::take(&mut self.deferred);
+        self.actions.extend(deferred.into_iter().map(|change| Action::Send(Control::Routes(change))));
         self.send_ping(now);
     }
 

@@ -148,6 +148,17 @@ impl FrameReader {
         }
     }
 
+    /// How many bytes of an unfinished frame are held.
+    pub fn partial_bytes(&self) -> usize {
+        self.partial.len()
+    }
+
+    /// Takes back what was fed and is not part of a frame that was begun: for what stands before
+    /// the first frame of a stream.
+    pub fn take_chunk(&mut self) -> Bytes {
+        std::mem::take(&mut self.chunk)
+    }
+
     /// Says whether the stream may end here.
     pub fn finish(&self) -> Result<(), FrameError> {
         if self.partial.is_empty() && self.chunk.is_empty() { Ok(()) } else { Err(FrameError::Truncated) }

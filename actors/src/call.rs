@@ -1,0 +1,234 @@
+//! A request on its way through an actor: [`Call`] in, [`Answer`] out.
+
+use actix::{
+    Actor, Message,
+    dev::{MessageResponse, OneshotSender},
+};
+use futures_util::{future::LocalBoxFuture, task::AtomicWaker};
+use std::{
+    fmt,
+    future::{Future, poll_fn},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    task::{Context, Poll},
+};
+use swarm_protocols::{NodeId, Request, Role};
+use tokio::{sync::Notify, time::Instant};
+
+/// Who asks: the id and the role in the caller's certificate.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Caller {
+    /// The node.
+    pub node: NodeId,
+    /// What it may be in the swarm.
+    pub role: Role,
+}
+
+/// A request as its handler gets it: an actix message whose result is the request's reply or error.
+///
+/// A handler may return anything that actix accepts for that result: a plain `Result`, a
+/// `ResponseFuture`, a `ResponseActFuture`, or an [`Answer`], which is the one that stops working
+/// when the caller stops waiting.
+pub struct Call<R: Request> {
+    /// The request itself.
+    pub request: R,
+    context: CallContext,
+}
+
+/// How a handler answers a request: its reply or its error.
+pub type Outcome<R> = Result<<R as Request>::Reply, <R as Request>::Error>;
+
+impl<R: Request> Message for Call<R> {
+    type Result = Outcome<R>;
+}
+
+impl<R: Request> Call<R> {
+    pub(crate) fn new(request: R, context: CallContext) -> Self {
+        Self { request, context }
+    }
+
+    /// Who asks; `None` for a caller in the same process.
+    pub fn caller(&self) -> Option<&Caller> {
+        self.context.caller.as_deref()
+    }
+
+    /// When the caller stops waiting; `None` where it told and does not wait at all.
+    pub fn deadline(&self) -> Option<Instant> {
+        self.context.deadline
+    }
+
+    /// A handle that says whether the caller still waits: to be polled by work on other threads.
+    pub fn cancellation(&self) -> Cancellation {
+        Cancellation(Arc::clone(&self.context.state))
+    }
+
+    /// Answers with what the future of `work` yields, and drops that future when the caller stops
+    /// waiting.
+    pub fn answer<F>(self, work: impl FnOnce(Self) -> F) -> Answer<R>
+    where
+        F: Future<Output = Outcome<R>> + 'static,
+    {
+        let state = Arc::clone(&self.context.state);
+        Answer { state, work: Box::pin(work(self)) }
+    }
+
+    pub(crate) fn into_request(self) -> R {
+        self.request
+    }
+}
+
+impl<R: Request + fmt::Debug> fmt::Debug for Call<R> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Call").field("request", &self.request).field("caller", &self.caller()).finish()
+    }
+}
+
+/// What travels with a request.
+pub(crate) struct CallContext {
+    caller: Option<Arc<Caller>>,
+    deadline: Option<Instant>,
+    state: Arc<CallState>,
+}
+
+impl CallContext {
+    pub(crate) fn new(caller: Option<Arc<Caller>>, deadline: Option<Instant>) -> Self {
+        Self { caller, deadline, state: Arc::default() }
+    }
+
+    pub(crate) fn state(&self) -> Arc<CallState> {
+        Arc::clone(&self.state)
+    }
+}
+
+impl Drop for CallContext {
+    /// A handler that panics drops its call while its stack unwinds: this is how a panic is told
+    /// from an actor that stopped.
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.state.panicked.store(true, Ordering::Release);
+        }
+    }
+}
+
+/// What the two ends of a call share.
+#[derive(Debug, Default)]
+pub(crate) struct CallState {
+    cancelled: AtomicBool,
+    panicked: AtomicBool,
+    server: AtomicWaker,
+    handlers: Notify,
+}
+
+impl CallState {
+    pub(crate) fn cancel(&self) {
+        self.cancelled.store(true, Ordering::Release);
+        self.server.wake();
+        self.handlers.notify_waiters();
+    }
+
+    pub(crate) fn is_cancelled(&self) -> bool {
+        self.cancelled.load(Ordering::Acquire)
+    }
+
+    pub(crate) fn panicked(&self) -> bool {
+        self.panicked.load(Ordering::Acquire)
+    }
+
+    /// Like [`is_cancelled`](Self::is_cancelled), and wakes the one task that serves the call when
+    /// it becomes so.
+    pub(crate) fn poll_cancelled(&self, cx: &mut Context<'_>) -> Poll<()> {
+        if self.is_cancelled() {
+            return Poll::Ready(());
+        }
+        self.server.register(cx.waker());
+        if self.is_cancelled() { Poll::Ready(()) } else { Poll::Pending }
+    }
+}
+
+/// Cancels the call when it is dropped before it was disarmed.
+pub(crate) struct CancelOnDrop(Option<Arc<CallState>>);
+
+impl CancelOnDrop {
+    pub(crate) fn new(state: Arc<CallState>) -> Self {
+        Self(Some(state))
+    }
+
+    pub(crate) fn disarm(mut self) {
+        self.0 = None;
+    }
+}
+
+impl Drop for CancelOnDrop {
+    fn drop(&mut self) {
+        if let Some(state) = self.0.take() {
+            state.cancel();
+        }
+    }
+}
+
+/// Says whether the caller of a [`Call`] still waits.
+#[derive(Debug, Clone)]
+pub struct Cancellation(Arc<CallState>);
+
+impl Cancellation {
+    /// Whether the caller stopped waiting. One atomic load.
+    pub fn is_cancelled(&self) -> bool {
+        self.0.is_cancelled()
+    }
+
+    /// Completes when the caller stops waiting.
+    pub async fn cancelled(&self) {
+        loop {
+            let notified = self.0.handlers.notified();
+            if self.0.is_cancelled() {
+                return;
+            }
+            notified.await;
+        }
+    }
+}
+
+/// An answer that takes time. Made with [`Call::answer`].
+pub struct Answer<R: Request> {
+    state: Arc<CallState>,
+    work: LocalBoxFuture<'static, Outcome<R>>,
+}
+
+impl<A: Actor, R: Request> MessageResponse<A, Call<R>> for Answer<R> {
+    fn handle(self, _: &mut A::Context, reply: Option<OneshotSender<Outcome<R>>>) {
+        let Answer { state, mut work } = self;
+        actix_rt::spawn(async move {
+            let guard = PanicGuard(state);
+            let Some(mut reply) = reply else {
+                // The message was told: nobody waits, so nothing can stop the work early.
+                let _unasked = work.await;
+                return;
+            };
+            let answer = poll_fn(|cx| {
+                if reply.poll_closed(cx).is_ready() {
+                    return Poll::Ready(None);
+                }
+                work.as_mut().poll(cx).map(Some)
+            })
+            .await;
+            drop(guard);
+            if let Some(answer) = answer {
+                // A caller that left in this very moment is no error.
+                let _left = reply.send(answer);
+            }
+        });
+    }
+}
+
+/// Notes a panic of the work that it was made for; see [`CallContext`].
+struct PanicGuard(Arc<CallState>);
+
+impl Drop for PanicGuard {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.0.panicked.store(true, Ordering::Release);
+        }
+    }
+}

@@ -1,0 +1,124 @@
+//! A link over QUIC.
+
+use super::{Link, LinkError, RecvHalf, SendHalf, Stream};
+use bytes::Bytes;
+use futures_util::future::BoxFuture;
+use quinn::{ConnectionError, ReadError, VarInt, WriteError};
+use std::{sync::Arc, time::Duration};
+use swarm_protocols::session::CloseCode;
+
+/// How many streams a peer may have open at once in the beginning. Every stream allowed costs the
+/// allowing side about half a kilobyte, used or not.
+pub(crate) const STREAMS_MIN: u32 = 100;
+
+/// The transport parameters of every connection.
+pub(crate) fn transport() -> Arc<quinn::TransportConfig> {
+    let mut config = quinn::TransportConfig::default();
+    let idle = Duration::from_secs(15);
+    config
+        .max_concurrent_bidi_streams(STREAMS_MIN.into())
+        .max_concurrent_uni_streams(0_u8.into())
+        .datagram_receive_buffer_size(None)
+        .max_idle_timeout(Some(idle.try_into().expect("15 s is a valid idle timeout")));
+    Arc::new(config)
+}
+
+pub(crate) struct QuicLink(pub(crate) quinn::Connection);
+
+impl Link for QuicLink {
+    fn open(&self) -> BoxFuture<'_, Result<Stream, LinkError>> {
+        let open = self.0.open_bi();
+        Box::pin(async move { open.await.map(stream).map_err(lost) })
+    }
+
+    fn accept(&self) -> BoxFuture<'_, Result<Stream, LinkError>> {
+        let accept = self.0.accept_bi();
+        Box::pin(async move { accept.await.map(stream).map_err(lost) })
+    }
+
+    fn allow_streams(&self, count: u32) {
+        self.0.set_max_concurrent_bi_streams(count.into());
+    }
+
+    fn close(&self, code: CloseCode, reason: &str) {
+        self.0.close(VarInt::from_u32(code as u32), reason.as_bytes());
+    }
+}
+
+fn stream((send, recv): (quinn::SendStream, quinn::RecvStream)) -> Stream {
+    Stream { send: Box::new(QuicSend { stream: send, finished: false }), recv: Box::new(QuicRecv(recv)) }
+}
+
+/// What a connection error says, with the peer's own reason where it gave one.
+pub(crate) fn lost(error: ConnectionError) -> LinkError {
+    LinkError::Lost(match error {
+        ConnectionError::ApplicationClosed(close) => {
+            let reason = String::from_utf8_lossy(&close.reason);
+            match CloseCode::from_number(close.error_code.into_inner()) {
+                Some(CloseCode::Done) if reason.is_empty() => "the peer closed it".to_owned(),
+                _ => format!("the peer closed it: {reason}"),
+            }
+        }
+        ConnectionError::TimedOut => "the peer stopped answering".to_owned(),
+        ConnectionError::LocallyClosed => "it was closed here".to_owned(),
+        ConnectionError::Reset => "the peer lost its state".to_owned(),
+        other => other.to_string(),
+    })
+}
+
+struct QuicSend {
+    stream: quinn::SendStream,
+    finished: bool,
+}
+
+impl SendHalf for QuicSend {
+    fn write(&mut self, bytes: Bytes) -> BoxFuture<'_, Result<(), LinkError>> {
+        Box::pin(async move {
+            self.stream.write_chunk(bytes).await.map_err(|error| match error {
+                WriteError::ConnectionLost(error) => lost(error),
+                _ => LinkError::StreamAbandoned,
+            })
+        })
+    }
+
+    fn finish(&mut self) {
+        // An error means that the peer stopped the stream, which is as good an end as this one.
+        self.finished = true;
+        let _stopped = self.stream.finish();
+    }
+
+    fn stopped(&mut self) -> BoxFuture<'static, ()> {
+        let stopped = self.stream.stopped();
+        Box::pin(async move {
+            let _why = stopped.await;
+        })
+    }
+
+    fn set_priority(&mut self, priority: i32) {
+        // An error means that the stream is closed already, where its priority does not matter.
+        let _closed = self.stream.set_priority(priority);
+    }
+}
+
+impl Drop for QuicSend {
+    /// quinn would finish the stream as if what was sent so far were all of it.
+    fn drop(&mut self) {
+        if !self.finished {
+            let _closed = self.stream.reset(VarInt::from_u32(0));
+        }
+    }
+}
+
+struct QuicRecv(quinn::RecvStream);
+
+impl RecvHalf for QuicRecv {
+    fn read(&mut self) -> BoxFuture<'_, Result<Option<Bytes>, LinkError>> {
+        Box::pin(async move {
+            match self.0.read_chunk(usize::MAX, true).await {
+                Ok(chunk) => Ok(chunk.map(|chunk| chunk.bytes)),
+                Err(ReadError::ConnectionLost(error)) => Err(lost(error)),
+                Err(_) => Err(LinkError::StreamAbandoned),
+            }
+        })
+    }
+}

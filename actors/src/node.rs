@@ -1,0 +1,343 @@
+//! [`Node`]: a member of a swarm, which exposes mailboxes and finds those of others.
+
+use crate::{
+    identity::{Identity, KeyExchange},
+    link::quic,
+    mailbox::Mailbox,
+    quic_bridge::{self, ExposeError, Local, QuicBridge},
+};
+use actix::{Actor, Addr, Message, Recipient};
+use std::{marker::PhantomData, net::SocketAddr, time::Duration};
+use swarm_protocols::{
+    InvalidAddress, InvalidName, MailboxAddress, MailboxName, NodeId, Protocol, Role,
+    session::Timing,
+    wire::control::{CAPABILITIES_MAX, Limits},
+};
+use uuid::Uuid;
+
+/// What a node is started with. Fill in what differs from [`NodeConfig::new`].
+#[derive(Debug, Clone)]
+pub struct NodeConfig {
+    /// Certificate, key and authority: they say who the node is and whom it believes.
+    pub identity: Identity,
+    /// Where it listens, and from where it dials. Port 0 picks a free one.
+    pub listen: SocketAddr,
+    /// What kind of agent it is, for its peers to read: a free word.
+    pub agent_type: String,
+    /// What it can do, for its peers to read.
+    pub capabilities: Vec<String>,
+    /// What it accepts from each peer.
+    pub limits: Limits,
+    /// How long its sessions wait.
+    pub timing: Timing,
+}
+
+impl NodeConfig {
+    /// A node that listens on `listen`, of no agent type, with default limits and timing.
+    pub fn new(identity: Identity, listen: SocketAddr) -> Self {
+        Self {
+            identity,
+            listen,
+            agent_type: String::new(),
+            capabilities: Vec::new(),
+            limits: Limits::default(),
+            timing: Timing::default(),
+        }
+    }
+}
+
+/// Why a node did not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The address cannot be listened on.
+    #[error("cannot listen on {address}: {source}")]
+    Listen {
+        /// The address as given.
+        address: SocketAddr,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// The agent type or the capabilities are longer or more than a hello can carry.
+    #[error("at most {} capabilities of {} bytes each fit into a hello", CAPABILITIES_MAX.0, CAPABILITIES_MAX.1)]
+    TooMuchToSay,
+}
+
+/// A peer with an open session.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Peer {
+    /// Its id.
+    pub node: NodeId,
+    /// Its role, from its certificate.
+    pub role: Role,
+    /// What kind of agent it says it is.
+    pub agent_type: String,
+    /// What it says it can do.
+    pub capabilities: Vec<String>,
+    /// The id of the session; another one after every reconnection.
+    pub session: Uuid,
+}
+
+/// A peer came or went. Subscribe with [`Node::watch`].
+#[derive(Debug, Clone, PartialEq, Eq, Message)]
+#[rtype(result = "()")]
+pub enum PeerEvent {
+    /// A session is open.
+    Up(Peer),
+    /// The session ended.
+    Down {
+        /// The peer.
+        node: NodeId,
+        /// Why it ended.
+        reason: String,
+    },
+}
+
+/// Why a node could not be connected to.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum ConnectError {
+    /// Nothing that speaks QUIC was found there.
+    #[error("{peer} at {address} cannot be reached: {reason}")]
+    Unreachable {
+        /// The node that was wanted.
+        peer: NodeId,
+        /// Where it was looked for.
+        address: SocketAddr,
+        /// What happened.
+        reason: String,
+    },
+    /// There was no session in time.
+    #[error("{peer} at {address} did not answer within {after:?}")]
+    TimedOut {
+        /// The node that was wanted.
+        peer: NodeId,
+        /// Where it was looked for.
+        address: SocketAddr,
+        /// The time it was given.
+        after: Duration,
+    },
+    /// One side did not want the session: a certificate, a version, another session.
+    #[error("no session with {peer} at {address}: {reason}")]
+    Refused {
+        /// The node that was wanted.
+        peer: NodeId,
+        /// Where it was looked for.
+        address: SocketAddr,
+        /// What was wrong.
+        reason: String,
+    },
+    /// This node has stopped.
+    #[error("the node has stopped")]
+    NodeStopped,
+}
+
+/// Why a name did not lead to a mailbox.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum ResolveError {
+    /// The text is no address.
+    #[error(transparent)]
+    Address(#[from] InvalidAddress),
+    /// There is no session with the node.
+    #[error("there is no session with {}, so {address} cannot be found", address.node)]
+    NotConnected {
+        /// What was looked for.
+        address: MailboxAddress,
+        /// Where the node was the last time, if it was dialled before.
+        dial: Option<SocketAddr>,
+    },
+    /// There was a session once, and a new one could not be had.
+    #[error(transparent)]
+    Connect(#[from] ConnectError),
+    /// The node exposes no such name, or an actor of another protocol under it.
+    #[error("{address} exposes no {protocol}")]
+    NotFound {
+        /// What was looked for.
+        address: MailboxAddress,
+        /// The protocol it should have.
+        protocol: &'static str,
+    },
+    /// It takes another version of a request, or not that request at all.
+    #[error("{address} takes {request} in version {offered:?}, not {wanted}")]
+    Incompatible {
+        /// What was looked for.
+        address: MailboxAddress,
+        /// The request.
+        request: &'static str,
+        /// Our version of it.
+        wanted: u16,
+        /// The version there; `None` where it is not taken at all.
+        offered: Option<u16>,
+    },
+    /// This node has stopped.
+    #[error("the node has stopped")]
+    NodeStopped,
+}
+
+/// What went over all sessions of a node since it started.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct NodeStatistics {
+    /// How many sessions are open.
+    pub sessions: usize,
+    /// Requests sent to peers.
+    pub sent: u64,
+    /// Requests received from peers.
+    pub received: u64,
+    /// The median time from asking a peer to its answer, the work included; to two digits.
+    pub p50: Option<Duration>,
+    /// The 99th percentile of the same.
+    pub p99: Option<Duration>,
+}
+
+/// A member of a swarm. A handle: cheap to clone, usable from any thread.
+///
+/// The node lives on the actix arbiter that started it, and runs until [`stop`](Self::stop) or the
+/// end of that arbiter, whichever comes first. Actors that are asked often do best on the same
+/// arbiter; work that takes long belongs on [workers](crate::Workers).
+#[derive(Debug, Clone)]
+pub struct Node {
+    id: NodeId,
+    address: Option<SocketAddr>,
+    pub(crate) bridge: Addr<QuicBridge>,
+}
+
+impl Node {
+    /// Starts a node on the current arbiter.
+    pub async fn start(config: NodeConfig) -> Result<Self, StartError> {
+        let NodeConfig { identity, listen, agent_type, capabilities, limits, timing } = config;
+        let (count, bytes) = CAPABILITIES_MAX;
+        if capabilities.len() > count
+            || capabilities.iter().chain([&agent_type]).any(|text| text.len() > bytes)
+        {
+            return Err(StartError::TooMuchToSay);
+        }
+        let mut server = identity.server_config(KeyExchange::default());
+        server.transport_config(quic::transport());
+        let at = |source| StartError::Listen { address: listen, source };
+        let endpoint = quinn::Endpoint::server(server, listen).map_err(at)?;
+        let address = endpoint.local_addr().map_err(at)?;
+        let local = Local { node: identity.id().clone(), agent_type, capabilities, limits, timing };
+        Ok(Self::of(local, Some((endpoint, identity)), Some(address)))
+    }
+
+    pub(crate) fn of(
+        local: Local,
+        endpoint: Option<(quinn::Endpoint, Identity)>,
+        address: Option<SocketAddr>,
+    ) -> Self {
+        let id = local.node.clone();
+        Self { id, address, bridge: QuicBridge::new(local, endpoint).start() }
+    }
+
+    /// Its id.
+    pub fn id(&self) -> &NodeId {
+        &self.id
+    }
+
+    /// Where it listens; `None` for a node of the test kit, which has no socket.
+    pub fn address(&self) -> Option<SocketAddr> {
+        self.address
+    }
+
+    /// Connects to the node `peer` at `address`. Completes when the peer has accepted the session,
+    /// which lets requests flow both ways. Where there is a session with it already, that one is
+    /// returned.
+    pub async fn connect(&self, peer: NodeId, address: SocketAddr) -> Result<Peer, ConnectError> {
+        self.bridge.send(quic_bridge::Dial { peer, address }).await.unwrap_or(Err(ConnectError::NodeStopped))
+    }
+
+    /// Begins to expose `mailbox` to other nodes under `name`: say who may call it with
+    /// [`allow`](Exposing::allow), then [`register`](Exposing::register).
+    ///
+    /// Peers learn of it at once; those that connect later learn of it when they do.
+    pub fn expose<P: Protocol>(&self, name: &str, mailbox: Mailbox<P>) -> Exposing<'_, P> {
+        Exposing { node: self, name: name.parse(), mailbox, allowed: Vec::new() }
+    }
+
+    /// Finds the mailbox at `node/name`: one of this node, or of a node with which there is a
+    /// session, whoever opened it. A node that was connected to before and is lost is dialled again.
+    pub async fn resolve<P: Protocol>(&self, address: &str) -> Result<Mailbox<P>, ResolveError> {
+        let address: MailboxAddress = address.parse()?;
+        match self.find::<P>(address.clone()).await {
+            Err(ResolveError::NotConnected { dial: Some(dial), .. }) => {
+                self.connect(address.node.clone(), dial).await?;
+                self.find::<P>(address).await
+            }
+            found => found,
+        }
+    }
+
+    async fn find<P: Protocol>(&self, address: MailboxAddress) -> Result<Mailbox<P>, ResolveError> {
+        let resolve = quic_bridge::Resolve { address, protocol: PhantomData };
+        self.bridge.send(resolve).await.unwrap_or(Err(ResolveError::NodeStopped))
+    }
+
+    /// Tells `watcher` of every session that opens or ends, and first of those that are open.
+    pub fn watch(&self, watcher: Recipient<PeerEvent>) {
+        self.bridge.do_send(quic_bridge::Watch(watcher));
+    }
+
+    /// What went over its sessions; `None` once the node has stopped.
+    pub async fn statistics(&self) -> Option<NodeStatistics> {
+        self.bridge.send(quic_bridge::Statistics).await.ok()
+    }
+
+    /// Drains and stops: no new requests or sessions are taken, those in hand get up to `grace` to
+    /// finish, then every session is closed.
+    pub async fn stop(&self, grace: Duration) {
+        // A node that has stopped already is what was wanted.
+        let _stopped = self.bridge.send(quic_bridge::Stop { grace }).await;
+    }
+}
+
+/// A mailbox about to be exposed; see [`Node::expose`].
+#[must_use = "nothing is exposed before it is registered"]
+pub struct Exposing<'a, P: Protocol> {
+    node: &'a Node,
+    name: Result<MailboxName, InvalidName>,
+    mailbox: Mailbox<P>,
+    allowed: Vec<Role>,
+}
+
+impl<P: Protocol> Exposing<'_, P> {
+    /// Nodes of this role may call it. Without this nobody may.
+    pub fn allow(mut self, role: Role) -> Self {
+        self.allowed.push(role);
+        self
+    }
+
+    /// Exposes it until the registration is dropped.
+    pub async fn register(self) -> Result<Registration, ExposeError> {
+        let Exposing { node, name, mailbox, allowed } = self;
+        let name = name?;
+        let expose = quic_bridge::Expose { name: name.clone(), mailbox, allowed: allowed.into() };
+        let registration = node.bridge.send(expose).await.unwrap_or(Err(ExposeError::NodeStopped))?;
+        Ok(Registration(Some(Registered { bridge: node.bridge.clone(), name, registration })))
+    }
+}
+
+/// Keeps a mailbox exposed. Dropping it takes the mailbox back; requests in hand are still answered.
+#[derive(Debug)]
+#[must_use = "dropping it takes the mailbox back at once"]
+pub struct Registration(Option<Registered>);
+
+#[derive(Debug)]
+struct Registered {
+    bridge: Addr<QuicBridge>,
+    name: MailboxName,
+    registration: u64,
+}
+
+impl Registration {
+    /// Keeps the mailbox exposed as long as the node runs.
+    pub fn detach(mut self) {
+        self.0 = None;
+    }
+}
+
+impl Drop for Registration {
+    fn drop(&mut self) {
+        if let Some(registered) = self.0.take() {
+            let Registered { bridge, name, registration } = registered;
+            bridge.do_send(quic_bridge::Withdraw { name, registration });
+        }
+    }
+}

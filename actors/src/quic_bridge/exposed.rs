@@ -1,0 +1,265 @@
+//! What a node exposes: names, their requests as routes, and who may call them.
+
+use super::{lane::Outbox, serve::Counted};
+use crate::{
+    call::{Call, CallContext},
+    mailbox::{AskError, Local, Mailbox, Target},
+};
+use bytes::Bytes;
+use futures_util::future::LocalBoxFuture;
+use std::{
+    any::Any,
+    cell::{Cell, RefCell},
+    collections::BTreeMap,
+    future::{Future, poll_fn},
+    pin::pin,
+    rc::Rc,
+    sync::Arc,
+    task::Poll,
+};
+use swarm_protocols::{
+    Accepts, Delivery, DeliveryError, MailboxName, Protocol, Request, Role, Visitor,
+    wire::{
+        codec,
+        control::{ROUTES_MAX, Route, RouteChange},
+        frame::{self, RequestHead},
+    },
+};
+
+/// Everything that is exposed. Lives on the arbiter of the bridge; sessions read it, the bridge
+/// alone changes it.
+#[derive(Default)]
+pub(crate) struct Routes {
+    names: RefCell<BTreeMap<MailboxName, Named>>,
+    handlers: RefCell<Vec<Option<Entry>>>,
+    registrations: Cell<u64>,
+}
+
+struct Named {
+    registration: u64,
+    routes: Vec<Route>,
+    mailbox: Box<dyn Any>,
+}
+
+struct Entry {
+    name: MailboxName,
+    allowed: Arc<[Role]>,
+    handler: Rc<dyn Handle>,
+}
+
+/// Why a mailbox was not exposed.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum ExposeError {
+    /// The name is no valid one.
+    #[error(transparent)]
+    InvalidName(#[from] swarm_protocols::InvalidName),
+    /// Another mailbox has the name.
+    #[error("the name {0} is taken")]
+    NameTaken(MailboxName),
+    /// Nobody may call it: name a role with `allow`.
+    #[error("{0} allows no role, so nobody could call it")]
+    NobodyAllowed(MailboxName),
+    /// The mailbox is that of another node; only actors of this process can be exposed.
+    #[error("{0} belongs to another node")]
+    NotLocal(MailboxName),
+    /// The node exposes as much as a session can announce.
+    #[error("a node can expose {ROUTES_MAX} requests at most")]
+    TooMany,
+    /// The node has stopped.
+    #[error("the node has stopped")]
+    NodeStopped,
+}
+
+impl Routes {
+    /// Exposes `mailbox`; returns the registration and what is to be told to the peers.
+    pub(crate) fn add<P: Protocol>(
+        &self,
+        name: MailboxName,
+        mailbox: &Mailbox<P>,
+        allowed: Arc<[Role]>,
+    ) -> Result<(u64, RouteChange), ExposeError> {
+        let Target::Local(local) = &mailbox.target else { return Err(ExposeError::NotLocal(name)) };
+        if allowed.is_empty() {
+            return Err(ExposeError::NobodyAllowed(name));
+        }
+        let mut names = self.names.borrow_mut();
+        if names.contains_key(&name) {
+            return Err(ExposeError::NameTaken(name));
+        }
+        if names.values().map(|named| named.routes.len()).sum::<usize>() + P::REQUESTS > ROUTES_MAX {
+            return Err(ExposeError::TooMany);
+        }
+        let mut handlers = self.handlers.borrow_mut();
+        let mut collector =
+            Collector { local, name: &name, allowed, handlers: &mut handlers, routes: Vec::new() };
+        P::visit(&mut collector);
+        let routes = collector.routes;
+        let registration = self.registrations.get() + 1;
+        self.registrations.set(registration);
+        let change = RouteChange { added: routes.clone(), removed: Vec::new() };
+        names.insert(name, Named { registration, routes, mailbox: Box::new(mailbox.clone()) });
+        Ok((registration, change))
+    }
+
+    /// Takes back what `registration` exposed under `name`.
+    pub(crate) fn remove(&self, name: &MailboxName, registration: u64) -> Option<RouteChange> {
+        let mut names = self.names.borrow_mut();
+        if names.get(name)?.registration != registration {
+            return None;
+        }
+        let removed: Vec<u32> = names.remove(name)?.routes.iter().map(|route| route.id).collect();
+        let mut handlers = self.handlers.borrow_mut();
+        for id in &removed {
+            handlers[*id as usize] = None;
+        }
+        Some(RouteChange { added: Vec::new(), removed })
+    }
+
+    /// What a session announces in its hello.
+    pub(crate) fn all(&self) -> Vec<Route> {
+        self.names.borrow().values().flat_map(|named| named.routes.clone()).collect()
+    }
+
+    /// The mailbox that is exposed here under `name`, if it is one of protocol `P`.
+    pub(crate) fn local<P: Protocol>(&self, name: &MailboxName) -> Option<Mailbox<P>> {
+        self.names.borrow().get(name)?.mailbox.downcast_ref::<Mailbox<P>>().cloned()
+    }
+
+    /// Who handles the requests of `route`, if `role` may call it.
+    pub(super) fn handler(&self, route: u32, role: Role) -> Result<Rc<dyn Handle>, DeliveryError> {
+        let handlers = self.handlers.borrow();
+        match handlers.get(route as usize) {
+            Some(Some(entry)) if entry.allowed.contains(&role) => Ok(Rc::clone(&entry.handler)),
+            Some(Some(entry)) => {
+                let reason = format!("{} may not be called by the role {role}", entry.name);
+                Err(DeliveryError::NotPermitted { reason })
+            }
+            _ => Err(DeliveryError::NotExposed { what: format!("route {route}") }),
+        }
+    }
+}
+
+struct Collector<'a, P: Protocol> {
+    local: &'a Arc<Local<P>>,
+    name: &'a MailboxName,
+    allowed: Arc<[Role]>,
+    handlers: &'a mut Vec<Option<Entry>>,
+    routes: Vec<Route>,
+}
+
+impl<P: Protocol> Visitor<P> for Collector<'_, P> {
+    fn request<R: Request>(&mut self)
+    where
+        P: Accepts<R>,
+    {
+        let handler = Typed::<P, R> { local: Arc::clone(self.local), request: std::marker::PhantomData };
+        // Ids are positions in a list that never shrinks, so none is given twice.
+        let id = u32::try_from(self.handlers.len()).expect("fewer than 2^32 registrations in one process");
+        self.handlers.push(Some(Entry {
+            name: self.name.clone(),
+            allowed: Arc::clone(&self.allowed),
+            handler: Rc::new(handler),
+        }));
+        self.routes.push(Route {
+            id,
+            mailbox: self.name.clone(),
+            protocol: P::NAME.to_owned(),
+            request: R::NAME.to_owned(),
+            version: R::VERSION,
+        });
+    }
+}
+
+/// Handles encoded requests of one type.
+pub(crate) trait Handle {
+    /// Decodes the request and hands it to the actor; the future puts the answer into `outbox` and
+    /// yields the number of the request. Once polled, the actor's mailbox has the request.
+    fn start(
+        &self,
+        head: RequestHead,
+        payload: Bytes,
+        context: CallContext,
+        outbox: Rc<RefCell<Outbox>>,
+        counted: Counted,
+    ) -> LocalBoxFuture<'static, u64>;
+}
+
+struct Typed<P: Protocol, R: Request> {
+    local: Arc<Local<P>>,
+    request: std::marker::PhantomData<fn() -> R>,
+}
+
+impl<P: Accepts<R>, R: Request> Handle for Typed<P, R> {
+    fn start(
+        &self,
+        head: RequestHead,
+        payload: Bytes,
+        context: CallContext,
+        outbox: Rc<RefCell<Outbox>>,
+        counted: Counted,
+    ) -> LocalBoxFuture<'static, u64> {
+        let local = Arc::clone(&self.local);
+        Box::pin(async move {
+            let _counted = counted;
+            let answer = match codec::decode::<R>(&payload) {
+                Ok(request) if head.tell => tell(&local, Call::new(request, context)),
+                Ok(request) => ask(&local, request, context).await,
+                Err(error) => {
+                    let reason = format!("{}: {error}", R::NAME);
+                    Wire::Undelivered(DeliveryError::Codec { reason, delivery: Delivery::NotSent })
+                }
+            };
+            answer.put(head.correlation, outbox.borrow_mut().frames());
+            head.correlation
+        })
+    }
+}
+
+fn tell<P: Accepts<R>, R: Request>(local: &Local<P>, call: Call<R>) -> Wire<R> {
+    match local.tell(call) {
+        Ok(()) => Wire::Accepted,
+        Err((_, error)) => Wire::Undelivered(error),
+    }
+}
+
+async fn ask<P: Accepts<R>, R: Request>(local: &Arc<Local<P>>, request: R, context: CallContext) -> Wire<R> {
+    let state = context.state();
+    let mut call = pin!(local.ask(Call::new(request, context), Arc::clone(&state)));
+    poll_fn(|cx| {
+        if state.poll_cancelled(cx).is_ready() {
+            return Poll::Ready(Wire::Undelivered(DeliveryError::Cancelled));
+        }
+        call.as_mut().poll(cx).map(|answer| match answer {
+            Ok(reply) => Wire::Reply(reply),
+            Err(AskError::Handler(error)) => Wire::Failed(error),
+            Err(AskError::Delivery(error)) => Wire::Undelivered(error),
+        })
+    })
+    .await
+}
+
+enum Wire<R: Request> {
+    Reply(R::Reply),
+    Failed(R::Error),
+    Accepted,
+    Undelivered(DeliveryError),
+}
+
+impl<R: Request> Wire<R> {
+    fn put(self, correlation: u64, out: &mut Vec<u8>) {
+        let encoded = match &self {
+            Wire::Reply(reply) => codec::encode(reply).map(|bytes| (false, bytes)),
+            Wire::Failed(error) => codec::encode(error).map(|bytes| (true, bytes)),
+            Wire::Accepted => return frame::put_accepted(correlation, out),
+            Wire::Undelivered(error) => return frame::put_undelivered(correlation, error, out),
+        };
+        match encoded {
+            Ok((failed, payload)) => frame::put_outcome(correlation, failed, &payload, out),
+            Err(error) => {
+                let reason = format!("the answer to {}: {error}", R::NAME);
+                let error = DeliveryError::Codec { reason, delivery: Delivery::Delivered };
+                frame::put_undelivered(correlation, &error, out);
+            }
+        }
+    }
+}

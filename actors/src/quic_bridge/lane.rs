@@ -1,0 +1,377 @@
+//! The caller's end of a lane: requests pipelined on one stream, their answers matched by number.
+
+use crate::link::{Link, LinkError, RecvHalf, SendHalf, Stream};
+use bytes::Bytes;
+use hdrhistogram::Histogram;
+use slab::Slab;
+use std::{
+    future::{Future, poll_fn},
+    pin::Pin,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    task::{Context, Poll, Waker},
+    time::Duration,
+};
+use swarm_protocols::{
+    Delivery, DeliveryError,
+    wire::frame::{self, Answered, Frame, FrameReader, OVERHEAD_BYTES_MAX, RequestHead},
+};
+use tokio::{sync::Notify, time::Instant};
+
+/// Bytes on their way to a stream, and the task that takes them there.
+#[derive(Debug, Default)]
+pub(crate) struct Outbox {
+    bytes: Vec<u8>,
+    writer: Option<Waker>,
+    throttled: Option<Waker>,
+    ended: bool,
+}
+
+impl Outbox {
+    /// Where to append frames; the writer learns of them.
+    pub(crate) fn frames(&mut self) -> &mut Vec<u8> {
+        if let Some(writer) = self.writer.take() {
+            writer.wake();
+        }
+        &mut self.bytes
+    }
+
+    /// Lets the writer finish the stream once everything is out.
+    pub(crate) fn end(&mut self) {
+        self.ended = true;
+        self.frames();
+    }
+
+    /// Ready once at most `limit` bytes wait.
+    pub(crate) fn poll_at_most(&mut self, limit: usize, cx: &mut Context<'_>) -> Poll<()> {
+        if self.bytes.len() <= limit {
+            return Poll::Ready(());
+        }
+        self.throttled = Some(cx.waker().clone());
+        Poll::Pending
+    }
+
+    /// Everything appended since the last time; `None` after the end.
+    pub(crate) fn poll_take(&mut self, cx: &mut Context<'_>) -> Poll<Option<Bytes>> {
+        if self.bytes.is_empty() {
+            if self.ended {
+                return Poll::Ready(None);
+            }
+            self.writer = Some(cx.waker().clone());
+            return Poll::Pending;
+        }
+        if let Some(throttled) = self.throttled.take() {
+            throttled.wake();
+        }
+        let next = Vec::with_capacity(self.bytes.len());
+        Poll::Ready(Some(std::mem::replace(&mut self.bytes, next).into()))
+    }
+}
+
+/// Requests and answers on one lane. Locked for moments only, never across a wait.
+pub(crate) struct Lane {
+    state: Mutex<State>,
+    earlier_deadline: Notify,
+}
+
+struct State {
+    outbox: Outbox,
+    calls: Slab<Slot>,
+    calls_max: usize,
+    armed: Option<Instant>,
+    lost: Option<String>,
+    latency: Histogram<u32>,
+}
+
+enum Slot {
+    Waiting {
+        waker: Option<Waker>,
+        asked: Instant,
+        deadline: Instant,
+    },
+    Ended(Result<Answered, DeliveryError>),
+    /// The caller left. The number stays taken until the callee's answer has come.
+    Abandoned,
+}
+
+impl Lane {
+    /// A lane with at most `calls_max` unanswered requests. Its stream is opened with the first one.
+    pub(crate) fn start(
+        link: Arc<dyn Link>,
+        class: u8,
+        calls_max: usize,
+        message_bytes_max: usize,
+    ) -> Arc<Self> {
+        let lane = Arc::new(Self {
+            state: Mutex::new(State {
+                outbox: Outbox::default(),
+                calls: Slab::new(),
+                calls_max,
+                armed: None,
+                lost: None,
+                latency: new_histogram(),
+            }),
+            earlier_deadline: Notify::new(),
+        });
+        tokio::spawn(Arc::clone(&lane).run(link, class, message_bytes_max));
+        lane
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        // The state is valid between any two statements that could panic.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Puts a request on the lane. Its `correlation` and `deadline_ms` are set here.
+    pub(crate) fn call(
+        self: &Arc<Self>,
+        route: u32,
+        payload: &[u8],
+        timeout: Duration,
+        tell: bool,
+    ) -> Result<LaneCall, DeliveryError> {
+        let asked = Instant::now();
+        let deadline = asked + timeout;
+        let mut state = self.state();
+        if let Some(reason) = &state.lost {
+            let reason = reason.clone();
+            return Err(DeliveryError::SessionLost { reason, delivery: Delivery::NotSent });
+        }
+        if state.calls.len() >= state.calls_max {
+            return Err(DeliveryError::Overloaded { retry_after: crate::mailbox::RETRY_AFTER });
+        }
+        let key = state.calls.insert(Slot::Waiting { waker: None, asked, deadline });
+        let head = RequestHead { correlation: key as u64, route, deadline_ms: millis_up(timeout), tell };
+        frame::put_request(&head, payload, state.outbox.frames());
+        if state.armed.is_none_or(|armed| deadline < armed) {
+            state.armed = Some(deadline);
+            self.earlier_deadline.notify_one();
+        }
+        Ok(LaneCall { lane: Arc::clone(self), key, timeout, ended: false })
+    }
+
+    /// Adds how long the answered requests took, in microseconds, and forgets it.
+    pub(crate) fn take_latency(&self, into: &mut Histogram<u32>) {
+        let mut state = self.state();
+        // Both have the same bounds and precision, see `new_histogram`.
+        let _same_bounds = into.add(&state.latency);
+        state.latency.reset();
+    }
+
+    async fn run(self: Arc<Self>, link: Arc<dyn Link>, class: u8, message_bytes_max: usize) {
+        let error = tokio::select! {
+            error = self.carry(link, class, message_bytes_max + OVERHEAD_BYTES_MAX) => error,
+            never = self.expire() => match never {},
+        };
+        self.lose(&error.to_string());
+    }
+
+    async fn carry(&self, link: Arc<dyn Link>, class: u8, limit: usize) -> LinkError {
+        let Some(first) = self.take().await else { return LinkError::StreamAbandoned };
+        let Stream { mut send, recv } = match link.open().await {
+            Ok(stream) => stream,
+            Err(error) => return error,
+        };
+        send.set_priority(-i32::from(class));
+        let head = Bytes::copy_from_slice(&[frame::STREAM_LANE, class]);
+        tokio::select! {
+            error = self.write(send, [head, first]) => error,
+            error = self.read(recv, limit) => error,
+        }
+    }
+
+    async fn take(&self) -> Option<Bytes> {
+        poll_fn(|cx| self.state().outbox.poll_take(cx)).await
+    }
+
+    async fn write(&self, mut send: Box<dyn SendHalf>, first: [Bytes; 2]) -> LinkError {
+        for bytes in first {
+            if let Err(error) = send.write(bytes).await {
+                return error;
+            }
+        }
+        while let Some(bytes) = self.take().await {
+            if let Err(error) = send.write(bytes).await {
+                return error;
+            }
+        }
+        LinkError::StreamAbandoned
+    }
+
+    async fn read(&self, mut recv: Box<dyn RecvHalf>, limit: usize) -> LinkError {
+        let mut reader = FrameReader::new(limit);
+        let mut wakers = Vec::new();
+        loop {
+            let chunk = match recv.read().await {
+                Ok(Some(chunk)) => chunk,
+                Ok(None) => return LinkError::StreamAbandoned,
+                Err(error) => return error,
+            };
+            reader.feed(chunk);
+            let read = self.take_answers(&mut reader, &mut wakers);
+            wakers.drain(..).for_each(Waker::wake);
+            if let Err(reason) = read {
+                return LinkError::Lost(reason);
+            }
+        }
+    }
+
+    fn take_answers(&self, reader: &mut FrameReader, wakers: &mut Vec<Waker>) -> Result<(), String> {
+        let now = Instant::now();
+        let mut state = self.state();
+        while let Some(frame) = reader.next_frame().map_err(|error| error.to_string())? {
+            match Frame::decode(frame).map_err(|error| error.to_string())? {
+                Frame::Answer { correlation, answer } => {
+                    let slot = usize::try_from(correlation).ok().and_then(|key| state.calls.get_mut(key));
+                    match slot {
+                        Some(Slot::Waiting { waker, asked, .. }) => {
+                            let took = now.saturating_duration_since(*asked);
+                            wakers.extend(waker.take());
+                            state.calls[correlation as usize] = Slot::Ended(Ok(answer));
+                            state.latency.saturating_record(took.as_micros() as u64);
+                        }
+                        Some(Slot::Abandoned) => drop(state.calls.remove(correlation as usize)),
+                        Some(Slot::Ended(Err(_))) => {
+                            // It timed out and its caller has not looked yet: see `LaneCall::drop`.
+                            state.calls[correlation as usize] = Slot::Ended(Ok(answer));
+                        }
+                        _ => return Err(format!("an answer to request {correlation}, which was not asked")),
+                    }
+                }
+                _ => return Err("a request where an answer was expected".to_owned()),
+            }
+        }
+        Ok(())
+    }
+
+    /// Ends requests whose time is over. Sleeps until the earliest deadline, so that an ask costs no
+    /// timer of its own.
+    async fn expire(&self) -> std::convert::Infallible {
+        loop {
+            let armed = self.state().armed;
+            let sleep = async {
+                match armed {
+                    Some(armed) => tokio::time::sleep_until(armed).await,
+                    None => std::future::pending().await,
+                }
+            };
+            tokio::select! {
+                () = sleep => self.end_expired(),
+                () = self.earlier_deadline.notified() => {}
+            }
+        }
+    }
+
+    fn end_expired(&self) {
+        let now = Instant::now();
+        let mut state = self.state();
+        let (mut earliest, mut wakers, mut cancelled) = (None, Vec::new(), Vec::new());
+        for (key, slot) in &mut state.calls {
+            let Slot::Waiting { waker, asked, deadline } = slot else { continue };
+            if *deadline > now {
+                earliest = Some(earliest.map_or(*deadline, |other: Instant| other.min(*deadline)));
+                continue;
+            }
+            wakers.extend(waker.take());
+            let after = *deadline - *asked;
+            *slot = Slot::Ended(Err(DeliveryError::TimedOut { after, delivery: Delivery::Unknown }));
+            cancelled.push(key as u64);
+        }
+        for correlation in cancelled {
+            frame::put_cancel(correlation, state.outbox.frames());
+        }
+        state.armed = earliest;
+        drop(state);
+        wakers.into_iter().for_each(Waker::wake);
+    }
+
+    /// Ends every request, and refuses those to come.
+    pub(crate) fn lose(&self, reason: &str) {
+        let mut state = self.state();
+        if state.lost.is_some() {
+            return;
+        }
+        state.lost = Some(reason.to_owned());
+        state.outbox.end();
+        let mut wakers = Vec::new();
+        for (_, slot) in &mut state.calls {
+            if let Slot::Waiting { waker, .. } = slot {
+                wakers.extend(waker.take());
+                let reason = reason.to_owned();
+                *slot = Slot::Ended(Err(DeliveryError::SessionLost { reason, delivery: Delivery::Unknown }));
+            }
+        }
+        drop(state);
+        wakers.into_iter().for_each(Waker::wake);
+    }
+}
+
+/// Microseconds up to a minute, to two digits.
+pub(crate) fn new_histogram() -> Histogram<u32> {
+    Histogram::new_with_bounds(1, 60_000_000, 2).expect("the bounds are in order and two digits are allowed")
+}
+
+/// Milliseconds, rounded up: the callee never gives up before the caller does.
+pub(super) fn millis_up(timeout: Duration) -> u64 {
+    let millis = timeout.as_nanos().div_ceil(1_000_000);
+    u64::try_from(millis).unwrap_or(u64::MAX).clamp(1, swarm_protocols::wire::varint::VARINT_MAX)
+}
+
+/// An unanswered request on a lane. Dropping it cancels the request.
+pub(crate) struct LaneCall {
+    lane: Arc<Lane>,
+    key: usize,
+    timeout: Duration,
+    ended: bool,
+}
+
+impl Future for LaneCall {
+    type Output = Result<Answered, DeliveryError>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let mut state = self.lane.state();
+        match &mut state.calls[self.key] {
+            Slot::Waiting { waker, .. } => {
+                match waker {
+                    Some(waker) if waker.will_wake(cx.waker()) => {}
+                    _ => *waker = Some(cx.waker().clone()),
+                }
+                Poll::Pending
+            }
+            slot => {
+                let timed_out = matches!(slot, Slot::Ended(Err(DeliveryError::TimedOut { .. })));
+                let ended = std::mem::replace(slot, Slot::Abandoned);
+                if !timed_out {
+                    state.calls.remove(self.key);
+                }
+                drop(state);
+                self.ended = true;
+                match ended {
+                    Slot::Ended(answer) => Poll::Ready(answer),
+                    Slot::Waiting { .. } | Slot::Abandoned => {
+                        let after = self.timeout;
+                        Poll::Ready(Err(DeliveryError::TimedOut { after, delivery: Delivery::Unknown }))
+                    }
+                }
+            }
+        }
+    }
+}
+
+impl Drop for LaneCall {
+    fn drop(&mut self) {
+        if self.ended {
+            return;
+        }
+        let mut state = self.lane.state();
+        match &state.calls[self.key] {
+            Slot::Waiting { .. } => {
+                state.calls[self.key] = Slot::Abandoned;
+                let correlation = self.key as u64;
+                frame::put_cancel(correlation, state.outbox.frames());
+            }
+            // Timed out, and cancelled then: the callee's answer is still to come.
+            Slot::Ended(Err(DeliveryError::TimedOut { .. })) => state.calls[self.key] = Slot::Abandoned,
+            Slot::Ended(_) | Slot::Abandoned => drop(state.calls.remove(self.key)),
+        }
+    }
+}

@@ -1,0 +1,280 @@
+//! Asking actors on another node: the caller's side of a session.
+
+use super::lane::{Lane, LaneCall, new_histogram};
+use crate::{
+    link::{Link, LinkError, Stream},
+    mailbox::{AskError, Priority, RETRY_AFTER},
+};
+use bytes::Bytes;
+use futures_util::future::BoxFuture;
+use hdrhistogram::Histogram;
+use std::{
+    future::Future,
+    marker::PhantomData,
+    pin::Pin,
+    sync::{
+        Arc, Mutex, OnceLock, PoisonError,
+        atomic::{AtomicU64, AtomicUsize, Ordering},
+    },
+    task::{Context, Poll},
+    time::Duration,
+};
+use swarm_protocols::{
+    Delivery, DeliveryError, MailboxAddress, Protocol, Request,
+    wire::{
+        codec,
+        control::Limits,
+        frame::{self, Answered, Frame, FrameReader, OVERHEAD_BYTES_MAX, RequestHead},
+    },
+};
+use tokio::time::Instant;
+
+/// Requests up to this many bytes share a lane; longer ones would make the others wait.
+pub(crate) const LANE_PAYLOAD_BYTES_MAX: usize = 16 << 10;
+
+/// One lane for each [`Priority`].
+const LANES: usize = 3;
+
+/// The caller's side of one session.
+pub(crate) struct Outbound {
+    link: Arc<dyn Link>,
+    lanes: [Arc<Lane>; LANES],
+    limits: Limits,
+    message_bytes_max: usize,
+    own_streams: AtomicUsize,
+    own_latency: Mutex<Histogram<u32>>,
+    sent: AtomicU64,
+    lost: OnceLock<String>,
+}
+
+impl Outbound {
+    /// Over `link` to a peer that accepts `limits`; answers of up to `message_bytes_max` are taken.
+    pub(crate) fn new(link: Arc<dyn Link>, limits: Limits, message_bytes_max: usize) -> Arc<Self> {
+        let in_flight = limits.in_flight as usize;
+        let lane = |class| Lane::start(Arc::clone(&link), class, in_flight, message_bytes_max);
+        Arc::new(Self {
+            lanes: [lane(0), lane(1), lane(2)],
+            link,
+            limits,
+            message_bytes_max,
+            own_streams: AtomicUsize::new(0),
+            own_latency: Mutex::new(new_histogram()),
+            sent: AtomicU64::new(0),
+            lost: OnceLock::new(),
+        })
+    }
+
+    /// Ends everything that is in flight.
+    pub(crate) fn lose(&self, reason: &str) {
+        // The first reason counts.
+        let _first = self.lost.set(reason.to_owned());
+        self.lanes.iter().for_each(|lane| lane.lose(reason));
+    }
+
+    /// How many requests went out.
+    pub(crate) fn sent(&self) -> u64 {
+        self.sent.load(Ordering::Relaxed)
+    }
+
+    /// Moves what is known of how long answers took, in microseconds, into `into`.
+    pub(crate) fn take_latency(&self, into: &mut Histogram<u32>) {
+        self.lanes.iter().for_each(|lane| lane.take_latency(into));
+        let mut own = self.own_latency.lock().unwrap_or_else(PoisonError::into_inner);
+        // Both have the same bounds and precision, see `new_histogram`.
+        let _same_bounds = into.add(&*own);
+        own.reset();
+    }
+
+    fn check_length(&self, bytes: usize) -> Result<(), DeliveryError> {
+        let (bytes, limit) = (bytes as u64, self.limits.message_bytes);
+        if bytes > limit { Err(DeliveryError::TooLarge { bytes, limit }) } else { Ok(()) }
+    }
+}
+
+/// A mailbox on another node.
+pub(crate) struct Remote<P: Protocol> {
+    outbound: Arc<Outbound>,
+    address: MailboxAddress,
+    routes: Vec<u32>,
+    protocol: PhantomData<fn() -> P>,
+}
+
+impl<P: Protocol> Remote<P> {
+    /// `routes[P::INDEX]` is the peer's number for each request of the protocol.
+    pub(crate) fn new(outbound: Arc<Outbound>, address: MailboxAddress, routes: Vec<u32>) -> Self {
+        Self { outbound, address, routes, protocol: PhantomData }
+    }
+
+    pub(crate) fn address(&self) -> &MailboxAddress {
+        &self.address
+    }
+
+    pub(crate) fn ask<R: Request>(
+        &self,
+        request: &R,
+        timeout: Duration,
+        priority: Priority,
+        own_stream: bool,
+    ) -> RemoteCall<R>
+    where
+        P: swarm_protocols::Accepts<R>,
+    {
+        RemoteCall(match self.start(P::INDEX, request, timeout, priority, own_stream) {
+            Ok(stage) => stage,
+            Err(error) => Stage::Failed(Some(error)),
+        })
+    }
+
+    fn start<R: Request>(
+        &self,
+        index: usize,
+        request: &R,
+        timeout: Duration,
+        priority: Priority,
+        own_stream: bool,
+    ) -> Result<Stage<R>, DeliveryError> {
+        let payload = encode(request)?;
+        self.outbound.check_length(payload.len())?;
+        self.outbound.sent.fetch_add(1, Ordering::Relaxed);
+        let route = self.routes[index];
+        if own_stream || payload.len() > LANE_PAYLOAD_BYTES_MAX {
+            let outbound = Arc::clone(&self.outbound);
+            let call = ask_on_own_stream(outbound, route, payload, timeout);
+            return Ok(Stage::Own(Box::pin(call), PhantomData));
+        }
+        let lane = &self.outbound.lanes[priority as usize];
+        lane.call(route, &payload, timeout, false).map(Stage::Lane)
+    }
+
+    pub(crate) async fn tell<R: Request>(&self, request: &R, timeout: Duration) -> Result<(), DeliveryError>
+    where
+        P: swarm_protocols::Accepts<R>,
+    {
+        let payload = encode(request)?;
+        self.outbound.check_length(payload.len())?;
+        self.outbound.sent.fetch_add(1, Ordering::Relaxed);
+        let lane = &self.outbound.lanes[Priority::Normal as usize];
+        match lane.call(self.routes[P::INDEX], &payload, timeout, true)?.await? {
+            Answered::Accepted => Ok(()),
+            Answered::Undelivered(error) => Err(error),
+            Answered::Reply(_) | Answered::Failed(_) => Err(unfit("a handler's answer to a told message")),
+        }
+    }
+}
+
+fn encode<R: Request>(request: &R) -> Result<Vec<u8>, DeliveryError> {
+    let mut payload = Vec::with_capacity(128);
+    codec::encode_into(request, &mut payload).map_err(|error| {
+        let reason = format!("{}: {error}", R::NAME);
+        DeliveryError::Codec { reason, delivery: Delivery::NotSent }
+    })?;
+    Ok(payload)
+}
+
+fn unfit(what: &str) -> DeliveryError {
+    let reason = format!("the peer sent {what}");
+    DeliveryError::Codec { reason, delivery: Delivery::Delivered }
+}
+
+/// A request to another node that has no answer yet. Dropping it cancels the request.
+pub(crate) struct RemoteCall<R: Request>(Stage<R>);
+
+enum Stage<R: Request> {
+    Failed(Option<DeliveryError>),
+    Lane(LaneCall),
+    Own(BoxFuture<'static, Result<Answered, DeliveryError>>, PhantomData<fn() -> R>),
+}
+
+impl<R: Request> RemoteCall<R> {
+    pub(crate) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<R::Reply, AskError<R::Error>>> {
+        let answered = match &mut self.0 {
+            Stage::Failed(error) => {
+                let error = error.take().expect("a future is not polled after it is ready");
+                return Poll::Ready(Err(error.into()));
+            }
+            Stage::Lane(call) => Pin::new(call).poll(cx),
+            Stage::Own(call, _) => call.as_mut().poll(cx),
+        };
+        answered.map(|answered| match answered? {
+            Answered::Reply(bytes) => decode(&bytes, R::NAME),
+            Answered::Failed(bytes) => Err(AskError::Handler(decode::<R::Error, R::Error>(&bytes, R::NAME)?)),
+            Answered::Undelivered(error) => Err(error.into()),
+            Answered::Accepted => Err(unfit("an acceptance as the answer to a request").into()),
+        })
+    }
+}
+
+fn decode<T: serde::de::DeserializeOwned, E: std::fmt::Display>(
+    bytes: &[u8],
+    name: &str,
+) -> Result<T, AskError<E>> {
+    codec::decode(bytes).map_err(|error| {
+        let reason = format!("the answer to {name}: {error}");
+        AskError::Delivery(DeliveryError::Codec { reason, delivery: Delivery::Delivered })
+    })
+}
+
+async fn ask_on_own_stream(
+    outbound: Arc<Outbound>,
+    route: u32,
+    payload: Vec<u8>,
+    timeout: Duration,
+) -> Result<Answered, DeliveryError> {
+    if outbound.own_streams.fetch_add(1, Ordering::Relaxed) >= outbound.limits.in_flight as usize {
+        outbound.own_streams.fetch_sub(1, Ordering::Relaxed);
+        return Err(DeliveryError::Overloaded { retry_after: RETRY_AFTER });
+    }
+    let _counted = OwnStream(&outbound);
+    let asked = Instant::now();
+    let answered = tokio::time::timeout(timeout, exchange(&outbound, route, payload, timeout))
+        .await
+        .map_err(|_| DeliveryError::TimedOut { after: timeout, delivery: Delivery::Unknown })?;
+    let took = asked.elapsed().as_micros() as u64;
+    outbound.own_latency.lock().unwrap_or_else(PoisonError::into_inner).saturating_record(took);
+    answered
+}
+
+struct OwnStream<'a>(&'a Outbound);
+
+impl Drop for OwnStream<'_> {
+    fn drop(&mut self) {
+        self.0.own_streams.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+async fn exchange(
+    outbound: &Outbound,
+    route: u32,
+    payload: Vec<u8>,
+    timeout: Duration,
+) -> Result<Answered, DeliveryError> {
+    let lost = |delivery| {
+        move |error: LinkError| {
+            let reason = outbound.lost.get().cloned().unwrap_or_else(|| error.to_string());
+            DeliveryError::SessionLost { reason, delivery }
+        }
+    };
+    let Stream { mut send, mut recv } = outbound.link.open().await.map_err(lost(Delivery::NotSent))?;
+    let mut bytes = Vec::with_capacity(payload.len() + OVERHEAD_BYTES_MAX);
+    bytes.push(frame::STREAM_REQUEST);
+    let deadline_ms = super::lane::millis_up(timeout);
+    frame::put_request(
+        &RequestHead { correlation: 0, route, deadline_ms, tell: false },
+        &payload,
+        &mut bytes,
+    );
+    send.write(bytes.into()).await.map_err(lost(Delivery::Unknown))?;
+    send.finish();
+    let mut reader = FrameReader::new(outbound.message_bytes_max + OVERHEAD_BYTES_MAX);
+    loop {
+        let chunk: Option<Bytes> = recv.read().await.map_err(lost(Delivery::Unknown))?;
+        reader.feed(chunk.ok_or_else(|| unfit("no answer"))?);
+        if let Some(frame) = reader.next_frame().map_err(|error| unfit(&error.to_string()))? {
+            return match Frame::decode(frame) {
+                Ok(Frame::Answer { correlation: 0, answer }) => Ok(answer),
+                Ok(_) => Err(unfit("something else than an answer")),
+                Err(error) => Err(unfit(&error.to_string())),
+            };
+        }
+    }
+}

@@ -1,0 +1,397 @@
+//! Serving requests of another node: the callee's side of a session.
+
+use super::{exposed::Routes, lane::Outbox};
+use crate::{
+    call::{CallContext, CallState, Caller},
+    link::{Link, LinkError, RecvHalf, SendHalf, Stream},
+    mailbox::RETRY_AFTER,
+    session::Received,
+};
+use bytes::{Buf, Bytes};
+use futures_util::{FutureExt, StreamExt, future::LocalBoxFuture, stream::FuturesUnordered};
+use std::{
+    cell::{Cell, RefCell},
+    collections::HashMap,
+    future::poll_fn,
+    rc::Rc,
+    sync::{Arc, atomic::Ordering},
+    time::Duration,
+};
+use swarm_protocols::{
+    DeliveryError,
+    session::CloseCode,
+    wire::{
+        control::Limits,
+        frame::{self, Frame, FrameError, FrameReader, OVERHEAD_BYTES_MAX, RequestHead},
+    },
+};
+use tokio::{sync::Notify, time::Instant};
+
+/// The longest time between the first byte of a frame and its last one.
+const FRAME_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// The most streams that a busy peer is allowed to have open at once.
+const STREAMS_MAX: u32 = 1024;
+
+/// How many answers may wait for a peer that does not take them before no more of its requests are
+/// read, in bytes.
+const UNSENT_BYTES_MAX: usize = 4 << 20;
+
+/// The callee's side of one session. Lives on the arbiter of the bridge.
+pub(crate) struct Inbound {
+    link: Arc<dyn Link>,
+    caller: Arc<Caller>,
+    routes: Rc<Routes>,
+    limits: Limits,
+    in_flight: Rc<Cell<u32>>,
+    received: Received,
+    idle: Rc<Notify>,
+    draining: Cell<bool>,
+    streams: Cell<u32>,
+    streams_allowed: Cell<u32>,
+    partial_bytes: Cell<usize>,
+}
+
+impl Inbound {
+    pub(crate) fn new(link: Arc<dyn Link>, caller: Caller, routes: Rc<Routes>, limits: Limits) -> Rc<Self> {
+        Rc::new(Self {
+            link,
+            caller: Arc::new(caller),
+            routes,
+            limits,
+            in_flight: Rc::default(),
+            received: Received::default(),
+            idle: Rc::default(),
+            draining: Cell::new(false),
+            streams: Cell::new(0),
+            streams_allowed: Cell::new(crate::link::quic::STREAMS_MIN),
+            partial_bytes: Cell::new(0),
+        })
+    }
+
+    /// Counts the requests that come in.
+    pub(crate) fn received(&self) -> Received {
+        Arc::clone(&self.received)
+    }
+
+    /// Refuses new requests from now on; completes when those in hand are answered.
+    pub(crate) async fn drain(&self) {
+        self.draining.set(true);
+        while self.in_flight.get() > 0 {
+            self.idle.notified().await;
+        }
+    }
+
+    /// Serves streams until the connection ends.
+    pub(crate) async fn run(self: Rc<Self>) {
+        while let Ok(stream) = self.link.accept().await {
+            self.streams.set(self.streams.get() + 1);
+            self.allow_more_streams();
+            actix_rt::spawn(Rc::clone(&self).serve_stream(stream));
+        }
+    }
+
+    /// Idle connections stay cheap, busy ones are not throttled.
+    fn allow_more_streams(&self) {
+        let allowed = self.streams_allowed.get();
+        if self.streams.get() > allowed / 4 * 3 && allowed < STREAMS_MAX {
+            let allowed = (allowed * 4).min(STREAMS_MAX);
+            self.streams_allowed.set(allowed);
+            self.link.allow_streams(allowed);
+        }
+    }
+
+    async fn serve_stream(self: Rc<Self>, stream: Stream) {
+        if let Err(Violation(reason)) = self.dispatch(stream).await {
+            tracing::warn!(peer = %self.caller.node, reason, "the peer broke the protocol");
+            self.link.close(CloseCode::ProtocolViolation, &reason);
+        }
+        self.streams.set(self.streams.get() - 1);
+    }
+
+    async fn dispatch(&self, Stream { mut send, recv }: Stream) -> Result<(), Violation> {
+        let limit = self.limits.message_bytes as usize + OVERHEAD_BYTES_MAX;
+        let mut input =
+            Input { recv, reader: FrameReader::new(limit), inbound: self, began: None, partial: 0 };
+        match input.head(1).await?.as_deref() {
+            Some([frame::STREAM_LANE]) => {
+                let Some(class) = input.head(1).await? else { return Ok(()) };
+                send.set_priority(-i32::from(class[0].min(2)));
+                self.serve_lane(send, input).await
+            }
+            Some([frame::STREAM_REQUEST]) => self.serve_request(send, input).await,
+            Some(other) => Err(Violation(format!("a stream of unknown kind {other:?}"))),
+            None => Ok(()),
+        }
+    }
+
+    async fn serve_lane(&self, send: Box<dyn SendHalf>, mut input: Input<'_>) -> Result<(), Violation> {
+        let outbox = Rc::new(RefCell::new(Outbox::default()));
+        let requests = async {
+            let mut lane = LaneCalls { running: FuturesUnordered::new(), states: HashMap::new() };
+            self.serve_requests(&mut input, &outbox, &mut lane).await
+        };
+        tokio::select! {
+            result = requests => result,
+            _lost = write(send, &outbox) => Ok(()),
+        }
+    }
+
+    async fn serve_requests(
+        &self,
+        input: &mut Input<'_>,
+        outbox: &Rc<RefCell<Outbox>>,
+        lane: &mut LaneCalls,
+    ) -> Result<(), Violation> {
+        let mut ended = false;
+        loop {
+            while let Some(frame) = input.next_frame()? {
+                match Frame::decode(frame)? {
+                    Frame::Request { head, payload } => self.request(head, payload, outbox, lane)?,
+                    Frame::Cancel { correlation } => {
+                        // One that is not there has been answered already.
+                        if let Some(state) = lane.states.get(&correlation) {
+                            state.cancel();
+                        }
+                    }
+                    Frame::Answer { .. } => return Err(Violation("an answer to no request".to_owned())),
+                }
+            }
+            let next = async {
+                poll_fn(|cx| outbox.borrow_mut().poll_at_most(UNSENT_BYTES_MAX, cx)).await;
+                input.read().await
+            };
+            tokio::select! {
+                chunk = next, if !ended => match chunk? {
+                    Some(chunk) => input.reader.feed(chunk),
+                    None => ended = true,
+                },
+                Some(correlation) = lane.running.next() => {
+                    lane.states.remove(&correlation);
+                    // Take all that are ready, rather than look at the stream between any two.
+                    while let Some(Some(correlation)) = lane.running.next().now_or_never() {
+                        lane.states.remove(&correlation);
+                    }
+                }
+                () = std::future::ready(()), if ended && lane.running.is_empty() => {
+                    outbox.borrow_mut().end();
+                    return std::future::pending().await;
+                }
+            }
+        }
+    }
+
+    fn request(
+        &self,
+        head: RequestHead,
+        payload: Bytes,
+        outbox: &Rc<RefCell<Outbox>>,
+        lane: &mut LaneCalls,
+    ) -> Result<(), Violation> {
+        let correlation = head.correlation;
+        let Some((mut call, state)) = self.start(head, payload, outbox) else { return Ok(()) };
+        if lane.states.insert(correlation, state).is_some() {
+            return Err(Violation(format!("two requests with the number {correlation} at once")));
+        }
+        // Polled once here, so that the actor's mailbox gets requests in the order of the lane.
+        if call.as_mut().now_or_never().is_some() {
+            lane.states.remove(&correlation);
+        } else {
+            lane.running.push(call);
+        }
+        Ok(())
+    }
+
+    /// Begins to handle a request; one that cannot be is answered at once.
+    fn start(
+        &self,
+        head: RequestHead,
+        payload: Bytes,
+        outbox: &Rc<RefCell<Outbox>>,
+    ) -> Option<(LocalBoxFuture<'static, u64>, Arc<CallState>)> {
+        self.received.fetch_add(1, Ordering::Relaxed);
+        let refused = if self.draining.get() {
+            DeliveryError::Draining
+        } else if self.in_flight.get() >= self.limits.in_flight {
+            DeliveryError::Overloaded { retry_after: RETRY_AFTER }
+        } else {
+            match self.routes.handler(head.route, self.caller.role) {
+                Ok(handler) => {
+                    let deadline = (head.deadline_ms > 0 && !head.tell)
+                        .then(|| Instant::now() + Duration::from_millis(head.deadline_ms.min(1 << 40)));
+                    let context = CallContext::new(Some(Arc::clone(&self.caller)), deadline);
+                    let state = context.state();
+                    self.in_flight.set(self.in_flight.get() + 1);
+                    let counted =
+                        Counted { in_flight: Rc::clone(&self.in_flight), idle: Rc::clone(&self.idle) };
+                    return Some((handler.start(head, payload, context, Rc::clone(outbox), counted), state));
+                }
+                Err(error) => error,
+            }
+        };
+        frame::put_undelivered(head.correlation, &refused, outbox.borrow_mut().frames());
+        None
+    }
+
+    async fn serve_request(
+        &self,
+        mut send: Box<dyn SendHalf>,
+        mut input: Input<'_>,
+    ) -> Result<(), Violation> {
+        let Some(frame) = input.only_frame().await? else { return Ok(()) };
+        let Frame::Request { head, payload } = Frame::decode(frame)? else {
+            return Err(Violation("a request stream without a request".to_owned()));
+        };
+        drop(input);
+        let outbox = Rc::new(RefCell::new(Outbox::default()));
+        if let Some((call, state)) = self.start(head, payload, &outbox) {
+            let stopped = send.stopped();
+            let left = tokio::select! {
+                biased;
+                _ = call => false,
+                () = stopped => true,
+            };
+            if left {
+                state.cancel();
+                return Ok(());
+            }
+        }
+        let answer = std::mem::take(outbox.borrow_mut().frames());
+        if send.write(answer.into()).await.is_ok() {
+            send.finish();
+        }
+        Ok(())
+    }
+}
+
+/// The requests of one lane that are being handled.
+struct LaneCalls {
+    running: FuturesUnordered<LocalBoxFuture<'static, u64>>,
+    states: HashMap<u64, Arc<CallState>>,
+}
+
+impl Drop for LaneCalls {
+    fn drop(&mut self) {
+        self.states.values().for_each(|state| state.cancel());
+    }
+}
+
+/// Counts a request that is being handled.
+pub(crate) struct Counted {
+    in_flight: Rc<Cell<u32>>,
+    idle: Rc<Notify>,
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        self.in_flight.set(self.in_flight.get() - 1);
+        if self.in_flight.get() == 0 {
+            self.idle.notify_one();
+        }
+    }
+}
+
+async fn write(mut send: Box<dyn SendHalf>, outbox: &RefCell<Outbox>) -> Result<(), LinkError> {
+    while let Some(bytes) = poll_fn(|cx| outbox.borrow_mut().poll_take(cx)).await {
+        send.write(bytes).await?;
+    }
+    send.finish();
+    Ok(())
+}
+
+/// How a peer broke the rules of the wire. It costs it the connection.
+struct Violation(String);
+
+impl From<FrameError> for Violation {
+    fn from(error: FrameError) -> Self {
+        Self(error.to_string())
+    }
+}
+
+/// The receiving half of a stream, cut into frames, with a bound on how long and how much it may
+/// keep unfinished.
+struct Input<'a> {
+    recv: Box<dyn RecvHalf>,
+    reader: FrameReader,
+    inbound: &'a Inbound,
+    began: Option<Instant>,
+    partial: usize,
+}
+
+impl Input<'_> {
+    /// The first bytes of the stream, before its frames; `None` where it ends before them.
+    async fn head(&mut self, length: usize) -> Result<Option<Bytes>, Violation> {
+        let deadline = Instant::now() + FRAME_TIMEOUT;
+        let mut chunk = self.reader.take_chunk();
+        while chunk.is_empty() {
+            chunk = match tokio::time::timeout_at(deadline, self.recv.read()).await {
+                Ok(Ok(Some(chunk))) => chunk,
+                Ok(Ok(None) | Err(_)) => return Ok(None),
+                Err(_) => {
+                    return Err(Violation(format!("a stream without a first byte for {FRAME_TIMEOUT:?}")));
+                }
+            };
+        }
+        let head = chunk.copy_to_bytes(length);
+        self.reader.feed(chunk);
+        Ok(Some(head))
+    }
+
+    fn next_frame(&mut self) -> Result<Option<Bytes>, FrameError> {
+        let frame = self.reader.next_frame()?;
+        if frame.is_some() {
+            self.began = None;
+        }
+        Ok(frame)
+    }
+
+    /// The next chunk; `None` at the end of the stream or of the connection.
+    async fn read(&mut self) -> Result<Option<Bytes>, Violation> {
+        self.note_partial()?;
+        let chunk = match self.began {
+            None => self.recv.read().await,
+            Some(began) => match tokio::time::timeout_at(began + FRAME_TIMEOUT, self.recv.read()).await {
+                Ok(chunk) => chunk,
+                Err(_) => return Err(Violation(format!("a frame took over {FRAME_TIMEOUT:?}"))),
+            },
+        };
+        match chunk {
+            Ok(Some(chunk)) => Ok(Some(chunk)),
+            Ok(None) => self.reader.finish().map(|()| None).map_err(Violation::from),
+            Err(_) => Ok(None),
+        }
+    }
+
+    /// The one frame of a request stream.
+    async fn only_frame(&mut self) -> Result<Option<Bytes>, Violation> {
+        loop {
+            if let Some(frame) = self.next_frame()? {
+                return Ok(Some(frame));
+            }
+            match self.read().await? {
+                Some(chunk) => self.reader.feed(chunk),
+                None => return Ok(None),
+            }
+        }
+    }
+
+    fn note_partial(&mut self) -> Result<(), Violation> {
+        let partial = self.reader.partial_bytes();
+        let total = &self.inbound.partial_bytes;
+        total.set(total.get() + partial - self.partial);
+        self.partial = partial;
+        self.began = (partial > 0).then(|| self.began.unwrap_or_else(Instant::now));
+        // Two of the longest messages at once, or many shorter ones.
+        if total.get() > 2 * (self.inbound.limits.message_bytes as usize + OVERHEAD_BYTES_MAX) {
+            return Err(Violation(format!("{} bytes of unfinished frames", total.get())));
+        }
+        Ok(())
+    }
+}
+
+impl Drop for Input<'_> {
+    fn drop(&mut self) {
+        let total = &self.inbound.partial_bytes;
+        total.set(total.get() - self.partial);
+    }
+}

@@ -1,0 +1,363 @@
+//! The connection session actor: one for each peer. It owns the control stream and runs the rule in
+//! [`swarm_protocols::session`]; everything that it decides is decided there.
+
+use crate::{
+    call::Caller,
+    link::{Link, RecvHalf, SendHalf, Stream},
+    quic_bridge::{self, Inbound, Outbound, Outbox, QuicBridge, Routes},
+};
+use actix::{
+    Actor, ActorContext, ActorFutureExt, Addr, AsyncContext, Context, Handler, Message, ResponseFuture,
+    SpawnHandle, StreamHandler, WrapFuture,
+};
+use bytes::Bytes;
+use futures_util::stream;
+use std::{
+    cell::RefCell,
+    future::poll_fn,
+    rc::Rc,
+    sync::{Arc, atomic::AtomicU64},
+    time::Duration,
+};
+use swarm_protocols::{
+    NodeId,
+    session::{Action, CloseCode, Session, Timing},
+    wire::{
+        control::{Control, Hello, Limits, RefuseCause, RouteChange},
+        frame::{CONTROL_BYTES_MAX, FrameReader, STREAM_CONTROL},
+    },
+};
+use tokio::{sync::oneshot, time::Instant};
+use uuid::Uuid;
+
+/// How long the last frames before a close may take to arrive.
+const FAREWELL: Duration = Duration::from_secs(1);
+
+/// How much may wait on the control stream for a peer that does not read it, in bytes.
+const UNSENT_BYTES_MAX: usize = CONTROL_BYTES_MAX;
+
+/// Which side opened the connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Side {
+    Dialler,
+    Acceptor,
+}
+
+/// What a session is made of.
+pub(crate) struct SessionParts {
+    pub(crate) side: Side,
+    pub(crate) link: Arc<dyn Link>,
+    pub(crate) local: Hello,
+    pub(crate) peer: Caller,
+    pub(crate) timing: Timing,
+    pub(crate) routes: Rc<Routes>,
+    pub(crate) bridge: Addr<QuicBridge>,
+    /// Told when the session is open, or why it did not open.
+    pub(crate) opened: Option<oneshot::Sender<Result<(), String>>>,
+}
+
+/// The actor.
+pub(crate) struct ConnectionSession {
+    rule: Session,
+    side: Side,
+    link: Arc<dyn Link>,
+    limits: Limits,
+    peer: Caller,
+    routes: Rc<Routes>,
+    bridge: Addr<QuicBridge>,
+    opened: Option<oneshot::Sender<Result<(), String>>>,
+    outbox: Rc<RefCell<Outbox>>,
+    control_open: bool,
+    timer: Option<SpawnHandle>,
+    outbound: Option<Arc<Outbound>>,
+    inbound: Option<Rc<Inbound>>,
+    ended: Option<(CloseCode, String)>,
+}
+
+impl ConnectionSession {
+    pub(crate) fn new(parts: SessionParts) -> Self {
+        let SessionParts { side, link, local, peer, timing, routes, bridge, opened } = parts;
+        let limits = local.limits;
+        let now = Instant::now().into_std();
+        let rule = match side {
+            Side::Dialler => Session::dial(local, peer.node.clone(), timing, now),
+            Side::Acceptor => Session::accept(local, peer.node.clone(), timing, now),
+        };
+        Self {
+            rule,
+            side,
+            link,
+            limits,
+            peer,
+            routes,
+            bridge,
+            opened,
+            outbox: Rc::default(),
+            control_open: false,
+            timer: None,
+            outbound: None,
+            inbound: None,
+            ended: None,
+        }
+    }
+
+    fn control_stream(&mut self, stream: Stream, context: &mut Context<Self>) {
+        self.control_open = true;
+        let Stream { mut send, recv } = stream;
+        send.set_priority(1);
+        if self.side == Side::Dialler {
+            let mut outbox = self.outbox.borrow_mut();
+            outbox.frames().insert(0, STREAM_CONTROL);
+        }
+        context.add_stream(control_frames(recv, self.side == Side::Acceptor));
+        let written = write_control(send, Rc::clone(&self.outbox)).into_actor(self);
+        context.spawn(written.map(|(), session, context| session.hang_up(context)));
+    }
+
+    /// Does what the rule says, and arranges to be called when it next wants to be.
+    fn advance(&mut self, context: &mut Context<Self>) {
+        while let Some(action) = self.rule.poll() {
+            self.perform(action, context);
+        }
+        if let Some(timer) = self.timer.take() {
+            context.cancel_future(timer);
+        }
+        if let Some(next) = self.rule.next_timeout() {
+            let wait = next.saturating_duration_since(Instant::now().into_std());
+            self.timer = Some(context.run_later(wait, |session, context| {
+                session.rule.handle_timeout(Instant::now().into_std());
+                session.advance(context);
+            }));
+        }
+    }
+
+    fn perform(&mut self, action: Action, context: &mut Context<Self>) {
+        match action {
+            Action::Send(control) => self.send(&control),
+            Action::Admit { node, incarnation } => self.ask_for_admission(node, incarnation, context),
+            Action::Open { session, peer } => self.open(session, &peer, context),
+            Action::Routes(change) => {
+                self.bridge.do_send(quic_bridge::PeerRoutes { session: context.address(), change });
+            }
+            Action::RoundTrip(time) => {
+                tracing::trace!(peer = %self.peer.node, ?time, "heartbeat");
+            }
+            Action::PeerDrains => tracing::info!(peer = %self.peer.node, "the peer drains"),
+            Action::Close(code, reason) => self.end(code, reason, context),
+        }
+    }
+
+    fn send(&mut self, control: &Control) {
+        let mut outbox = self.outbox.borrow_mut();
+        let overfull = outbox.frames().len() > UNSENT_BYTES_MAX;
+        if overfull {
+            self.rule
+                .close(CloseCode::ProtocolViolation, "the peer does not read its control stream".to_owned());
+        } else if let Err(error) = control.encode(outbox.frames()) {
+            self.rule.close(CloseCode::ProtocolViolation, error.to_string());
+        }
+    }
+
+    fn ask_for_admission(&mut self, node: NodeId, incarnation: u64, context: &mut Context<Self>) {
+        let request = quic_bridge::Admit { node, incarnation, session: context.address() };
+        let answer = self.bridge.send(request).into_actor(self);
+        context.spawn(answer.map(|answer, session, context| {
+            match answer {
+                Ok(Ok(id)) => session.rule.admit(id, Instant::now().into_std()),
+                Ok(Err((cause, reason))) => session.rule.refuse(cause, reason),
+                Err(_) => session.rule.refuse(RefuseCause::Unavailable, "the node has stopped".to_owned()),
+            }
+            session.advance(context);
+        }));
+    }
+
+    fn open(&mut self, session: Uuid, peer: &Hello, context: &mut Context<Self>) {
+        let message_bytes_max = self.limits.message_bytes as usize;
+        let outbound = Outbound::new(Arc::clone(&self.link), peer.limits, message_bytes_max);
+        let routes = Rc::clone(&self.routes);
+        let inbound = Inbound::new(Arc::clone(&self.link), self.peer.clone(), routes, self.limits);
+        actix_rt::spawn(Rc::clone(&inbound).run());
+        self.bridge.do_send(quic_bridge::Opened {
+            id: session,
+            side: self.side,
+            peer: self.peer.clone(),
+            hello: Box::new(peer.clone()),
+            session: context.address(),
+            outbound: Arc::clone(&outbound),
+            received: inbound.received(),
+        });
+        (self.outbound, self.inbound) = (Some(outbound), Some(inbound));
+        if let Some(opened) = self.opened.take() {
+            // The node that dialled may have lost interest.
+            let _left = opened.send(Ok(()));
+        }
+    }
+
+    fn end(&mut self, code: CloseCode, reason: String, context: &mut Context<Self>) {
+        if let Some(outbound) = &self.outbound {
+            outbound.lose(&reason);
+        }
+        self.ended = Some((code, reason));
+        self.outbox.borrow_mut().end();
+        if !self.control_open || code == CloseCode::Silent {
+            self.hang_up(context);
+        }
+    }
+
+    fn hang_up(&mut self, context: &mut Context<Self>) {
+        let (code, reason) =
+            self.ended.get_or_insert((CloseCode::Done, "the control stream ended".to_owned()));
+        self.link.close(*code, reason);
+        context.stop();
+    }
+}
+
+impl Actor for ConnectionSession {
+    type Context = Context<Self>;
+
+    fn started(&mut self, context: &mut Self::Context) {
+        let (link, side) = (Arc::clone(&self.link), self.side);
+        let stream = async move {
+            match side {
+                Side::Dialler => link.open().await,
+                Side::Acceptor => link.accept().await,
+            }
+        };
+        context.spawn(stream.into_actor(self).map(|stream, session, context| {
+            match stream {
+                Ok(stream) => session.control_stream(stream, context),
+                Err(error) => session.rule.close(CloseCode::Done, error.to_string()),
+            }
+            session.advance(context);
+        }));
+        self.advance(context);
+    }
+
+    fn stopped(&mut self, context: &mut Self::Context) {
+        let (_, reason) = self.ended.take().unwrap_or((CloseCode::Done, "the node has stopped".to_owned()));
+        if let Some(outbound) = &self.outbound {
+            outbound.lose(&reason);
+        }
+        self.link.close(CloseCode::Done, &reason);
+        if let Some(opened) = self.opened.take() {
+            let _left = opened.send(Err(reason.clone()));
+        }
+        self.bridge.do_send(quic_bridge::Closed { session: context.address(), reason });
+    }
+}
+
+/// What came on the control stream: a frame, or why no more come.
+type ControlInput = Result<Control, String>;
+
+impl StreamHandler<ControlInput> for ConnectionSession {
+    fn handle(&mut self, input: ControlInput, context: &mut Self::Context) {
+        match input {
+            Ok(control) => self.rule.handle(control, Instant::now().into_std()),
+            Err(reason) => self.rule.close(CloseCode::ProtocolViolation, reason),
+        }
+        self.advance(context);
+    }
+
+    fn finished(&mut self, context: &mut Self::Context) {
+        self.rule.close(CloseCode::Done, "the peer ended the session".to_owned());
+        self.advance(context);
+    }
+}
+
+fn control_frames(recv: Box<dyn RecvHalf>, head: bool) -> impl stream::Stream<Item = ControlInput> {
+    let reader = FrameReader::new(CONTROL_BYTES_MAX);
+    stream::unfold(Some((recv, reader, head)), |state| async move {
+        let (mut recv, mut reader, mut head) = state?;
+        match next_control(&mut *recv, &mut reader, &mut head).await {
+            Ok(Some(control)) => Some((Ok(control), Some((recv, reader, head)))),
+            Ok(None) => None,
+            Err(reason) => Some((Err(reason), None)),
+        }
+    })
+}
+
+async fn next_control(
+    recv: &mut dyn RecvHalf,
+    reader: &mut FrameReader,
+    head: &mut bool,
+) -> Result<Option<Control>, String> {
+    loop {
+        if let Some(frame) = reader.next_frame().map_err(|error| error.to_string())? {
+            return Control::decode(frame).map(Some).map_err(|error| error.to_string());
+        }
+        let Some(mut chunk) = recv.read().await.map_err(|error| error.to_string())? else {
+            return reader.finish().map(|()| None).map_err(|error| error.to_string());
+        };
+        if *head && !chunk.is_empty() {
+            let kind = chunk.split_to(1);
+            if kind[0] != STREAM_CONTROL {
+                return Err(format!("the first stream is of kind {} and not the control stream", kind[0]));
+            }
+            *head = false;
+        }
+        reader.feed(chunk);
+    }
+}
+
+async fn write_control(mut send: Box<dyn SendHalf>, outbox: Rc<RefCell<Outbox>>) {
+    while let Some(bytes) = poll_fn(|cx| outbox.borrow_mut().poll_take(cx)).await {
+        let bytes: Bytes = bytes;
+        if send.write(bytes).await.is_err() {
+            return;
+        }
+    }
+    send.finish();
+    // The close that follows would overtake a refusal, so let that arrive first.
+    let _arrived = tokio::time::timeout(FAREWELL, send.stopped()).await;
+}
+
+/// Own routes came or went.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub(crate) struct ChangeRoutes(pub(crate) RouteChange);
+
+impl Handler<ChangeRoutes> for ConnectionSession {
+    type Result = ();
+
+    fn handle(&mut self, ChangeRoutes(change): ChangeRoutes, context: &mut Self::Context) {
+        self.rule.change_routes(change);
+        self.advance(context);
+    }
+}
+
+/// Ends the session.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub(crate) struct EndSession(pub(crate) CloseCode, pub(crate) String);
+
+impl Handler<EndSession> for ConnectionSession {
+    type Result = ();
+
+    fn handle(&mut self, EndSession(code, reason): EndSession, context: &mut Self::Context) {
+        self.rule.close(code, reason);
+        self.advance(context);
+    }
+}
+
+/// Takes no new requests, and answers once those in hand are answered.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub(crate) struct DrainSession;
+
+impl Handler<DrainSession> for ConnectionSession {
+    type Result = ResponseFuture<()>;
+
+    fn handle(&mut self, _: DrainSession, context: &mut Self::Context) -> Self::Result {
+        self.rule.drain();
+        self.advance(context);
+        let inbound = self.inbound.clone();
+        Box::pin(async move {
+            if let Some(inbound) = inbound {
+                inbound.drain().await;
+            }
+        })
+    }
+}
+
+/// How many requests a session has received; shared with the bridge.
+pub(crate) type Received = Arc<AtomicU64>;
