@@ -1,120 +1,10 @@
 //! Scenarios: what happens, and the exact commands that follow.
 
+mod fixture;
 mod simulation;
 
 use super::*;
-use crate::NodeId;
-use uuid::Uuid;
-
-const LEASE: Duration = Duration::from_secs(30);
-const AGENT_WAIT: Duration = Duration::from_secs(60);
-
-/// The start of virtual time: an `Instant` can be had from the clock only.
-#[expect(clippy::disallowed_methods, reason = "one reading as the origin, from which tests count")]
-fn origin() -> Instant {
-    Instant::now()
-}
-
-fn node(name: &str) -> NodeId {
-    name.parse().unwrap()
-}
-
-fn id(number: u128) -> TaskId {
-    TaskId::from(Uuid::from_u128(number))
-}
-
-fn config() -> BoardConfig {
-    BoardConfig {
-        queue_limit: NonZeroU32::new(3).unwrap(),
-        lease: LEASE,
-        attempts_max: NonZeroU32::new(3).unwrap(),
-        agent_wait: AGENT_WAIT,
-    }
-}
-
-/// Some content that is drawn to `home` more than to the other of the agents `a` and `b`.
-fn part_of(home: &str, number: u32) -> ContentHash {
-    let other = if home == "a" { "b" } else { "a" };
-    (0..)
-        .map(|salt: u32| ContentHash::of(&[number.to_le_bytes(), salt.to_le_bytes()].concat()))
-        .find(|hash| hash.weight(&node(home)) > hash.weight(&node(other)))
-        .unwrap()
-}
-
-fn task(number: u128, parts: &[ContentHash]) -> NewTask {
-    let priority = Priority::default();
-    NewTask { id: id(number), priority, deadline: None, capability: "match".into(), parts: parts.to_vec() }
-}
-
-fn given(agent: &str, task: u128, part: usize, attempt: u32) -> Assignment {
-    Assignment { agent: node(agent), task: id(task), part, attempt }
-}
-
-fn assign(agent: &str, task: u128, part: usize, attempt: u32, hash: ContentHash) -> Command<u32> {
-    Command::Assign { assignment: given(agent, task, part, attempt), hash }
-}
-
-fn withdraw(agent: &str, task: u128, part: usize, attempt: u32) -> Command<u32> {
-    Command::Withdraw { assignment: given(agent, task, part, attempt) }
-}
-
-fn finished(task: u128, results: &[u32], agents: &[&str]) -> Command<u32> {
-    let agents = agents.iter().map(|name| node(name)).collect();
-    Command::Finished { task: id(task), results: results.to_vec(), agents }
-}
-
-fn failed(task: u128, error: TaskError) -> Command<u32> {
-    Command::Failed { task: id(task), error }
-}
-
-fn part_failed(part: u32, attempts: u32, cause: &str) -> TaskError {
-    TaskError::PartFailed { part, attempts, cause: cause.into() }
-}
-
-/// A board with a clock that stands still unless it is moved.
-struct Bench {
-    board: Board<u32>,
-    now: Instant,
-}
-
-impl Bench {
-    /// With agents that have one slot each.
-    fn with_agents(agents: &[&str]) -> Self {
-        let mut bench = Self { board: Board::new(config()), now: origin() };
-        agents.iter().for_each(|agent| bench.join(agent, 1));
-        bench
-    }
-
-    fn join(&mut self, agent: &str, slots: u32) {
-        let capabilities = BTreeSet::from(["match".to_owned()]);
-        self.board.agent_joined(node(agent), capabilities, NonZeroU32::new(slots).unwrap(), self.now);
-    }
-
-    fn lose(&mut self, agent: &str) {
-        self.board.agent_lost(&node(agent), self.now);
-    }
-
-    fn submit(&mut self, task: NewTask) {
-        self.board.submit(task, self.now).unwrap();
-    }
-
-    fn complete(&mut self, assignment: Assignment, result: u32) -> Completion {
-        self.board.completed(&assignment, result, self.now)
-    }
-
-    fn fail(&mut self, assignment: Assignment, retry: Retry) {
-        self.board.failed(&assignment, "broken".into(), retry, self.now);
-    }
-
-    fn pass(&mut self, time: Duration) {
-        self.now += time;
-        self.board.handle_timeout(self.now);
-    }
-
-    fn commands(&mut self) -> Vec<Command<u32>> {
-        std::iter::from_fn(|| self.board.poll()).collect()
-    }
-}
+use fixture::*;
 
 #[test]
 fn parts_go_to_their_homes_and_results_come_back_in_order() {
@@ -186,6 +76,19 @@ fn a_newcomer_shares_the_parts_that_were_never_assigned() {
     assert_eq!(bench.commands(), [assign("b", 1, 2, 1, parts[2])]);
     bench.complete(given("b", 1, 2, 1), 12);
     assert_eq!(bench.commands(), [], "part 1 waits for its home");
+}
+
+#[test]
+fn a_newcomer_does_not_move_parts_that_were_tried() {
+    let (tried, busy) = (part_of("a", 0), part_of("b", 1));
+    let mut bench = Bench::with_agents(&["a", "b"]);
+    bench.submit(task(1, &[tried, busy]));
+    assert_eq!(bench.commands(), [assign("a", 1, 0, 1, tried), assign("b", 1, 1, 1, busy)]);
+    bench.fail(given("a", 1, 0, 1), Retry::Elsewhere);
+    bench.join("c", 1);
+    assert_eq!(bench.commands(), [], "placing it anew could lead it back to `a`");
+    bench.complete(given("b", 1, 1, 1), 11);
+    assert_eq!(bench.commands(), [assign("b", 1, 0, 2, tried)]);
 }
 
 #[test]
@@ -274,6 +177,19 @@ fn a_renewed_lease_ends_when_another_agent_is_there() {
     assert_eq!(bench.commands(), [assign("a", 1, 0, 1, part)]);
     bench.pass(LEASE);
     assert_eq!(bench.commands(), [assign("b", 1, 0, 2, part)]);
+}
+
+#[test]
+fn nothing_waits_for_an_agent_whose_lease_was_renewed() {
+    let (first, second) = (part_of("a", 0), part_of("a", 1));
+    let mut bench = Bench::with_agents(&["b"]);
+    let capabilities = ["match", "search"].map(String::from).into();
+    bench.board.agent_joined(node("a"), capabilities, NonZeroU32::MIN, bench.now);
+    bench.submit(NewTask { capability: "search".into(), ..task(1, &[first]) });
+    bench.submit(task(2, &[second]));
+    assert_eq!(bench.commands(), [assign("a", 1, 0, 1, first)]);
+    bench.pass(LEASE);
+    assert_eq!(bench.commands(), [assign("b", 2, 0, 1, second)], "only `a` searches, but `b` matches too");
 }
 
 #[test]
