@@ -5,6 +5,7 @@
 //! take events and `now` and say what is to be done.
 
 pub mod content;
+pub mod coordinator;
 mod delivery;
 mod floats;
 mod identity;
