@@ -4,12 +4,15 @@
 //! of content: declarations (requests, the wire) and rules, which are sans-IO state machines that
 //! take events and `now` and say what is to be done.
 
+mod blob;
 pub mod content;
 mod floats;
 mod identity;
 mod request;
+pub mod similar_windows;
 pub mod wire;
 
+pub use blob::Blob;
 pub use content::ContentHash;
 pub use floats::Floats;
 pub use identity::{
