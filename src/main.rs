@@ -1,3 +1,3 @@
 //! The command line of actix-swarm.
-
+mod swarm;
 fn main() {}
