@@ -2,4 +2,5 @@
 
 pub(crate) mod document;
 pub(crate) mod node_file;
+pub(crate) mod report;
 pub(crate) mod topology;

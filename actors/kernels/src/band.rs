@@ -33,9 +33,7 @@ impl Band {
         let exact = longer as f64 * percent / 100.0;
         let nearest = exact.round();
         let is_noise = (exact - nearest).abs() <= 1e-9 * exact;
-        Ok(Self::Points(
-            if is_noise { nearest } else { exact.ceil() } as usize
-        ))
+        Ok(Self::Points(if is_noise { nearest } else { exact.ceil() } as usize))
     }
 
     /// The band in terms of rows and columns, for a matrix of `rows` by `columns`.
@@ -102,15 +100,9 @@ mod tests {
     #[test]
     fn percentages_outside_the_range_are_refused() {
         for percent in [-1.0, 100.5, f64::INFINITY] {
-            assert_eq!(
-                Band::percent(percent, 10),
-                Err(KernelError::PercentOutOfRange { percent })
-            );
+            assert_eq!(Band::percent(percent, 10), Err(KernelError::PercentOutOfRange { percent }));
         }
-        assert!(matches!(
-            Band::percent(f64::NAN, 10),
-            Err(KernelError::PercentOutOfRange { .. })
-        ));
+        assert!(matches!(Band::percent(f64::NAN, 10), Err(KernelError::PercentOutOfRange { .. })));
     }
 
     #[test]

@@ -49,14 +49,7 @@ impl NearestNeighbour {
             let envelope = Envelope::new(&normalized, band.half_width(normalized.len()));
             Ok((normalized, envelope))
         };
-        Ok(Self {
-            train: train
-                .iter()
-                .enumerate()
-                .map(prepare)
-                .collect::<Result<_, _>>()?,
-            band,
-        })
+        Ok(Self { train: train.iter().enumerate().map(prepare).collect::<Result<_, _>>()?, band })
     }
 
     /// The nearest training series; among equally near ones the first.
@@ -76,34 +69,24 @@ impl NearestNeighbour {
             };
             (bound, index)
         };
-        let mut candidates: Vec<(f64, usize)> =
-            self.train.iter().enumerate().map(bound_of).collect();
+        let mut candidates: Vec<(f64, usize)> = self.train.iter().enumerate().map(bound_of).collect();
         candidates.sort_by(|a, b| a.0.total_cmp(&b.0).then(a.1.cmp(&b.1)));
 
-        let mut nearest = Nearest {
-            index: usize::MAX,
-            distance_squared: f64::INFINITY,
-        };
+        let mut nearest = Nearest { index: usize::MAX, distance_squared: f64::INFINITY };
         for (bound, index) in candidates {
             let limit = nearest.distance_squared * (1.0 + ROUNDING_ROOM);
             if bound > limit {
                 break;
             }
             let (other, other_envelope) = &self.train[index];
-            let Some(distance_squared) = scratch.distance_within(
-                (&query, &envelope),
-                (other, other_envelope),
-                self.band,
-                limit,
-            ) else {
+            let Some(distance_squared) =
+                scratch.distance_within((&query, &envelope), (other, other_envelope), self.band, limit)
+            else {
                 continue;
             };
             let is_nearer = distance_squared < nearest.distance_squared;
             if is_nearer || distance_squared == nearest.distance_squared && index < nearest.index {
-                nearest = Nearest {
-                    index,
-                    distance_squared,
-                };
+                nearest = Nearest { index, distance_squared };
             }
         }
         Ok(nearest)
@@ -126,19 +109,13 @@ impl Scratch {
         band: Band,
         limit: f64,
     ) -> Option<f64> {
-        let Self {
-            row_limits,
-            column_limits,
-            row,
-        } = self;
+        let Self { row_limits, column_limits, row } = self;
         let reach = band.reach(a.len(), b.len());
         if a.len() != b.len() {
             return sweep(a, b, reach, |_| limit, |_| f64::INFINITY, row);
         }
-        let bounds = [
-            fill_limits(row_limits, a, b_envelope, limit),
-            fill_limits(column_limits, b, a_envelope, limit),
-        ];
+        let bounds =
+            [fill_limits(row_limits, a, b_envelope, limit), fill_limits(column_limits, b, a_envelope, limit)];
         if bounds.iter().any(|&bound| bound > limit) {
             return None;
         }
@@ -150,11 +127,6 @@ impl Scratch {
 fn fill_limits(limits: &mut Vec<f64>, series: &[f64], envelope: &Envelope, limit: f64) -> f64 {
     let bounds = envelope.lower.iter().zip(&envelope.upper);
     limits.clear();
-    limits.extend(
-        series
-            .iter()
-            .zip(bounds)
-            .map(|(&x, (&lower, &upper))| excess_squared(x, lower, upper)),
-    );
+    limits.extend(series.iter().zip(bounds).map(|(&x, (&lower, &upper))| excess_squared(x, lower, upper)));
     shares_to_limits(limits, limit)
 }

@@ -36,12 +36,5 @@ pub fn distance_squared_within(
     check(Series::First, a)?;
     check(Series::Second, b)?;
     let reach = band.reach(a.len(), b.len());
-    Ok(sweep::sweep(
-        a,
-        b,
-        reach,
-        |_| bound,
-        |_| f64::INFINITY,
-        &mut Vec::new(),
-    ))
+    Ok(sweep::sweep(a, b, reach, |_| bound, |_| f64::INFINITY, &mut Vec::new()))
 }

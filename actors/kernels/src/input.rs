@@ -110,11 +110,7 @@ pub(crate) fn check(series: Series, values: &[f64]) -> Result<(), KernelError> {
         None => Ok(()),
         Some(index) if values[index].is_nan() => Err(KernelError::NotANumber { series, index }),
         Some(index) if values[index].is_infinite() => Err(KernelError::Infinite { series, index }),
-        Some(index) => Err(KernelError::TooLarge {
-            series,
-            index,
-            value: values[index],
-        }),
+        Some(index) => Err(KernelError::TooLarge { series, index, value: values[index] }),
     }
 }
 
@@ -126,14 +122,8 @@ mod tests {
     fn errors_name_series_and_index() {
         let error = |values: &[f64]| check(Series::Training(3), values).unwrap_err().to_string();
         assert_eq!(error(&[]), "training series 3 is empty");
-        assert_eq!(
-            error(&[0.0, f64::NAN]),
-            "training series 3 holds NaN at index 1"
-        );
-        assert_eq!(
-            error(&[f64::NEG_INFINITY]),
-            "training series 3 holds an infinite value at index 0"
-        );
+        assert_eq!(error(&[0.0, f64::NAN]), "training series 3 holds NaN at index 1");
+        assert_eq!(error(&[f64::NEG_INFINITY]), "training series 3 holds an infinite value at index 0");
         assert_eq!(
             error(&[1e100, -2e100]),
             "training series 3 holds -2e100 at index 1; magnitudes end at 1e100"

@@ -19,19 +19,14 @@ const LAYERED_LENGTH_MIN: usize = 6;
 pub fn kim(a: &[f64], b: &[f64]) -> f64 {
     let (a_first, b_first) = (a.first_chunk(), b.first_chunk());
     let (a_last, b_last) = (a.last_chunk(), b.last_chunk());
-    if let (Some(a_first), Some(b_first), Some(a_last), Some(b_last)) =
-        (a_first, b_first, a_last, b_last)
+    if let (Some(a_first), Some(b_first), Some(a_last), Some(b_last)) = (a_first, b_first, a_last, b_last)
         && a.len().min(b.len()) >= LAYERED_LENGTH_MIN
     {
         let reversed = |&[x, y, z]: &[f64; 3]| [z, y, x];
         return corner(a_first, b_first) + corner(&reversed(a_last), &reversed(b_last));
     }
     let ends = square(a[0] - b[0]);
-    if a.len() == 1 && b.len() == 1 {
-        ends
-    } else {
-        ends + square(a[a.len() - 1] - b[b.len() - 1])
-    }
+    if a.len() == 1 && b.len() == 1 { ends } else { ends + square(a[a.len() - 1] - b[b.len() - 1]) }
 }
 
 /// The cheapest cells of the layers `max(i, j) = 0, 1, 2`.
@@ -39,10 +34,7 @@ pub fn kim(a: &[f64], b: &[f64]) -> f64 {
 pub(crate) fn corner(a: &[f64; 3], b: &[f64; 3]) -> f64 {
     let cost = |i: usize, j: usize| square(a[i] - b[j]);
     let second = least(least(cost(0, 1), cost(1, 0)), cost(1, 1));
-    let third = least(
-        least(least(cost(0, 2), cost(1, 2)), least(cost(2, 0), cost(2, 1))),
-        cost(2, 2),
-    );
+    let third = least(least(least(cost(0, 2), cost(1, 2)), least(cost(2, 0), cost(2, 1))), cost(2, 2));
     cost(0, 0) + second + third
 }
 
@@ -75,48 +67,27 @@ impl Envelope {
 
     /// [`Envelope::new`] in place, reusing the memory.
     pub(crate) fn refill(&mut self, series: &[f64], half_width: usize) {
-        running(
-            series,
-            half_width,
-            |older, newer| older >= newer,
-            &mut self.lower,
-        );
-        running(
-            series,
-            half_width,
-            |older, newer| older <= newer,
-            &mut self.upper,
-        );
+        running(series, half_width, |older, newer| older >= newer, &mut self.lower);
+        running(series, half_width, |older, newer| older <= newer, &mut self.upper);
     }
 }
 
 /// The extreme around each point. `obsolete(older, newer)` says that `older` can no longer be the extreme once
 /// `newer` has come.
-fn running(
-    series: &[f64],
-    half_width: usize,
-    obsolete: impl Fn(f64, f64) -> bool,
-    extremes: &mut Vec<f64>,
-) {
+fn running(series: &[f64], half_width: usize, obsolete: impl Fn(f64, f64) -> bool, extremes: &mut Vec<f64>) {
     let half_width = half_width.min(series.len());
     extremes.clear();
     // Indices whose values may still become the extreme: ascending indices, from the best value to the worst.
     let mut hopeful = VecDeque::new();
     for newest in 0..series.len() + half_width {
         if let Some(&value) = series.get(newest) {
-            while hopeful
-                .back()
-                .is_some_and(|&index: &usize| obsolete(series[index], value))
-            {
+            while hopeful.back().is_some_and(|&index: &usize| obsolete(series[index], value)) {
                 hopeful.pop_back();
             }
             hopeful.push_back(newest);
         }
         if let Some(centre) = newest.checked_sub(half_width) {
-            if hopeful
-                .front()
-                .is_some_and(|&index| index + half_width < centre)
-            {
+            if hopeful.front().is_some_and(|&index| index + half_width < centre) {
                 hopeful.pop_front();
             }
             extremes.push(series[hopeful[0]]);
@@ -132,17 +103,9 @@ fn running(
 /// # Panics
 /// When the lengths differ.
 pub fn keogh(series: &[f64], envelope: &Envelope) -> f64 {
-    assert_eq!(
-        series.len(),
-        envelope.lower.len(),
-        "LB_Keogh needs series of equal length"
-    );
+    assert_eq!(series.len(), envelope.lower.len(), "LB_Keogh needs series of equal length");
     let bounds = envelope.lower.iter().zip(&envelope.upper);
-    series
-        .iter()
-        .zip(bounds)
-        .map(|(&x, (&lower, &upper))| excess_squared(x, lower, upper))
-        .sum()
+    series.iter().zip(bounds).map(|(&x, (&lower, &upper))| excess_squared(x, lower, upper)).sum()
 }
 
 /// Squared distance of `x` from the interval `lower..=upper`.

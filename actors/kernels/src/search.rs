@@ -99,27 +99,18 @@ impl<'a> Search<'a> {
 
     /// Rows between the starts of two matches at least; the length of the query unless said otherwise.
     pub fn apart(self, rows: usize) -> Self {
-        Self {
-            apart: rows,
-            ..self
-        }
+        Self { apart: rows, ..self }
     }
 
     /// Leaves out the windows whose start does not satisfy `admitted`, which may be asked more than once per start.
     pub fn starts(self, admitted: &'a (dyn Fn(usize) -> bool + Sync)) -> Self {
-        Self {
-            starts: Some(admitted),
-            ..self
-        }
+        Self { starts: Some(admitted), ..self }
     }
 
     /// Stops with [`KernelError::Cancelled`] once `cancelled` says so. It is asked every 1024 starts and before
     /// each distance, so the delay is at most that of one distance.
     pub fn cancel(self, cancelled: &'a (dyn Fn() -> bool + Sync)) -> Self {
-        Self {
-            cancel: Some(cancelled),
-            ..self
-        }
+        Self { cancel: Some(cancelled), ..self }
     }
 
     /// Searches a series.
@@ -127,24 +118,15 @@ impl<'a> Search<'a> {
         check(Series::Searched, series)?;
         let points = self.query.len();
         if points > series.len() {
-            return Err(KernelError::QueryTooLong {
-                query: points,
-                series: series.len(),
-            });
+            return Err(KernelError::QueryTooLong { query: points, series: series.len() });
         }
         if self.top == 0 {
-            return Ok(Found {
-                matches: Vec::new(),
-                pruned: Pruned::default(),
-            });
+            return Ok(Found { matches: Vec::new(), pruned: Pruned::default() });
         }
         let mut pass = Pass::new(self, series);
         let seeds = pass.seed()?;
         pass.cascade(&seeds)?;
-        Ok(Found {
-            matches: pass.picks.finish(),
-            pruned: pass.pruned,
-        })
+        Ok(Found { matches: pass.picks.finish(), pruned: pass.pruned })
     }
 
     fn admits(&self, start: usize) -> bool {
@@ -152,11 +134,7 @@ impl<'a> Search<'a> {
     }
 
     fn check_cancelled(&self) -> Result<(), KernelError> {
-        if self.cancel.is_some_and(|cancelled| cancelled()) {
-            Err(KernelError::Cancelled)
-        } else {
-            Ok(())
-        }
+        if self.cancel.is_some_and(|cancelled| cancelled()) { Err(KernelError::Cancelled) } else { Ok(()) }
     }
 }
 
@@ -194,9 +172,7 @@ impl<'s> Pass<'s> {
 
     fn blocks(&self) -> impl Iterator<Item = std::ops::Range<usize>> + use<> {
         let starts = self.series.len() - self.search.query.len() + 1;
-        (0..starts)
-            .step_by(BLOCK_STARTS)
-            .map(move |first| first..(first + BLOCK_STARTS).min(starts))
+        (0..starts).step_by(BLOCK_STARTS).map(move |first| first..(first + BLOCK_STARTS).min(starts))
     }
 
     /// Computes windows that look promising by LB_Kim and lie in different places; returns their starts, ascending.
@@ -281,16 +257,10 @@ impl<'s> Pass<'s> {
 
     #[inline(always)]
     fn kim(&self, start: usize, moments: &Moments) -> f64 {
-        let (query, window) = (
-            &self.search.query[..],
-            &self.series[start..start + self.search.query.len()],
-        );
+        let (query, window) = (&self.search.query[..], &self.series[start..start + self.search.query.len()]);
         let points = query.len();
         if points < 6 {
-            let ends = [
-                moments.normalize(window[0]),
-                moments.normalize(window[points - 1]),
-            ];
+            let ends = [moments.normalize(window[0]), moments.normalize(window[points - 1])];
             return if points == 1 {
                 lower_bound::kim(query, &ends[..1])
             } else {
@@ -311,8 +281,7 @@ impl<'s> Pass<'s> {
         let mut bound = 0.0;
         for some in self.search.order.chunks(ABANDON_POINTS) {
             for &index in some {
-                bound +=
-                    excess_squared(moments.normalize(window[index]), lower[index], upper[index]);
+                bound += excess_squared(moments.normalize(window[index]), lower[index], upper[index]);
             }
             if bound > self.limit {
                 return true;
@@ -322,12 +291,7 @@ impl<'s> Pass<'s> {
     }
 
     /// Leaves in `query_shares` what a path may have cost after each query point.
-    fn exceeds_data_envelope(
-        &mut self,
-        offset: usize,
-        moments: &Moments,
-        envelope: &Envelope,
-    ) -> bool {
+    fn exceeds_data_envelope(&mut self, offset: usize, moments: &Moments, envelope: &Envelope) -> bool {
         let query = &self.search.query;
         let lower = &envelope.lower[offset..offset + query.len()];
         let upper = &envelope.upper[offset..offset + query.len()];
@@ -342,9 +306,7 @@ impl<'s> Pass<'s> {
     fn share_window(&mut self) {
         let Envelope { lower, upper } = &self.search.envelope;
         let bounds = lower.iter().zip(upper);
-        for ((share, &z), (&lower, &upper)) in
-            self.window_shares.iter_mut().zip(&self.window).zip(bounds)
-        {
+        for ((share, &z), (&lower, &upper)) in self.window_shares.iter_mut().zip(&self.window).zip(bounds) {
             *share = excess_squared(z, lower, upper);
         }
         shares_to_limits(&mut self.window_shares, self.limit);
@@ -373,10 +335,7 @@ impl<'s> Pass<'s> {
             return Ok(());
         };
         self.pruned.computed += 1;
-        self.picks.offer(Match {
-            start,
-            distance_squared,
-        });
+        self.picks.offer(Match { start, distance_squared });
         self.limit = prune_above(self.picks.bound(), self.search.query.len());
         Ok(())
     }

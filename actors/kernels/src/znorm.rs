@@ -27,11 +27,7 @@ pub fn z_normalize(series: &[f64]) -> Vec<f64> {
 /// # Panics
 /// When the lengths differ.
 pub fn z_normalize_into(series: &[f64], normalized: &mut [f64]) {
-    assert_eq!(
-        series.len(),
-        normalized.len(),
-        "a z-normalised series has as many points as the series"
-    );
+    assert_eq!(series.len(), normalized.len(), "a z-normalised series has as many points as the series");
     let moments = Moments::of(series);
     for (z, &x) in normalized.iter_mut().zip(series) {
         *z = moments.normalize(x);
@@ -65,11 +61,7 @@ impl Moments {
         } else {
             1.0 / deviation
         };
-        Self {
-            centre,
-            shift,
-            scale,
-        }
+        Self { centre, shift, scale }
     }
 
     #[inline(always)]
@@ -92,9 +84,7 @@ pub(crate) fn sum(values: &[f64], term: impl Fn(f64) -> f64 + Copy) -> f64 {
         }
     }
     let tail: f64 = rest.iter().map(|&x| term(x)).sum();
-    ((lanes[0] + lanes[4]) + (lanes[1] + lanes[5]))
-        + ((lanes[2] + lanes[6]) + (lanes[3] + lanes[7]))
-        + tail
+    ((lanes[0] + lanes[4]) + (lanes[1] + lanes[5])) + ((lanes[2] + lanes[6]) + (lanes[3] + lanes[7])) + tail
 }
 
 #[cfg(test)]
@@ -116,11 +106,7 @@ mod tests {
     fn constant_series_become_zeros() {
         for value in [0.0, 0.1, -3.25, 1e6 + 0.1, 1e-300, 1e100] {
             for length in [1, 2, 17, 33, 1000, 3001] {
-                assert_eq!(
-                    z_normalize(&vec![value; length]),
-                    vec![0.0; length],
-                    "{value} x {length}"
-                );
+                assert_eq!(z_normalize(&vec![value; length]), vec![0.0; length], "{value} x {length}");
             }
         }
         // 0.1 + 0.2 is one unit in the last place above 0.3.

@@ -150,22 +150,29 @@ pub struct Windows<'a> {
     part: &'a SeriesPart,
     rule: WindowRule,
     starts: Vec<usize>,
+    /// For each bar whether a window starts there.
+    opens: Vec<bool>,
 }
 
 impl<'a> Windows<'a> {
     /// Finds the windows of `part`: consecutive bars, as many as a window and what follows it have,
     /// with no gap between neighbours longer than the rule allows.
+    ///
+    /// # Panics
+    /// When the rule does not pass [`WindowRule::check`].
     pub fn of(part: &'a SeriesPart, rule: &WindowRule) -> Self {
-        let mut starts = Vec::new();
+        assert_eq!(rule.check(), Ok(()), "a rule is checked where it arrives");
+        let mut opens = vec![false; part.days.len()];
         let mut unbroken = 1;
         for (at, pair) in part.days.windows(2).enumerate() {
             let gap = pair[1].days_since(pair[0]);
             unbroken = if gap <= i32::from(rule.max_gap_days) { unbroken + 1 } else { 1 };
             if unbroken >= rule.span() {
-                starts.push(at + 2 - rule.span());
+                opens[at + 2 - rule.span()] = true;
             }
         }
-        Self { part, rule: *rule, starts }
+        let starts = (0..opens.len()).filter(|start| opens[*start]).collect();
+        Self { part, rule: *rule, starts, opens }
     }
 
     /// The index of the first bar of each window, ascending.
@@ -177,7 +184,16 @@ impl<'a> Windows<'a> {
     /// together with what followed them. They are the first so many of [`starts`](Self::starts),
     /// for later windows end later.
     pub fn before(&self, day: Day) -> usize {
-        self.starts.partition_point(|start| self.part.days[start + self.rule.span() - 1] < day)
+        self.starts.partition_point(|start| self.ends_before(*start, day))
+    }
+
+    /// Whether a candidate of a query that starts on `day` begins with bar `start`.
+    pub fn is_candidate(&self, start: usize, day: Day) -> bool {
+        self.opens.get(start).is_some_and(|opens| *opens) && self.ends_before(start, day)
+    }
+
+    fn ends_before(&self, start: usize, day: Day) -> bool {
+        self.part.days[start + self.rule.span() - 1] < day
     }
 
     /// The window that begins with bar `start`, as a match at a squared distance.
@@ -244,6 +260,10 @@ mod tests {
         let windows = Windows::of(&part, &RULE);
         // The first window and what followed it take days 0 to 4.
         assert_eq!([0, 4, 5, 6, 7, 100].map(|d| windows.before(day(d))), [0, 0, 1, 2, 3, 3]);
+        for query in (0..9).map(day) {
+            let candidates: Vec<usize> = (0..9).filter(|start| windows.is_candidate(*start, query)).collect();
+            assert_eq!(candidates, windows.starts()[..windows.before(query)]);
+        }
     }
 
     #[test]

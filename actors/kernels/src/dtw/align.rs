@@ -48,33 +48,20 @@ pub fn align(a: &[f64], b: &[f64], band: Band) -> Result<Alignment, KernelError>
             _ => row[first - 1],
         };
         // Cells that no row has reached yet still hold infinity.
-        for ((cell, step), &y) in row[first..end]
-            .iter_mut()
-            .zip(&mut row_moves[first..end])
-            .zip(&b[first..end])
+        for ((cell, step), &y) in
+            row[first..end].iter_mut().zip(&mut row_moves[first..end]).zip(&b[first..end])
         {
             let up = *cell;
-            let (earlier, earlier_step) = if diagonal <= up {
-                (diagonal, DIAGONAL)
-            } else {
-                (up, UP)
-            };
+            let (earlier, earlier_step) = if diagonal <= up { (diagonal, DIAGONAL) } else { (up, UP) };
             let least;
-            (least, *step) = if earlier <= left {
-                (earlier, earlier_step)
-            } else {
-                (left, LEFT)
-            };
+            (least, *step) = if earlier <= left { (earlier, earlier_step) } else { (left, LEFT) };
             left = least + (x - y) * (x - y);
             *cell = left;
             diagonal = up;
         }
         moves.push(&row_moves[first..end]);
     }
-    Ok(Alignment {
-        distance_squared: row[b.len() - 1],
-        path: moves.trace(a.len() - 1, b.len() - 1),
-    })
+    Ok(Alignment { distance_squared: row[b.len() - 1], path: moves.trace(a.len() - 1, b.len() - 1) })
 }
 
 /// Moves into each cell of the band, four to a byte, every row starting at a byte of its own.
@@ -86,36 +73,21 @@ struct Moves {
 
 impl Moves {
     fn new(reach: Reach, rows: usize) -> Result<Self, KernelError> {
-        let cells = (0..rows).fold(0_u64, |cells, i| {
-            cells.saturating_add((reach.end(i) - reach.first(i)) as u64)
-        });
+        let cells =
+            (0..rows).fold(0_u64, |cells, i| cells.saturating_add((reach.end(i) - reach.first(i)) as u64));
         if cells > ALIGN_CELLS_MAX {
-            return Err(KernelError::AlignmentTooLarge {
-                cells,
-                limit: ALIGN_CELLS_MAX,
-            });
+            return Err(KernelError::AlignmentTooLarge { cells, limit: ALIGN_CELLS_MAX });
         }
-        let bytes = (0..rows)
-            .map(|i| (reach.end(i) - reach.first(i)).div_ceil(4))
-            .sum();
-        Ok(Self {
-            reach,
-            packed: Vec::with_capacity(bytes),
-            row_offsets: Vec::with_capacity(rows),
-        })
+        let bytes = (0..rows).map(|i| (reach.end(i) - reach.first(i)).div_ceil(4)).sum();
+        Ok(Self { reach, packed: Vec::with_capacity(bytes), row_offsets: Vec::with_capacity(rows) })
     }
 
     fn push(&mut self, row_moves: &[u8]) {
         self.row_offsets.push(self.packed.len());
         let (fours, rest) = row_moves.as_chunks::<4>();
-        self.packed.extend(
-            fours
-                .iter()
-                .map(|[a, b, c, d]| a | b << 2 | c << 4 | d << 6),
-        );
+        self.packed.extend(fours.iter().map(|[a, b, c, d]| a | b << 2 | c << 4 | d << 6));
         if !rest.is_empty() {
-            self.packed
-                .push(rest.iter().rev().fold(0, |byte, step| byte << 2 | step));
+            self.packed.push(rest.iter().rev().fold(0, |byte, step| byte << 2 | step));
         }
     }
 
@@ -147,13 +119,7 @@ mod tests {
     fn too_many_cells_are_refused_before_any_allocation() {
         let long = vec![0.0; 1 << 16];
         let error = align(&long, &long, Band::Full).unwrap_err();
-        assert_eq!(
-            error,
-            KernelError::AlignmentTooLarge {
-                cells: 1 << 32,
-                limit: 1 << 31
-            }
-        );
+        assert_eq!(error, KernelError::AlignmentTooLarge { cells: 1 << 32, limit: 1 << 31 });
         let path = align(&long, &long, Band::Points(1)).unwrap().path;
         assert_eq!(path.len(), long.len());
     }

@@ -44,9 +44,7 @@ pub(crate) fn sweep(
         let (mut next_first, mut next_end) = (usize::MAX, 0);
 
         let below_living = alive_end.min(end);
-        let cells = row[first..below_living]
-            .iter_mut()
-            .zip(&columns[first..below_living]);
+        let cells = row[first..below_living].iter_mut().zip(&columns[first..below_living]);
         for (j, (cell, &y)) in (first..).zip(cells) {
             let up = *cell;
             // `left` last: it alone is on the critical path from one cell to the next.

@@ -29,13 +29,7 @@ pub(super) struct Picks {
 impl Picks {
     pub(super) fn new(top: usize, apart: usize) -> Self {
         // Every start is offered once, so 1 row apart and 0 rows apart mean the same.
-        Self {
-            top,
-            apart: apart.max(1),
-            pool: Vec::new(),
-            unsettled: 0,
-            bound: f64::INFINITY,
-        }
+        Self { top, apart: apart.max(1), pool: Vec::new(), unsettled: 0, bound: f64::INFINITY }
     }
 
     /// Windows farther than this cannot change the answer; equal ones can, by their start.
@@ -68,26 +62,20 @@ impl Picks {
         let worst = lying_apart(&self.pool, self.apart).nth(enough - 1);
         if let Some(worst) = worst {
             self.bound = worst.distance_squared;
-            self.pool.truncate(
-                self.pool
-                    .partition_point(|window| window.distance_squared <= self.bound),
-            );
+            self.pool.truncate(self.pool.partition_point(|window| window.distance_squared <= self.bound));
         }
     }
 }
 
 fn better(a: &Match, b: &Match) -> Ordering {
-    a.distance_squared
-        .total_cmp(&b.distance_squared)
-        .then(a.start.cmp(&b.start))
+    a.distance_squared.total_cmp(&b.distance_squared).then(a.start.cmp(&b.start))
 }
 
 /// Greedily, the windows of a sorted pool that start at least `apart` rows from each one taken before.
 fn lying_apart(pool: &[Match], apart: usize) -> impl Iterator<Item = Match> {
     let mut taken = BTreeSet::new();
     pool.iter().copied().filter(move |window| {
-        let too_close =
-            window.start.saturating_sub(apart - 1)..=window.start.saturating_add(apart - 1);
+        let too_close = window.start.saturating_sub(apart - 1)..=window.start.saturating_add(apart - 1);
         let free = taken.range(too_close).next().is_none();
         if free {
             taken.insert(window.start);
@@ -104,10 +92,7 @@ mod tests {
     fn picks(windows: &[(usize, f64)], top: usize, apart: usize) -> Vec<usize> {
         let mut picks = Picks::new(top, apart);
         for &(start, distance_squared) in windows {
-            picks.offer(Match {
-                start,
-                distance_squared,
-            });
+            picks.offer(Match { start, distance_squared });
         }
         picks.finish().iter().map(|window| window.start).collect()
     }
@@ -128,10 +113,7 @@ mod tests {
     fn the_bound_of_a_single_pick_is_its_distance() {
         let mut picks = Picks::new(1, 10);
         assert_eq!(picks.bound(), f64::INFINITY);
-        picks.offer(Match {
-            start: 4,
-            distance_squared: 2.0,
-        });
+        picks.offer(Match { start: 4, distance_squared: 2.0 });
         assert_eq!(picks.bound(), 2.0);
     }
 

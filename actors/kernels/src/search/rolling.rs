@@ -38,12 +38,7 @@ pub(super) struct Rolling {
 
 impl Rolling {
     /// Moments of the windows of `points` rows that start in `starts`, a block of at most [`BLOCK_STARTS`].
-    pub(super) fn fill(
-        &mut self,
-        series: &[f64],
-        points: usize,
-        starts: Range<usize>,
-    ) -> &[Moments] {
+    pub(super) fn fill(&mut self, series: &[f64], points: usize, starts: Range<usize>) -> &[Moments] {
         let rows = &series[starts.start..starts.end - 1 + points];
         let count = points as f64;
         let centre = sum(rows, |x| x) / rows.len() as f64;
@@ -61,11 +56,7 @@ impl Rolling {
             let trusted = variance_sum >= TRUSTED_SHARE * squares_peak
                 && (centre + shift).abs() < TRUSTED_OFFSET * deviation;
             self.moments.push(if trusted {
-                Moments {
-                    centre,
-                    shift,
-                    scale: 1.0 / deviation,
-                }
+                Moments { centre, shift, scale: 1.0 / deviation }
             } else {
                 Moments::of(&rows[offset..offset + points])
             });
@@ -97,15 +88,10 @@ mod tests {
             for (start, rolled) in block.zip(moments) {
                 let window = &series[start..start + points];
                 let exact = Moments::of(window);
-                assert_eq!(
-                    exact.scale == 0.0,
-                    rolled.scale == 0.0,
-                    "constancy at {start}"
-                );
+                assert_eq!(exact.scale == 0.0, rolled.scale == 0.0, "constancy at {start}");
                 // The extremes of a window have the largest errors.
-                let (low, high) = window
-                    .iter()
-                    .fold((window[0], window[0]), |(l, h), &x| (l.min(x), h.max(x)));
+                let (low, high) =
+                    window.iter().fold((window[0], window[0]), |(l, h), &x| (l.min(x), h.max(x)));
                 for x in [low, high] {
                     let z = exact.normalize(x);
                     worst = worst.max((rolled.normalize(x) - z).abs() / (1.0 + z.abs()));
@@ -118,11 +104,8 @@ mod tests {
     #[test]
     fn rolled_moments_stay_within_the_stated_error() {
         let mut random = StdRng::seed_from_u64(7);
-        let mut noise = |scale: f64| -> Vec<f64> {
-            (0..5000)
-                .map(|_| scale * (random.random::<f64>() - 0.5))
-                .collect()
-        };
+        let mut noise =
+            |scale: f64| -> Vec<f64> { (0..5000).map(|_| scale * (random.random::<f64>() - 0.5)).collect() };
         let walk: Vec<f64> = noise(1.0)
             .iter()
             .scan(0.0, |sum, step| {
@@ -132,16 +115,10 @@ mod tests {
             .collect();
         let offset: Vec<f64> = noise(1.0).iter().map(|x| 1e6 + x).collect();
         let far_offset: Vec<f64> = noise(1e-3).iter().map(|x| 1e9 + x).collect();
-        let spike: Vec<f64> = noise(1e-3)
-            .iter()
-            .enumerate()
-            .map(|(i, x)| if i % 700 == 5 { 1e6 } else { *x })
-            .collect();
-        let steps: Vec<f64> = noise(1.0)
-            .iter()
-            .enumerate()
-            .map(|(i, x)| (i / 600) as f64 * 1e4 + x.max(0.0))
-            .collect();
+        let spike: Vec<f64> =
+            noise(1e-3).iter().enumerate().map(|(i, x)| if i % 700 == 5 { 1e6 } else { *x }).collect();
+        let steps: Vec<f64> =
+            noise(1.0).iter().enumerate().map(|(i, x)| (i / 600) as f64 * 1e4 + x.max(0.0)).collect();
         let flat: Vec<f64> = walk.iter().map(|x| x.round() + 0.1).collect();
         for series in [walk, offset, far_offset, spike, steps, flat] {
             for points in [1, 2, 17, 128, 1500] {

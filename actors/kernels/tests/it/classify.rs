@@ -9,24 +9,12 @@ fn nearest(train: &[Vec<f64>], series: &[f64], band: Band) -> (usize, f64) {
     let distance = |other: &Vec<f64>| oracle::distance_squared(&series, &z_normalize(other), band);
     let distances: Vec<f64> = train.iter().map(distance).collect();
     let least = distances.iter().copied().fold(f64::INFINITY, f64::min);
-    (
-        distances
-            .iter()
-            .position(|&distance| distance == least)
-            .unwrap(),
-        least,
-    )
+    (distances.iter().position(|&distance| distance == least).unwrap(), least)
 }
 
 fn check(train: &[Vec<f64>], series: &[f64], band: Band) {
-    let found = NearestNeighbour::new(train, band)
-        .unwrap()
-        .classify(series)
-        .unwrap();
-    assert_eq!(
-        (found.index, found.distance_squared),
-        nearest(train, series, band)
-    );
+    let found = NearestNeighbour::new(train, band).unwrap().classify(series).unwrap();
+    assert_eq!((found.index, found.distance_squared), nearest(train, series, band));
 }
 
 proptest! {
@@ -61,18 +49,7 @@ proptest! {
 fn bad_input_is_named() {
     let refused = |train: &[Vec<f64>]| NearestNeighbour::new(train, Band::Full).err();
     assert_eq!(refused(&[]), Some(KernelError::NoTraining));
-    assert_eq!(
-        refused(&[vec![1.0], vec![]]),
-        Some(KernelError::Empty {
-            series: Series::Training(1)
-        })
-    );
+    assert_eq!(refused(&[vec![1.0], vec![]]), Some(KernelError::Empty { series: Series::Training(1) }));
     let ready = NearestNeighbour::new(&[[1.0, 2.0]], Band::Full).unwrap();
-    assert_eq!(
-        ready.classify(&[f64::NAN]),
-        Err(KernelError::NotANumber {
-            series: Series::Query,
-            index: 0
-        })
-    );
+    assert_eq!(ready.classify(&[f64::NAN]), Err(KernelError::NotANumber { series: Series::Query, index: 0 }));
 }

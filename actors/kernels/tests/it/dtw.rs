@@ -55,10 +55,7 @@ proptest! {
 fn a_band_of_zero_is_the_euclidean_distance() {
     let (a, b) = ([1.0, 2.0, 3.0], [2.0, 3.0, 5.0]);
     assert_eq!(distance_squared(&a, &b, Band::Points(0)), Ok(6.0));
-    assert_eq!(
-        distance_squared(&a, &b, Band::Points(usize::MAX)),
-        distance_squared(&a, &b, Band::Full)
-    );
+    assert_eq!(distance_squared(&a, &b, Band::Points(usize::MAX)), distance_squared(&a, &b, Band::Full));
 }
 
 #[test]
@@ -75,38 +72,18 @@ fn bad_input_is_named() {
         assert_eq!(align(a, b, Band::Full), Err(error));
         error
     };
-    assert_eq!(
-        refusals(&[], &[1.0]),
-        KernelError::Empty {
-            series: Series::First
-        }
-    );
-    assert_eq!(
-        refusals(&[1.0], &[]),
-        KernelError::Empty {
-            series: Series::Second
-        }
-    );
+    assert_eq!(refusals(&[], &[1.0]), KernelError::Empty { series: Series::First });
+    assert_eq!(refusals(&[1.0], &[]), KernelError::Empty { series: Series::Second });
     assert_eq!(
         refusals(&[1.0, f64::NAN], &[1.0]),
-        KernelError::NotANumber {
-            series: Series::First,
-            index: 1
-        }
+        KernelError::NotANumber { series: Series::First, index: 1 }
     );
     assert_eq!(
         refusals(&[1.0], &[f64::INFINITY]),
-        KernelError::Infinite {
-            series: Series::Second,
-            index: 0
-        }
+        KernelError::Infinite { series: Series::Second, index: 0 }
     );
     assert_eq!(
         refusals(&[1.0], &[0.0, 2e100]),
-        KernelError::TooLarge {
-            series: Series::Second,
-            index: 1,
-            value: 2e100
-        }
+        KernelError::TooLarge { series: Series::Second, index: 1, value: 2e100 }
     );
 }

@@ -44,18 +44,10 @@ pub(crate) fn search(
             distance_squared: distance_squared(&query, &z_normalize(values), Band::Points(window)),
         })
         .collect();
-    windows.sort_by(|a, b| {
-        a.distance_squared
-            .total_cmp(&b.distance_squared)
-            .then(a.start.cmp(&b.start))
-    });
+    windows.sort_by(|a, b| a.distance_squared.total_cmp(&b.distance_squared).then(a.start.cmp(&b.start)));
     let mut picked: Vec<Match> = Vec::new();
     for window in windows {
-        if picked.len() < top
-            && picked
-                .iter()
-                .all(|other| other.start.abs_diff(window.start) >= apart)
-        {
+        if picked.len() < top && picked.iter().all(|other| other.start.abs_diff(window.start) >= apart) {
             picked.push(window);
         }
     }
@@ -73,10 +65,7 @@ pub(crate) fn bands() -> impl Strategy<Value = Band> {
 
 /// Lengths around the sizes at which chunked code changes its path.
 pub(crate) fn lengths() -> impl Strategy<Value = usize> {
-    prop_oneof![
-        prop::sample::select(vec![1, 2, 3, 5, 6, 7, 15, 16, 17, 31, 32, 33, 65]),
-        1_usize..50
-    ]
+    prop_oneof![prop::sample::select(vec![1, 2, 3, 5, 6, 7, 15, 16, 17, 31, 32, 33, 65]), 1_usize..50]
 }
 
 /// Noise, walks, constants, coarse values with many ties, and large offsets.

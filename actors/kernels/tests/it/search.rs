@@ -21,20 +21,11 @@ fn check(
     apart: usize,
     admitted: &(dyn Fn(usize) -> bool + Sync),
 ) {
-    let search = Search::new(query, window)
-        .unwrap()
-        .top(top)
-        .apart(apart)
-        .starts(admitted);
+    let search = Search::new(query, window).unwrap().top(top).apart(apart).starts(admitted);
     let found = search.run(series).unwrap();
-    assert_eq!(
-        found.matches,
-        oracle::search(series, query, window, top, apart, admitted)
-    );
+    assert_eq!(found.matches, oracle::search(series, query, window, top, apart, admitted));
     if top > 0 {
-        let candidates = (0..=series.len() - query.len())
-            .filter(|&start| admitted(start))
-            .count();
+        let candidates = (0..=series.len() - query.len()).filter(|&start| admitted(start)).count();
         assert_eq!(total(&found), candidates as u64);
     }
 }
@@ -91,10 +82,8 @@ fn random_walk(random: &mut StdRng, length: usize) -> Vec<f64> {
 fn series_of_several_blocks_agree_too() {
     let mut random = StdRng::seed_from_u64(11);
     for (offset, scale) in [(0.0, 1.0), (1e6, 1.0), (1e6, 1e-3), (-7e8, 10.0)] {
-        let mut series: Vec<f64> = random_walk(&mut random, 3500)
-            .iter()
-            .map(|v| offset + scale * v)
-            .collect();
+        let mut series: Vec<f64> =
+            random_walk(&mut random, 3500).iter().map(|v| offset + scale * v).collect();
         series[1500..1600].fill(offset);
         let query: Vec<f64> = random_walk(&mut random, 33);
         for (top, apart) in [(1, 33), (3, 33), (4, 5), (2, 1000)] {
@@ -107,39 +96,19 @@ fn series_of_several_blocks_agree_too() {
 fn constant_windows_are_candidates_at_zero() {
     let mut series = vec![5.0; 40];
     series.extend([1.0, 2.0, 4.0, 8.0]);
-    let found = Search::new(&[3.0; 10], 2)
-        .unwrap()
-        .top(2)
-        .run(&series)
-        .unwrap();
-    let expected = [0, 10].map(|start| Match {
-        start,
-        distance_squared: 0.0,
-    });
+    let found = Search::new(&[3.0; 10], 2).unwrap().top(2).run(&series).unwrap();
+    let expected = [0, 10].map(|start| Match { start, distance_squared: 0.0 });
     assert_eq!(found.matches, expected);
 }
 
 #[test]
 fn fewer_matches_when_no_more_lie_apart() {
     let series = [1.0, 5.0, 2.0, 7.0, 3.0];
-    let found = Search::new(&[1.0, 2.0, 0.0], 1)
-        .unwrap()
-        .top(usize::MAX)
-        .run(&series)
-        .unwrap();
+    let found = Search::new(&[1.0, 2.0, 0.0], 1).unwrap().top(usize::MAX).run(&series).unwrap();
     assert_eq!(found.matches.len(), 1);
-    let all = Search::new(&[1.0, 2.0, 0.0], 1)
-        .unwrap()
-        .top(usize::MAX)
-        .apart(0)
-        .run(&series)
-        .unwrap();
+    let all = Search::new(&[1.0, 2.0, 0.0], 1).unwrap().top(usize::MAX).apart(0).run(&series).unwrap();
     assert_eq!(all.matches.len(), 3);
-    let none = Search::new(&[1.0, 2.0, 0.0], 1)
-        .unwrap()
-        .starts(&|_| false)
-        .run(&series)
-        .unwrap();
+    let none = Search::new(&[1.0, 2.0, 0.0], 1).unwrap().starts(&|_| false).run(&series).unwrap();
     assert_eq!(none.matches, []);
 }
 
@@ -149,10 +118,7 @@ fn a_cancelled_search_stops_where_it_is() {
     for patience in [0, 1, 20, 100] {
         let asked = AtomicU32::new(0);
         let cancelled = || asked.fetch_add(1, Ordering::Relaxed) >= patience;
-        let search = Search::new(&series[..50], 5)
-            .unwrap()
-            .top(9)
-            .cancel(&cancelled);
+        let search = Search::new(&series[..50], 5).unwrap().top(9).cancel(&cancelled);
         assert_eq!(search.run(&series), Err(KernelError::Cancelled));
         assert_eq!(asked.load(Ordering::Relaxed), patience + 1);
     }
@@ -161,38 +127,13 @@ fn a_cancelled_search_stops_where_it_is() {
 #[test]
 fn bad_input_is_named() {
     let search = Search::new(&[1.0, 2.0, 3.0], 1).unwrap();
-    assert_eq!(
-        search.run(&[1.0, 2.0]),
-        Err(KernelError::QueryTooLong {
-            query: 3,
-            series: 2
-        })
-    );
-    assert_eq!(
-        search.run(&[]),
-        Err(KernelError::Empty {
-            series: Series::Searched
-        })
-    );
+    assert_eq!(search.run(&[1.0, 2.0]), Err(KernelError::QueryTooLong { query: 3, series: 2 }));
+    assert_eq!(search.run(&[]), Err(KernelError::Empty { series: Series::Searched }));
     assert_eq!(
         search.run(&[1.0, 2.0, 3.0, f64::NAN]),
-        Err(KernelError::NotANumber {
-            series: Series::Searched,
-            index: 3
-        })
+        Err(KernelError::NotANumber { series: Series::Searched, index: 3 })
     );
     let refused = |query: &[f64]| Search::new(query, 1).err();
-    assert_eq!(
-        refused(&[]),
-        Some(KernelError::Empty {
-            series: Series::Query
-        })
-    );
-    assert_eq!(
-        refused(&[f64::INFINITY]),
-        Some(KernelError::Infinite {
-            series: Series::Query,
-            index: 0
-        })
-    );
+    assert_eq!(refused(&[]), Some(KernelError::Empty { series: Series::Query }));
+    assert_eq!(refused(&[f64::INFINITY]), Some(KernelError::Infinite { series: Series::Query, index: 0 }));
 }
