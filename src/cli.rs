@@ -6,6 +6,7 @@
 //! leaves as a [`CliError`], which knows the exit code.
 
 mod completions;
+mod config;
 mod error;
 mod matching;
 mod output;
@@ -31,6 +32,9 @@ enum Command {
     /// Compare, classify and search time series by dynamic time warping
     #[command(subcommand)]
     Match(matching::Match),
+    /// Check configuration files
+    #[command(subcommand)]
+    Config(config::Config),
     /// Print a completion script for a shell
     Completions(completions::Completions),
 }
@@ -40,6 +44,7 @@ pub(crate) fn run() -> Result<(), CliError> {
     let Cli { output, command } = Cli::parse();
     match command {
         Command::Match(command) => command.run(output),
+        Command::Config(command) => command.run(output),
         Command::Completions(command) => command.run(),
     }
 }

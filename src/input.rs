@@ -6,6 +6,7 @@
 
 mod csv;
 mod lines;
+mod rows;
 mod ucr;
 
 use std::ffi::OsString;
@@ -15,6 +16,7 @@ use std::path::PathBuf;
 
 pub(crate) use csv::column;
 use lines::Lines;
+pub(crate) use rows::Rows;
 pub(crate) use ucr::{LabelledSeries, ucr};
 
 /// Where an input comes from: a file, or standard input for `-`.

@@ -2,5 +2,6 @@
 
 pub(crate) mod document;
 pub(crate) mod node_file;
+pub(crate) mod prices;
 pub(crate) mod report;
 pub(crate) mod topology;

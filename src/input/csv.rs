@@ -41,7 +41,7 @@ pub(crate) fn column(input: &Source, name: &str) -> Result<Vec<f64>, InputError>
     Ok(values)
 }
 
-fn position(input: &Source, names: &[String], name: &str) -> Result<usize, InputError> {
+pub(super) fn position(input: &Source, names: &[String], name: &str) -> Result<usize, InputError> {
     let mut found = (0..names.len()).filter(|&i| names[i] == name);
     let message = match (found.next(), found.next()) {
         (Some(position), None) => return Ok(position),
@@ -55,7 +55,7 @@ fn position(input: &Source, names: &[String], name: &str) -> Result<usize, Input
 }
 
 /// The fields of a line, still quoted, each with its byte offset.
-fn fields<'a>(line: &Line<'a>) -> Result<impl Iterator<Item = (usize, &'a str)>, InputError> {
+pub(super) fn fields<'a>(line: &Line<'a>) -> Result<impl Iterator<Item = (usize, &'a str)>, InputError> {
     let text = line.text;
     let bytes = text.as_bytes();
     if bytes.contains(&b'"') && bytes.iter().filter(|&&byte| byte == b'"').count() % 2 == 1 {
@@ -75,7 +75,7 @@ fn fields<'a>(line: &Line<'a>) -> Result<impl Iterator<Item = (usize, &'a str)>,
     }))
 }
 
-fn unquote(field: &str) -> Cow<'_, str> {
+pub(super) fn unquote(field: &str) -> Cow<'_, str> {
     let field = field.trim_ascii();
     match field.strip_prefix('"').and_then(|rest| rest.strip_suffix('"')) {
         Some(inner) if inner.contains('"') => inner.replace("\"\"", "\"").into(),

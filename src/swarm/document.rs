@@ -40,7 +40,10 @@ pub(crate) enum ConfigError {
 }
 
 fn lines(faults: &[Fault]) -> String {
-    faults.iter().map(Fault::to_string).collect::<Vec<_>>().join("\n")
+    match faults {
+        [fault] => fault.to_string(),
+        _ => faults.iter().fold(format!("{} faults", faults.len()), |text, fault| format!("{text}\n{fault}")),
+    }
 }
 
 /// The text of a configuration file.
