@@ -17,7 +17,7 @@ use crate::swarm::topology::Topology;
 pub(crate) enum Config {
     /// Check a topology or node file: what `swarm up` or `swarm node` would say before it starts
     Check {
-        /// A file in TOML; one with [[nodes]] is a topology
+        /// A file in TOML; one that has nodes is a topology
         file: PathBuf,
     },
 }

@@ -68,6 +68,21 @@ impl fmt::Display for AgentType {
     }
 }
 
+/// A number of threads for computing: 1 to 1,024.
+#[derive(Debug, Clone, Copy, Deserialize)]
+#[serde(try_from = "i64")]
+pub(super) struct Workers(pub(super) NonZeroUsize);
+
+impl TryFrom<i64> for Workers {
+    type Error = String;
+
+    fn try_from(threads: i64) -> Result<Self, String> {
+        let number = usize::try_from(threads).ok().filter(|threads| *threads <= 1_024);
+        let workers = number.and_then(NonZeroUsize::new).map(Self);
+        workers.ok_or_else(|| format!("{threads} threads, expected are 1 to 1024"))
+    }
+}
+
 /// `host:port`, the host an IP address or a name that is looked up when it is connected to.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(try_from = "String")]
@@ -124,7 +139,7 @@ struct RawNode {
     listen: SocketAddr,
     identity: RawIdentity,
     agent_type: Option<Spanned<AgentType>>,
-    workers: Option<Spanned<NonZeroUsize>>,
+    workers: Option<Spanned<Workers>>,
     connect: Option<Spanned<Vec<Peer>>>,
 }
 
@@ -203,7 +218,7 @@ pub(super) fn only_for_agents(keys: [(&str, Option<Range<usize>>); 3], document:
 fn agent(
     role: &Spanned<Role>,
     agent_type: Option<Spanned<AgentType>>,
-    workers: Option<Spanned<NonZeroUsize>>,
+    workers: Option<Spanned<Workers>>,
     connect: Option<Spanned<Vec<Peer>>>,
     cores: NonZeroUsize,
     document: &mut Document<'_>,
@@ -218,7 +233,7 @@ fn agent(
         document.fault(role.span(), format_args!("`agent_type` is missing: {expected} is expected"));
         return None;
     };
-    let workers = workers.map_or(cores, Spanned::into_inner);
+    let workers = workers.map_or(cores, |workers| workers.into_inner().0);
     Some(Part::Agent { agent_type: agent_type.into_inner(), workers, connect })
 }
 
@@ -295,6 +310,8 @@ authority = "Cargo.toml"
         );
         let unheard = faults(&AGENT.replace("0.0.0.0:0", "everywhere"));
         assert!(unheard[0].starts_with("3:10: \"everywhere\" is no address to listen on"), "{unheard:?}");
+        let crowded = faults(&AGENT.replace("[identity]", "workers = 1025\n[identity]"));
+        assert_eq!(crowded, ["6:11: 1025 threads, expected are 1 to 1024"]);
         let nowhere = faults(&AGENT.replace("10.0.0.1:7400", "10.0.0.1"));
         assert!(nowhere[0].contains("\"10.0.0.1\" is no address to connect to"), "{nowhere:?}");
         assert!(nowhere[0].starts_with("5:38: "), "{nowhere:?}");

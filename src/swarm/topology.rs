@@ -11,7 +11,7 @@ use swarm_protocols::{NodeId, Role};
 use toml::Spanned;
 
 use super::document::{ConfigError, Document, Sections, Title, read_text};
-use super::node_file::{AgentType, NO_OPERATOR, listen_address, only_for_agents};
+use super::node_file::{AgentType, NO_OPERATOR, Workers, listen_address, only_for_agents};
 
 /// A topology that exists can be started: names are unique, there is one coordinator to which every
 /// agent connects, and every job has agents that can do it.
@@ -82,7 +82,7 @@ struct RawNode {
     listen: SocketAddr,
     agent_type: Option<Spanned<AgentType>>,
     connect: Option<Spanned<Vec<Spanned<String>>>>,
-    workers: Option<Spanned<NonZeroUsize>>,
+    workers: Option<Spanned<Workers>>,
 }
 
 fn loopback() -> SocketAddr {
@@ -214,7 +214,7 @@ fn agent(
         name: node.name.into_inner(),
         listen: node.listen,
         agent_type: agent_type.into_inner(),
-        workers: node.workers.map_or(workers, Spanned::into_inner),
+        workers: node.workers.map_or(workers, |workers| workers.into_inner().0),
     })
 }
 

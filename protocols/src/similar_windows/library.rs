@@ -296,6 +296,15 @@ mod tests {
         }
     }
 
+    proptest::proptest! {
+        #[test]
+        fn arbitrary_bytes_are_refused_or_a_part(bytes in proptest::collection::vec(proptest::num::u8::ANY, 0..64)) {
+            if let Ok(part) = SeriesPart::decode(&bytes) {
+                assert_eq!(SeriesPart::decode(&part.encode()), Ok(part));
+            }
+        }
+    }
+
     #[test]
     fn what_a_peer_sends_is_checked() {
         let symbol = || "SPY".parse::<Symbol>().unwrap();

@@ -1,6 +1,6 @@
 //! What a coordinator asks of an actor that holds parts of the pattern library.
 
-use super::{Day, InvalidRule, Symbol, WindowRule};
+use super::{Day, InvalidPart, InvalidRule, Symbol, WindowRule};
 use crate::{Blob, ContentHash, Floats, Request, protocol};
 use serde::{Deserialize, Serialize};
 
@@ -41,6 +41,12 @@ pub enum StoreError {
         /// How many bytes of encoded parts it keeps at the most.
         bytes_max: u64,
     },
+}
+
+impl From<InvalidPart> for StoreError {
+    fn from(part: InvalidPart) -> Self {
+        Self::Malformed { reason: part.to_string() }
+    }
 }
 
 /// Looks for the windows of one part that are most similar to each query.
