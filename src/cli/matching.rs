@@ -35,7 +35,7 @@ impl Match {
 #[derive(Debug, Clone, Copy, Args)]
 #[group(multiple = false)]
 struct BandArgs {
-    /// Half-width of the band in percent of the longer series, rounded up
+    /// Half-width of the band in percent of the longer series, rounded up; no band means no limit
     #[arg(long, value_name = "PERCENT", value_parser = percent)]
     band: Option<f64>,
     /// Half-width of the band in points

@@ -6,6 +6,8 @@ use std::borrow::Cow;
 use super::lines::{Line, Lines, quote};
 use super::{InputError, Source};
 
+const NAMES_SHOWN_MAX: usize = 50;
+
 /// Reads a column by the name its header gives it; entry `i` is row `i`, the header is not a row.
 pub(crate) fn column(input: &Source, name: &str) -> Result<Vec<f64>, InputError> {
     let mut lines = Lines::open(input)?;
@@ -28,6 +30,7 @@ pub(crate) fn column(input: &Source, name: &str) -> Result<Vec<f64>, InputError>
         match value {
             Some((offset, field)) if count == names.len() => {
                 values.push(line.value(offset, &unquote(field))?);
+                lines.keep(size_of::<f64>())?;
             }
             _ => {
                 let message = format!("expected {} fields, found {count}", names.len());
@@ -47,8 +50,11 @@ pub(super) fn position(input: &Source, names: &[String], name: &str) -> Result<u
         (Some(position), None) => return Ok(position),
         (Some(_), Some(_)) => format!("two columns are called {}", quote(name)),
         (None, _) => {
-            let there = names.iter().map(|name| quote(name)).collect::<Vec<_>>().join(", ");
-            format!("has no column {}, the columns are {there}", quote(name))
+            let mut there: Vec<_> = names.iter().take(NAMES_SHOWN_MAX).map(|name| quote(name)).collect();
+            if names.len() > NAMES_SHOWN_MAX {
+                there.push(format!("… ({} in all)", names.len()));
+            }
+            format!("has no column {}, the columns are {}", quote(name), there.join(", "))
         }
     };
     Err(InputError::whole(input, message))

@@ -9,7 +9,7 @@ use swarm_kernels::MAGNITUDE_MAX;
 use super::{InputError, Source};
 
 const LINE_BYTES_MAX: u64 = 16 << 20;
-const TEXT_BYTES_MAX: u64 = 2 << 30;
+const KEPT_BYTES_MAX: usize = 2 << 30;
 const READ_BUFFER_BYTES: usize = 128 << 10;
 
 /// A reader of lines that may end in LF or CRLF and start with a byte order mark.
@@ -20,7 +20,7 @@ pub(super) struct Lines<'a> {
     reader: Box<dyn BufRead>,
     buffer: Vec<u8>,
     number: usize,
-    text_bytes_left: u64,
+    kept_bytes_left: usize,
 }
 
 /// One line, without its end.
@@ -46,7 +46,7 @@ impl<'a> Lines<'a> {
             }
         };
         let buffer = Vec::new();
-        Ok(Self { input, reader, buffer, number: 0, text_bytes_left: TEXT_BYTES_MAX })
+        Ok(Self { input, reader, buffer, number: 0, kept_bytes_left: KEPT_BYTES_MAX })
     }
 
     pub(super) fn next(&mut self) -> Result<Option<Line<'_>>, InputError> {
@@ -65,6 +65,14 @@ impl<'a> Lines<'a> {
         Ok(None)
     }
 
+    /// Counts what a reader keeps of the input, and ends an input that would fill the memory.
+    pub(super) fn keep(&mut self, bytes: usize) -> Result<(), InputError> {
+        let left = self.kept_bytes_left.checked_sub(bytes);
+        self.kept_bytes_left =
+            left.ok_or_else(|| InputError::whole(self.input, "holds more values than fit in 2 GiB"))?;
+        Ok(())
+    }
+
     /// Fills the buffer with the next line; false at the end.
     fn read(&mut self) -> Result<bool, InputError> {
         self.buffer.clear();
@@ -76,10 +84,6 @@ impl<'a> Lines<'a> {
         if length > LINE_BYTES_MAX {
             return Err(InputError::at(self.input, self.number, 1, "the line is longer than 16 MiB"));
         }
-        self.text_bytes_left = self
-            .text_bytes_left
-            .checked_sub(length)
-            .ok_or_else(|| InputError::whole(self.input, "holds more than 2 GiB of text"))?;
         Ok(length > 0)
     }
 
@@ -146,5 +150,19 @@ fn unreadable(input: &Source, cause: io::Error) -> InputError {
         InputError::whole(input, format!("is not a complete gzip file: {cause}"))
     } else {
         InputError::Unreadable { input: input.clone(), cause }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_input_that_would_fill_the_memory_ends_in_an_error() {
+        let mut lines = Lines::open(&Source::Stdin).unwrap();
+        lines.keep(KEPT_BYTES_MAX - 8).unwrap();
+        lines.keep(8).unwrap();
+        let error = lines.keep(1).unwrap_err().to_string();
+        assert_eq!(error, "standard input: holds more values than fit in 2 GiB");
     }
 }

@@ -3,6 +3,9 @@
 use super::lines::Lines;
 use super::{InputError, Source};
 
+/// What a row takes beside its label and values: its place in the list and its two allocations.
+const ROW_BYTES: usize = 128;
+
 /// A series and its class. Labels are text: `1` and `1.0` are two classes.
 #[derive(Debug)]
 pub(crate) struct LabelledSeries {
@@ -29,6 +32,7 @@ pub(crate) fn ucr(input: &Source) -> Result<Vec<LabelledSeries>, InputError> {
             values.push(line.value(offset, part)?);
             offset += part.len() + 1;
         }
+        lines.keep(ROW_BYTES + label.len() + size_of_val(values.as_slice()))?;
         rows.push(LabelledSeries { label, values });
     }
     if rows.is_empty() {

@@ -332,6 +332,7 @@ fn malformed_csv_is_refused_with_its_place() {
         ("empty", String::new(), ": ", "empty"),
         ("no-rows", header.to_owned(), ": ", "no rows"),
         ("no-column", "time,close\n1,2\n".to_owned(), ": ", "\"time\", \"close\""),
+        ("many-columns", format!("{}\n1\n", "x,".repeat(70)), ": ", "(71 in all)"),
         ("twice", "\"close, last\",\"close, last\"\n1,2\n".to_owned(), ": ", "two columns"),
         ("few", format!("{header}1,2,3\n1,2\n"), ":3:4: ", "expected 3 fields, found 2"),
         ("many", format!("{header}1,2,3,4\n"), ":2:8: ", "expected 3 fields, found 4"),
