@@ -4,6 +4,9 @@ use super::csv::{fields, position, unquote};
 use super::lines::{Line, Lines, quote};
 use super::{InputError, Source};
 
+/// The longest row, in bytes: such a table has few columns.
+const ROW_BYTES_MAX: usize = 4 << 10;
+
 /// The rows of a CSV file in their order.
 pub(crate) struct Rows<'a> {
     input: &'a Source,
@@ -23,6 +26,9 @@ impl<'a> Rows<'a> {
 
     pub(crate) fn next(&mut self) -> Result<Option<Row<'_>>, InputError> {
         let Some(line) = self.lines.next()? else { return Ok(None) };
+        if line.text.len() > ROW_BYTES_MAX {
+            return Err(line.error(0, format!("the row is longer than {ROW_BYTES_MAX} bytes")));
+        }
         let fields = fields(&line)?.collect();
         Ok(Some(Row { line, fields }))
     }

@@ -23,7 +23,12 @@ pub(crate) fn load(folder: &Path, symbol: &Symbol) -> Result<SeriesPart, InputEr
     let mut rows = Rows::open(&bars)?;
     let [datetime, close] = rows.header(["datetime", "close"])?;
     let mut previous = None;
+    let mut bars_left = BARS_MAX;
     while let Some(row) = rows.next()? {
+        // Those that are dropped count as well: the file is not read without end.
+        bars_left = bars_left
+            .checked_sub(1)
+            .ok_or_else(|| InputError::whole(&bars, format!("holds more than {BARS_MAX} bars")))?;
         let day = row.field(datetime, "a later day than that of the row before, as YYYYMMDD", |text| {
             // Daily bars carry the time of day 00:00.
             day(text.split(' ').next()?).filter(|day| previous < Some(*day))
@@ -40,9 +45,6 @@ pub(crate) fn load(folder: &Path, symbol: &Symbol) -> Result<SeriesPart, InputEr
             let message = format!("has no row dated on or after {day}, the day of a bar");
             return Err(InputError::whole(&source("factor_files.csv"), message));
         };
-        if closes.len() == BARS_MAX {
-            return Err(InputError::whole(&bars, format!("holds more than {BARS_MAX} bars")));
-        }
         days.push(day);
         closes.push(traded as f64 * factor);
     }
@@ -185,10 +187,24 @@ mod tests {
             (BARS.into(), FACTORS.into(), "2020-1-3,ab\n", "map_files.csv:1:1: expected a day as YYYYMMDD"),
             (BARS.into(), FACTORS.into(), "", "map_files.csv: is empty"),
             (BARS.into(), FACTORS.into(), "20300101,ab\n", "AB has 0 bars"),
+            (
+                BARS.to_owned() + &"1".repeat(5_000),
+                FACTORS.into(),
+                MAP,
+                "daily.csv.gz:6:1: the row is longer than",
+            ),
         ] {
             let error = load_ab(&bars, &factors, map).unwrap_err().to_string();
             assert!(error.contains(expected), "{error}\ndoes not say\n{expected}");
         }
+    }
+
+    #[test]
+    fn a_small_file_that_unfolds_into_endless_bars_is_left() {
+        let day = |days| Day::from_epoch_days(days).unwrap().to_string().replace('-', "");
+        let bars = (0..=BARS_MAX as i32).map(|days| format!("{},1\n", day(days))).collect::<String>();
+        let error = load_ab(&format!("datetime,close\n{bars}"), FACTORS, "99991231,ab\n").unwrap_err();
+        assert!(error.to_string().ends_with("holds more than 65536 bars"), "{error}");
     }
 
     #[test]
