@@ -1,3 +1,20 @@
-//! The command line of actix-swarm.
+//! The command line of actix-swarm: `swarm <command>`.
 
-fn main() {}
+mod cli;
+mod input;
+#[expect(dead_code, reason = "a topology is checked so far, not yet started")]
+mod swarm;
+
+use std::io::Write as _;
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    match cli::run() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            // A closed stderr leaves nobody to tell; the exit code still says it.
+            let _ = writeln!(std::io::stderr(), "swarm: {error}");
+            error.exit().into()
+        }
+    }
+}

@@ -4,6 +4,7 @@
 //! of content: declarations (requests, the wire) and rules, which are sans-IO state machines that
 //! take events and `now` and say what is to be done.
 
+mod blob;
 pub mod content;
 pub mod coordinator;
 mod delivery;
@@ -11,8 +12,10 @@ mod floats;
 mod identity;
 mod request;
 pub mod session;
+pub mod similar_windows;
 pub mod wire;
 
+pub use blob::Blob;
 pub use content::ContentHash;
 pub use delivery::{Delivery, DeliveryError};
 pub use floats::Floats;

@@ -1,0 +1,133 @@
+//! What every kernel demands of its numbers, and the error that says which demand was not met.
+
+use std::fmt;
+
+/// Largest magnitude a kernel accepts. Squares of differences of such values, summed over any series
+/// that fits in memory, stay finite, so no kernel can overflow.
+pub const MAGNITUDE_MAX: f64 = 1e100;
+
+/// Which of the caller's series an error speaks of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Series {
+    /// The first argument of a distance.
+    First,
+    /// The second argument of a distance.
+    Second,
+    /// The query of a search, or the series to classify.
+    Query,
+    /// The long series that a search runs over.
+    Searched,
+    /// The training series at this index.
+    Training(usize),
+}
+
+impl fmt::Display for Series {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::First => f.write_str("the first series"),
+            Self::Second => f.write_str("the second series"),
+            Self::Query => f.write_str("the query"),
+            Self::Searched => f.write_str("the searched series"),
+            Self::Training(index) => write!(f, "training series {index}"),
+        }
+    }
+}
+
+/// Why a kernel gave no answer. Indices count from 0.
+#[derive(Debug, Clone, Copy, PartialEq, thiserror::Error)]
+#[non_exhaustive]
+pub enum KernelError {
+    /// A series without points has no distance to anything.
+    #[error("{series} is empty")]
+    Empty {
+        /// The series in question.
+        series: Series,
+    },
+    /// Missing values are for the caller to fill or to leave out.
+    #[error("{series} holds NaN at index {index}")]
+    NotANumber {
+        /// The series in question.
+        series: Series,
+        /// Index of the first such value.
+        index: usize,
+    },
+    /// Positive or negative infinity.
+    #[error("{series} holds an infinite value at index {index}")]
+    Infinite {
+        /// The series in question.
+        series: Series,
+        /// Index of the first such value.
+        index: usize,
+    },
+    /// Finite, but beyond [`MAGNITUDE_MAX`].
+    #[error("{series} holds {value:e} at index {index}; magnitudes end at {MAGNITUDE_MAX:e}")]
+    TooLarge {
+        /// The series in question.
+        series: Series,
+        /// Index of the first such value.
+        index: usize,
+        /// The value.
+        value: f64,
+    },
+    /// A band in percent lies in 0..=100.
+    #[error("a band of {percent} percent is outside 0..=100")]
+    PercentOutOfRange {
+        /// The percentage asked for.
+        percent: f64,
+    },
+    /// The path would need more memory than [`ALIGN_CELLS_MAX`](crate::dtw::ALIGN_CELLS_MAX) cells.
+    #[error("the alignment spans {cells} cells, more than {limit}; narrow the band")]
+    AlignmentTooLarge {
+        /// Cells inside the band.
+        cells: u64,
+        /// The most that are accepted.
+        limit: u64,
+    },
+    /// A query longer than the searched series has no window to be compared with.
+    #[error("the query has {query} points, the searched series only {series}")]
+    QueryTooLong {
+        /// Length of the query.
+        query: usize,
+        /// Length of the searched series.
+        series: usize,
+    },
+    /// A nearest neighbour needs at least one training series.
+    #[error("there is no training series")]
+    NoTraining,
+    /// The caller's own check asked to stop.
+    #[error("cancelled")]
+    Cancelled,
+}
+
+/// Refuses empty series and values that a kernel cannot compute with.
+pub(crate) fn check(series: Series, values: &[f64]) -> Result<(), KernelError> {
+    if values.is_empty() {
+        return Err(KernelError::Empty { series });
+    }
+    // Asked as "inside", because NaN is inside no range.
+    let acceptable = -MAGNITUDE_MAX..=MAGNITUDE_MAX;
+    match values.iter().position(|value| !acceptable.contains(value)) {
+        None => Ok(()),
+        Some(index) if values[index].is_nan() => Err(KernelError::NotANumber { series, index }),
+        Some(index) if values[index].is_infinite() => Err(KernelError::Infinite { series, index }),
+        Some(index) => Err(KernelError::TooLarge { series, index, value: values[index] }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn errors_name_series_and_index() {
+        let error = |values: &[f64]| check(Series::Training(3), values).unwrap_err().to_string();
+        assert_eq!(error(&[]), "training series 3 is empty");
+        assert_eq!(error(&[0.0, f64::NAN]), "training series 3 holds NaN at index 1");
+        assert_eq!(error(&[f64::NEG_INFINITY]), "training series 3 holds an infinite value at index 0");
+        assert_eq!(
+            error(&[1e100, -2e100]),
+            "training series 3 holds -2e100 at index 1; magnitudes end at 1e100"
+        );
+        assert_eq!(check(Series::Query, &[0.0, -1e100]), Ok(()));
+    }
+}

@@ -1,0 +1,342 @@
+//! Exact search for the windows of a long series that are nearest to a query under z-normalised, banded DTW.
+
+mod picks;
+mod rolling;
+
+use crate::band::{Band, Reach};
+use crate::dtw::sweep::sweep;
+use crate::input::{KernelError, Series, check};
+use crate::lower_bound::{self, Envelope, excess_squared, shares_to_limits};
+use crate::znorm::{Moments, z_normalize};
+use picks::Picks;
+use rolling::{BLOCK_STARTS, Rolling, prune_above};
+
+/// Query points between two looks at the bound.
+const ABANDON_POINTS: usize = 8;
+
+/// Windows computed before the cascade, so that it starts with a useful bound.
+const SEEDS_MIN: usize = 32;
+
+/// A window of the searched series.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Match {
+    /// Row of the window's first point.
+    pub start: usize,
+    /// Squared DTW distance between the z-normalised query and the z-normalised window.
+    pub distance_squared: f64,
+}
+
+/// What became of the candidates; the sum is the number of candidates.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Pruned {
+    /// Ruled out by LB_Kim.
+    pub kim: u64,
+    /// Ruled out by LB_Keogh with the envelope of the query.
+    pub keogh_query: u64,
+    /// Ruled out by LB_Keogh with the envelope of the series.
+    pub keogh_data: u64,
+    /// Ruled out in the middle of the distance.
+    pub abandoned: u64,
+    /// Distances computed to the end.
+    pub computed: u64,
+}
+
+/// The answer of a search.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Found {
+    /// Nearest first; equal distances by start.
+    pub matches: Vec<Match>,
+    /// How the candidates were disposed of.
+    pub pruned: Pruned,
+}
+
+/// A query made ready to run over series.
+///
+/// The matches are those of the exhaustive search: all candidate windows in order of `(distance_squared, start)`,
+/// each picked unless it starts fewer than [`apart`](Self::apart) rows from one picked before, until there are
+/// [`top`](Self::top). Distances are those of [`dtw::distance_squared`](crate::dtw::distance_squared) on
+/// [`z_normalize`]d series, to the last bit; pruning never changes the answer.
+///
+/// Beside the series, memory is proportional to the query plus, at most, `top` x `apart`; while fewer than
+/// `2 top - 1` windows fit apart from each other, to the number of candidates.
+#[derive(Clone)]
+pub struct Search<'a> {
+    query: Vec<f64>,
+    envelope: Envelope,
+    /// Query points by falling magnitude: the first ones decide most windows.
+    order: Vec<usize>,
+    half_width: usize,
+    top: usize,
+    apart: usize,
+    starts: Option<&'a (dyn Fn(usize) -> bool + Sync)>,
+    cancel: Option<&'a (dyn Fn() -> bool + Sync)>,
+}
+
+impl<'a> Search<'a> {
+    /// Prepares a query for a band of `window` points to either side. Looks for the single best match.
+    pub fn new(query: &[f64], window: usize) -> Result<Self, KernelError> {
+        check(Series::Query, query)?;
+        let half_width = Band::Points(window).half_width(query.len());
+        let normalized = z_normalize(query);
+        let mut order: Vec<usize> = (0..query.len()).collect();
+        order.sort_by(|&a, &b| normalized[b].abs().total_cmp(&normalized[a].abs()));
+        Ok(Self {
+            envelope: Envelope::new(&normalized, half_width),
+            query: normalized,
+            order,
+            half_width,
+            top: 1,
+            apart: query.len(),
+            starts: None,
+            cancel: None,
+        })
+    }
+
+    /// How many matches to return at most; fewer when no more lie apart.
+    pub fn top(self, top: usize) -> Self {
+        Self { top, ..self }
+    }
+
+    /// Rows between the starts of two matches at least; the length of the query unless said otherwise.
+    pub fn apart(self, rows: usize) -> Self {
+        Self { apart: rows, ..self }
+    }
+
+    /// Leaves out the windows whose start does not satisfy `admitted`, which may be asked more than once per start.
+    pub fn starts(self, admitted: &'a (dyn Fn(usize) -> bool + Sync)) -> Self {
+        Self { starts: Some(admitted), ..self }
+    }
+
+    /// Stops with [`KernelError::Cancelled`] once `cancelled` says so. It is asked every 1024 starts and before
+    /// each distance, so the delay is at most that of one distance.
+    pub fn cancel(self, cancelled: &'a (dyn Fn() -> bool + Sync)) -> Self {
+        Self { cancel: Some(cancelled), ..self }
+    }
+
+    /// Searches a series.
+    pub fn run(&self, series: &[f64]) -> Result<Found, KernelError> {
+        check(Series::Searched, series)?;
+        let points = self.query.len();
+        if points > series.len() {
+            return Err(KernelError::QueryTooLong { query: points, series: series.len() });
+        }
+        if self.top == 0 {
+            return Ok(Found { matches: Vec::new(), pruned: Pruned::default() });
+        }
+        let mut pass = Pass::new(self, series);
+        let seeds = pass.seed()?;
+        pass.cascade(&seeds)?;
+        Ok(Found { matches: pass.picks.finish(), pruned: pass.pruned })
+    }
+
+    fn admits(&self, start: usize) -> bool {
+        self.starts.is_none_or(|admitted| admitted(start))
+    }
+
+    fn check_cancelled(&self) -> Result<(), KernelError> {
+        if self.cancel.is_some_and(|cancelled| cancelled()) { Err(KernelError::Cancelled) } else { Ok(()) }
+    }
+}
+
+/// One run over one series.
+struct Pass<'s> {
+    search: &'s Search<'s>,
+    series: &'s [f64],
+    reach: Reach,
+    picks: Picks,
+    pruned: Pruned,
+    /// What a lower bound must exceed to rule a window out; follows the bound of `picks`.
+    limit: f64,
+    window: Vec<f64>,
+    row: Vec<f64>,
+    query_shares: Vec<f64>,
+    window_shares: Vec<f64>,
+}
+
+impl<'s> Pass<'s> {
+    fn new(search: &'s Search<'s>, series: &'s [f64]) -> Self {
+        let points = search.query.len();
+        Self {
+            search,
+            series,
+            reach: Band::Points(search.half_width).reach(points, points),
+            picks: Picks::new(search.top, search.apart),
+            pruned: Pruned::default(),
+            limit: f64::INFINITY,
+            window: vec![0.0; points],
+            row: Vec::new(),
+            query_shares: vec![0.0; points],
+            window_shares: vec![0.0; points],
+        }
+    }
+
+    fn blocks(&self) -> impl Iterator<Item = std::ops::Range<usize>> + use<> {
+        let starts = self.series.len() - self.search.query.len() + 1;
+        (0..starts).step_by(BLOCK_STARTS).map(move |first| first..(first + BLOCK_STARTS).min(starts))
+    }
+
+    /// Computes windows that look promising by LB_Kim and lie in different places; returns their starts, ascending.
+    fn seed(&mut self) -> Result<Vec<usize>, KernelError> {
+        let points = self.search.query.len();
+        let place_rows = self.search.apart.max(points);
+        let mut rolling = Rolling::default();
+        // The best window of each place, as (bound, start).
+        let mut promising: Vec<(f64, usize)> = Vec::new();
+        for block in self.blocks() {
+            self.search.check_cancelled()?;
+            for (start, moments) in block.clone().zip(rolling.fill(self.series, points, block)) {
+                if !self.search.admits(start) {
+                    continue;
+                }
+                let bound = self.kim(start, moments);
+                match promising.last_mut() {
+                    Some(best) if best.1 / place_rows == start / place_rows => {
+                        if bound < best.0 {
+                            *best = (bound, start);
+                        }
+                    }
+                    _ => promising.push((bound, start)),
+                }
+            }
+        }
+        promising.sort_by(|a, b| a.0.total_cmp(&b.0));
+        promising.truncate(SEEDS_MIN.max(self.search.top.saturating_mul(4)));
+        for &(_, start) in &promising {
+            let moments = Moments::of(&self.series[start..start + points]);
+            self.normalize_window(start, moments);
+            let bound = self.picks.bound();
+            self.query_shares.fill(bound);
+            self.window_shares.fill(bound);
+            self.compute(start)?;
+        }
+        let mut seeds: Vec<usize> = promising.iter().map(|&(_, start)| start).collect();
+        seeds.sort_unstable();
+        Ok(seeds)
+    }
+
+    /// Takes every other candidate through the bounds, the cheapest first, and computes what they leave.
+    fn cascade(&mut self, seeds: &[usize]) -> Result<(), KernelError> {
+        let (points, half_width) = (self.search.query.len(), self.search.half_width);
+        let mut rolling = Rolling::default();
+        let mut envelope = Envelope::default();
+        let mut seeds = seeds.iter().copied().peekable();
+        for block in self.blocks() {
+            self.search.check_cancelled()?;
+            // The envelope reaches over the block's edges; it is computed when the first window needs it.
+            let envelope_first = block.start.saturating_sub(half_width);
+            let envelope_end = (block.end - 1 + points + half_width).min(self.series.len());
+            let mut envelope_known = false;
+            for (start, moments) in block.clone().zip(rolling.fill(self.series, points, block)) {
+                if seeds.next_if_eq(&start).is_some() || !self.search.admits(start) {
+                    continue;
+                }
+                if self.kim(start, moments) > self.limit {
+                    self.pruned.kim += 1;
+                    continue;
+                }
+                if self.exceeds_query_envelope(start, moments) {
+                    self.pruned.keogh_query += 1;
+                    continue;
+                }
+                if !envelope_known {
+                    envelope.refill(&self.series[envelope_first..envelope_end], half_width);
+                    envelope_known = true;
+                }
+                let moments = Moments::of(&self.series[start..start + points]);
+                if self.exceeds_data_envelope(start - envelope_first, &moments, &envelope) {
+                    self.pruned.keogh_data += 1;
+                    continue;
+                }
+                self.normalize_window(start, moments);
+                self.share_window();
+                self.compute(start)?;
+            }
+        }
+        Ok(())
+    }
+
+    #[inline(always)]
+    fn kim(&self, start: usize, moments: &Moments) -> f64 {
+        let (query, window) = (&self.search.query[..], &self.series[start..start + self.search.query.len()]);
+        let points = query.len();
+        if points < 6 {
+            let ends = [moments.normalize(window[0]), moments.normalize(window[points - 1])];
+            return if points == 1 {
+                lower_bound::kim(query, &ends[..1])
+            } else {
+                lower_bound::kim(&[query[0], query[points - 1]], &ends)
+            };
+        }
+        let z = |index: usize| moments.normalize(window[index]);
+        lower_bound::corner(&[query[0], query[1], query[2]], &[z(0), z(1), z(2)])
+            + lower_bound::corner(
+                &[query[points - 1], query[points - 2], query[points - 3]],
+                &[z(points - 1), z(points - 2), z(points - 3)],
+            )
+    }
+
+    fn exceeds_query_envelope(&self, start: usize, moments: &Moments) -> bool {
+        let Envelope { lower, upper } = &self.search.envelope;
+        let window = &self.series[start..start + self.search.query.len()];
+        let mut bound = 0.0;
+        for some in self.search.order.chunks(ABANDON_POINTS) {
+            for &index in some {
+                bound += excess_squared(moments.normalize(window[index]), lower[index], upper[index]);
+            }
+            if bound > self.limit {
+                return true;
+            }
+        }
+        false
+    }
+
+    /// Leaves in `query_shares` what a path may have cost after each query point.
+    fn exceeds_data_envelope(&mut self, offset: usize, moments: &Moments, envelope: &Envelope) -> bool {
+        let query = &self.search.query;
+        let lower = &envelope.lower[offset..offset + query.len()];
+        let upper = &envelope.upper[offset..offset + query.len()];
+        let bounds = lower.iter().zip(upper);
+        for ((share, &q), (&lower, &upper)) in self.query_shares.iter_mut().zip(query).zip(bounds) {
+            *share = excess_squared(q, moments.normalize(lower), moments.normalize(upper));
+        }
+        shares_to_limits(&mut self.query_shares, self.limit) > self.limit
+    }
+
+    /// Leaves in `window_shares` what a path may have cost after each point of the window.
+    fn share_window(&mut self) {
+        let Envelope { lower, upper } = &self.search.envelope;
+        let bounds = lower.iter().zip(upper);
+        for ((share, &z), (&lower, &upper)) in self.window_shares.iter_mut().zip(&self.window).zip(bounds) {
+            *share = excess_squared(z, lower, upper);
+        }
+        shares_to_limits(&mut self.window_shares, self.limit);
+    }
+
+    fn normalize_window(&mut self, start: usize, moments: Moments) {
+        for (z, &x) in self.window.iter_mut().zip(&self.series[start..]) {
+            *z = moments.normalize(x);
+        }
+    }
+
+    /// Warps the normalised window within the limits that both shares leave, and offers it.
+    fn compute(&mut self, start: usize) -> Result<(), KernelError> {
+        self.search.check_cancelled()?;
+        let (query_limits, window_limits) = (&self.query_shares, &self.window_shares);
+        let distance = sweep(
+            &self.search.query,
+            &self.window,
+            self.reach,
+            |i| query_limits[i],
+            |j| window_limits[j],
+            &mut self.row,
+        );
+        let Some(distance_squared) = distance else {
+            self.pruned.abandoned += 1;
+            return Ok(());
+        };
+        self.pruned.computed += 1;
+        self.picks.offer(Match { start, distance_squared });
+        self.limit = prune_above(self.picks.bound(), self.search.query.len());
+        Ok(())
+    }
+}

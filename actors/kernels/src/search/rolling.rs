@@ -1,0 +1,130 @@
+//! Mean and deviation of every window, a block of starts at a time.
+
+use std::ops::Range;
+
+use crate::znorm::{Moments, sum};
+
+/// Starts per block. Sums are taken afresh, around the mean of the block's rows, at the start of each.
+pub(super) const BLOCK_STARTS: usize = 1024;
+
+/// A window whose sum of squares is below this share of the largest one in its block gets its own two passes.
+const TRUSTED_SHARE: f64 = 1e-4;
+
+/// So does a window whose mean exceeds its deviation by more than this factor: it may count as constant.
+const TRUSTED_OFFSET: f64 = 1e15;
+
+/// Largest error of a rolled z-value `z`, relative to `1 + |z|`.
+///
+/// Adding and subtracting 1024 terms leaves a sum of squares off by at most 3 x 1024 x 2⁻⁵³ of its largest value in
+/// the block, and the squared sum by twice that: 1e-12 together, 1e-8 of a trusted variance, 5e-9 of its deviation.
+/// The mean is off by far less, and the first sum of a block is pairwise.
+const ROLLED_ERROR: f64 = 2e-8;
+
+/// What a bound from rolled moments may exceed while the window's true distance is at most `distance_squared`.
+///
+/// Seen as the length of a vector over the query's points, a bound changes by at most `ROLLED_ERROR` times that of
+/// `1 + |z|`, which is at most `2 sqrt(m)`; the six minima of LB_Kim may each take the largest `|z|`, `sqrt(m)`, and
+/// stay below `5 sqrt(m)`. This room also covers the rounding of the bounds' own sums.
+pub(super) fn prune_above(distance_squared: f64, points: usize) -> f64 {
+    let room = 5.0 * ROLLED_ERROR * (points as f64).sqrt();
+    (distance_squared.sqrt() + room).powi(2)
+}
+
+/// Moments of the windows that start in one block, for bounds only: distances use [`Moments::of`].
+#[derive(Default)]
+pub(super) struct Rolling {
+    moments: Vec<Moments>,
+}
+
+impl Rolling {
+    /// Moments of the windows of `points` rows that start in `starts`, a block of at most [`BLOCK_STARTS`].
+    pub(super) fn fill(&mut self, series: &[f64], points: usize, starts: Range<usize>) -> &[Moments] {
+        let rows = &series[starts.start..starts.end - 1 + points];
+        let count = points as f64;
+        let centre = sum(rows, |x| x) / rows.len() as f64;
+        let mut total = sum(&rows[..points], |x| x - centre);
+        let mut squares = sum(&rows[..points], |x| (x - centre) * (x - centre));
+        let mut squares_peak = squares;
+
+        self.moments.clear();
+        let leaving_and_entering = rows.iter().zip(rows[points..].iter().chain([&centre]));
+        for (offset, (&leaving, &entering)) in leaving_and_entering.enumerate() {
+            let shift = total / count;
+            let variance_sum = squares - total * shift;
+            let deviation = (variance_sum / count).sqrt();
+            // False for NaN, the root of a variance that rounding made negative.
+            let trusted = variance_sum >= TRUSTED_SHARE * squares_peak
+                && (centre + shift).abs() < TRUSTED_OFFSET * deviation;
+            self.moments.push(if trusted {
+                Moments { centre, shift, scale: 1.0 / deviation }
+            } else {
+                Moments::of(&rows[offset..offset + points])
+            });
+            let (leaving, entering) = (leaving - centre, entering - centre);
+            total += entering - leaving;
+            squares += entering * entering - leaving * leaving;
+            if squares > squares_peak {
+                squares_peak = squares;
+            }
+        }
+        &self.moments
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rand::{RngExt, SeedableRng, rngs::StdRng};
+
+    /// Largest error of a rolled z-value relative to `1 + |z|`, the quantity that [`ROLLED_ERROR`] bounds.
+    fn worst_error(series: &[f64], points: usize) -> f64 {
+        let starts = series.len() - points + 1;
+        let mut rolling = Rolling::default();
+        let mut worst = 0.0_f64;
+        for first in (0..starts).step_by(BLOCK_STARTS) {
+            let block = first..(first + BLOCK_STARTS).min(starts);
+            let moments = rolling.fill(series, points, block.clone());
+            assert_eq!(moments.len(), block.len());
+            for (start, rolled) in block.zip(moments) {
+                let window = &series[start..start + points];
+                let exact = Moments::of(window);
+                assert_eq!(exact.scale == 0.0, rolled.scale == 0.0, "constancy at {start}");
+                // The extremes of a window have the largest errors.
+                let (low, high) =
+                    window.iter().fold((window[0], window[0]), |(l, h), &x| (l.min(x), h.max(x)));
+                for x in [low, high] {
+                    let z = exact.normalize(x);
+                    worst = worst.max((rolled.normalize(x) - z).abs() / (1.0 + z.abs()));
+                }
+            }
+        }
+        worst
+    }
+
+    #[test]
+    fn rolled_moments_stay_within_the_stated_error() {
+        let mut random = StdRng::seed_from_u64(7);
+        let mut noise =
+            |scale: f64| -> Vec<f64> { (0..5000).map(|_| scale * (random.random::<f64>() - 0.5)).collect() };
+        let walk: Vec<f64> = noise(1.0)
+            .iter()
+            .scan(0.0, |sum, step| {
+                *sum += step;
+                Some(*sum)
+            })
+            .collect();
+        let offset: Vec<f64> = noise(1.0).iter().map(|x| 1e6 + x).collect();
+        let far_offset: Vec<f64> = noise(1e-3).iter().map(|x| 1e9 + x).collect();
+        let spike: Vec<f64> =
+            noise(1e-3).iter().enumerate().map(|(i, x)| if i % 700 == 5 { 1e6 } else { *x }).collect();
+        let steps: Vec<f64> =
+            noise(1.0).iter().enumerate().map(|(i, x)| (i / 600) as f64 * 1e4 + x.max(0.0)).collect();
+        let flat: Vec<f64> = walk.iter().map(|x| x.round() + 0.1).collect();
+        for series in [walk, offset, far_offset, spike, steps, flat] {
+            for points in [1, 2, 17, 128, 1500] {
+                let error = worst_error(&series, points);
+                assert!(error <= ROLLED_ERROR, "{error:e} with {points} points");
+            }
+        }
+    }
+}

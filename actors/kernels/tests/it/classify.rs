@@ -1,0 +1,55 @@
+use proptest::prelude::*;
+use swarm_kernels::{Band, KernelError, NearestNeighbour, Series, z_normalize};
+
+use crate::oracle;
+
+/// The first nearest training series by the definition.
+fn nearest(train: &[Vec<f64>], series: &[f64], band: Band) -> (usize, f64) {
+    let series = z_normalize(series);
+    let distance = |other: &Vec<f64>| oracle::distance_squared(&series, &z_normalize(other), band);
+    let distances: Vec<f64> = train.iter().map(distance).collect();
+    let least = distances.iter().copied().fold(f64::INFINITY, f64::min);
+    (distances.iter().position(|&distance| distance == least).unwrap(), least)
+}
+
+fn check(train: &[Vec<f64>], series: &[f64], band: Band) {
+    let found = NearestNeighbour::new(train, band).unwrap().classify(series).unwrap();
+    assert_eq!((found.index, found.distance_squared), nearest(train, series, band));
+}
+
+proptest! {
+    #[test]
+    fn the_first_nearest_wins_among_equal_lengths(
+        (train, series) in oracle::lengths().prop_flat_map(|length| {
+            (prop::collection::vec(oracle::series_of(length), 1..12), oracle::series_of(length))
+        }),
+        band in oracle::bands(),
+    ) {
+        check(&train, &series, band);
+    }
+
+    #[test]
+    fn the_first_nearest_wins_among_unequal_lengths(
+        train in prop::collection::vec(oracle::any_series(), 1..12), series in oracle::any_series(),
+        band in oracle::bands(),
+    ) {
+        check(&train, &series, band);
+    }
+
+    #[test]
+    fn of_twins_the_first_wins(train in prop::collection::vec(oracle::series_of(17), 1..8), band in oracle::bands()) {
+        let twins = [train.clone(), train.clone()].concat();
+        for series in &train {
+            check(&twins, series, band);
+        }
+    }
+}
+
+#[test]
+fn bad_input_is_named() {
+    let refused = |train: &[Vec<f64>]| NearestNeighbour::new(train, Band::Full).err();
+    assert_eq!(refused(&[]), Some(KernelError::NoTraining));
+    assert_eq!(refused(&[vec![1.0], vec![]]), Some(KernelError::Empty { series: Series::Training(1) }));
+    let ready = NearestNeighbour::new(&[[1.0, 2.0]], Band::Full).unwrap();
+    assert_eq!(ready.classify(&[f64::NAN]), Err(KernelError::NotANumber { series: Series::Query, index: 0 }));
+}

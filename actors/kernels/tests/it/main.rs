@@ -1,0 +1,9 @@
+//! Every kernel against an oracle that applies its definition without any cleverness.
+
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
+mod classify;
+mod dtw;
+mod lower_bound;
+mod oracle;
+mod search;

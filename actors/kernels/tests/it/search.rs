@@ -1,0 +1,139 @@
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use proptest::prelude::*;
+use rand::{RngExt, SeedableRng, rngs::StdRng};
+use swarm_kernels::search::{Found, Match};
+use swarm_kernels::{KernelError, Search, Series};
+
+use crate::oracle;
+
+fn total(found: &Found) -> u64 {
+    let pruned = found.pruned;
+    pruned.kim + pruned.keogh_query + pruned.keogh_data + pruned.abandoned + pruned.computed
+}
+
+/// The search equals the oracle to the last bit and accounts for every candidate.
+fn check(
+    series: &[f64],
+    query: &[f64],
+    window: usize,
+    top: usize,
+    apart: usize,
+    admitted: &(dyn Fn(usize) -> bool + Sync),
+) {
+    let search = Search::new(query, window).unwrap().top(top).apart(apart).starts(admitted);
+    let found = search.run(series).unwrap();
+    assert_eq!(found.matches, oracle::search(series, query, window, top, apart, admitted));
+    if top > 0 {
+        let candidates = (0..=series.len() - query.len()).filter(|&start| admitted(start)).count();
+        assert_eq!(total(&found), candidates as u64);
+    }
+}
+
+/// A stretch of every kind of series, one after the other.
+fn patchwork() -> impl Strategy<Value = Vec<f64>> {
+    prop::collection::vec((20_usize..120).prop_flat_map(oracle::series_of), 1..4)
+        .prop_map(|parts| parts.concat())
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(192))]
+
+    #[test]
+    fn answers_are_those_of_the_exhaustive_search(
+        series in patchwork(), query in oracle::any_series(), window in 0_usize..12,
+        top in 0_usize..7, apart in 0_usize..60,
+    ) {
+        prop_assume!(query.len() <= series.len());
+        check(&series, &query, window, top, apart, &|_| true);
+    }
+
+    #[test]
+    fn so_they_are_for_a_query_from_the_series_and_restricted_starts(
+        series in patchwork(), place in 0.0..1.0_f64, length in 1_usize..20, window in 0_usize..5,
+        top in 1_usize..5, stride in 1_usize..4,
+    ) {
+        let start = ((series.len() - length) as f64 * place) as usize;
+        let query = &series[start..start + length];
+        let admitted = move |other: usize| other.abs_diff(start) >= length && other.is_multiple_of(stride);
+        check(&series, query, window, top, length, &admitted);
+    }
+
+    #[test]
+    fn ties_go_to_the_smaller_start(
+        pattern in prop::collection::vec((0_u8..4).prop_map(f64::from), 2..9), copies in 2_usize..12,
+        top in 1_usize..8, apart in 0_usize..20, window in 0_usize..3,
+    ) {
+        check(&pattern.repeat(copies), &pattern, window, top, apart, &|_| true);
+    }
+}
+
+fn random_walk(random: &mut StdRng, length: usize) -> Vec<f64> {
+    let mut value = 0.0;
+    (0..length)
+        .map(|_| {
+            value += random.random::<f64>() - 0.5;
+            value
+        })
+        .collect()
+}
+
+#[test]
+fn series_of_several_blocks_agree_too() {
+    let mut random = StdRng::seed_from_u64(11);
+    for (offset, scale) in [(0.0, 1.0), (1e6, 1.0), (1e6, 1e-3), (-7e8, 10.0)] {
+        let mut series: Vec<f64> =
+            random_walk(&mut random, 3500).iter().map(|v| offset + scale * v).collect();
+        series[1500..1600].fill(offset);
+        let query: Vec<f64> = random_walk(&mut random, 33);
+        for (top, apart) in [(1, 33), (3, 33), (4, 5), (2, 1000)] {
+            check(&series, &query, 3, top, apart, &|_| true);
+        }
+    }
+}
+
+#[test]
+fn constant_windows_are_candidates_at_zero() {
+    let mut series = vec![5.0; 40];
+    series.extend([1.0, 2.0, 4.0, 8.0]);
+    let found = Search::new(&[3.0; 10], 2).unwrap().top(2).run(&series).unwrap();
+    let expected = [0, 10].map(|start| Match { start, distance_squared: 0.0 });
+    assert_eq!(found.matches, expected);
+}
+
+#[test]
+fn fewer_matches_when_no_more_lie_apart() {
+    let series = [1.0, 5.0, 2.0, 7.0, 3.0];
+    let found = Search::new(&[1.0, 2.0, 0.0], 1).unwrap().top(usize::MAX).run(&series).unwrap();
+    assert_eq!(found.matches.len(), 1);
+    let all = Search::new(&[1.0, 2.0, 0.0], 1).unwrap().top(usize::MAX).apart(0).run(&series).unwrap();
+    assert_eq!(all.matches.len(), 3);
+    let none = Search::new(&[1.0, 2.0, 0.0], 1).unwrap().starts(&|_| false).run(&series).unwrap();
+    assert_eq!(none.matches, []);
+}
+
+#[test]
+fn a_cancelled_search_stops_where_it_is() {
+    let series = random_walk(&mut StdRng::seed_from_u64(3), 5000);
+    for patience in [0, 1, 20, 100] {
+        let asked = AtomicU32::new(0);
+        let cancelled = || asked.fetch_add(1, Ordering::Relaxed) >= patience;
+        let search = Search::new(&series[..50], 5).unwrap().top(9).cancel(&cancelled);
+        assert_eq!(search.run(&series), Err(KernelError::Cancelled));
+        assert_eq!(asked.load(Ordering::Relaxed), patience + 1);
+    }
+}
+
+#[test]
+fn bad_input_is_named() {
+    let search = Search::new(&[1.0, 2.0, 3.0], 1).unwrap();
+    assert_eq!(search.run(&[1.0, 2.0]), Err(KernelError::QueryTooLong { query: 3, series: 2 }));
+    assert_eq!(search.run(&[]), Err(KernelError::Empty { series: Series::Searched }));
+    assert_eq!(
+        search.run(&[1.0, 2.0, 3.0, f64::NAN]),
+        Err(KernelError::NotANumber { series: Series::Searched, index: 3 })
+    );
+    let refused = |query: &[f64]| Search::new(query, 1).err();
+    assert_eq!(refused(&[]), Some(KernelError::Empty { series: Series::Query }));
+    assert_eq!(refused(&[f64::INFINITY]), Some(KernelError::Infinite { series: Series::Query, index: 0 }));
+}

@@ -1,0 +1,50 @@
+//! The commands of `swarm`, one file each.
+//!
+//! To add a command: a file `cli/<command>.rs` with its arguments and a
+//! `run(self, output: Output) -> Result<(), CliError>`, a variant of [`Command`], an arm in [`run`].
+//! A command prints its result through [`Output`], so data alone reaches stdout, and every error
+//! leaves as a [`CliError`], which knows the exit code.
+
+mod completions;
+mod config;
+mod error;
+mod matching;
+mod output;
+
+use clap::{Parser, Subcommand};
+
+use error::CliError;
+use output::Output;
+
+/// Actors that live on many machines, and the work they do, from the shell.
+#[derive(Debug, Parser)]
+#[command(name = "swarm", version, arg_required_else_help = true)]
+struct Cli {
+    /// How results are printed on stdout
+    #[arg(short, long, global = true, value_enum, default_value_t, value_name = "FORMAT")]
+    output: Output,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Compare, classify and search time series by dynamic time warping
+    #[command(subcommand)]
+    Match(matching::Match),
+    /// Check configuration files
+    #[command(subcommand)]
+    Config(config::Config),
+    /// Print a completion script for a shell
+    Completions(completions::Completions),
+}
+
+/// Runs the command that the process was started with; wrong usage ends the process with exit 2.
+pub(crate) fn run() -> Result<(), CliError> {
+    let Cli { output, command } = Cli::parse();
+    match command {
+        Command::Match(command) => command.run(output),
+        Command::Config(command) => command.run(output),
+        Command::Completions(command) => command.run(),
+    }
+}

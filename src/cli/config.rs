@@ -1,0 +1,77 @@
+//! `swarm config check FILE`.
+
+use std::fmt;
+use std::num::NonZeroUsize;
+use std::path::{Path, PathBuf};
+
+use clap::Subcommand;
+use serde::Serialize;
+
+use super::error::{CliError, Exit};
+use super::output::Output;
+use crate::swarm::document::{ConfigError, Document, Fault, read_text};
+use crate::swarm::node_file::NodeFile;
+use crate::swarm::topology::Topology;
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Config {
+    /// Check a topology or node file: what `swarm up` or `swarm node` would say before it starts
+    Check {
+        /// A file in TOML; one that has nodes is a topology
+        file: PathBuf,
+    },
+}
+
+/// What was found out about a file.
+#[derive(Debug, Serialize)]
+struct Checked {
+    valid: bool,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    errors: Vec<Fault>,
+}
+
+impl fmt::Display for Checked {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.valid { writeln!(f, "valid") } else { Ok(()) }
+    }
+}
+
+impl Config {
+    pub(crate) fn run(self, output: Output) -> Result<(), CliError> {
+        let Config::Check { file } = self;
+        match check(&file) {
+            Ok(()) => output.print(&Checked { valid: true, errors: Vec::new() }),
+            Err(error) => {
+                // The sentence for people goes to stderr in either form.
+                let sentence = CliError::from(&error);
+                if let ConfigError::Invalid(errors) = error {
+                    output.print(&Checked { valid: false, errors })?;
+                }
+                Err(sentence)
+            }
+        }
+    }
+}
+
+impl From<&ConfigError> for CliError {
+    fn from(error: &ConfigError) -> Self {
+        Self::new(Exit::BadConfiguration, error)
+    }
+}
+
+/// Checks a file as what its content says it is.
+fn check(file: &Path) -> Result<(), ConfigError> {
+    let text = read_text(file)?;
+    let mut document = Document::new(file, &text);
+    let sections = document.sections()?;
+    // The number of cores decides about no fault.
+    let cores = NonZeroUsize::MIN;
+    if sections.has("nodes") {
+        Topology::parse(&mut document, sections, cores).map(drop)
+    } else if sections.has("role") || sections.has("identity") {
+        NodeFile::parse(&mut document, sections, cores).map(drop)
+    } else {
+        document.fault(0..0, "neither a topology, which has [[nodes]], nor a node file, which has `role`");
+        document.so_far()
+    }
+}

@@ -1,0 +1,70 @@
+//! What a failed command leaves behind: a sentence for people and an exit code for scripts.
+
+use std::fmt;
+use std::process::ExitCode;
+
+use swarm_kernels::KernelError;
+
+use crate::input::InputError;
+
+/// The exit codes of the command line contract; 0 is success.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+pub(crate) enum Exit {
+    /// The job was understood and failed.
+    Failed = 1,
+    /// The arguments contradict each other or the contract.
+    Usage = 2,
+    /// An input file is missing, unreadable or holds what cannot be used.
+    BadInput = 65,
+    /// A topology or node file is wrong.
+    BadConfiguration = 78,
+}
+
+impl From<Exit> for ExitCode {
+    fn from(exit: Exit) -> Self {
+        ExitCode::from(exit as u8)
+    }
+}
+
+/// Ends a command. The message names what is wrong and stands after `swarm: ` on stderr.
+#[derive(Debug)]
+pub(crate) struct CliError {
+    exit: Exit,
+    message: String,
+}
+
+impl CliError {
+    pub(crate) fn new(exit: Exit, message: impl fmt::Display) -> Self {
+        Self { exit, message: message.to_string() }
+    }
+
+    pub(crate) fn exit(&self) -> Exit {
+        self.exit
+    }
+}
+
+impl fmt::Display for CliError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.message)
+    }
+}
+
+impl std::error::Error for CliError {}
+
+impl From<InputError> for CliError {
+    fn from(error: InputError) -> Self {
+        Self::new(Exit::BadInput, error)
+    }
+}
+
+impl From<KernelError> for CliError {
+    fn from(error: KernelError) -> Self {
+        let exit = match error {
+            KernelError::PercentOutOfRange { .. } => Exit::Usage,
+            KernelError::AlignmentTooLarge { .. } | KernelError::Cancelled => Exit::Failed,
+            _ => Exit::BadInput,
+        };
+        Self::new(exit, error)
+    }
+}

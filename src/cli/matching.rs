@@ -1,0 +1,75 @@
+//! `swarm match`: dynamic time warping on this machine.
+
+mod classify;
+mod distance;
+mod search;
+
+use clap::{Args, Subcommand};
+use swarm_kernels::Band;
+
+use super::error::{CliError, Exit};
+use super::output::Output;
+use crate::input::Source;
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Match {
+    /// The distance between two series, one number a line
+    Distance(distance::Distance),
+    /// Nearest-neighbour classification of UCR files
+    Classify(classify::Classify),
+    /// The windows of a CSV column that are most like a query
+    Search(search::Search),
+}
+
+impl Match {
+    pub(crate) fn run(self, output: Output) -> Result<(), CliError> {
+        match self {
+            Match::Distance(command) => command.run(output),
+            Match::Classify(command) => command.run(output),
+            Match::Search(command) => command.run(output),
+        }
+    }
+}
+
+/// How far a warping path may leave the diagonal; without either it may go anywhere.
+#[derive(Debug, Clone, Copy, Args)]
+#[group(multiple = false)]
+struct BandArgs {
+    /// Half-width of the band in percent of the longer series, rounded up; no band means no limit
+    #[arg(long, value_name = "PERCENT", value_parser = percent)]
+    band: Option<f64>,
+    /// Half-width of the band in points
+    #[arg(long, value_name = "POINTS")]
+    window: Option<usize>,
+}
+
+impl BandArgs {
+    /// For a pair of series, of which the longer one has so many points.
+    fn band(self, longer: usize) -> Result<Band, CliError> {
+        match self {
+            BandArgs { window: Some(points), .. } => Ok(Band::Points(points)),
+            BandArgs { band: Some(percent), .. } => Ok(Band::percent(percent, longer)?),
+            BandArgs { band: None, window: None } => Ok(Band::Full),
+        }
+    }
+
+    fn depends_on_length(self) -> bool {
+        self.band.is_some()
+    }
+}
+
+fn percent(argument: &str) -> Result<f64, String> {
+    match argument.parse() {
+        Ok(percent) if (0.0..=100.0).contains(&percent) => Ok(percent),
+        _ => Err("expected a number from 0 to 100".to_owned()),
+    }
+}
+
+/// Standard input can be read once.
+fn refuse_stdin_twice(a: &Source, b: &Source) -> Result<(), CliError> {
+    if (a, b) == (&Source::Stdin, &Source::Stdin) {
+        let message = "standard input can be read once, but two inputs are `-`";
+        return Err(CliError::new(Exit::Usage, message));
+    }
+    Ok(())
+}

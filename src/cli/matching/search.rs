@@ -1,0 +1,131 @@
+//! `swarm match search`.
+
+use std::fmt;
+use std::num::NonZeroUsize;
+use std::time::Instant;
+
+use clap::Args;
+use serde::Serialize;
+use swarm_kernels::search::{self as kernel, Found};
+
+use super::refuse_stdin_twice;
+use crate::cli::error::CliError;
+use crate::cli::output::Output;
+use crate::input::{self, InputError, Source};
+
+#[derive(Debug, Args)]
+pub(crate) struct Search {
+    /// CSV file with a header to search in; `-` is standard input
+    #[arg(long, value_name = "FILE")]
+    series: Source,
+    /// The column to search in
+    #[arg(long, value_name = "NAME")]
+    column: String,
+    /// CSV file with a header that holds the query; may be the same file
+    #[arg(long, value_name = "FILE")]
+    query: Source,
+    /// The column that holds the query
+    #[arg(long, value_name = "NAME")]
+    query_column: String,
+    /// The query's first row, counted from 0 after the header
+    #[arg(long, value_name = "ROW")]
+    query_start: usize,
+    /// How many rows the query has
+    #[arg(long, value_name = "ROWS")]
+    query_length: NonZeroUsize,
+    /// Half-width of the warping band in points
+    #[arg(long, value_name = "POINTS")]
+    window: usize,
+    /// How many windows to find
+    #[arg(long, value_name = "COUNT", default_value = "1")]
+    top: NonZeroUsize,
+}
+
+#[derive(Debug, Serialize)]
+struct Report {
+    matches: Vec<Match>,
+    seconds: f64,
+    pruned: Pruned,
+}
+
+#[derive(Debug, Serialize)]
+struct Match {
+    start: usize,
+    distance_squared: f64,
+}
+
+/// How many windows each stage settled; together they are all the windows looked at.
+#[derive(Debug, Serialize)]
+struct Pruned {
+    kim: u64,
+    keogh_query: u64,
+    keogh_data: u64,
+    abandoned: u64,
+    computed: u64,
+}
+
+impl Search {
+    pub(crate) fn run(self, output: Output) -> Result<(), CliError> {
+        refuse_stdin_twice(&self.series, &self.query)?;
+        let series = input::column(&self.series, &self.column)?;
+        let in_same_file = self.series.is_same_file(&self.query);
+        let query = if in_same_file && self.column == self.query_column {
+            self.rows_of_query(&series)?.to_vec()
+        } else {
+            self.rows_of_query(&input::column(&self.query, &self.query_column)?)?.to_vec()
+        };
+
+        let started = Instant::now();
+        let is_clear = |start: usize| start.abs_diff(self.query_start) >= query.len();
+        let mut search = swarm_kernels::Search::new(&query, self.window)?.top(self.top.get());
+        if in_same_file {
+            search = search.starts(&is_clear);
+        }
+        let found = search.run(&series)?;
+        output.print(&Report::new(&found, started.elapsed().as_secs_f64()))
+    }
+
+    fn rows_of_query<'a>(&self, column: &'a [f64]) -> Result<&'a [f64], InputError> {
+        let (start, length) = (self.query_start, self.query_length.get());
+        start.checked_add(length).and_then(|end| column.get(start..end)).ok_or_else(|| {
+            let rows = column.len();
+            let message =
+                format!("a query of {length} rows from row {start} does not lie within its {rows} rows");
+            InputError::whole(&self.query, message)
+        })
+    }
+}
+
+impl Report {
+    fn new(found: &Found, seconds: f64) -> Self {
+        let as_match = |m: &kernel::Match| Match { start: m.start, distance_squared: m.distance_squared };
+        let kernel::Pruned { kim, keogh_query, keogh_data, abandoned, computed } = found.pruned;
+        Report {
+            matches: found.matches.iter().map(as_match).collect(),
+            seconds,
+            pruned: Pruned { kim, keogh_query, keogh_data, abandoned, computed },
+        }
+    }
+}
+
+impl fmt::Display for Report {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "{:>10} {:>18} {:>18}", "start", "distance", "distance squared")?;
+        for Match { start, distance_squared } in &self.matches {
+            writeln!(f, "{start:>10} {:>18.9} {distance_squared:>18.9}", distance_squared.sqrt())?;
+        }
+        let Pruned { kim, keogh_query, keogh_data, abandoned, computed } = self.pruned;
+        let windows = kim + keogh_query + keogh_data + abandoned + computed;
+        writeln!(f, "\n{windows} windows in {:.3} s:", self.seconds)?;
+        for (count, fate) in [
+            (kim, "ruled out by LB_Kim"),
+            (keogh_query, "ruled out by LB_Keogh of the query"),
+            (keogh_data, "ruled out by LB_Keogh of the series"),
+            (abandoned, "ruled out inside the distance"),
+            (computed, "distances computed"),
+        ] {
+            writeln!(f, "{count:>10} {fate}")?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,40 @@
+//! Results on stdout, as text for people or as JSON.
+
+use std::fmt;
+use std::io::{self, BufWriter, Write};
+
+use clap::ValueEnum;
+use serde::Serialize;
+
+use super::error::{CliError, Exit};
+
+#[derive(Debug, Clone, Copy, Default, ValueEnum)]
+pub(crate) enum Output {
+    #[default]
+    Text,
+    Json,
+}
+
+impl Output {
+    /// Prints a result: its `Display` is the text form, its `Serialize` the JSON form.
+    pub(crate) fn print<R: Serialize + fmt::Display>(self, result: &R) -> Result<(), CliError> {
+        on_stdout(|stdout| match self {
+            Output::Text => write!(stdout, "{result}"),
+            Output::Json => {
+                serde_json::to_writer(&mut *stdout, result)?;
+                writeln!(stdout)
+            }
+        })
+    }
+}
+
+/// Writes to stdout. A reader that has seen enough (`swarm … | head`) is no failure.
+pub(crate) fn on_stdout(write: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> Result<(), CliError> {
+    let mut stdout = BufWriter::new(io::stdout().lock());
+    match write(&mut stdout).and_then(|()| stdout.flush()) {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
+            Err(CliError::new(Exit::Failed, format_args!("cannot write to stdout: {error}")))
+        }
+        Ok(()) | Err(_) => Ok(()),
+    }
+}

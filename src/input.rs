@@ -1,0 +1,89 @@
+//! Reading inputs: numbers, UCR rows and CSV columns, from files, gzip files and standard input.
+//!
+//! Everything is read line by line, so that a small gzip file cannot fill the memory: a line may have
+//! 16 MiB, and what is kept of an input 2 GiB (a column of 268 million values), while the text around it
+//! may be of any length. Every value is a finite number; a missing one is never skipped.
+
+mod csv;
+mod lines;
+mod rows;
+mod ucr;
+
+use std::ffi::OsString;
+use std::fmt;
+use std::io;
+use std::path::PathBuf;
+
+pub(crate) use csv::column;
+use lines::Lines;
+pub(crate) use rows::Rows;
+pub(crate) use ucr::{LabelledSeries, ucr};
+
+/// Where an input comes from: a file, or standard input for `-`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Source {
+    Stdin,
+    File(PathBuf),
+}
+
+impl Source {
+    /// Whether both name one file, through whatever links and relative paths.
+    pub(crate) fn is_same_file(&self, other: &Source) -> bool {
+        match (self, other) {
+            (Source::File(a), Source::File(b)) => {
+                a == b || matches!((a.canonicalize(), b.canonicalize()), (Ok(a), Ok(b)) if a == b)
+            }
+            _ => self == other,
+        }
+    }
+}
+
+impl From<OsString> for Source {
+    fn from(argument: OsString) -> Self {
+        if argument == "-" { Source::Stdin } else { Source::File(argument.into()) }
+    }
+}
+
+impl fmt::Display for Source {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Source::Stdin => f.write_str("standard input"),
+            Source::File(path) => path.display().fmt(f),
+        }
+    }
+}
+
+/// Why an input cannot be used. Lines and columns count from 1, columns in characters.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum InputError {
+    #[error("cannot read {input}: {cause}")]
+    Unreadable { input: Source, cause: io::Error },
+    #[error("{input}: {message}")]
+    Whole { input: Source, message: String },
+    #[error("{input}:{line}:{column}: {message}")]
+    At { input: Source, line: usize, column: usize, message: String },
+}
+
+impl InputError {
+    pub(crate) fn whole(input: &Source, message: impl Into<String>) -> Self {
+        InputError::Whole { input: input.clone(), message: message.into() }
+    }
+
+    fn at(input: &Source, line: usize, column: usize, message: impl Into<String>) -> Self {
+        InputError::At { input: input.clone(), line, column, message: message.into() }
+    }
+}
+
+/// Reads one number a line.
+pub(crate) fn numbers(input: &Source) -> Result<Vec<f64>, InputError> {
+    let mut lines = Lines::open(input)?;
+    let mut values = Vec::new();
+    while let Some(line) = lines.next()? {
+        values.push(line.value(0, line.text)?);
+        lines.keep(size_of::<f64>())?;
+    }
+    if values.is_empty() {
+        return Err(InputError::whole(input, "is empty, expected one number a line"));
+    }
+    Ok(values)
+}

@@ -1,0 +1,67 @@
+//! Rows of CSV files whose fields are more than numbers, one by one.
+
+use super::csv::{fields, position, unquote};
+use super::lines::{Line, Lines, quote};
+use super::{InputError, Source};
+
+/// The longest row, in bytes: such a table has few columns.
+const ROW_BYTES_MAX: usize = 4 << 10;
+
+/// The rows of a CSV file in their order.
+pub(crate) struct Rows<'a> {
+    input: &'a Source,
+    lines: Lines<'a>,
+}
+
+/// One row; its fields are counted from 0.
+pub(crate) struct Row<'a> {
+    line: Line<'a>,
+    fields: Vec<(usize, &'a str)>,
+}
+
+impl<'a> Rows<'a> {
+    pub(crate) fn open(input: &'a Source) -> Result<Self, InputError> {
+        Ok(Self { input, lines: Lines::open(input)? })
+    }
+
+    pub(crate) fn next(&mut self) -> Result<Option<Row<'_>>, InputError> {
+        let Some(line) = self.lines.next()? else { return Ok(None) };
+        if line.text.len() > ROW_BYTES_MAX {
+            return Err(line.error(0, format!("the row is longer than {ROW_BYTES_MAX} bytes")));
+        }
+        let fields = fields(&line)?.collect();
+        Ok(Some(Row { line, fields }))
+    }
+
+    /// Reads the header: which fields the columns of these names are.
+    pub(crate) fn header<const N: usize>(&mut self, wanted: [&str; N]) -> Result<[usize; N], InputError> {
+        let input = self.input;
+        let Some(header) = self.next()? else {
+            return Err(InputError::whole(input, "is empty, expected a CSV header"));
+        };
+        let names: Vec<_> = header.fields.iter().map(|(_, field)| unquote(field).into_owned()).collect();
+        let mut columns = [0; N];
+        for (column, name) in columns.iter_mut().zip(wanted) {
+            *column = position(input, &names, name)?;
+        }
+        Ok(columns)
+    }
+}
+
+impl Row<'_> {
+    /// The field of a column, as `parse` reads it; `expected` says what that takes.
+    pub(crate) fn field<T>(
+        &self,
+        column: usize,
+        expected: &str,
+        parse: impl FnOnce(&str) -> Option<T>,
+    ) -> Result<T, InputError> {
+        let Some((offset, field)) = self.fields.get(column) else {
+            let message = format!("expected {expected}, found the end of the line");
+            return Err(self.line.error(self.line.text.len(), message));
+        };
+        let text = unquote(field);
+        parse(&text)
+            .ok_or_else(|| self.line.error(*offset, format!("expected {expected}, found {}", quote(&text))))
+    }
+}

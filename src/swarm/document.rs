@@ -1,0 +1,207 @@
+//! Configuration files: TOML in which every fault has a place and all faults are found at once.
+
+use std::fmt;
+use std::fs::File;
+use std::io::{self, Read};
+use std::ops::Range;
+use std::path::{Path, PathBuf};
+
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+use toml::Spanned;
+use toml::de::{DeTable, DeValue, ValueDeserializer};
+
+/// The largest configuration file, in bytes.
+const FILE_BYTES_MAX: u64 = 1 << 20;
+
+/// What is wrong at one place of a configuration file. Line and column count from 1, the column in
+/// characters.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub(crate) struct Fault {
+    pub(crate) file: String,
+    pub(crate) line: usize,
+    pub(crate) column: usize,
+    pub(crate) message: String,
+}
+
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}:{}: {}", self.file, self.line, self.column, self.message)
+    }
+}
+
+/// Why a configuration file is not used: everything that was found wrong in it, in its order.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum ConfigError {
+    #[error("cannot read {file}: {cause}")]
+    Unreadable { file: String, cause: io::Error },
+    #[error("{}", lines(.0))]
+    Invalid(Vec<Fault>),
+}
+
+fn lines(faults: &[Fault]) -> String {
+    match faults {
+        [fault] => fault.to_string(),
+        _ => faults.iter().fold(format!("{} faults", faults.len()), |text, fault| format!("{text}\n{fault}")),
+    }
+}
+
+/// The text of a configuration file.
+pub(crate) fn read_text(file: &Path) -> Result<String, ConfigError> {
+    let mut text = String::new();
+    let read = File::open(file).and_then(|open| open.take(FILE_BYTES_MAX + 1).read_to_string(&mut text));
+    let cause = match read {
+        Ok(bytes) if bytes as u64 <= FILE_BYTES_MAX => return Ok(text),
+        Ok(_) => io::Error::new(io::ErrorKind::FileTooLarge, "more than 1 MiB is no configuration"),
+        Err(cause) => cause,
+    };
+    Err(ConfigError::Unreadable { file: file.display().to_string(), cause })
+}
+
+/// A configuration file and what was found wrong in it so far.
+#[derive(Debug)]
+pub(crate) struct Document<'t> {
+    file: &'t Path,
+    text: &'t str,
+    /// Byte offsets and messages.
+    faults: Vec<(usize, String)>,
+}
+
+impl<'t> Document<'t> {
+    pub(crate) fn new(file: &'t Path, text: &'t str) -> Self {
+        Self { file, text, faults: Vec::new() }
+    }
+
+    /// A path of this file: paths are relative to the folder that holds it.
+    pub(crate) fn resolve(&self, path: &Path) -> PathBuf {
+        self.file.parent().unwrap_or(Path::new("")).join(path)
+    }
+
+    /// Notes that something is wrong at `span`.
+    pub(crate) fn fault(&mut self, span: Range<usize>, message: impl fmt::Display) {
+        self.faults.push((span.start, message.to_string()));
+    }
+
+    fn toml_fault(&mut self, error: &toml::de::Error, fallback: Range<usize>) {
+        // The parser puts what it expected on a line of its own.
+        let message = error.message().replace('\n', ", ");
+        self.fault(error.span().unwrap_or(fallback), message);
+    }
+
+    /// The top-level keys of the file.
+    pub(crate) fn sections(&mut self) -> Result<Sections<'t>, ConfigError> {
+        let (table, errors) = DeTable::parse_recoverable(self.text);
+        errors.iter().for_each(|error| self.toml_fault(error, 0..0));
+        self.so_far()?;
+        Ok(Sections { table: table.into_inner() })
+    }
+
+    /// An error when something has been found wrong.
+    pub(crate) fn so_far(&mut self) -> Result<(), ConfigError> {
+        let mut faults = std::mem::take(&mut self.faults);
+        if faults.is_empty() {
+            return Ok(());
+        }
+        faults.sort_by_key(|(offset, _)| *offset);
+        Err(ConfigError::Invalid(
+            faults.into_iter().map(|(offset, message)| self.place(offset, message)).collect(),
+        ))
+    }
+
+    fn place(&self, offset: usize, message: String) -> Fault {
+        let before = self.text.get(..offset).unwrap_or(self.text);
+        let line_start = before.rfind('\n').map_or(0, |newline| newline + 1);
+        Fault {
+            file: self.file.display().to_string(),
+            line: before.matches('\n').count() + 1,
+            column: before[line_start..].chars().count() + 1,
+            message,
+        }
+    }
+}
+
+/// The top-level keys of a file, taken out one by one, so that a fault in one does not hide those
+/// in the others.
+pub(crate) struct Sections<'t> {
+    table: DeTable<'t>,
+}
+
+impl Sections<'_> {
+    pub(crate) fn has(&self, key: &str) -> bool {
+        self.table.contains_key(key)
+    }
+
+    /// The value of a key that must be there.
+    pub(crate) fn take<T: DeserializeOwned>(&mut self, key: &str, document: &mut Document<'_>) -> Option<T> {
+        let value = self.table.remove(key);
+        if value.is_none() {
+            document.fault(0..0, format_args!("`{key}` is missing"));
+        }
+        value.and_then(|value| read(value, document))
+    }
+
+    /// The tables of an array `[[key]]`, without those that are faulty.
+    pub(crate) fn take_tables<T: DeserializeOwned>(
+        &mut self,
+        key: &str,
+        document: &mut Document<'_>,
+    ) -> Vec<T> {
+        let Some(value) = self.table.remove(key) else { return Vec::new() };
+        let span = value.span();
+        match value.into_inner() {
+            DeValue::Array(tables) => tables.into_iter().filter_map(|table| read(table, document)).collect(),
+            other => {
+                let found = other.type_str();
+                document.fault(
+                    span,
+                    format_args!("tables [[{key}]] are expected, found is a value of type {found}"),
+                );
+                Vec::new()
+            }
+        }
+    }
+
+    /// The whole file as one value.
+    pub(crate) fn take_all<T: DeserializeOwned>(self, document: &mut Document<'_>) -> Option<T> {
+        read(Spanned::new(0..0, DeValue::Table(self.table)), document)
+    }
+
+    /// Finds fault with every key that nobody took.
+    pub(crate) fn finish(self, expected: &str, document: &mut Document<'_>) {
+        for key in self.table.keys() {
+            document
+                .fault(key.span(), format_args!("unknown key `{}`, expected are {expected}", key.get_ref()));
+        }
+    }
+}
+
+fn read<T: DeserializeOwned>(value: Spanned<DeValue<'_>>, document: &mut Document<'_>) -> Option<T> {
+    let span = value.span();
+    match T::deserialize(ValueDeserializer::from(value)) {
+        Ok(value) => Some(value),
+        Err(error) => {
+            document.toml_fault(&error, span);
+            None
+        }
+    }
+}
+
+/// A name for people: 1 to 63 characters, none of them a control character.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
+#[serde(try_from = "String")]
+pub(crate) struct Title(String);
+
+impl TryFrom<String> for Title {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        let valid = (1..=63).contains(&text.chars().count()) && !text.chars().any(char::is_control);
+        if valid { Ok(Self(text)) } else { Err("1 to 63 printable characters are expected".to_owned()) }
+    }
+}
+
+impl fmt::Display for Title {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}

@@ -1,0 +1,247 @@
+//! Daily bars from files in the layout of QuantConnect's Lean, as series of total-return closes.
+
+use std::path::Path;
+
+use swarm_protocols::similar_windows::{BARS_MAX, Day, SeriesPart, Symbol};
+
+use crate::input::{InputError, Rows, Source};
+
+/// Loads the series of a symbol from `folder`.
+///
+/// A close is the traded one times both factors of the first factor row dated on or after its day,
+/// in the unit of the file, 1/10000 dollar. Bars before the first date of the map file belong to
+/// another security and are dropped.
+pub(crate) fn load(folder: &Path, symbol: &Symbol) -> Result<SeriesPart, InputError> {
+    let prefix = symbol.as_str().to_ascii_lowercase();
+    let source = |file: &str| Source::File(folder.join(format!("{prefix}_{file}")));
+    let listed = listing_day(&source("map_files.csv"))?;
+    let factors = factors(&source("factor_files.csv"))?;
+    let bars = source("daily.csv.gz");
+
+    let (mut days, mut closes) = (Vec::new(), Vec::new());
+    let mut factors = factors.into_iter().peekable();
+    let mut rows = Rows::open(&bars)?;
+    let [datetime, close] = rows.header(["datetime", "close"])?;
+    let mut previous = None;
+    let mut bars_left = BARS_MAX;
+    while let Some(row) = rows.next()? {
+        // Those that are dropped count as well: the file is not read without end.
+        bars_left = bars_left
+            .checked_sub(1)
+            .ok_or_else(|| InputError::whole(&bars, format!("holds more than {BARS_MAX} bars")))?;
+        let day = row.field(datetime, "a later day than that of the row before, as YYYYMMDD", |text| {
+            // Daily bars carry the time of day 00:00.
+            day(text.split(' ').next()?).filter(|day| previous < Some(*day))
+        })?;
+        previous = Some(day);
+        let traded = row.field(close, "a price above zero in whole 1/10000 dollar", |text| {
+            text.parse::<u64>().ok().filter(|price| *price > 0)
+        })?;
+        if day < listed {
+            continue;
+        }
+        while factors.next_if(|(until, _)| *until < day).is_some() {}
+        let Some((_, factor)) = factors.peek() else {
+            let message = format!("has no row dated on or after {day}, the day of a bar");
+            return Err(InputError::whole(&source("factor_files.csv"), message));
+        };
+        days.push(day);
+        closes.push(traded as f64 * factor);
+    }
+    SeriesPart::new(symbol.clone(), days, closes)
+        .map_err(|error| InputError::whole(&bars, format!("is no series: {error}")))
+}
+
+fn day(text: &str) -> Option<Day> {
+    // Without hyphens, as everywhere in these files.
+    text.parse().ok().filter(|_| text.len() == 8)
+}
+
+/// The first date of a map file, which lists what an exchange has called the security since when.
+fn listing_day(file: &Source) -> Result<Day, InputError> {
+    match Rows::open(file)?.next()? {
+        Some(row) => row.field(0, "a day as YYYYMMDD", day),
+        None => Err(InputError::whole(file, "is empty, expected rows of day, ticker and exchange")),
+    }
+}
+
+/// The last day of each factor, and the product of price factor and split factor until then.
+fn factors(file: &Source) -> Result<Vec<(Day, f64)>, InputError> {
+    let mut rows = Rows::open(file)?;
+    let mut factors: Vec<(Day, f64)> = Vec::new();
+    while let Some(row) = rows.next()? {
+        let previous = factors.last().map(|(day, _)| *day);
+        let until = row.field(0, "a later day than that of the row before, as YYYYMMDD", |text| {
+            day(text).filter(|day| previous < Some(*day))
+        })?;
+        let factor =
+            |text: &str| text.parse::<f64>().ok().filter(|factor| *factor > 0.0 && factor.is_finite());
+        let price = row.field(1, "a price factor above zero", factor)?;
+        let split = row.field(2, "a split factor above zero", factor)?;
+        if factors.len() == BARS_MAX {
+            return Err(InputError::whole(file, format!("holds more than {BARS_MAX} factors")));
+        }
+        factors.push((until, price * split));
+    }
+    Ok(factors)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use flate2::{Compression, write::GzEncoder};
+    use std::io::Write;
+    use std::path::PathBuf;
+    use swarm_protocols::similar_windows::{Distribution, QueryMatches, WindowRule, Windows};
+
+    const BARS: &str = "datetime,open,high,low,close,volume\n\
+        20200102 00:00,1,1,1,100,5\n20200103 00:00,1,1,1,110,5\n20200106 00:00,1,1,1,60,5\n\
+        20200107 00:00,1,1,1,70,5\n";
+    const FACTORS: &str = "20200102,1,1,1\n20200103,0.9,0.5,1\n20200106,0.8,1,1\n20501231,1,1,0\n";
+    const MAP: &str = "20200103,ab,N\n20501231,ab,N\n";
+
+    /// A folder that is removed with everything in it.
+    struct Folder(PathBuf);
+
+    impl Drop for Folder {
+        fn drop(&mut self) {
+            let _ = std::fs::remove_dir_all(&self.0);
+        }
+    }
+
+    fn folder(bars: &str, factors: &str, map: &str) -> Folder {
+        let folder = Folder(std::env::temp_dir().join(format!("swarm-prices-{}", uuid::Uuid::now_v7())));
+        std::fs::create_dir(&folder.0).unwrap();
+        let mut gz = GzEncoder::new(Vec::new(), Compression::fast());
+        gz.write_all(bars.as_bytes()).unwrap();
+        std::fs::write(folder.0.join("ab_daily.csv.gz"), gz.finish().unwrap()).unwrap();
+        std::fs::write(folder.0.join("ab_factor_files.csv"), factors).unwrap();
+        std::fs::write(folder.0.join("ab_map_files.csv"), map).unwrap();
+        folder
+    }
+
+    fn load_ab(bars: &str, factors: &str, map: &str) -> Result<SeriesPart, InputError> {
+        load(&folder(bars, factors, map).0, &"AB".parse().unwrap())
+    }
+
+    #[test]
+    fn closes_carry_the_factors_of_the_first_row_on_or_after_their_day() {
+        let part = load_ab(BARS, FACTORS, MAP).unwrap();
+        let days: Vec<String> = part.days().iter().map(Day::to_string).collect();
+        assert_eq!(days, ["2020-01-03", "2020-01-06", "2020-01-07"], "an earlier bar is another security");
+        assert_eq!(part.closes(), [110.0 * (0.9 * 0.5), 60.0 * 0.8, 70.0]);
+    }
+
+    #[test]
+    fn what_cannot_be_used_is_named_with_its_place() {
+        for (bars, factors, map, expected) in [
+            (
+                BARS.replace("20200106 ", "20200103 "),
+                FACTORS.into(),
+                MAP,
+                "daily.csv.gz:4:1: expected a later day",
+            ),
+            (
+                BARS.replace(",60,", ",6O,"),
+                FACTORS.into(),
+                MAP,
+                "daily.csv.gz:4:22: expected a price above zero",
+            ),
+            (
+                BARS.replace(",60,", ",0,"),
+                FACTORS.into(),
+                MAP,
+                "daily.csv.gz:4:22: expected a price above zero",
+            ),
+            (
+                BARS.replace(",60,5", ""),
+                FACTORS.into(),
+                MAP,
+                "daily.csv.gz:4:21: expected a price above zero",
+            ),
+            (BARS.replace("close", "last"), FACTORS.into(), MAP, "has no column \"close\""),
+            (
+                BARS.into(),
+                FACTORS.replace("0.5", "-1"),
+                MAP,
+                "factor_files.csv:2:14: expected a split factor",
+            ),
+            (
+                BARS.into(),
+                FACTORS.replace("0.9", "NaN"),
+                MAP,
+                "factor_files.csv:2:10: expected a price factor",
+            ),
+            (
+                BARS.into(),
+                FACTORS.replace("20200106", "20200101"),
+                MAP,
+                "factor_files.csv:3:1: expected a later",
+            ),
+            (
+                BARS.into(),
+                FACTORS.replace("20501231,1,1,0\n", ""),
+                MAP,
+                "no row dated on or after 2020-01-07",
+            ),
+            (BARS.into(), FACTORS.into(), "2020-1-3,ab\n", "map_files.csv:1:1: expected a day as YYYYMMDD"),
+            (BARS.into(), FACTORS.into(), "", "map_files.csv: is empty"),
+            (BARS.into(), FACTORS.into(), "20300101,ab\n", "AB has 0 bars"),
+            (
+                BARS.to_owned() + &"1".repeat(5_000),
+                FACTORS.into(),
+                MAP,
+                "daily.csv.gz:6:1: the row is longer than",
+            ),
+        ] {
+            let error = load_ab(&bars, &factors, map).unwrap_err().to_string();
+            assert!(error.contains(expected), "{error}\ndoes not say\n{expected}");
+        }
+    }
+
+    #[test]
+    fn a_small_file_that_unfolds_into_endless_bars_is_left() {
+        let day = |days| Day::from_epoch_days(days).unwrap().to_string().replace('-', "");
+        let bars = (0..=BARS_MAX as i32).map(|days| format!("{},1\n", day(days))).collect::<String>();
+        let error = load_ab(&format!("datetime,close\n{bars}"), FACTORS, "99991231,ab\n").unwrap_err();
+        assert!(error.to_string().ends_with("holds more than 65536 bars"), "{error}");
+    }
+
+    #[test]
+    fn a_missing_file_is_named() {
+        let folder = folder(BARS, FACTORS, MAP);
+        let error = load(&folder.0, &"BRK.B".parse().unwrap()).unwrap_err().to_string();
+        assert!(error.contains("brk.b_map_files.csv"), "{error}");
+    }
+
+    #[test]
+    fn the_bundled_series_have_the_known_candidates() {
+        // Counts and mean as an independent program in Python found them on the same files.
+        let data = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/data/us_equity");
+        let rule = WindowRule::DAILY;
+        let query_day = "2021-01-05".parse().unwrap();
+        let mut returns = Vec::new();
+        for (symbol, bars, starts) in [
+            ("AAPL", 5_849, 5_770),
+            ("AIG", 5_849, 5_770),
+            ("BAC", 5_849, 5_770),
+            ("EEM", 4_523, 4_444),
+            ("IBM", 5_849, 5_770),
+            ("IWM", 5_244, 5_165),
+            // Bars are absent from 2004 to 2011, while its ticker was another.
+            ("QQQ", 3_964, 3_806),
+            ("SPY", 5_849, 5_770),
+            ("USO", 3_770, 3_691),
+        ] {
+            let part = load(&data, &symbol.parse().unwrap()).unwrap();
+            let windows = Windows::of(&part, &rule);
+            assert_eq!((part.days().len(), windows.starts().len()), (bars, starts), "{symbol}");
+            assert_eq!(part.last_window(&rule).unwrap().start, query_day, "{symbol}");
+            let found = QueryMatches { candidates: windows.before(query_day) as u32, matches: vec![] };
+            returns.extend_from_slice(&windows.reply(vec![found]).following_returns);
+        }
+        assert_eq!(returns.len(), 45_416);
+        let mean = Distribution::of(returns).unwrap().mean;
+        assert!((mean - 0.009_199_235_685_483_309).abs() < 1e-12, "{mean}");
+    }
+}
