@@ -106,11 +106,11 @@ impl Moves {
         self.packed.extend(
             fours
                 .iter()
-                .map(|[a, b, c, d]| a | b << 2 | c << 4 | d << 6),
+                .map(|[a, b, c, d]| a | (b << 2) | (c << 4) | (d << 6)),
         );
         if !rest.is_empty() {
             self.packed
-                .push(rest.iter().rev().fold(0, |byte, bits| byte << 2 | bits));
+                .push(rest.iter().rev().fold(0, |byte, bits| (byte << 2) | bits));
         }
     }
 
