@@ -59,7 +59,7 @@ pub fn align(a: &[f64], b: &[f64], band: Band) -> Result<Alignment, KernelError>
             let earlier = if is_up { up } else { diagonal };
             let is_left = left < earlier;
             let least = if is_left { left } else { earlier };
-            *step = u8::from(is_up) * UP | u8::from(is_left) * LEFT;
+            *step = (u8::from(is_up) * UP) | (u8::from(is_left) * LEFT);
             left = least + (x - y) * (x - y);
             *cell = left;
             diagonal = up;
