@@ -246,9 +246,9 @@ impl<'s> Pass<'s> {
         let mut seeds = seeds.iter().copied().peekable();
         for block in self.blocks() {
             self.search.check_cancelled()?;
-            // The envelope reaches over the block's edges; it is computed when the first window needs it.
-            let envelope_first = block.start.saturating_sub(half_width);
-            let envelope_end = (block.end - 1 + points + half_width).min(self.series.len());
+            // Computed when the first window needs it. Rows outside the block's windows are in no warping path.
+            let first = block.start;
+            let rows = &self.series[first..block.end - 1 + points];
             let mut envelope_known = false;
             for (start, moments) in block.clone().zip(rolling.fill(self.series, points, block)) {
                 if seeds.next_if_eq(&start).is_some() || !self.search.admits(start) {
@@ -263,11 +263,11 @@ impl<'s> Pass<'s> {
                     continue;
                 }
                 if !envelope_known {
-                    envelope.refill(&self.series[envelope_first..envelope_end], half_width);
+                    envelope.refill(rows, half_width);
                     envelope_known = true;
                 }
                 let moments = Moments::of(&self.series[start..start + points]);
-                if self.exceeds_data_envelope(start - envelope_first, &moments, &envelope) {
+                if self.exceeds_data_envelope(start - first, &moments, &envelope) {
                     self.pruned.keogh_data += 1;
                     continue;
                 }
