@@ -29,7 +29,7 @@ pub struct Match {
 /// What became of the candidates; the sum is the number of candidates.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Pruned {
-    /// Ruled out by LB_Kim.
+    /// Ruled out by LB_Kim, or by earlier windows at distance 0.
     pub kim: u64,
     /// Ruled out by LB_Keogh with the envelope of the query.
     pub keogh_query: u64,
@@ -254,7 +254,7 @@ impl<'s> Pass<'s> {
                 if seeds.next_if_eq(&start).is_some() || !self.search.admits(start) {
                     continue;
                 }
-                if self.kim(start, moments) > self.limit {
+                if self.kim(start, moments) > self.limit || !self.picks.may_want(start) {
                     self.pruned.kim += 1;
                     continue;
                 }

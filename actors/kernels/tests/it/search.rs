@@ -122,6 +122,24 @@ fn constant_windows_are_candidates_at_zero() {
 }
 
 #[test]
+fn windows_after_enough_perfect_ones_are_not_computed() {
+    let found = Search::new(&[3.0; 50], 5)
+        .unwrap()
+        .top(2)
+        .run(&[7.0; 9000])
+        .unwrap();
+    assert_eq!(
+        found
+            .matches
+            .iter()
+            .map(|window| window.start)
+            .collect::<Vec<_>>(),
+        [0, 50]
+    );
+    assert!(found.pruned.computed < 300);
+}
+
+#[test]
 fn fewer_matches_when_no_more_lie_apart() {
     let series = [1.0, 5.0, 2.0, 7.0, 3.0];
     let found = Search::new(&[1.0, 2.0, 0.0], 1)
