@@ -57,8 +57,9 @@ pub struct Found {
 /// [`top`](Self::top). Distances are those of [`dtw::distance_squared`](crate::dtw::distance_squared) on
 /// [`z_normalize`]d series, to the last bit; pruning never changes the answer.
 ///
-/// Beside the series, memory is proportional to the query plus, at most, `top` x `apart`; while fewer than
-/// `2 top - 1` windows fit apart from each other, to the number of candidates.
+/// Beside the series, memory is proportional to the query, plus one entry for every `apart` rows (or every query
+/// length, when that is more), plus at most `4 top` x `apart` windows; while fewer than `2 top - 1` windows fit apart
+/// from each other, one entry for each candidate.
 #[derive(Clone)]
 pub struct Search<'a> {
     query: Vec<f64>,
