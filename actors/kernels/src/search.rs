@@ -29,7 +29,7 @@ pub struct Match {
 /// What became of the candidates; the sum is the number of candidates.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Pruned {
-    /// Ruled out by LB_Kim.
+    /// Ruled out by LB_Kim, or by earlier windows at distance 0.
     pub kim: u64,
     /// Ruled out by LB_Keogh with the envelope of the query.
     pub keogh_query: u64,
@@ -57,8 +57,9 @@ pub struct Found {
 /// [`top`](Self::top). Distances are those of [`dtw::distance_squared`](crate::dtw::distance_squared) on
 /// [`z_normalize`]d series, to the last bit; pruning never changes the answer.
 ///
-/// Beside the series, memory is proportional to the query plus, at most, `top` x `apart`; while fewer than
-/// `2 top - 1` windows fit apart from each other, to the number of candidates.
+/// Beside the series, memory is proportional to the query, plus one entry for every `apart` rows (or every query
+/// length, when that is more), plus at most `4 top` x `apart` windows; while fewer than `2 top - 1` windows fit apart
+/// from each other, one entry for each candidate.
 #[derive(Clone)]
 pub struct Search<'a> {
     query: Vec<f64>,
@@ -222,15 +223,15 @@ impl<'s> Pass<'s> {
         let mut seeds = seeds.iter().copied().peekable();
         for block in self.blocks() {
             self.search.check_cancelled()?;
-            // The envelope reaches over the block's edges; it is computed when the first window needs it.
-            let envelope_first = block.start.saturating_sub(half_width);
-            let envelope_end = (block.end - 1 + points + half_width).min(self.series.len());
+            // Computed when the first window needs it. Rows outside the block's windows are in no warping path.
+            let first = block.start;
+            let rows = &self.series[first..block.end - 1 + points];
             let mut envelope_known = false;
             for (start, moments) in block.clone().zip(rolling.fill(self.series, points, block)) {
                 if seeds.next_if_eq(&start).is_some() || !self.search.admits(start) {
                     continue;
                 }
-                if self.kim(start, moments) > self.limit {
+                if self.kim(start, moments) > self.limit || !self.picks.may_want(start) {
                     self.pruned.kim += 1;
                     continue;
                 }
@@ -239,11 +240,11 @@ impl<'s> Pass<'s> {
                     continue;
                 }
                 if !envelope_known {
-                    envelope.refill(&self.series[envelope_first..envelope_end], half_width);
+                    envelope.refill(rows, half_width);
                     envelope_known = true;
                 }
                 let moments = Moments::of(&self.series[start..start + points]);
-                if self.exceeds_data_envelope(start - envelope_first, &moments, &envelope) {
+                if self.exceeds_data_envelope(start - first, &moments, &envelope) {
                     self.pruned.keogh_data += 1;
                     continue;
                 }

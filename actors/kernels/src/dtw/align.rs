@@ -6,8 +6,9 @@ use crate::input::{KernelError, Series, check};
 /// Most cells inside the band that [`align`] accepts: 2³¹, that is 512 MiB of moves.
 pub const ALIGN_CELLS_MAX: u64 = 1 << 31;
 
-const DIAGONAL: u8 = 0;
+/// The predecessor above beats the diagonal one.
 const UP: u8 = 1;
+/// The left predecessor beats both others.
 const LEFT: u8 = 2;
 
 /// A cheapest warping path and what it costs.
@@ -37,7 +38,7 @@ pub fn align(a: &[f64], b: &[f64], band: Band) -> Result<Alignment, KernelError>
     let reach = band.reach(a.len(), b.len());
     let mut moves = Moves::new(reach, a.len())?;
     let mut row = vec![f64::INFINITY; b.len()];
-    let mut row_moves = vec![DIAGONAL; b.len()];
+    let mut row_moves = vec![0; b.len()];
     for (i, &x) in a.iter().enumerate() {
         let (first, end) = (reach.first(i), reach.end(i));
         let mut left = f64::INFINITY;
@@ -52,9 +53,11 @@ pub fn align(a: &[f64], b: &[f64], band: Band) -> Result<Alignment, KernelError>
             row[first..end].iter_mut().zip(&mut row_moves[first..end]).zip(&b[first..end])
         {
             let up = *cell;
-            let (earlier, earlier_step) = if diagonal <= up { (diagonal, DIAGONAL) } else { (up, UP) };
-            let least;
-            (least, *step) = if earlier <= left { (earlier, earlier_step) } else { (left, LEFT) };
+            let is_up = up < diagonal;
+            let earlier = if is_up { up } else { diagonal };
+            let is_left = left < earlier;
+            let least = if is_left { left } else { earlier };
+            *step = (u8::from(is_up) * UP) | (u8::from(is_left) * LEFT);
             left = least + (x - y) * (x - y);
             *cell = left;
             diagonal = up;
@@ -85,9 +88,9 @@ impl Moves {
     fn push(&mut self, row_moves: &[u8]) {
         self.row_offsets.push(self.packed.len());
         let (fours, rest) = row_moves.as_chunks::<4>();
-        self.packed.extend(fours.iter().map(|[a, b, c, d]| a | b << 2 | c << 4 | d << 6));
+        self.packed.extend(fours.iter().map(|[a, b, c, d]| a | (b << 2) | (c << 4) | (d << 6)));
         if !rest.is_empty() {
-            self.packed.push(rest.iter().rev().fold(0, |byte, step| byte << 2 | step));
+            self.packed.push(rest.iter().rev().fold(0, |byte, bits| (byte << 2) | bits));
         }
     }
 
@@ -99,10 +102,13 @@ impl Moves {
     fn trace(&self, mut i: usize, mut j: usize) -> Vec<(usize, usize)> {
         let mut path = vec![(i, j)];
         while (i, j) != (0, 0) {
-            match self.get(i, j) {
-                UP => i -= 1,
-                LEFT => j -= 1,
-                _ => (i, j) = (i - 1, j - 1),
+            let step = self.get(i, j);
+            if step & LEFT != 0 {
+                j -= 1;
+            } else if step & UP != 0 {
+                i -= 1;
+            } else {
+                (i, j) = (i - 1, j - 1);
             }
             path.push((i, j));
         }

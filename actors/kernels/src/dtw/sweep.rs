@@ -10,9 +10,9 @@ use crate::band::Reach;
 /// exactly, by induction along the path. With one constant limit the promise holds to the last bit: adding a
 /// non-negative number never rounds downwards, so no cell of a path exceeds the path's end.
 ///
-/// The living cells of a row lie in one range; what is outside is neither read nor written again, so a row costs
-/// what it keeps alive (the pruning of Herrmann and Webb 2021). Left and diagonal neighbours stay in locals, and
-/// `if a < b` compiles to one instruction where `f64::min` needs three: 1.1 instead of 4 ns per cell.
+/// The living cells of a row lie in one range; nothing outside is read again, so a row costs what it keeps alive
+/// (the pruning of Herrmann and Webb 2021). Left and diagonal neighbours stay in locals, and `if a < b` compiles
+/// to one instruction where `f64::min` needs three: together a quarter of the plain form's time per cell.
 ///
 /// `row` is scratch space; its contents do not matter.
 pub(crate) fn sweep(
@@ -41,11 +41,9 @@ pub(crate) fn sweep(
             _ if first > alive_first => row[first - 1],
             _ => f64::INFINITY,
         };
-        let (mut next_first, mut next_end) = (usize::MAX, 0);
 
         let below_living = alive_end.min(end);
-        let cells = row[first..below_living].iter_mut().zip(&columns[first..below_living]);
-        for (j, (cell, &y)) in (first..).zip(cells) {
+        for (cell, &y) in row[first..below_living].iter_mut().zip(&columns[first..below_living]) {
             let up = *cell;
             // `left` last: it alone is on the critical path from one cell to the next.
             let earlier = if diagonal < up { diagonal } else { up };
@@ -53,28 +51,33 @@ pub(crate) fn sweep(
             left = least + (x - y) * (x - y);
             *cell = left;
             diagonal = up;
-            if left <= limit && left <= column_limit(j) {
-                next_first = next_first.min(j);
-                next_end = j + 1;
-            }
         }
 
         // Right of the previous row's living range only the left neighbour is finite, after one diagonal step.
+        let is_alive = |j: usize, value: f64| value <= limit && value <= column_limit(j);
+        let mut computed_end = below_living;
         let mut least = if left < diagonal { left } else { diagonal };
-        for j in below_living..end {
-            least += (x - columns[j]) * (x - columns[j]);
-            row[j] = least;
-            if !(least <= limit && least <= column_limit(j)) {
+        while computed_end < end {
+            least += (x - columns[computed_end]) * (x - columns[computed_end]);
+            if !is_alive(computed_end, least) {
                 break;
             }
-            next_first = next_first.min(j);
-            next_end = j + 1;
+            row[computed_end] = least;
+            computed_end += 1;
         }
 
-        if next_end == 0 {
+        // From the edges inwards: the dead cells are counted, the living ones cost nothing.
+        alive_first = first;
+        while alive_first < computed_end && !is_alive(alive_first, row[alive_first]) {
+            alive_first += 1;
+        }
+        if alive_first == computed_end {
             return None;
         }
-        (alive_first, alive_end) = (next_first, next_end);
+        alive_end = computed_end;
+        while !is_alive(alive_end - 1, row[alive_end - 1]) {
+            alive_end -= 1;
+        }
     }
     (alive_end == columns.len()).then(|| row[columns.len() - 1])
 }

@@ -19,28 +19,35 @@ use super::Match;
 pub(super) struct Picks {
     top: usize,
     apart: usize,
-    /// Every window offered so far that may matter. Once the bound is finite, at most `2 apart - 1` windows lie
-    /// around each of the `2 top - 1` members, so this holds at most their product, plus what is unsettled.
+    /// Every window offered so far that may matter. Once there is a worst one, each lies closer than `apart` to one
+    /// of the `2 top - 1` members: at most `(2 top - 1) (2 apart - 1)` windows, plus what is unsettled.
     pool: Vec<Match>,
     unsettled: usize,
-    bound: f64,
+    /// Windows that rank after this one cannot change the answer.
+    worst: Match,
 }
 
 impl Picks {
     pub(super) fn new(top: usize, apart: usize) -> Self {
+        let worst = Match { start: usize::MAX, distance_squared: f64::INFINITY };
         // Every start is offered once, so 1 row apart and 0 rows apart mean the same.
-        Self { top, apart: apart.max(1), pool: Vec::new(), unsettled: 0, bound: f64::INFINITY }
+        Self { top, apart: apart.max(1), pool: Vec::new(), unsettled: 0, worst }
     }
 
     /// Windows farther than this cannot change the answer; equal ones can, by their start.
     pub(super) fn bound(&self) -> f64 {
-        self.bound
+        self.worst.distance_squared
+    }
+
+    /// Whether a window could change the answer, were it at no distance at all.
+    pub(super) fn may_want(&self, start: usize) -> bool {
+        better(&Match { start, distance_squared: 0.0 }, &self.worst).is_lt()
     }
 
     /// Takes a window that was not offered before. The bound may lag behind by an eighth of the pool, so that
     /// sorting costs little per window.
     pub(super) fn offer(&mut self, window: Match) {
-        if window.distance_squared > self.bound {
+        if better(&window, &self.worst).is_gt() {
             return;
         }
         self.pool.push(window);
@@ -61,8 +68,8 @@ impl Picks {
         let enough = self.top.saturating_mul(2) - 1;
         let worst = lying_apart(&self.pool, self.apart).nth(enough - 1);
         if let Some(worst) = worst {
-            self.bound = worst.distance_squared;
-            self.pool.truncate(self.pool.partition_point(|window| window.distance_squared <= self.bound));
+            self.worst = worst;
+            self.pool.truncate(self.pool.partition_point(|window| better(window, &worst).is_le()));
         }
     }
 }
@@ -115,6 +122,16 @@ mod tests {
         assert_eq!(picks.bound(), f64::INFINITY);
         picks.offer(Match { start: 4, distance_squared: 2.0 });
         assert_eq!(picks.bound(), 2.0);
+    }
+
+    #[test]
+    fn equal_windows_do_not_pile_up() {
+        let mut picks = Picks::new(2, 3);
+        for start in 0..1000 {
+            assert_eq!(picks.may_want(start), start < 7);
+            picks.offer(Match { start, distance_squared: 0.0 });
+        }
+        assert_eq!(picks.pool.len(), 7);
     }
 
     proptest! {

@@ -25,30 +25,29 @@ pub(crate) fn allowed(i: usize, j: usize, n: usize, m: usize, band: Band) -> boo
     -((n - m).max(0) + r) <= j - i && j - i <= (m - n).max(0) + r
 }
 
-/// All windows that `admitted` lets through, ranked and picked greedily.
-pub(crate) fn search(
+/// All windows that `admitted` lets through, the nearest first.
+pub(crate) fn ranked(
     series: &[f64],
     query: &[f64],
     window: usize,
-    top: usize,
-    apart: usize,
     admitted: &dyn Fn(usize) -> bool,
 ) -> Vec<Match> {
     let query = z_normalize(query);
-    let mut windows: Vec<Match> = series
-        .windows(query.len())
-        .enumerate()
-        .filter(|(start, _)| admitted(*start))
-        .map(|(start, values)| Match {
-            start,
-            distance_squared: distance_squared(&query, &z_normalize(values), Band::Points(window)),
-        })
+    let distance = |values: &[f64]| distance_squared(&query, &z_normalize(values), Band::Points(window));
+    let mut windows: Vec<Match> = (0..=series.len() - query.len())
+        .filter(|&start| admitted(start))
+        .map(|start| Match { start, distance_squared: distance(&series[start..start + query.len()]) })
         .collect();
     windows.sort_by(|a, b| a.distance_squared.total_cmp(&b.distance_squared).then(a.start.cmp(&b.start)));
+    windows
+}
+
+/// Greedily, the first `top` windows that lie apart.
+pub(crate) fn picked(ranked: &[Match], top: usize, apart: usize) -> Vec<Match> {
     let mut picked: Vec<Match> = Vec::new();
-    for window in windows {
+    for window in ranked {
         if picked.len() < top && picked.iter().all(|other| other.start.abs_diff(window.start) >= apart) {
-            picked.push(window);
+            picked.push(*window);
         }
     }
     picked
