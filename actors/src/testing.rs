@@ -34,5 +34,5 @@
 mod memory;
 mod probe;
 
-pub use memory::{MemoryNode, pair};
+pub use memory::{Cut, MemoryNode, pair};
 pub use probe::{Asked, Probe};

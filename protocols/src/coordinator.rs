@@ -2,6 +2,11 @@
 //! The rule by which tasks become assignments to agents is [`board`].
 
 pub mod board;
+mod requests;
+
+pub use requests::{
+    Coordinator, CoordinatorStatus, Job, JobResult, Status, SubmitTask, TaskProgress, TaskReport,
+};
 
 use crate::ContentHash;
 use serde::{Deserialize, Serialize};
