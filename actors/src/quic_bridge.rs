@@ -10,7 +10,7 @@ pub use exposed::ExposeError;
 pub(crate) use exposed::Routes;
 pub(crate) use lane::{Outbox, new_histogram};
 pub(crate) use remote::{Outbound, Remote, RemoteCall};
-pub(crate) use serve::Inbound;
+pub(crate) use serve::{Inbound, finish};
 
 use crate::{
     call::Caller,
