@@ -62,6 +62,7 @@ pub(crate) struct ConnectionSession {
     side: Side,
     link: Arc<dyn Link>,
     limits: Limits,
+    frame_timeout: Duration,
     peer: Caller,
     routes: Rc<Routes>,
     bridge: Addr<QuicBridge>,
@@ -88,6 +89,7 @@ impl ConnectionSession {
             side,
             link,
             limits,
+            frame_timeout: timing.frame,
             peer,
             routes,
             bridge,
@@ -175,7 +177,8 @@ impl ConnectionSession {
         let message_bytes_max = self.limits.message_bytes as usize;
         let outbound = Outbound::new(Arc::clone(&self.link), peer.limits, message_bytes_max);
         let routes = Rc::clone(&self.routes);
-        let inbound = Inbound::new(Arc::clone(&self.link), self.peer.clone(), routes, self.limits);
+        let inbound =
+            Inbound::new(Arc::clone(&self.link), self.peer.clone(), routes, self.limits, self.frame_timeout);
         actix_rt::spawn(Rc::clone(&inbound).run());
         self.bridge.do_send(quic_bridge::Opened {
             id: session,

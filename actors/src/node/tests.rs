@@ -1,6 +1,8 @@
 //! Two nodes that ask each other: over QUIC on loopback where sockets and certificates matter, in
 //! memory and in virtual time where only the order of events does.
 
+mod hostile;
+
 use super::*;
 use crate::{
     AskError, Call, Mailbox, Priority,

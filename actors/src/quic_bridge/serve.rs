@@ -30,9 +30,6 @@ use tokio::{
     time::Instant,
 };
 
-/// The longest time between the first byte of a frame and its last one.
-const FRAME_TIMEOUT: Duration = Duration::from_secs(30);
-
 /// The most streams that a busy peer is allowed to have open at once.
 const STREAMS_MAX: u32 = 1024;
 
@@ -46,6 +43,7 @@ pub(crate) struct Inbound {
     caller: Arc<Caller>,
     routes: Rc<Routes>,
     limits: Limits,
+    frame_timeout: Duration,
     in_flight: Rc<Cell<u32>>,
     received: Received,
     idle: Rc<Notify>,
@@ -57,12 +55,19 @@ pub(crate) struct Inbound {
 }
 
 impl Inbound {
-    pub(crate) fn new(link: Arc<dyn Link>, caller: Caller, routes: Rc<Routes>, limits: Limits) -> Rc<Self> {
+    pub(crate) fn new(
+        link: Arc<dyn Link>,
+        caller: Caller,
+        routes: Rc<Routes>,
+        limits: Limits,
+        frame_timeout: Duration,
+    ) -> Rc<Self> {
         Rc::new(Self {
             link,
             caller: Arc::new(caller),
             routes,
             limits,
+            frame_timeout,
             in_flight: Rc::default(),
             received: Received::default(),
             idle: Rc::default(),
@@ -346,7 +351,8 @@ struct Input<'a> {
 impl Input<'_> {
     /// The first bytes of the stream, before its frames; `None` where it ends before them.
     async fn head(&mut self, length: usize) -> Result<Option<Bytes>, Fault> {
-        let deadline = Instant::now() + FRAME_TIMEOUT;
+        let within = self.inbound.frame_timeout;
+        let deadline = Instant::now() + within;
         let mut chunk = self.reader.take_chunk();
         while chunk.is_empty() {
             chunk = match tokio::time::timeout_at(deadline, self.recv.read()).await {
@@ -354,9 +360,7 @@ impl Input<'_> {
                 Ok(Ok(None)) => return Ok(None),
                 Ok(Err(error)) => return Err(error.into()),
                 Err(_) => {
-                    return Err(Fault::Violation(format!(
-                        "a stream without a first byte for {FRAME_TIMEOUT:?}"
-                    )));
+                    return Err(Fault::Violation(format!("a stream without a first byte for {within:?}")));
                 }
             };
         }
@@ -376,11 +380,12 @@ impl Input<'_> {
     /// The next chunk; `None` at the end of the stream.
     async fn read(&mut self) -> Result<Option<Bytes>, Fault> {
         self.note_partial()?;
+        let within = self.inbound.frame_timeout;
         let chunk = match self.began {
             None => self.recv.read().await,
-            Some(began) => match tokio::time::timeout_at(began + FRAME_TIMEOUT, self.recv.read()).await {
+            Some(began) => match tokio::time::timeout_at(began + within, self.recv.read()).await {
                 Ok(chunk) => chunk,
-                Err(_) => return Err(Fault::Violation(format!("a frame took over {FRAME_TIMEOUT:?}"))),
+                Err(_) => return Err(Fault::Violation(format!("a frame took over {within:?}"))),
             },
         };
         match chunk? {
