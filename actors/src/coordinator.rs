@@ -1,7 +1,7 @@
 //! [`Coordinator`]: an actor that accepts tasks and gives parts of them to agents.
 //!
 //! Who gets what, and when a task is done or has failed, is decided by the
-//! [`Board`](swarm_protocols::coordinator::board::Board); the actor carries it out. Agents are made
+//! [`Board`]; the actor carries it out. Agents are made
 //! known with [`AgentJoined`] and [`AgentLost`]: a swarm starts an [`AgentWatch`] for that, a test
 //! sends them itself, with [probes](crate::testing::Probe) for mailboxes.
 
