@@ -19,14 +19,12 @@ use tokio::time::{Instant, sleep};
 use uuid::Uuid;
 
 use super::fleet::Fleet;
+use super::member::COORDINATOR_NAME;
 use super::prices;
 use super::progress::Progress;
 use super::supervision::TIMING;
 use super::topology::JobKind;
 use crate::input::{InputError, Source};
-
-/// The name under which a coordinator exposes its actor.
-pub(crate) const COORDINATOR_NAME: &str = "coordinator";
 
 /// The longest job.
 const JOB_MAX: Duration = Duration::from_secs(24 * 3600);

@@ -3,16 +3,26 @@
 use std::collections::BTreeMap;
 use std::io;
 use std::net::SocketAddr;
+use std::num::{NonZeroU32, NonZeroUsize};
 use std::time::Duration;
 
 use actix::{Actor, Context, Handler};
+use swarm_actors::coordinator::{AgentWatch, Coordinator, CoordinatorConfig, MATCHER_NAME};
 use swarm_actors::identity::Identity;
-use swarm_actors::{ConnectError, ExposeError, Node, NodeConfig, PeerEvent, StartError};
+use swarm_actors::pattern_matcher::PatternMatcher;
+use swarm_actors::{ConnectError, ExposeError, Node, NodeConfig, PeerEvent, StartError, Workers};
+use swarm_protocols::coordinator::{Offer, SLOTS_MAX};
 use swarm_protocols::session::Timing;
 use swarm_protocols::{NodeId, Role};
 use tokio::sync::watch;
 
 use super::node_file::{AgentType, Part, Peer};
+
+/// The name under which a coordinator exposes its actor.
+pub(crate) const COORDINATOR_NAME: &str = "coordinator";
+
+/// How many bytes of the pattern library an agent keeps.
+const STORE_BYTES_MAX: usize = 256 << 20;
 
 /// What a node is started with.
 pub(crate) struct Member {
@@ -56,9 +66,10 @@ impl Member {
         let Member { identity, listen, part, timing } = self;
         let mut config = NodeConfig::new(identity, listen);
         config.timing = timing;
-        if let Part::Agent { agent_type, .. } = &part {
+        if let Part::Agent { agent_type, workers, .. } = &part {
             config.agent_type = agent_type.to_string();
-            config.capabilities = vec![agent_type.to_string()];
+            let offer = Offer { capability: agent_type.to_string(), slots: slots(*workers) };
+            config.capabilities = vec![offer.to_string()];
         }
         let node = Node::start(config).await?;
         let address = node.address().expect("a node that has started has a socket");
@@ -112,14 +123,32 @@ async fn connect_to(node: &Node, peer: Peer) -> Result<(), JoinError> {
     outcome
 }
 
-async fn expose(_node: &Node, part: &Part) -> Result<(), ExposeError> {
-    match part {
+/// Exposes what a node does for others, as long as it runs.
+async fn expose(node: &Node, part: &Part) -> Result<(), ExposeError> {
+    let registration = match part {
         Part::Coordinator => {
-            let _ = Role::Operator;
+            let coordinator = Coordinator::new(CoordinatorConfig::default(), Some(node.clone())).start();
+            AgentWatch::new(node.clone(), coordinator.clone()).start();
+            let mailbox = Coordinator::mailbox(coordinator);
+            node.expose(COORDINATOR_NAME, mailbox).allow(Role::Operator).register().await?
         }
-        Part::Agent { agent_type: AgentType::PatternMatcher, workers: _, .. } => {}
-    }
+        Part::Agent { agent_type: AgentType::PatternMatcher, workers, connect } => {
+            // A full queue answers Busy, so it holds what every coordinator may ask for at once.
+            let queued = slots(*workers).get() as usize * connect.len();
+            let matcher = PatternMatcher::new(Workers::new(*workers, queued), STORE_BYTES_MAX).start();
+            let mailbox = PatternMatcher::mailbox(matcher);
+            node.expose(MATCHER_NAME, mailbox).allow(Role::Coordinator).register().await?
+        }
+    };
+    registration.detach();
     Ok(())
+}
+
+/// How many parts a coordinator may give to an agent at once: one for each thread, and one that is
+/// there when a thread gets free.
+fn slots(workers: NonZeroUsize) -> NonZeroU32 {
+    let slots = u32::try_from(workers.get()).unwrap_or(SLOTS_MAX).saturating_add(1).min(SLOTS_MAX);
+    NonZeroU32::new(slots).expect("at least 1")
 }
 
 /// Says when an agent has lost every coordinator that it is to be connected with.

@@ -5,7 +5,7 @@
 //! answers on standard output with one line of JSON, [`Ready`]. The end of the pipe tells the child
 //! to stop, which is also what it sees when its parent was killed.
 
-use std::io::{self, BufRead, Read as _, Write};
+use std::io::{self, BufRead, Write};
 use std::net::SocketAddr;
 use std::thread;
 use std::time::Duration;
