@@ -15,6 +15,7 @@ use swarm_protocols::{NodeId, Role};
 
 use super::error::{CliError, Exit};
 use super::logging::{self, Verbosity};
+use super::output::on_stdout;
 use super::signals::Signals;
 use super::system;
 use crate::swarm::member::{JoinError, Joined, Member};
@@ -98,7 +99,8 @@ fn run_supervised(name: &NodeId) -> Result<(), CliError> {
     let abandoned = end_of_stdin();
     system::block_on(async {
         let ready = |joined: &Joined| {
-            Ready { address: joined.address(), pid: std::process::id() }.write(io::stdout().lock())
+            let ready = Ready { address: joined.address(), pid: std::process::id() };
+            on_stdout(|stdout| ready.write(stdout))
         };
         // A sender that is gone is an end as well.
         let abandoned = async { drop(abandoned.await) };
@@ -111,7 +113,7 @@ async fn run_member(
     member: Member,
     grace: Duration,
     abandoned: impl Future<Output = ()>,
-    ready: impl FnOnce(&Joined) -> io::Result<()>,
+    ready: impl FnOnce(&Joined) -> Result<(), CliError>,
 ) -> Result<(), CliError> {
     let mut signals = Signals::listen()?;
     let mut abandoned = std::pin::pin!(abandoned);

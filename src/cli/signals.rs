@@ -30,13 +30,6 @@ impl From<Signal> for CliError {
     }
 }
 
-impl From<io::Error> for CliError {
-    /// An error of the system that has nothing to do with an input.
-    fn from(error: io::Error) -> Self {
-        CliError::new(Exit::Failed, error)
-    }
-}
-
 /// The signals that come from now on.
 pub(crate) struct Signals {
     #[cfg(unix)]
@@ -47,7 +40,12 @@ pub(crate) struct Signals {
 
 impl Signals {
     /// From now on signals no longer end the process by themselves.
-    pub(crate) fn listen() -> io::Result<Self> {
+    pub(crate) fn listen() -> Result<Self, CliError> {
+        Self::register()
+            .map_err(|error| CliError::new(Exit::Failed, format_args!("cannot listen for signals: {error}")))
+    }
+
+    fn register() -> io::Result<Self> {
         #[cfg(unix)]
         use tokio::signal::unix::{SignalKind, signal};
         Ok(Self {

@@ -113,18 +113,19 @@ impl Fleet {
         work: impl Future<Output = Result<T, E>>,
     ) -> Result<T, E> {
         tokio::select! {
+            // The last agent may end right after the work is done.
             biased;
+            done = work => done,
             ends = join_all(self.agents.iter().map(Process::ended)) => {
                 Err(FleetError::NoAgentLeft { count: ends.len() }.into())
             }
-            done = work => done,
         }
     }
 
     /// Stops every process and waits for it, agents before their coordinator.
-    pub(crate) async fn stop(&mut self) {
-        join_all(self.agents.iter_mut().map(Process::stop)).await;
-        if let Some(coordinator) = &mut self.coordinator {
+    pub(crate) async fn stop(self) {
+        join_all(self.agents.into_iter().map(Process::stop)).await;
+        if let Some(coordinator) = self.coordinator {
             coordinator.stop().await;
         }
     }

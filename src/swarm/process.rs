@@ -33,7 +33,7 @@ pub(crate) struct Process {
     pub(crate) role: Role,
     pub(crate) pid: u32,
     state: watch::Receiver<State>,
-    stop: Option<oneshot::Sender<()>>,
+    stop: oneshot::Sender<()>,
     supervisor: JoinHandle<()>,
 }
 
@@ -93,7 +93,7 @@ impl Process {
         let prefix = name.to_string();
         let assignment = assignment.encode();
         let supervisor = actix_rt::spawn(supervise(child, pipes, prefix, label, assignment, states, stopped));
-        Ok(Self { name, role, pid, state, stop: Some(stop), supervisor })
+        Ok(Self { name, role, pid, state, stop, supervisor })
     }
 
     /// Where it listens, once it is ready; kept when it has ended.
@@ -129,11 +129,11 @@ impl Process {
     }
 
     /// Stops it and waits for it: first by closing its standard input, in the end by killing it.
-    pub(crate) async fn stop(&mut self) {
-        // Dropping the sender is the message.
-        self.stop = None;
+    pub(crate) async fn stop(self) {
+        // It may have ended by itself.
+        let _ended = self.stop.send(());
         // A supervisor that panicked has dropped its child, which killed it.
-        let _panicked = (&mut self.supervisor).await;
+        let _panicked = self.supervisor.await;
     }
 }
 
@@ -196,13 +196,13 @@ async fn introduce(
         io::Result::Ok(serde_json::from_slice::<Ready>(&line)?)
     };
     match timeout(START_MAX, ready).await {
-        Ok(Ok(ready)) => states.send_modify(|state| state.address = Some(ready.address)),
+        Ok(Ok(ready)) => {
+            states.send_modify(|state| state.address = Some(ready.address));
+            std::future::pending().await
+        }
         // A pipe that broke belongs to a child that is ending, which says more about it.
         Ok(Err(_)) => tokio::time::sleep(START_MAX).await,
-        Err(_) => return,
-    }
-    if states.borrow().address.is_some() {
-        std::future::pending::<()>().await;
+        Err(_) => {}
     }
 }
 
