@@ -26,6 +26,7 @@ pub(crate) const TIMING: Timing = Timing {
     handshake: Duration::from_secs(10),
     heartbeat: Duration::from_millis(500),
     silence: Duration::from_secs(3),
+    frame: Duration::from_secs(10),
 };
 
 /// What a node is to run. Its identity says who it is.
