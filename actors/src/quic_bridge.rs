@@ -1,6 +1,7 @@
 //! The bridge actor: one for each node. It owns the QUIC endpoint, knows the sessions and what is
 //! exposed, and so maps streams of the network onto mailboxes.
 
+mod admission;
 mod connect;
 mod exposed;
 mod lane;
@@ -8,7 +9,8 @@ mod remote;
 mod resolve;
 mod serve;
 
-pub(crate) use connect::Dial;
+pub(crate) use admission::{Attach, SetIdentity, SetRevocationList};
+pub(crate) use connect::{Dial, listening};
 pub use exposed::ExposeError;
 pub(crate) use exposed::Routes;
 pub(crate) use lane::{Outbox, new_histogram};
@@ -18,7 +20,7 @@ pub(crate) use serve::{Inbound, finish};
 
 use crate::{
     call::Caller,
-    identity::Identity,
+    identity::{Identity, PeerChain},
     link::Link,
     mailbox::Mailbox,
     node::{NodeStatistics, Peer, PeerEvent},
@@ -125,7 +127,7 @@ impl QuicBridge {
         &mut self,
         side: Side,
         link: Arc<dyn Link>,
-        peer: Caller,
+        (peer, shown): (Caller, Option<PeerChain>),
         opened: Option<oneshot::Sender<Result<(), String>>>,
         context: &mut Context<Self>,
     ) {
@@ -134,6 +136,7 @@ impl QuicBridge {
             link,
             local: self.hello(),
             peer,
+            shown,
             timing: self.local.timing,
             routes: Rc::clone(&self.routes),
             bridge: context.address(),
@@ -176,25 +179,6 @@ impl Actor for QuicBridge {
         if let Some((endpoint, _)) = &self.endpoint {
             endpoint.close(0_u8.into(), b"");
         }
-    }
-}
-
-/// A connection to an authenticated peer is there: begin a session on it.
-#[derive(Message)]
-#[rtype(result = "()")]
-pub(crate) struct Attach {
-    pub(crate) side: Side,
-    pub(crate) link: Arc<dyn Link>,
-    pub(crate) peer: Caller,
-    pub(crate) opened: Option<oneshot::Sender<Result<(), String>>>,
-}
-
-impl Handler<Attach> for QuicBridge {
-    type Result = ();
-
-    fn handle(&mut self, attach: Attach, context: &mut Self::Context) {
-        let Attach { side, link, peer, opened } = attach;
-        self.start_session(side, link, peer, opened, context);
     }
 }
 
