@@ -5,6 +5,7 @@
 //! A command prints its result through [`Output`], so data alone reaches stdout, and every error
 //! leaves as a [`CliError`], which knows the exit code.
 
+mod ca;
 mod completions;
 mod config;
 mod error;
@@ -41,6 +42,9 @@ enum Command {
     Up(up::Up),
     /// Run one node of a swarm
     Node(node::NodeCommand),
+    /// Keep the certificate authority of a cluster
+    #[command(subcommand)]
+    Ca(ca::Ca),
     /// Check configuration files
     #[command(subcommand)]
     Config(config::Config),
@@ -55,6 +59,7 @@ pub(crate) fn run() -> Result<(), CliError> {
         Command::Match(command) => command.run(output),
         Command::Up(command) => command.run(output),
         Command::Node(command) => command.run(),
+        Command::Ca(command) => command.run(output),
         Command::Config(command) => command.run(output),
         Command::Completions(command) => command.run(),
     }

@@ -77,7 +77,7 @@ mod validity;
 pub use authority::{Authority, AuthorityError, IssuedCertificate};
 pub use authority_folder::{
     AuthorityFolder, Certificate, FolderError, InvalidRegister, JoinToken, OnExisting, Register, Standing,
-    Token, TokenRefusal, TokenState, create_file, private_folder, write_identity,
+    Token, TokenRefusal, TokenState, create_file, private_folder, write_identity, write_request,
 };
 pub use failure::{RefusedBy, TlsFailure, TlsReason, explain};
 pub use files::{IdentityError, IdentityFault, IdentityPart, IdentityPaths, IdentityPem, PrivateKeyPem};

@@ -11,17 +11,18 @@ use swarm_protocols::{NodeId, Role};
 
 use super::{
     Authority, AuthorityError, Identity, IdentityError, IdentityPart, IdentityPem, IssuedCertificate,
-    PeerIdentity, PrivateKeyPem, RevocationList, Serial, SigningRequest, Validity, validity::date,
+    PrivateKeyPem, RevocationList, Serial, SigningRequest, Validity, validity::date,
 };
 use disk::{Access, check_private, create_private, sibling, sync_folder, write};
 
 mod disk;
+mod enrolment;
 mod register;
 #[cfg(test)]
 mod tests;
 mod token;
 
-pub use disk::{OnExisting, create_file, private_folder, write_identity};
+pub use disk::{OnExisting, create_file, private_folder, write_identity, write_request};
 pub use register::{Certificate, InvalidRegister, Register, Standing, Token, TokenState};
 pub use token::{JoinToken, TokenRefusal};
 
@@ -245,7 +246,7 @@ impl AuthorityFolder {
     /// # Errors
     /// When nothing was ever issued for the node.
     pub fn revoke(&self, id: &NodeId, now: SystemTime) -> Result<Vec<Serial>, FolderError> {
-        self.change(|register| {
+        let revoked = self.change(|register| {
             if !register.knows(id) {
                 return Err(FolderError::UnknownName(id.clone()));
             }
@@ -255,85 +256,12 @@ impl AuthorityFolder {
             let open = register.tokens().iter().filter(|one| one.id == *id && one.state == TokenState::Open);
             let open: Vec<String> = open.map(|one| one.digest.clone()).collect();
             open.iter().for_each(|digest| register.withdraw(digest, now));
-            // The register first: a list that lags behind it is signed anew by whoever needs it next.
-            self.save(register)?;
-            self.current_list(register)?;
             Ok(serials)
-        })
-    }
-
-    /// Makes a join token for a node. It may be for one that has a certificate in the same role: then it is good
-    /// for a renewal.
-    ///
-    /// # Errors
-    /// When the node has a certificate in another role.
-    pub fn join_token(&self, id: &NodeId, role: Role, expires: SystemTime) -> Result<JoinToken, FolderError> {
-        self.change(|register| {
-            unused(register, id, Some(role))?;
-            let token = JoinToken::new(id, role, expires, self.authority.fingerprint())?;
-            register.promise(&token.digest(), id, role, expires);
-            Ok(token)
-        })
-    }
-
-    /// Signs the request of a machine that has a join token, once.
-    ///
-    /// # Errors
-    /// When the token is not good for that node, or not any more.
-    pub fn enrol(
-        &self,
-        request: &SigningRequest,
-        token: &JoinToken,
-        validity: Validity,
-        now: SystemTime,
-    ) -> Result<IssuedCertificate, FolderError> {
-        self.change(|register| {
-            if token.authority != self.authority.fingerprint() {
-                return Err(TokenRefusal::OtherAuthority.into());
-            }
-            let digest = token.digest();
-            let known = register.tokens().iter().find(|one| one.digest == digest);
-            // From here on the register speaks, and not what stands in the token.
-            let Token { id, role, expires, state, .. } = known.ok_or(TokenRefusal::Unknown)?.clone();
-            match state {
-                TokenState::Spent => return Err(TokenRefusal::Spent.into()),
-                TokenState::Withdrawn => return Err(TokenRefusal::Withdrawn.into()),
-                TokenState::Open if now >= expires => return Err(TokenRefusal::Expired(expires).into()),
-                TokenState::Open => {}
-            }
-            if id != *request.id() {
-                return Err(TokenRefusal::OtherName { token: id, request: request.id().clone() }.into());
-            }
-            unused(register, &id, Some(role))?;
-            let issued = self.authority.sign_request(request, role, validity)?;
-            register.issued(&issued.peer);
-            register.spend(&digest, &issued.peer.serial);
-            Ok(issued)
-        })
-    }
-
-    /// Signs a request for the node that `holder` has proved to be, in the same role: how a node renews its own
-    /// certificate over a session.
-    ///
-    /// # Errors
-    /// When the holder's certificate is not in the register, does not hold, or is for another node.
-    pub fn renew_for_holder(
-        &self,
-        request: &SigningRequest,
-        holder: &PeerIdentity,
-        validity: Validity,
-        now: SystemTime,
-    ) -> Result<IssuedCertificate, FolderError> {
-        self.change(|register| {
-            let held = register.certificates().iter().find(|one| one.serial == holder.serial);
-            let held = held.filter(|one| {
-                one.holds(now) && (&one.id, one.role) == (&holder.id, holder.role) && one.id == *request.id()
-            });
-            let held = held.ok_or_else(|| FolderError::NotTheHolder(holder.serial.clone()))?;
-            let issued = self.authority.sign_request(request, held.role, validity)?;
-            register.issued(&issued.peer);
-            Ok(issued)
-        })
+        });
+        // The register first: a list that lags behind it is signed anew by whoever needs it next.
+        let revoked = revoked?;
+        self.revocation_list()?;
+        Ok(revoked)
     }
 
     /// Does something with the register that nobody else changes meanwhile, and saves what was added.

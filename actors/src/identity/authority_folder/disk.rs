@@ -9,7 +9,7 @@ use std::{
 use uuid::Uuid;
 
 use super::FolderError;
-use crate::identity::{Identity, IdentityPaths};
+use crate::identity::{Identity, IdentityPaths, PrivateKeyPem, SigningRequest};
 
 /// What to do about a file that is there already.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -176,4 +176,24 @@ pub fn write_identity(
     list.map_or(Ok(()), |list| list.place(OnExisting::Replace))?;
     key.place(on_existing)?;
     certificate.place(on_existing)
+}
+
+/// Writes a new key and the request for its certificate into a folder, made for its owner alone where there is
+/// none: `node.key.pem`, which stays there, and `request.pem`, which is for the authority.
+///
+/// # Errors
+/// When something cannot be written, or there is a key in the folder that must not be replaced.
+pub fn write_request(
+    folder: &Path,
+    key: &PrivateKeyPem,
+    request: &SigningRequest,
+    on_existing: OnExisting,
+) -> Result<PathBuf, FolderError> {
+    private_folder(folder)?;
+    let path = folder.join("request.pem");
+    let key = Staged::write(&IdentityPaths::in_directory(folder).key, key.as_str(), Access::Private)?;
+    let request = Staged::write(&path, request.to_pem(), Access::Public)?;
+    key.place(on_existing)?;
+    request.place(OnExisting::Replace)?;
+    Ok(path)
 }

@@ -1,6 +1,7 @@
 //! The register of an authority: everything that it has issued, revoked and promised.
 
 use std::{
+    collections::BTreeMap,
     fmt::Write as _,
     time::{Duration, SystemTime},
 };
@@ -34,6 +35,7 @@ const RENEWAL_LEAD: Duration = Duration::from_secs(30 * 24 * 60 * 60);
 pub struct Register {
     text: String,
     certificates: Vec<Certificate>,
+    by_serial: BTreeMap<Serial, usize>,
     tokens: Vec<Token>,
 }
 
@@ -176,8 +178,20 @@ impl Register {
         &self.tokens
     }
 
+    /// Whether the node of a certificate has one that holds longer.
+    pub fn is_renewed(&self, certificate: &Certificate) -> bool {
+        let newer = |one: &Certificate| {
+            one.id == certificate.id && one.revoked_at.is_none() && one.valid_until > certificate.valid_until
+        };
+        self.certificates.iter().any(newer)
+    }
+
     pub(super) fn revoked(&self) -> impl Iterator<Item = (Serial, SystemTime)> {
         self.certificates.iter().filter_map(|one| Some((one.serial.clone(), one.revoked_at?)))
+    }
+
+    pub(super) fn by_serial(&self, serial: &Serial) -> Option<&Certificate> {
+        self.by_serial.get(serial).map(|index| &self.certificates[*index])
     }
 
     pub(super) fn knows(&self, id: &NodeId) -> bool {
@@ -227,23 +241,24 @@ impl Register {
         match words.as_slice() {
             ["issued", serial, id, role, from, until] => {
                 let serial: Serial = serial.parse().map_err(|_| SERIAL)?;
-                if self.certificates.iter().any(|one| one.serial == serial) {
+                if self.by_serial.contains_key(&serial) {
                     return Err("this serial number was issued before");
                 }
                 self.certificates.push(Certificate {
-                    serial,
+                    serial: serial.clone(),
                     id: id.parse().map_err(|_| NAME)?,
                     role: role.parse().map_err(|_| ROLE)?,
                     valid_from: parse_rfc3339(from).ok_or(TIME)?,
                     valid_until: parse_rfc3339(until).ok_or(TIME)?,
                     revoked_at: None,
                 });
+                self.by_serial.insert(serial, self.certificates.len() - 1);
             }
             ["revoked", serial, at] => {
                 let at = parse_rfc3339(at).ok_or(TIME)?;
                 let serial: Serial = serial.parse().map_err(|_| SERIAL)?;
-                let certificate = self.certificates.iter_mut().find(|one| one.serial == serial);
-                certificate.ok_or("this serial number was never issued")?.revoked_at.get_or_insert(at);
+                let index = self.by_serial.get(&serial).ok_or("this serial number was never issued")?;
+                self.certificates[*index].revoked_at.get_or_insert(at);
             }
             ["token", digest, id, role, expires] => {
                 let hexadecimal = digest.len() == 64 && digest.bytes().all(|digit| digit.is_ascii_hexdigit());
