@@ -152,3 +152,22 @@ fn undelivered(error: &DeliveryError) -> Exit {
         _ => Exit::Failed,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::swarm::document::Document;
+    use std::path::Path;
+
+    #[test]
+    fn the_operator_has_a_name_of_its_own() {
+        let named = |name: &str| {
+            let text = format!("name = \"one\"\n[[nodes]]\nname = \"{name}\"\nrole = \"coordinator\"\n");
+            let mut document = Document::new(Path::new("one.toml"), &text);
+            let sections = document.sections().unwrap();
+            operator_name(&Topology::parse(&mut document, sections, cores()).unwrap()).to_string()
+        };
+        assert_eq!(named("hub"), "operator");
+        assert_eq!(named("operator"), "operator-2");
+    }
+}

@@ -183,3 +183,39 @@ impl Handler<PeerEvent> for CoordinatorWatch {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::BTreeMap;
+    use swarm_actors::Peer;
+
+    #[test]
+    fn an_agent_is_lost_with_its_last_coordinator() {
+        let id = |name: &str| name.parse::<NodeId>().unwrap();
+        let down = |name: &str| PeerEvent::Down { node: id(name), reason: "gone".into() };
+        let up = |name: &str| {
+            let session = uuid::Uuid::now_v7();
+            let (agent_type, capabilities) = (String::new(), Vec::new());
+            PeerEvent::Up(Peer { node: id(name), role: Role::Coordinator, agent_type, capabilities, session })
+        };
+        actix_rt::System::new().block_on(async {
+            let (losses, lost) = watch::channel(None);
+            let coordinators = BTreeMap::from(["hub-1", "hub-2"].map(|name| (id(name), Session::Expected)));
+            let watch = CoordinatorWatch { coordinators, losses }.start();
+            for event in [up("hub-1"), down("hub-1"), up("hub-1"), down("hub-2"), down("operator")] {
+                watch.send(event).await.unwrap();
+                assert_eq!(*lost.borrow(), None);
+            }
+            watch.send(down("hub-1")).await.unwrap();
+            assert_eq!(*lost.borrow(), Some(Lost { coordinator: id("hub-1"), reason: "gone".into() }));
+        });
+    }
+
+    #[test]
+    fn slots_are_bounded() {
+        for (workers, expected) in [(1, 2), (8, 9), (1_024, SLOTS_MAX)] {
+            assert_eq!(slots(NonZeroUsize::new(workers).unwrap()).get(), expected);
+        }
+    }
+}
