@@ -1,9 +1,9 @@
 //! Connections: accepting them, dialling, and judging who is at the other end.
 
-use super::{Attach, QuicBridge};
+use super::{Attach, QuicBridge, Socket};
 use crate::{
     call::Caller,
-    identity::{Identity, KeyExchange, PeerIdentity, explain, server_name},
+    identity::{PeerIdentity, explain, server_name},
     link::quic::{self, QuicLink},
     node::{ConnectError, Peer},
     session::Side,
@@ -82,7 +82,7 @@ impl Handler<Dial> for QuicBridge {
         if let Some(open) = self.open(&peer) {
             return Box::pin(actix::fut::ready(Ok(open.peer.clone())));
         }
-        let Some((endpoint, identity)) = self.endpoint.clone() else {
+        let Some(socket) = self.socket.clone() else {
             return Box::pin(actix::fut::ready(Err(ConnectError::Unreachable {
                 peer,
                 address,
@@ -93,7 +93,7 @@ impl Handler<Dial> for QuicBridge {
         let target = peer.clone();
         let dialled = async move {
             let timed_out = ConnectError::TimedOut { peer: target.clone(), address, after: within };
-            tokio::time::timeout(within, dial(endpoint, identity, bridge, target, address))
+            tokio::time::timeout(within, dial(socket, bridge, target, address))
                 .await
                 .unwrap_or(Err(timed_out))
         };
@@ -110,15 +110,14 @@ impl Handler<Dial> for QuicBridge {
 }
 
 async fn dial(
-    endpoint: quinn::Endpoint,
-    identity: Identity,
+    Socket { endpoint, identity, key_exchange }: Socket,
     bridge: Addr<QuicBridge>,
     peer: NodeId,
     address: SocketAddr,
 ) -> Result<(), ConnectError> {
     let unreachable = |reason: String| ConnectError::Unreachable { peer: peer.clone(), address, reason };
     let refused = |reason: String| ConnectError::Refused { peer: peer.clone(), address, reason };
-    let mut config = identity.client_config(Some(&peer), KeyExchange::default());
+    let mut config = identity.client_config(Some(&peer), key_exchange);
     config.transport_config(quic::transport());
     let connecting = endpoint
         .connect_with(config, address, server_name(Some(&peer)))
