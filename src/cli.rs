@@ -5,6 +5,7 @@
 //! A command prints its result through [`Output`], so data alone reaches stdout, and every error
 //! leaves as a [`CliError`], which knows the exit code.
 
+mod bench;
 mod completions;
 mod config;
 mod error;
@@ -35,6 +36,12 @@ enum Command {
     /// Check configuration files
     #[command(subcommand)]
     Config(config::Config),
+    /// Measure this machine, each figure beside its floor in the same run
+    #[command(subcommand)]
+    Bench(bench::Bench),
+    /// The other process of `bench messaging`
+    #[command(hide = true)]
+    BenchResponder,
     /// Print a completion script for a shell
     Completions(completions::Completions),
 }
@@ -45,6 +52,8 @@ pub(crate) fn run() -> Result<(), CliError> {
     match command {
         Command::Match(command) => command.run(output),
         Command::Config(command) => command.run(output),
+        Command::Bench(command) => command.run(output),
+        Command::BenchResponder => bench::respond(),
         Command::Completions(command) => command.run(),
     }
 }

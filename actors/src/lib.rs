@@ -12,6 +12,7 @@ mod node;
 mod quic_bridge;
 mod session;
 pub mod testing;
+pub mod transport;
 mod workers;
 
 pub use call::{Answer, Call, Caller, Cancellation, Outcome};

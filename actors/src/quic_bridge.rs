@@ -22,6 +22,7 @@ use crate::{
     mailbox::Mailbox,
     node::{ConnectError, NodeStatistics, Peer, PeerEvent, ResolveError},
     session::{ChangeRoutes, ConnectionSession, DrainSession, EndSession, Received, SessionParts, Side},
+    transport,
 };
 use actix::{
     Actor, ActorContext, ActorFutureExt, Addr, AsyncContext, Context, Handler, Message, Recipient,
@@ -530,7 +531,7 @@ async fn dial(
     let unreachable = |reason: String| ConnectError::Unreachable { peer: peer.clone(), address, reason };
     let refused = |reason: String| ConnectError::Refused { peer: peer.clone(), address, reason };
     let mut config = identity.client_config(Some(&peer), KeyExchange::default());
-    config.transport_config(quic::transport());
+    config.transport_config(transport::parameters());
     let connecting = endpoint
         .connect_with(config, address, server_name(Some(&peer)))
         .map_err(|error| unreachable(error.to_string()))?;

@@ -17,6 +17,8 @@ pub(crate) enum Exit {
     Usage = 2,
     /// An input file is missing, unreadable or holds what cannot be used.
     BadInput = 65,
+    /// Another process cannot be reached, or was lost.
+    PeerUnavailable = 69,
     /// A topology or node file is wrong.
     BadConfiguration = 78,
 }

@@ -6,6 +6,7 @@ use crate::{
     link::{Link, LinkError, RecvHalf, SendHalf, Stream},
     mailbox::RETRY_AFTER,
     session::Received,
+    transport,
 };
 use bytes::{Buf, Bytes};
 use futures_util::{FutureExt, StreamExt, future::LocalBoxFuture, stream::FuturesUnordered};
@@ -29,9 +30,6 @@ use tokio::{sync::Notify, time::Instant};
 
 /// The longest time between the first byte of a frame and its last one.
 const FRAME_TIMEOUT: Duration = Duration::from_secs(30);
-
-/// The most streams that a busy peer is allowed to have open at once.
-const STREAMS_MAX: u32 = 1024;
 
 /// How many answers may wait for a peer that does not take them before no more of its requests are
 /// read, in bytes.
@@ -64,7 +62,7 @@ impl Inbound {
             idle: Rc::default(),
             draining: Cell::new(false),
             streams: Cell::new(0),
-            streams_allowed: Cell::new(crate::link::quic::STREAMS_MIN),
+            streams_allowed: Cell::new(transport::STREAMS_MIN),
             partial_bytes: Cell::new(0),
         })
     }
@@ -91,11 +89,8 @@ impl Inbound {
         }
     }
 
-    /// Idle connections stay cheap, busy ones are not throttled.
     fn allow_more_streams(&self) {
-        let allowed = self.streams_allowed.get();
-        if self.streams.get() > allowed / 4 * 3 && allowed < STREAMS_MAX {
-            let allowed = (allowed * 4).min(STREAMS_MAX);
+        if let Some(allowed) = transport::more_streams(self.streams.get(), self.streams_allowed.get()) {
             self.streams_allowed.set(allowed);
             self.link.allow_streams(allowed);
         }
