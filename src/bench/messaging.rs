@@ -47,8 +47,8 @@ pub(crate) enum MessagingError {
 /// Where the figures go, one by one.
 pub(crate) type Report<'a> = dyn FnMut(&Compared) -> Result<(), String> + 'a;
 
-/// Measures every case for `seconds` on each side.
-pub(crate) fn run(seconds: Duration, report: &mut Report<'_>) -> Result<(), MessagingError> {
+/// Measures every case whose name holds `only`, for `seconds` on each side.
+pub(crate) fn run(seconds: Duration, only: &str, report: &mut Report<'_>) -> Result<(), MessagingError> {
     actix_rt::System::new().block_on(async {
         let day = Validity::starting(SystemTime::now(), Duration::from_secs(86_400))?;
         let authority = Authority::new("bench", day)?;
@@ -60,12 +60,20 @@ pub(crate) fn run(seconds: Duration, report: &mut Report<'_>) -> Result<(), Mess
             let addresses = child.addresses().await?;
             let swarm = SwarmClient::connect(client.clone(), server.id(), addresses.node).await?;
             let floor = FloorClient::connect(&client, server.id(), addresses.floor).await?;
-            Bench { swarm, floor }.all(seconds, report).await
+            Bench { swarm, floor }.all(seconds, only, report).await
         };
         let measured = measured.await;
         child.stop().await;
         measured
     })
+}
+
+fn cases() -> impl Iterator<Item = Workload> {
+    let case = |(mode, payload_bytes), in_flight| Workload { mode, payload_bytes, in_flight };
+    let sequential = [Mode::Lane, Mode::Stream].map(|mode| case((mode, 64), 1));
+    let concurrent = [(Mode::Lane, 64), (Mode::Stream, 64), (Mode::Lane, 1024)];
+    let concurrent = concurrent.map(|kind| [64, 256, 1000].map(|in_flight| case(kind, in_flight)));
+    sequential.into_iter().chain(concurrent.into_iter().flatten())
 }
 
 fn node_id(name: &str) -> NodeId {
@@ -78,13 +86,17 @@ struct Bench {
 }
 
 impl Bench {
-    async fn all(&self, seconds: Duration, report: &mut Report<'_>) -> Result<(), MessagingError> {
-        for mode in [Mode::Lane, Mode::Stream] {
-            self.latency(Workload { mode, payload_bytes: 64, in_flight: 1 }, seconds, report).await?;
-        }
-        for (mode, payload_bytes) in [(Mode::Lane, 64), (Mode::Stream, 64), (Mode::Lane, 1024)] {
-            for in_flight in [64, 256, 1000] {
-                self.rate(Workload { mode, payload_bytes, in_flight }, seconds, report).await?;
+    async fn all(
+        &self,
+        seconds: Duration,
+        only: &str,
+        report: &mut Report<'_>,
+    ) -> Result<(), MessagingError> {
+        for workload in cases().filter(|workload| workload.name().contains(only)) {
+            if workload.in_flight == 1 {
+                self.latency(workload, seconds, report).await?;
+            } else {
+                self.rate(workload, seconds, report).await?;
             }
         }
         Ok(())
@@ -145,7 +157,7 @@ impl Bench {
                 Side::Floor => workload.measure(time, |progress| self.floor.ask(workload, progress)).await,
             }
         };
-        let stalled = || MessagingError::Stalled(format!("{side:?}, {workload:?}"));
+        let stalled = || MessagingError::Stalled(workload.name());
         tokio::time::timeout(time + PATIENCE, measured).await.map_err(|_| stalled())?
     }
 }

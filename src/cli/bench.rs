@@ -22,19 +22,21 @@ pub(crate) struct Messaging {
     /// How long each figure is measured, for each of the two sides
     #[arg(long, value_name = "SECONDS", default_value = "2", value_parser = seconds)]
     seconds: Duration,
+    /// Measure those cases only whose name, as in `lane-64-256`, holds this text
+    #[arg(long, value_name = "TEXT", default_value = "")]
+    only: String,
 }
 
 impl Bench {
     pub(crate) fn run(self, output: Output) -> Result<(), CliError> {
-        let Bench::Messaging(Messaging { seconds }) = self;
+        let Bench::Messaging(Messaging { seconds, only }) = self;
         if let Output::Text = output {
             on_stdout(|stdout| {
                 writeln!(stdout, "{:<46} {:>12} {:>12} {:>6}", "", "swarm", "floor", "ratio")
             })?;
         }
-        // A closed stdout ends nothing: the run is bounded, and says nothing more.
-        messaging::run(seconds, &mut |compared| print(compared, output).map_err(|error| error.to_string()))
-            .map_err(CliError::from)
+        let mut report = |compared: &Compared| print(compared, output).map_err(|error| error.to_string());
+        messaging::run(seconds, &only, &mut report).map_err(CliError::from)
     }
 }
 

@@ -22,6 +22,11 @@ pub(super) struct EchoActor;
 
 impl Actor for EchoActor {
     type Context = Context<Self>;
+
+    fn started(&mut self, context: &mut Self::Context) {
+        // A message beyond the 16 of the default makes actix allocate a sender and park it.
+        context.set_mailbox_capacity(4096);
+    }
 }
 
 impl Handler<Call<Echo>> for EchoActor {

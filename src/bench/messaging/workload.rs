@@ -39,6 +39,11 @@ pub(super) struct Workload {
 }
 
 impl Workload {
+    /// As in `lane-64-256`: mode, bytes, in flight.
+    pub(super) fn name(self) -> String {
+        format!("{}-{}-{}", self.mode.word(), self.payload_bytes, self.in_flight)
+    }
+
     /// Runs `client` until it sees in its progress that `time` is over.
     pub(super) async fn measure<F>(
         self,
