@@ -4,6 +4,7 @@
 mod exposed;
 mod lane;
 mod remote;
+mod scratch;
 mod serve;
 
 pub use exposed::ExposeError;

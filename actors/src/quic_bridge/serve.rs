@@ -1,6 +1,9 @@
 //! Serving requests of another node: the callee's side of a session.
 
-use super::{exposed::Routes, lane::Outbox};
+use super::{
+    exposed::{Routes, Serving},
+    lane::Outbox,
+};
 use crate::{
     call::{CallContext, CallState, Caller},
     link::{Link, LinkError, RecvHalf, SendHalf, Stream},
@@ -9,13 +12,14 @@ use crate::{
     transport,
 };
 use bytes::{Buf, Bytes};
-use futures_util::{FutureExt, StreamExt, future::LocalBoxFuture, stream::FuturesUnordered};
+use futures_util::{StreamExt, stream::FuturesUnordered};
 use std::{
     cell::{Cell, RefCell},
-    collections::HashMap,
+    collections::{HashMap, VecDeque},
     future::poll_fn,
     rc::Rc,
     sync::{Arc, atomic::Ordering},
+    task::{Context, Poll},
     time::Duration,
 };
 use swarm_protocols::{
@@ -123,7 +127,7 @@ impl Inbound {
     async fn serve_lane(&self, send: Box<dyn SendHalf>, mut input: Input<'_>) -> Result<(), Violation> {
         let outbox = Rc::new(RefCell::new(Outbox::default()));
         let requests = async {
-            let mut lane = LaneCalls { running: FuturesUnordered::new(), states: HashMap::new() };
+            let mut lane = LaneCalls::default();
             self.serve_requests(&mut input, &outbox, &mut lane).await
         };
         tokio::select! {
@@ -156,19 +160,15 @@ impl Inbound {
                 poll_fn(|cx| outbox.borrow_mut().poll_at_most(UNSENT_BYTES_MAX, cx)).await;
                 input.read().await
             };
+            // What has come is read before the calls are looked at, so that those of all of it get to
+            // their actors first. It is bounded by the flow control of the stream.
             tokio::select! {
+                biased;
                 chunk = next, if !ended => match chunk? {
                     Some(chunk) => input.reader.feed(chunk),
                     None => ended = true,
                 },
-                Some(correlation) = lane.running.next() => {
-                    lane.states.remove(&correlation);
-                    // Take all that are ready, rather than look at the stream between any two.
-                    while let Some(Some(correlation)) = lane.running.next().now_or_never() {
-                        lane.states.remove(&correlation);
-                    }
-                }
-                () = std::future::ready(()), if ended && lane.running.is_empty() => {
+                () = lane.answer(ended) => {
                     outbox.borrow_mut().end();
                     return std::future::pending().await;
                 }
@@ -184,16 +184,11 @@ impl Inbound {
         lane: &mut LaneCalls,
     ) -> Result<(), Violation> {
         let correlation = head.correlation;
-        let Some((mut call, state)) = self.start(head, payload, outbox) else { return Ok(()) };
+        let Some((call, state)) = self.start(head, payload, outbox) else { return Ok(()) };
         if lane.states.insert(correlation, state).is_some() {
             return Err(Violation(format!("two requests with the number {correlation} at once")));
         }
-        // Polled once here, so that the actor's mailbox gets requests in the order of the lane.
-        if call.as_mut().now_or_never().is_some() {
-            lane.states.remove(&correlation);
-        } else {
-            lane.running.push(call);
-        }
+        lane.fresh.push_back(call);
         Ok(())
     }
 
@@ -203,7 +198,7 @@ impl Inbound {
         head: RequestHead,
         payload: Bytes,
         outbox: &Rc<RefCell<Outbox>>,
-    ) -> Option<(LocalBoxFuture<'static, u64>, Arc<CallState>)> {
+    ) -> Option<(Serving, Arc<CallState>)> {
         self.received.fetch_add(1, Ordering::Relaxed);
         let refused = if self.draining.get() {
             DeliveryError::Draining
@@ -219,7 +214,7 @@ impl Inbound {
                     self.in_flight.set(self.in_flight.get() + 1);
                     let counted =
                         Counted { in_flight: Rc::clone(&self.in_flight), idle: Rc::clone(&self.idle) };
-                    return Some((handler.start(head, payload, context, Rc::clone(outbox), counted), state));
+                    return handler.start(head, payload, context, outbox, counted).map(|call| (call, state));
                 }
                 Err(error) => error,
             }
@@ -260,9 +255,46 @@ impl Inbound {
 }
 
 /// The requests of one lane that are being handled.
+#[derive(Default)]
 struct LaneCalls {
-    running: FuturesUnordered<LocalBoxFuture<'static, u64>>,
+    /// Not looked at yet.
+    fresh: VecDeque<Serving>,
+    /// Looked at once, while their actors had no time to answer. Most actors answer at once, so by
+    /// the next look most of these are done, and never cost the book-keeping of `slow`.
+    expected: VecDeque<Serving>,
+    slow: FuturesUnordered<Serving>,
     states: HashMap<u64, Arc<CallState>>,
+}
+
+impl LaneCalls {
+    /// Puts answers into the outbox as they come. Completes when no more requests will come and none
+    /// is unanswered.
+    async fn answer(&mut self, ended: bool) {
+        let look = poll_fn(|cx| {
+            self.look(cx);
+            if ended && self.states.is_empty() { Poll::Ready(()) } else { Poll::Pending }
+        });
+        // tokio would have only 128 calls answered at a time; the limit here is that of the session.
+        tokio::task::unconstrained(look).await;
+    }
+
+    fn look(&mut self, cx: &mut Context<'_>) {
+        for mut call in self.expected.drain(..) {
+            match call.as_mut().poll(cx) {
+                Poll::Ready(correlation) => drop(self.states.remove(&correlation)),
+                Poll::Pending => self.slow.push(call),
+            }
+        }
+        while let Some(mut call) = self.fresh.pop_front() {
+            match call.as_mut().poll(cx) {
+                Poll::Ready(correlation) => drop(self.states.remove(&correlation)),
+                Poll::Pending => self.expected.push_back(call),
+            }
+        }
+        while let Poll::Ready(Some(correlation)) = self.slow.poll_next_unpin(cx) {
+            self.states.remove(&correlation);
+        }
+    }
 }
 
 impl Drop for LaneCalls {
