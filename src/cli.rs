@@ -9,8 +9,13 @@ mod bench;
 mod completions;
 mod config;
 mod error;
+mod logging;
 mod matching;
+mod node;
 mod output;
+mod signals;
+mod system;
+mod up;
 
 use clap::{Parser, Subcommand};
 
@@ -33,6 +38,10 @@ enum Command {
     /// Compare, classify and search time series by dynamic time warping
     #[command(subcommand)]
     Match(matching::Match),
+    /// Start a whole swarm on this machine, do its jobs, stop it
+    Up(up::Up),
+    /// Run one node of a swarm
+    Node(node::NodeCommand),
     /// Check configuration files
     #[command(subcommand)]
     Config(config::Config),
@@ -51,6 +60,8 @@ pub(crate) fn run() -> Result<(), CliError> {
     let Cli { output, command } = Cli::parse();
     match command {
         Command::Match(command) => command.run(output),
+        Command::Up(command) => command.run(output),
+        Command::Node(command) => command.run(),
         Command::Config(command) => command.run(output),
         Command::Bench(command) => command.run(output),
         Command::BenchResponder => bench::respond(),

@@ -1,1 +1,83 @@
-//! Facade.
+//! actix actors that live on many machines.
+//!
+//! Declare what can be asked, expose an actor on one machine, ask it from another. The caller holds
+//! a [`Mailbox`], and the same type would hold an actor of its own process or, in a test, a
+//! [`Probe`](testing::Probe). In between is QUIC, on which both sides have shown a certificate.
+//!
+//! ```
+//! use actix::prelude::*;
+//! use actix_swarm::{Call, Mailbox, NoError, Node, NodeConfig, Request, Role, protocol};
+//! use serde::{Deserialize, Serialize};
+//! # use actix_swarm::identity::{Authority, Validity};
+//! # use std::time::{Duration, SystemTime};
+//!
+//! // What both machines know.
+//! #[derive(Serialize, Deserialize)]
+//! struct Mean { prices: Vec<f64> }
+//!
+//! impl Request for Mean {
+//!     const NAME: &'static str = "mean";
+//!     const VERSION: u16 = 1;
+//!     type Reply = f64;
+//!     type Error = NoError;
+//! }
+//!
+//! protocol! { pub Statistics = "statistics" { Mean } }
+//!
+//! // The actor, an ordinary one.
+//! struct Statistician;
+//!
+//! impl Actor for Statistician {
+//!     type Context = Context<Self>;
+//! }
+//!
+//! impl Handler<Call<Mean>> for Statistician {
+//!     type Result = Result<f64, NoError>;
+//!
+//!     fn handle(&mut self, call: Call<Mean>, _: &mut Self::Context) -> Self::Result {
+//!         let prices = &call.request.prices;
+//!         Ok(prices.iter().sum::<f64>() / prices.len() as f64)
+//!     }
+//! }
+//!
+//! # #[actix::main]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! # let day = Validity::starting(SystemTime::now(), Duration::from_secs(86_400))?;
+//! # let authority = Authority::new("example", day)?;
+//! # let identity_a = authority.issue(&"agent-1".parse()?, Role::Agent, day)?;
+//! # let identity_b = authority.issue(&"desk".parse()?, Role::Operator, day)?;
+//! // Machine A: start the actor and expose it to operators.
+//! let a = Node::start(NodeConfig::new(identity_a, "127.0.0.1:0".parse()?)).await?;
+//! let mailbox = Mailbox::local(Statistician.start()).handles::<Mean>().build()?;
+//! let _exposed = a.expose::<Statistics>("statistics", mailbox).allow(Role::Operator).register().await?;
+//!
+//! // Machine B: connect, resolve, ask.
+//! # let address_of_a = a.address().expect("it listens");
+//! let b = Node::start(NodeConfig::new(identity_b, "127.0.0.1:0".parse()?)).await?;
+//! b.connect("agent-1".parse()?, address_of_a).await?;
+//! let statistics: Mailbox<Statistics> = b.resolve("agent-1/statistics").await?;
+//! let mean = statistics.ask(Mean { prices: vec![395.1, 396.3, 397.5] }).await?;
+//! assert_eq!(mean, 396.3);
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! # Where to look
+//! - Asking: [`Mailbox`], [`Ask`], and what can go wrong: [`AskError`], [`DeliveryError`].
+//! - Answering: [`Call`], [`Answer`], [`Workers`] for what takes long.
+//! - Machines: [`Node`], [`identity`], [`PeerEvent`].
+//! - Testing: [`testing`].
+//! - Actors that are ready to use: [`pattern_matcher`], [`coordinator`].
+//! - Arithmetic without actors: the crate `swarm-kernels`.
+//! - The wire, for other languages: `protocols/SPEC.md` in the repository.
+
+pub use swarm_actors::{
+    Answer, Ask, AskError, AskFuture, Call, Caller, Cancellation, ConnectError, ExposeError, Exposing,
+    LocalMailbox, Mailbox, Node, NodeConfig, NodeStatistics, Outcome, Peer, PeerEvent, Priority,
+    Registration, ResolveError, StartError, TIMEOUT_DEFAULT, Tell, TellError, UnhandledRequest, WorkError,
+    Workers, identity, testing,
+};
+pub use swarm_protocols::{
+    Accepts, Blob, ContentHash, Delivery, DeliveryError, Floats, MailboxAddress, MailboxName, NoError,
+    NodeId, Protocol, Request, Role, Visitor, protocol, session, wire,
+};

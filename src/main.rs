@@ -3,7 +3,6 @@
 mod bench;
 mod cli;
 mod input;
-#[expect(dead_code, reason = "a topology is checked so far, not yet started")]
 mod swarm;
 
 use std::io::Write as _;

@@ -1,7 +1,14 @@
 //! A swarm from a topology file: its nodes, its jobs and what they are fed with.
 
 pub(crate) mod document;
+pub(crate) mod fleet;
+pub(crate) mod job;
+pub(crate) mod member;
 pub(crate) mod node_file;
+pub(crate) mod outcome;
 pub(crate) mod prices;
+pub(crate) mod process;
+pub(crate) mod progress;
 pub(crate) mod report;
+pub(crate) mod supervision;
 pub(crate) mod topology;

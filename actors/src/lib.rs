@@ -5,10 +5,13 @@
 //! [`testing::Probe`].
 
 mod call;
+pub mod coordinator;
 pub mod identity;
 mod link;
 mod mailbox;
 mod node;
+mod part_store;
+pub mod pattern_matcher;
 mod quic_bridge;
 mod session;
 pub mod testing;

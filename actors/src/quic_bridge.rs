@@ -1,33 +1,32 @@
 //! The bridge actor: one for each node. It owns the QUIC endpoint, knows the sessions and what is
 //! exposed, and so maps streams of the network onto mailboxes.
 
+mod connect;
 mod exposed;
 mod lane;
 mod remote;
+mod resolve;
 mod scratch;
 mod serve;
 
+pub(crate) use connect::Dial;
 pub use exposed::ExposeError;
 pub(crate) use exposed::Routes;
 pub(crate) use lane::{Outbox, new_histogram};
 pub(crate) use remote::{Outbound, Remote, RemoteCall};
-pub(crate) use serve::Inbound;
+pub(crate) use resolve::Resolve;
+pub(crate) use serve::{Inbound, finish};
 
 use crate::{
     call::Caller,
-    identity::{Identity, KeyExchange, PeerIdentity, explain, server_name},
-    link::{
-        Link,
-        quic::{self, QuicLink},
-    },
+    identity::Identity,
+    link::Link,
     mailbox::Mailbox,
-    node::{ConnectError, NodeStatistics, Peer, PeerEvent, ResolveError},
+    node::{NodeStatistics, Peer, PeerEvent},
     session::{ChangeRoutes, ConnectionSession, DrainSession, EndSession, Received, SessionParts, Side},
-    transport,
 };
 use actix::{
-    Actor, ActorContext, ActorFutureExt, Addr, AsyncContext, Context, Handler, Message, Recipient,
-    ResponseActFuture, ResponseFuture, WrapFuture,
+    Actor, ActorContext, Addr, AsyncContext, Context, Handler, Message, Recipient, ResponseFuture, WrapFuture,
 };
 use hdrhistogram::Histogram;
 use std::{
@@ -39,7 +38,7 @@ use std::{
     time::{Duration, SystemTime},
 };
 use swarm_protocols::{
-    Accepts, MailboxAddress, MailboxName, NodeId, Protocol, Request, Role, Visitor,
+    MailboxName, NodeId, Protocol, Role,
     session::{CloseCode, Timing},
     wire::{
         codec::BINCODE_2,
@@ -48,9 +47,6 @@ use swarm_protocols::{
 };
 use tokio::sync::oneshot;
 use uuid::Uuid;
-
-/// The most connections that may be in their handshake at once; beyond it new ones are refused.
-const HANDSHAKES_MAX: u32 = 256;
 
 /// The most sessions of a node.
 const SESSIONS_MAX: usize = 4096;
@@ -172,7 +168,7 @@ impl Actor for QuicBridge {
         // Sessions come and go in bursts; none of their events may be lost.
         context.set_mailbox_capacity(1024);
         if let Some((endpoint, _)) = &self.endpoint {
-            let accepting = accept(endpoint.clone(), context.address(), Rc::clone(&self.handshakes));
+            let accepting = connect::accept(endpoint.clone(), context.address(), Rc::clone(&self.handshakes));
             context.spawn(accepting.into_actor(self));
         }
     }
@@ -180,53 +176,6 @@ impl Actor for QuicBridge {
     fn stopped(&mut self, _: &mut Self::Context) {
         if let Some((endpoint, _)) = &self.endpoint {
             endpoint.close(0_u8.into(), b"");
-        }
-    }
-}
-
-async fn accept(endpoint: quinn::Endpoint, bridge: Addr<QuicBridge>, handshakes: Rc<Cell<u32>>) {
-    while let Some(incoming) = endpoint.accept().await {
-        if handshakes.get() >= HANDSHAKES_MAX {
-            incoming.refuse();
-            continue;
-        }
-        let (bridge, handshakes) = (bridge.clone(), Rc::clone(&handshakes));
-        handshakes.set(handshakes.get() + 1);
-        actix_rt::spawn(async move {
-            let from = incoming.remote_address();
-            match handshake(incoming).await {
-                Ok((connection, peer)) => {
-                    let link = Arc::new(QuicLink(connection));
-                    bridge.do_send(Attach { side: Side::Acceptor, link, peer, opened: None });
-                }
-                Err(reason) => tracing::warn!(%from, reason, "a connection was refused"),
-            }
-            handshakes.set(handshakes.get() - 1);
-        });
-    }
-}
-
-async fn handshake(incoming: quinn::Incoming) -> Result<(quinn::Connection, Caller), String> {
-    let connecting = incoming.accept().map_err(|error| error.to_string())?;
-    let connection = tokio::time::timeout(Timing::default().handshake, connecting)
-        .await
-        .map_err(|_| "the TLS handshake took too long".to_owned())?
-        .map_err(|error| explain(&error).map_or_else(|| error.to_string(), |failure| failure.to_string()))?;
-    let peer = judge(&connection)?;
-    Ok((connection, peer))
-}
-
-/// Reads id and role from the peer's certificate and checks that it is valid now; a peer that fails
-/// is told why.
-fn judge(connection: &quinn::Connection) -> Result<Caller, String> {
-    let judged = PeerIdentity::of(connection)
-        .map_err(|error| error.to_string())
-        .and_then(|peer| peer.check(SystemTime::now()).map(|()| peer).map_err(|error| error.to_string()));
-    match judged {
-        Ok(peer) => Ok(Caller { node: peer.id, role: peer.role }),
-        Err(reason) => {
-            connection.close((CloseCode::BadCertificate as u32).into(), reason.as_bytes());
-            Err(reason)
         }
     }
 }
@@ -417,142 +366,6 @@ impl Handler<Withdraw> for QuicBridge {
         if let Some(change) = self.routes.remove(&name, registration) {
             self.tell_routes(&change);
         }
-    }
-}
-
-/// Find a mailbox here or with a connected peer.
-#[derive(Message)]
-#[rtype(result = "Result<Mailbox<P>, ResolveError>")]
-pub(crate) struct Resolve<P: Protocol> {
-    pub(crate) address: MailboxAddress,
-    pub(crate) protocol: std::marker::PhantomData<fn() -> P>,
-}
-
-impl<P: Protocol> Handler<Resolve<P>> for QuicBridge {
-    type Result = Result<Mailbox<P>, ResolveError>;
-
-    fn handle(&mut self, Resolve { address, .. }: Resolve<P>, _: &mut Self::Context) -> Self::Result {
-        if address.node == self.local.node {
-            let local = self.routes.local::<P>(&address.name);
-            return local.ok_or(ResolveError::NotFound { address, protocol: P::NAME });
-        }
-        let Some(open) = self.open(&address.node) else {
-            let dial = self.known.get(&address.node).copied();
-            return Err(ResolveError::NotConnected { address, dial });
-        };
-        let offered: Vec<&Route> = open
-            .routes
-            .values()
-            .filter(|route| route.mailbox == address.name && route.protocol == P::NAME)
-            .collect();
-        if offered.is_empty() {
-            return Err(ResolveError::NotFound { address, protocol: P::NAME });
-        }
-        let mut matcher = RouteMatcher { offered: &offered, routes: Ok(Vec::new()) };
-        P::visit(&mut matcher);
-        let routes = matcher.routes.map_err(|(request, wanted, offered)| ResolveError::Incompatible {
-            address: address.clone(),
-            request,
-            wanted,
-            offered,
-        })?;
-        Ok(Mailbox::from_remote(Remote::new(Arc::clone(&open.outbound), address, routes)))
-    }
-}
-
-struct RouteMatcher<'a> {
-    offered: &'a [&'a Route],
-    routes: Result<Vec<u32>, (&'static str, u16, Option<u16>)>,
-}
-
-impl<P: Protocol> Visitor<P> for RouteMatcher<'_> {
-    fn request<R: Request>(&mut self)
-    where
-        P: Accepts<R>,
-    {
-        let Ok(routes) = &mut self.routes else { return };
-        let named = || self.offered.iter().filter(|route| route.request == R::NAME);
-        match named().find(|route| route.version == R::VERSION) {
-            Some(route) => routes.push(route.id),
-            None => self.routes = Err((R::NAME, R::VERSION, named().map(|route| route.version).max())),
-        }
-    }
-}
-
-/// Connect to a node.
-#[derive(Message)]
-#[rtype(result = "Result<Peer, ConnectError>")]
-pub(crate) struct Dial {
-    pub(crate) peer: NodeId,
-    pub(crate) address: SocketAddr,
-}
-
-impl Handler<Dial> for QuicBridge {
-    type Result = ResponseActFuture<Self, Result<Peer, ConnectError>>;
-
-    fn handle(&mut self, Dial { peer, address }: Dial, context: &mut Self::Context) -> Self::Result {
-        self.known.insert(peer.clone(), address);
-        if let Some(open) = self.open(&peer) {
-            return Box::pin(actix::fut::ready(Ok(open.peer.clone())));
-        }
-        let Some((endpoint, identity)) = self.endpoint.clone() else {
-            return Box::pin(actix::fut::ready(Err(ConnectError::Unreachable {
-                peer,
-                address,
-                reason: "this node has no endpoint".to_owned(),
-            })));
-        };
-        let (bridge, within) = (context.address(), self.local.timing.handshake);
-        let target = peer.clone();
-        let dialled = async move {
-            let timed_out = ConnectError::TimedOut { peer: target.clone(), address, after: within };
-            tokio::time::timeout(within, dial(endpoint, identity, bridge, target, address))
-                .await
-                .unwrap_or(Err(timed_out))
-        };
-        Box::pin(dialled.into_actor(self).map(move |result, bridge, _| {
-            result?;
-            // Opened is handled before the answer of the session gets here.
-            bridge.open(&peer).map(|open| open.peer.clone()).ok_or(ConnectError::Refused {
-                peer,
-                address,
-                reason: "the session ended at once".to_owned(),
-            })
-        }))
-    }
-}
-
-async fn dial(
-    endpoint: quinn::Endpoint,
-    identity: Identity,
-    bridge: Addr<QuicBridge>,
-    peer: NodeId,
-    address: SocketAddr,
-) -> Result<(), ConnectError> {
-    let unreachable = |reason: String| ConnectError::Unreachable { peer: peer.clone(), address, reason };
-    let refused = |reason: String| ConnectError::Refused { peer: peer.clone(), address, reason };
-    let mut config = identity.client_config(Some(&peer), KeyExchange::default());
-    config.transport_config(transport::parameters());
-    let connecting = endpoint
-        .connect_with(config, address, server_name(Some(&peer)))
-        .map_err(|error| unreachable(error.to_string()))?;
-    let connection = connecting.await.map_err(|error| match explain(&error) {
-        Some(failure) => refused(failure.to_string()),
-        None => unreachable(quic::lost(error).to_string()),
-    })?;
-    let caller = judge(&connection).map_err(refused)?;
-    let (opened, open) = oneshot::channel();
-    let link = Arc::new(QuicLink(connection.clone()));
-    bridge.do_send(Attach { side: Side::Dialler, link, peer: caller, opened: Some(opened) });
-    match open.await {
-        Ok(Ok(())) => Ok(()),
-        Ok(Err(reason)) => {
-            // The acceptor judges the dialler's certificate after the dialler is through with its own
-            // part: then the close of the connection says what was wrong.
-            let tls = connection.close_reason().as_ref().and_then(explain).map(|failure| failure.to_string());
-            Err(refused(tls.unwrap_or(reason)))
-        }
-        Err(_) => Err(unreachable("the node has stopped".to_owned())),
     }
 }
 

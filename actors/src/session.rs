@@ -3,8 +3,8 @@
 
 use crate::{
     call::Caller,
-    link::{Link, RecvHalf, SendHalf, Stream},
-    quic_bridge::{self, Inbound, Outbound, Outbox, QuicBridge, Routes},
+    link::{Link, LinkError, RecvHalf, SendHalf, Stream},
+    quic_bridge::{self, Inbound, Outbound, Outbox, QuicBridge, Routes, finish},
 };
 use actix::{
     Actor, ActorContext, ActorFutureExt, Addr, AsyncContext, Context, Handler, Message, ResponseFuture,
@@ -24,14 +24,14 @@ use swarm_protocols::{
     session::{Action, CloseCode, Session, Timing},
     wire::{
         control::{Control, Hello, Limits, RefuseCause, RouteChange},
-        frame::{CONTROL_BYTES_MAX, FrameReader, STREAM_CONTROL},
+        frame::{CONTROL_BYTES_MAX, FrameError, FrameReader, STREAM_CONTROL},
     },
 };
 use tokio::{sync::oneshot, time::Instant};
 use uuid::Uuid;
 
 /// How long the last frames before a close may take to arrive.
-const FAREWELL: Duration = Duration::from_secs(1);
+pub(crate) const FAREWELL: Duration = Duration::from_secs(1);
 
 /// How much may wait on the control stream for a peer that does not read it, in bytes.
 const UNSENT_BYTES_MAX: usize = CONTROL_BYTES_MAX;
@@ -62,6 +62,7 @@ pub(crate) struct ConnectionSession {
     side: Side,
     link: Arc<dyn Link>,
     limits: Limits,
+    frame_timeout: Duration,
     peer: Caller,
     routes: Rc<Routes>,
     bridge: Addr<QuicBridge>,
@@ -88,6 +89,7 @@ impl ConnectionSession {
             side,
             link,
             limits,
+            frame_timeout: timing.frame,
             peer,
             routes,
             bridge,
@@ -175,7 +177,8 @@ impl ConnectionSession {
         let message_bytes_max = self.limits.message_bytes as usize;
         let outbound = Outbound::new(Arc::clone(&self.link), peer.limits, message_bytes_max);
         let routes = Rc::clone(&self.routes);
-        let inbound = Inbound::new(Arc::clone(&self.link), self.peer.clone(), routes, self.limits);
+        let inbound =
+            Inbound::new(Arc::clone(&self.link), self.peer.clone(), routes, self.limits, self.frame_timeout);
         actix_rt::spawn(Rc::clone(&inbound).run());
         self.bridge.do_send(quic_bridge::Opened {
             id: session,
@@ -247,13 +250,34 @@ impl Actor for ConnectionSession {
 }
 
 /// What came on the control stream: a frame, or why no more come.
-type ControlInput = Result<Control, String>;
+type ControlInput = Result<Control, ControlError>;
+
+/// Why no more frames come.
+enum ControlError {
+    /// The connection ended.
+    Lost(String),
+    /// The peer sent what is no control frame.
+    Violation(String),
+}
+
+impl From<LinkError> for ControlError {
+    fn from(error: LinkError) -> Self {
+        Self::Lost(error.to_string())
+    }
+}
+
+impl From<FrameError> for ControlError {
+    fn from(error: FrameError) -> Self {
+        Self::Violation(error.to_string())
+    }
+}
 
 impl StreamHandler<ControlInput> for ConnectionSession {
     fn handle(&mut self, input: ControlInput, context: &mut Self::Context) {
         match input {
             Ok(control) => self.rule.handle(control, Instant::now().into_std()),
-            Err(reason) => self.rule.close(CloseCode::ProtocolViolation, reason),
+            Err(ControlError::Lost(reason)) => self.rule.close(CloseCode::Done, reason),
+            Err(ControlError::Violation(reason)) => self.rule.close(CloseCode::ProtocolViolation, reason),
         }
         self.advance(context);
     }
@@ -271,7 +295,7 @@ fn control_frames(recv: Box<dyn RecvHalf>, head: bool) -> impl stream::Stream<It
         match next_control(&mut *recv, &mut reader, &mut head).await {
             Ok(Some(control)) => Some((Ok(control), Some((recv, reader, head)))),
             Ok(None) => None,
-            Err(reason) => Some((Err(reason), None)),
+            Err(error) => Some((Err(error), None)),
         }
     })
 }
@@ -280,18 +304,19 @@ async fn next_control(
     recv: &mut dyn RecvHalf,
     reader: &mut FrameReader,
     head: &mut bool,
-) -> Result<Option<Control>, String> {
+) -> Result<Option<Control>, ControlError> {
     loop {
-        if let Some(frame) = reader.next_frame().map_err(|error| error.to_string())? {
-            return Control::decode(frame).map(Some).map_err(|error| error.to_string());
+        if let Some(frame) = reader.next_frame()? {
+            return Ok(Some(Control::decode(frame)?));
         }
-        let Some(mut chunk) = recv.read().await.map_err(|error| error.to_string())? else {
-            return reader.finish().map(|()| None).map_err(|error| error.to_string());
+        let Some(mut chunk) = recv.read().await? else {
+            return Ok(reader.finish().map(|()| None)?);
         };
         if *head && !chunk.is_empty() {
             let kind = chunk.split_to(1);
             if kind[0] != STREAM_CONTROL {
-                return Err(format!("the first stream is of kind {} and not the control stream", kind[0]));
+                let reason = format!("the first stream is of kind {} and not the control stream", kind[0]);
+                return Err(ControlError::Violation(reason));
             }
             *head = false;
         }
@@ -306,9 +331,8 @@ async fn write_control(mut send: Box<dyn SendHalf>, outbox: Rc<RefCell<Outbox>>)
             return;
         }
     }
-    send.finish();
     // The close that follows would overtake a refusal, so let that arrive first.
-    let _arrived = tokio::time::timeout(FAREWELL, send.stopped()).await;
+    finish(send).await;
 }
 
 /// Own routes came or went.

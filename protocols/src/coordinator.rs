@@ -2,8 +2,10 @@
 //! The rule by which tasks become assignments to agents is [`board`].
 
 pub mod board;
+mod offer;
 mod requests;
 
+pub use offer::{InvalidOffer, Offer, SLOTS_DEFAULT, SLOTS_MAX};
 pub use requests::{
     Coordinator, CoordinatorStatus, Job, JobResult, Status, SubmitTask, TaskProgress, TaskReport,
 };
@@ -139,7 +141,7 @@ pub enum TaskError {
         /// What went wrong the last time.
         cause: String,
     },
-    /// Its client cancelled it.
+    /// Its client cancelled it or stopped waiting, or the coordinator stopped.
     #[error("the task was cancelled")]
     Cancelled,
     /// The coordinator does not have the content of these parts.

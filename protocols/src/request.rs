@@ -9,8 +9,9 @@ use serde::{Serialize, de::DeserializeOwned};
 /// path: [`NAME`](Self::NAME) and [`VERSION`](Self::VERSION) are what the wire carries, so moving
 /// or renaming the Rust type changes nothing for a peer.
 ///
-/// Wire types must not be recursive, and must not hold long sequences of zero-sized elements: the
-/// decoder bounds nesting and refuses the rest.
+/// The values of a wire type nest at most [`DEPTH_MAX`](crate::wire::codec::DEPTH_MAX) levels, and hold
+/// at most [`ELEMENTS_FREE`](crate::wire::codec::ELEMENTS_FREE) more elements than bytes, which matters
+/// for zero-sized ones only: the decoder refuses what exceeds that.
 ///
 /// ```
 /// use serde::{Deserialize, Serialize};

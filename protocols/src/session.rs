@@ -30,6 +30,8 @@ pub struct Timing {
     pub heartbeat: Duration,
     /// The longest silence of a peer before it counts as lost; more than one heartbeat.
     pub silence: Duration,
+    /// The longest time between the first byte of a frame of a request and its last one.
+    pub frame: Duration,
 }
 
 impl Default for Timing {
@@ -38,6 +40,7 @@ impl Default for Timing {
             handshake: Duration::from_secs(5),
             heartbeat: Duration::from_secs(2),
             silence: Duration::from_secs(10),
+            frame: Duration::from_secs(30),
         }
     }
 }

@@ -16,11 +16,11 @@ mod symbol;
 mod tests;
 
 pub use day::{Day, InvalidDay};
-pub use library::{BARS_MAX, CLOSE_RANGE, InvalidPart, SeriesPart, Windows};
+pub use library::{BARS_MAX, CLOSE_RANGE, InvalidPart, PART_BYTES_MAX, SeriesPart, Windows};
 pub use outcome::{Distribution, Match, MergeError, SimilarToQuery, SimilarWindows, Span, merge};
 pub use requests::{
     FindError, FindSimilar, Hit, InvalidReply, PatternMatcher, QUERIES_MAX, QueryMatches, SimilarInPart,
-    StoreError, StorePart, WindowQuery,
+    StoreError, StorePart, WindowQuery, check_search,
 };
 pub use rule::{InvalidRule, WindowRule};
 pub use symbol::{InvalidSymbol, SYMBOL_BYTES_MAX, Symbol};

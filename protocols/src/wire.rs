@@ -4,4 +4,6 @@
 pub mod codec;
 pub mod control;
 pub mod frame;
+#[cfg(test)]
+mod spec_vectors;
 pub mod varint;

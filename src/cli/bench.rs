@@ -48,7 +48,7 @@ pub(super) fn respond() -> Result<(), CliError> {
 impl From<MessagingError> for CliError {
     fn from(error: MessagingError) -> Self {
         let exit = match error {
-            MessagingError::Lost(_) => Exit::PeerUnavailable,
+            MessagingError::Lost(_) => Exit::Unavailable,
             _ => Exit::Failed,
         };
         Self::new(exit, error)

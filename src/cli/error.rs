@@ -17,10 +17,19 @@ pub(crate) enum Exit {
     Usage = 2,
     /// An input file is missing, unreadable or holds what cannot be used.
     BadInput = 65,
-    /// Another process cannot be reached, or was lost.
-    PeerUnavailable = 69,
-    /// A topology or node file is wrong.
+    /// A peer cannot be reached, or was lost.
+    Unavailable = 69,
+    /// The other side has too much to do.
+    TryAgain = 75,
+    /// The other side does not let this one do that.
+    NotPermitted = 77,
+    /// A topology or node file is wrong, or names what this machine does not have: an identity that
+    /// cannot be used, an address that cannot be listened on.
     BadConfiguration = 78,
+    /// Stopped by SIGINT.
+    Interrupted = 130,
+    /// Stopped by SIGTERM.
+    Terminated = 143,
 }
 
 impl From<Exit> for ExitCode {
@@ -39,6 +48,11 @@ pub(crate) struct CliError {
 impl CliError {
     pub(crate) fn new(exit: Exit, message: impl fmt::Display) -> Self {
         Self { exit, message: message.to_string() }
+    }
+
+    /// The same error, said of a part of the work.
+    pub(crate) fn within(self, part: impl fmt::Display) -> Self {
+        Self { message: format!("{part}: {}", self.message), ..self }
     }
 
     pub(crate) fn exit(&self) -> Exit {

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 use serde::de::Error as _;
-use serde::{Deserialize, Deserializer};
+use serde::{Deserialize, Deserializer, Serialize};
 use swarm_protocols::similar_windows::PatternMatcher;
 use swarm_protocols::{NodeId, Protocol, Role};
 use toml::Spanned;
@@ -25,7 +25,7 @@ pub(crate) struct NodeFile {
 }
 
 /// What a node does in its swarm.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum Part {
     Coordinator,
     Agent {
@@ -46,7 +46,7 @@ pub(crate) struct IdentityFiles {
 }
 
 /// A node to connect to.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Peer {
     pub(crate) name: NodeId,
@@ -54,7 +54,7 @@ pub(crate) struct Peer {
 }
 
 /// What an agent can do: the actors it exposes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum AgentType {
     PatternMatcher,
@@ -84,9 +84,15 @@ impl TryFrom<i64> for Workers {
 }
 
 /// `host:port`, the host an IP address or a name that is looked up when it is connected to.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "String")]
 pub(crate) struct PeerAddress(String);
+
+impl From<SocketAddr> for PeerAddress {
+    fn from(address: SocketAddr) -> Self {
+        Self(address.to_string())
+    }
+}
 
 impl PeerAddress {
     pub(crate) fn as_str(&self) -> &str {

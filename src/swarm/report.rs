@@ -16,11 +16,20 @@ pub(crate) enum Colour {
 impl Colour {
     /// Colours on a terminal, unless the environment asks for none (<https://no-color.org>).
     pub(crate) fn of_stdout() -> Self {
-        let refused = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
-        if std::io::stdout().is_terminal() && !refused { Colour::Ansi } else { Colour::Plain }
+        Self::of(&std::io::stdout())
     }
 
-    fn paint(self, style: &'static str, text: String) -> String {
+    /// The same for stderr.
+    pub(crate) fn of_stderr() -> Self {
+        Self::of(&std::io::stderr())
+    }
+
+    fn of(stream: &impl IsTerminal) -> Self {
+        let refused = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
+        if stream.is_terminal() && !refused { Colour::Ansi } else { Colour::Plain }
+    }
+
+    pub(super) fn paint(self, style: &'static str, text: String) -> String {
         match self {
             Colour::Plain => text,
             Colour::Ansi => format!("\x1b[{style}m{text}\x1b[0m"),
@@ -28,8 +37,8 @@ impl Colour {
     }
 }
 
-const BOLD: &str = "1";
-const DIM: &str = "2";
+pub(super) const BOLD: &str = "1";
+pub(super) const DIM: &str = "2";
 const RED: &str = "31";
 const GREEN: &str = "32";
 

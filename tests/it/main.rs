@@ -5,6 +5,12 @@
 mod cli;
 mod config;
 mod matching;
+#[cfg(target_os = "linux")]
+mod node;
+#[cfg(target_os = "linux")]
+mod processes;
+#[cfg(target_os = "linux")]
+mod up;
 
 use std::fs;
 use std::io::Write as _;

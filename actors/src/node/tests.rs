@@ -1,6 +1,8 @@
 //! Two nodes that ask each other: over QUIC on loopback where sockets and certificates matter, in
 //! memory and in virtual time where only the order of events does.
 
+mod hostile;
+
 use super::*;
 use crate::{
     AskError, Call, Mailbox, Priority,
@@ -79,6 +81,7 @@ impl Handler<Call<Misbehave>> for Server {
         }
         call.answer(async |call| match call.request {
             Misbehave::Fail => Err(Refusal("no".into())),
+            Misbehave::Stop => Ok(()),
             Misbehave::PanicLater => panic!("as the test wants"),
             _ => std::future::pending().await,
         })
@@ -157,4 +160,298 @@ async fn many_requests_in_flight_get_their_own_answers() {
         assert_eq!(answer, Ok(i.to_le_bytes().to_vec()));
     });
     futures_util::future::join_all(asks).await;
+}
+
+#[actix::test]
+async fn requests_flow_both_ways_whoever_dialled() {
+    let (_, _registration, [a, b]) = over_quic().await;
+    let _of_a = a.expose("service", server()).allow(Role::Agent).register().await.unwrap();
+    let service: Mailbox<Service> = resolve_soon(&b, "a/service").await.unwrap();
+    assert_eq!(service.ask(Echo(vec![7])).await, Ok(vec![7]));
+}
+
+#[actix::test]
+async fn errors_of_the_handler_and_of_delivery_stay_apart() {
+    let (service, _registration, _nodes) = over_quic().await;
+    assert_eq!(service.ask(Misbehave::Fail).await, Err(AskError::Handler(Refusal("no".into()))));
+    assert_eq!(service.ask(Misbehave::PanicLater).await, Err(DeliveryError::Panicked.into()));
+    assert_eq!(service.ask(Misbehave::Panic).await, Err(DeliveryError::Panicked.into()));
+    // The actor died of it.
+    assert_eq!(service.ask(Echo(vec![])).await, Err(DeliveryError::Stopped.into()));
+}
+
+#[actix::test]
+async fn an_actor_that_stops_is_told_from_one_that_panics() {
+    let service = server();
+    assert_eq!(service.ask(Misbehave::Stop).await, Ok(()));
+    assert_eq!(service.ask(Misbehave::Fail).await, Err(DeliveryError::Stopped.into()));
+    let service = server();
+    assert_eq!(service.ask(Misbehave::Panic).await, Err(DeliveryError::Panicked.into()));
+}
+
+#[actix::test]
+async fn an_ask_ends_in_time_and_cancels_at_the_callee() {
+    tokio::time::pause();
+    let (service, mut probe, _registration, _cut, _nodes) = probed().await;
+    let after = Duration::from_millis(50);
+    for own_stream in [false, true] {
+        let ask = service.ask(Echo(vec![1])).timeout(after);
+        let ask = if own_stream { ask.on_own_stream() } else { ask };
+        let (answer, asked) = tokio::join!(ask.into_future(), probe.expect::<Echo>());
+        assert_eq!(answer, Err(DeliveryError::TimedOut { after, delivery: Delivery::Unknown }.into()));
+        asked.cancellation().cancelled().await;
+        assert!(!asked.reply(Ok(vec![])), "the asker was still waiting");
+    }
+}
+
+#[actix::test]
+async fn dropping_an_ask_cancels_it_at_the_callee() {
+    tokio::time::pause();
+    let (service, mut probe, _registration, _cut, _nodes) = probed().await;
+    for own_stream in [false, true] {
+        let ask = service.ask(Echo(vec![1]));
+        let ask = if own_stream { ask.on_own_stream() } else { ask };
+        let asked = tokio::select! {
+            answer = ask.into_future() => panic!("{answer:?}"),
+            asked = probe.expect::<Echo>() => asked,
+        };
+        asked.cancellation().cancelled().await;
+    }
+    // The numbers of the abandoned requests are free again, and the lane goes on.
+    let (answer, ()) = tokio::join!(service.ask(Echo(vec![2])).into_future(), async {
+        probe.expect::<Echo>().await.reply(Ok(vec![3]));
+    });
+    assert_eq!(answer, Ok(vec![3]));
+}
+
+#[actix::test]
+async fn the_callee_sees_who_asks_and_until_when() {
+    tokio::time::pause();
+    let (service, mut probe, _registration, _cut, _nodes) = probed().await;
+    let ask = service.ask(Echo(vec![1])).timeout(Duration::from_secs(3));
+    let (_, ()) = tokio::join!(ask.into_future(), async {
+        let asked = probe.expect::<Echo>().await;
+        let caller = asked.caller().unwrap();
+        assert_eq!((caller.node.as_str(), caller.role), ("a", Role::Operator));
+        asked.reply(Ok(vec![]));
+    });
+}
+
+#[actix::test]
+async fn a_told_message_is_accepted_before_it_is_handled() {
+    tokio::time::pause();
+    let (service, mut probe, _registration, _cut, _nodes) = probed().await;
+    service.tell(Echo(vec![1])).await.unwrap();
+    let told = probe.expect::<Echo>().await;
+    assert!(told.is_told());
+    assert_eq!(told.request(), &Echo(vec![1]));
+    probe.expect_none(Duration::from_secs(1)).await;
+}
+
+#[actix::test]
+async fn messages_arrive_in_the_order_in_which_they_were_sent() {
+    tokio::time::pause();
+    let (service, mut probe, _registration, _cut, _nodes) = probed().await;
+    let asks = (0..200_u8).map(|i| service.ask(Echo(vec![i])).into_future());
+    let (answers, ()) = tokio::join!(futures_util::future::join_all(asks), async {
+        for i in 0..200_u8 {
+            let asked: Asked<Echo> = probe.expect().await;
+            assert_eq!(asked.request(), &Echo(vec![i]));
+            asked.reply(Ok(vec![i]));
+        }
+    });
+    assert!(answers.into_iter().zip(0..200_u8).all(|(answer, i)| answer == Ok(vec![i])));
+}
+
+#[actix::test]
+async fn a_lost_session_ends_what_is_in_flight_and_what_comes_later() {
+    tokio::time::pause();
+    let (service, mut probe, _registration, cut, [a, _b]) = probed().await;
+    let ask = service.ask(Echo(vec![1])).into_future();
+    let own = service.ask(Echo(vec![2])).on_own_stream().into_future();
+    let (answer, own_answer, asked) = tokio::join!(ask, own, async {
+        let asked = [probe.expect::<Echo>().await, probe.expect::<Echo>().await];
+        cut.cut("the cable was pulled");
+        asked
+    });
+    for answer in [answer, own_answer] {
+        let Err(AskError::Delivery(DeliveryError::SessionLost { reason, delivery })) = answer else {
+            panic!("{answer:?}");
+        };
+        assert_eq!((reason.as_str(), delivery), ("the cable was pulled", Delivery::Unknown));
+    }
+    for asked in &asked {
+        asked.cancellation().cancelled().await;
+    }
+    let later = service.ask(Echo(vec![3])).await.unwrap_err();
+    let AskError::Delivery(later) = later;
+    assert_eq!(later.delivery(), Delivery::NotSent);
+    assert!(matches!(a.resolve::<Service>("b/service").await, Err(ResolveError::NotConnected { .. })));
+}
+
+#[actix::test]
+async fn a_full_mailbox_says_so_and_recovers() {
+    tokio::time::pause();
+    let limits = Limits { in_flight: 2, ..Limits::default() };
+    let callee = MemoryNode { limits, ..memory("b", Role::Agent) };
+    let (a, b, _cut) = pair(memory("a", Role::Operator), callee).await;
+    let (mailbox, mut probe) = Probe::<Service>::new();
+    let _registration = b.expose("service", mailbox).allow(Role::Operator).register().await.unwrap();
+    let service: Mailbox<Service> = resolve_soon(&a, "b/service").await.unwrap();
+    let (first, second) = (service.ask(Echo(vec![1])), service.ask(Echo(vec![2])));
+    let (first, second, ()) = tokio::join!(first.into_future(), second.into_future(), async {
+        let held = [probe.expect::<Echo>().await, probe.expect::<Echo>().await];
+        let refused = service.ask(Echo(vec![3])).await;
+        assert!(matches!(refused, Err(AskError::Delivery(DeliveryError::Overloaded { .. }))), "{refused:?}");
+        let own = service.ask(Echo(vec![4])).on_own_stream().await;
+        assert!(matches!(own, Err(AskError::Delivery(DeliveryError::Overloaded { .. }))), "{own:?}");
+        assert!(held.into_iter().all(|asked| asked.reply(Ok(vec![]))));
+    });
+    assert_eq!((first, second), (Ok(vec![]), Ok(vec![])));
+    let (answer, ()) = tokio::join!(service.ask(Echo(vec![5])).into_future(), async {
+        probe.expect::<Echo>().await.reply(Ok(vec![5]));
+    });
+    assert_eq!(answer, Ok(vec![5]));
+}
+
+#[actix::test]
+async fn only_what_was_allowed_may_be_called() {
+    tokio::time::pause();
+    let (a, b, _cut) = pair(memory("a", Role::Agent), memory("b", Role::Coordinator)).await;
+    let (mailbox, mut probe) = Probe::<Service>::new();
+    let nobody = b.expose("service", mailbox.clone()).register().await.unwrap_err();
+    assert!(matches!(nobody, ExposeError::NobodyAllowed(_)));
+    let _registration = b.expose("service", mailbox).allow(Role::Operator).register().await.unwrap();
+    let service: Mailbox<Service> = resolve_soon(&a, "b/service").await.unwrap();
+    let refused = service.ask(Echo(vec![])).await;
+    let reason = "service may not be called by the role agent".to_owned();
+    assert_eq!(refused, Err(DeliveryError::NotPermitted { reason }.into()));
+    assert!(service.tell(Echo(vec![])).await.is_err());
+    probe.expect_none(Duration::from_secs(1)).await;
+}
+
+#[actix::test]
+async fn a_name_is_exposed_once_and_until_its_registration_is_dropped() {
+    tokio::time::pause();
+    let (service, _probe, registration, _cut, [_a, b]) = probed().await;
+    let again = b.expose("service", server()).allow(Role::Operator).register().await.unwrap_err();
+    assert!(matches!(again, ExposeError::NameTaken(_)));
+    drop(registration);
+    let gone = service.ask(Echo(vec![])).await;
+    assert!(matches!(gone, Err(AskError::Delivery(DeliveryError::NotExposed { .. }))), "{gone:?}");
+    let bad = b.expose("Not A Name", server()).allow(Role::Operator).register().await.unwrap_err();
+    assert!(matches!(bad, ExposeError::InvalidName(_)));
+    b.expose("service", server()).allow(Role::Operator).register().await.unwrap().detach();
+    assert_eq!(b.resolve::<Service>("b/service").await.unwrap().ask(Echo(vec![1])).await, Ok(vec![1]));
+}
+
+mod newer {
+    use super::*;
+
+    #[derive(Debug, Serialize, Deserialize)]
+    pub(super) struct Echo(pub(super) String);
+
+    impl Request for Echo {
+        const NAME: &'static str = "echo";
+        const VERSION: u16 = 2;
+        type Reply = String;
+        type Error = NoError;
+    }
+
+    protocol! { pub(super) Service = "service" { Echo } }
+    protocol! { pub(super) Other = "other" { Echo } }
+}
+
+#[actix::test]
+async fn another_version_or_protocol_is_an_error_when_the_name_is_resolved() {
+    tokio::time::pause();
+    let (_, _probe, _registration, _cut, [a, _b]) = probed().await;
+    let error = a.resolve::<newer::Service>("b/service").await.unwrap_err();
+    assert_eq!(error.to_string(), "b/service takes echo in version Some(1), not 2");
+    let error = a.resolve::<newer::Other>("b/service").await.unwrap_err();
+    assert_eq!(error.to_string(), "b/service exposes no other");
+    let error = a.resolve::<Service>("c/service").await.unwrap_err();
+    assert_eq!(error.to_string(), "there is no session with c, so c/service cannot be found");
+    assert!(matches!(a.resolve::<Service>("nonsense").await, Err(ResolveError::Address(_))));
+}
+
+#[actix::test]
+async fn a_message_over_the_peers_limit_is_not_sent() {
+    tokio::time::pause();
+    let limits = Limits { message_bytes: 1000, ..Limits::default() };
+    let callee = MemoryNode { limits, ..memory("b", Role::Agent) };
+    let (a, b, _cut) = pair(memory("a", Role::Operator), callee).await;
+    b.expose("service", server()).allow(Role::Operator).register().await.unwrap().detach();
+    let service: Mailbox<Service> = resolve_soon(&a, "b/service").await.unwrap();
+    assert_eq!(service.ask(Echo(vec![0; 990])).await, Ok(vec![0; 990]));
+    let error = service.ask(Echo(vec![0; 1000])).await.unwrap_err();
+    assert_eq!(error, DeliveryError::TooLarge { bytes: 1003, limit: 1000 }.into());
+}
+
+#[actix::test]
+async fn stopping_finishes_what_is_in_hand_and_refuses_the_rest() {
+    tokio::time::pause();
+    let (service, mut probe, _registration, _cut, [_a, b]) = probed().await;
+    let mut ask = std::pin::pin!(service.ask(Echo(vec![1])).into_future());
+    let held = tokio::select! {
+        answer = ask.as_mut() => panic!("{answer:?}"),
+        held = probe.expect::<Echo>() => held,
+    };
+    let (answer, (), ()) = tokio::join!(ask, b.stop(Duration::from_secs(10)), async {
+        let refused = async {
+            loop {
+                let late = service.ask(Echo(vec![2])).into_future();
+                let early = tokio::select! {
+                    late = late => break late,
+                    early = probe.expect::<Echo>() => early,
+                };
+                early.reply(Ok(vec![]));
+            }
+        };
+        assert_eq!(refused.await, Err(DeliveryError::Draining.into()));
+        held.reply(Ok(vec![3]));
+    });
+    assert_eq!(answer, Ok(vec![3]));
+    assert!(b.statistics().await.is_none());
+}
+
+#[actix::test]
+async fn watchers_hear_of_every_peer_that_comes_and_goes() {
+    tokio::time::pause();
+    let (_, _probe, _registration, cut, [a, _b]) = probed().await;
+    let (events, mut seen) = tokio::sync::mpsc::unbounded_channel();
+    a.watch(Watcher(events).start().recipient());
+    let Some(PeerEvent::Up(peer)) = seen.recv().await else { panic!("no peer") };
+    assert_eq!((peer.node.as_str(), peer.role), ("b", Role::Agent));
+    cut.cut("the cable was pulled");
+    let down = PeerEvent::Down { node: peer.node, reason: "the cable was pulled".into() };
+    assert_eq!(seen.recv().await, Some(down));
+}
+
+struct Watcher(tokio::sync::mpsc::UnboundedSender<PeerEvent>);
+
+impl Actor for Watcher {
+    type Context = Context<Self>;
+}
+
+impl Handler<PeerEvent> for Watcher {
+    type Result = ();
+
+    fn handle(&mut self, event: PeerEvent, _: &mut Self::Context) {
+        self.0.send(event).unwrap();
+    }
+}
+
+#[actix::test]
+async fn nobody_at_the_address_is_an_error_that_names_it() {
+    let day = Validity::starting(SystemTime::now(), Duration::from_secs(86_400)).unwrap();
+    let authority = Authority::new("test", day).unwrap();
+    let identity = authority.issue(&"a".parse().unwrap(), Role::Operator, day).unwrap();
+    let timing = Timing { handshake: Duration::from_millis(300), ..Timing::default() };
+    let config = NodeConfig { timing, ..NodeConfig::new(identity, "127.0.0.1:0".parse().unwrap()) };
+    let a = Node::start(config).await.unwrap();
+    let silent = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
+    let address = silent.local_addr().unwrap();
+    let error = a.connect("b".parse().unwrap(), address).await.unwrap_err();
+    assert_eq!(error.to_string(), format!("b at {address} did not answer within 300ms"));
 }

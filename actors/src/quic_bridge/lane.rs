@@ -203,7 +203,7 @@ impl Lane {
         loop {
             let chunk = match recv.read().await {
                 Ok(Some(chunk)) => chunk,
-                Ok(None) => return LinkError::StreamAbandoned,
+                Ok(None) => return LinkError::Lost("the peer ended the session".to_owned()),
                 Err(error) => return error,
             };
             reader.feed(chunk);

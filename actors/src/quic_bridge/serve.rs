@@ -8,7 +8,7 @@ use crate::{
     call::{CallContext, CallState, Caller},
     link::{Link, LinkError, RecvHalf, SendHalf, Stream},
     mailbox::RETRY_AFTER,
-    session::Received,
+    session::{FAREWELL, Received},
     transport,
 };
 use bytes::{Buf, Bytes};
@@ -30,10 +30,10 @@ use swarm_protocols::{
         frame::{self, Frame, FrameError, FrameReader, OVERHEAD_BYTES_MAX, RequestHead},
     },
 };
-use tokio::{sync::Notify, time::Instant};
-
-/// The longest time between the first byte of a frame and its last one.
-const FRAME_TIMEOUT: Duration = Duration::from_secs(30);
+use tokio::{
+    sync::{Notify, watch},
+    time::Instant,
+};
 
 /// How many answers may wait for a peer that does not take them before no more of its requests are
 /// read, in bytes.
@@ -45,26 +45,36 @@ pub(crate) struct Inbound {
     caller: Arc<Caller>,
     routes: Rc<Routes>,
     limits: Limits,
+    frame_timeout: Duration,
     in_flight: Rc<Cell<u32>>,
     received: Received,
     idle: Rc<Notify>,
     draining: Cell<bool>,
+    closing: watch::Sender<bool>,
     streams: Cell<u32>,
     streams_allowed: Cell<u32>,
     partial_bytes: Cell<usize>,
 }
 
 impl Inbound {
-    pub(crate) fn new(link: Arc<dyn Link>, caller: Caller, routes: Rc<Routes>, limits: Limits) -> Rc<Self> {
+    pub(crate) fn new(
+        link: Arc<dyn Link>,
+        caller: Caller,
+        routes: Rc<Routes>,
+        limits: Limits,
+        frame_timeout: Duration,
+    ) -> Rc<Self> {
         Rc::new(Self {
             link,
             caller: Arc::new(caller),
             routes,
             limits,
+            frame_timeout,
             in_flight: Rc::default(),
             received: Received::default(),
             idle: Rc::default(),
             draining: Cell::new(false),
+            closing: watch::Sender::new(false),
             streams: Cell::new(0),
             streams_allowed: Cell::new(transport::STREAMS_MIN),
             partial_bytes: Cell::new(0),
@@ -76,10 +86,14 @@ impl Inbound {
         Arc::clone(&self.received)
     }
 
-    /// Refuses new requests from now on; completes when those in hand are answered.
+    /// Refuses new requests from now on; completes when the answers to those in hand have arrived.
     pub(crate) async fn drain(&self) {
         self.draining.set(true);
         while self.in_flight.get() > 0 {
+            self.idle.notified().await;
+        }
+        self.closing.send_replace(true);
+        while self.streams.get() > 0 {
             self.idle.notified().await;
         }
     }
@@ -101,14 +115,15 @@ impl Inbound {
     }
 
     async fn serve_stream(self: Rc<Self>, stream: Stream) {
-        if let Err(Violation(reason)) = self.dispatch(stream).await {
+        if let Err(Fault::Violation(reason)) = self.dispatch(stream).await {
             tracing::warn!(peer = %self.caller.node, reason, "the peer broke the protocol");
             self.link.close(CloseCode::ProtocolViolation, &reason);
         }
         self.streams.set(self.streams.get() - 1);
+        self.idle.notify_one();
     }
 
-    async fn dispatch(&self, Stream { mut send, recv }: Stream) -> Result<(), Violation> {
+    async fn dispatch(&self, Stream { mut send, recv }: Stream) -> Result<(), Fault> {
         let limit = self.limits.message_bytes as usize + OVERHEAD_BYTES_MAX;
         let mut input =
             Input { recv, reader: FrameReader::new(limit), inbound: self, began: None, partial: 0 };
@@ -119,12 +134,12 @@ impl Inbound {
                 self.serve_lane(send, input).await
             }
             Some([frame::STREAM_REQUEST]) => self.serve_request(send, input).await,
-            Some(other) => Err(Violation(format!("a stream of unknown kind {other:?}"))),
+            Some(other) => Err(Fault::Violation(format!("a stream of unknown kind {other:?}"))),
             None => Ok(()),
         }
     }
 
-    async fn serve_lane(&self, send: Box<dyn SendHalf>, mut input: Input<'_>) -> Result<(), Violation> {
+    async fn serve_lane(&self, send: Box<dyn SendHalf>, mut input: Input<'_>) -> Result<(), Fault> {
         let outbox = Rc::new(RefCell::new(Outbox::default()));
         let requests = async {
             let mut lane = LaneCalls::default();
@@ -141,8 +156,8 @@ impl Inbound {
         input: &mut Input<'_>,
         outbox: &Rc<RefCell<Outbox>>,
         lane: &mut LaneCalls,
-    ) -> Result<(), Violation> {
-        let mut ended = false;
+    ) -> Result<(), Fault> {
+        let (mut ended, mut closing) = (false, self.closing.subscribe());
         loop {
             while let Some(frame) = input.next_frame()? {
                 match Frame::decode(frame)? {
@@ -153,7 +168,9 @@ impl Inbound {
                             state.cancel();
                         }
                     }
-                    Frame::Answer { .. } => return Err(Violation("an answer to no request".to_owned())),
+                    Frame::Answer { .. } => {
+                        return Err(Fault::Violation("an answer to no request".to_owned()));
+                    }
                 }
             }
             let next = async {
@@ -168,6 +185,7 @@ impl Inbound {
                     Some(chunk) => input.reader.feed(chunk),
                     None => ended = true,
                 },
+                _ = closing.wait_for(|closing| *closing), if !ended => ended = true,
                 () = lane.answer(ended) => {
                     outbox.borrow_mut().end();
                     return std::future::pending().await;
@@ -182,11 +200,11 @@ impl Inbound {
         payload: Bytes,
         outbox: &Rc<RefCell<Outbox>>,
         lane: &mut LaneCalls,
-    ) -> Result<(), Violation> {
+    ) -> Result<(), Fault> {
         let correlation = head.correlation;
         let Some((call, state)) = self.start(head, payload, outbox) else { return Ok(()) };
         if lane.states.insert(correlation, state).is_some() {
-            return Err(Violation(format!("two requests with the number {correlation} at once")));
+            return Err(Fault::Violation(format!("two requests with the number {correlation} at once")));
         }
         lane.fresh.push_back(call);
         Ok(())
@@ -223,14 +241,10 @@ impl Inbound {
         None
     }
 
-    async fn serve_request(
-        &self,
-        mut send: Box<dyn SendHalf>,
-        mut input: Input<'_>,
-    ) -> Result<(), Violation> {
+    async fn serve_request(&self, mut send: Box<dyn SendHalf>, mut input: Input<'_>) -> Result<(), Fault> {
         let Some(frame) = input.only_frame().await? else { return Ok(()) };
         let Frame::Request { head, payload } = Frame::decode(frame)? else {
-            return Err(Violation("a request stream without a request".to_owned()));
+            return Err(Fault::Violation("a request stream without a request".to_owned()));
         };
         drop(input);
         let outbox = Rc::new(RefCell::new(Outbox::default()));
@@ -247,9 +261,8 @@ impl Inbound {
             }
         }
         let answer = std::mem::take(outbox.borrow_mut().frames());
-        if send.write(answer.into()).await.is_ok() {
-            send.finish();
-        }
+        send.write(answer.into()).await?;
+        finish(send).await;
         Ok(())
     }
 }
@@ -322,16 +335,33 @@ async fn write(mut send: Box<dyn SendHalf>, outbox: &RefCell<Outbox>) -> Result<
     while let Some(bytes) = poll_fn(|cx| outbox.borrow_mut().poll_take(cx)).await {
         send.write(bytes).await?;
     }
-    send.finish();
+    finish(send).await;
     Ok(())
 }
 
-/// How a peer broke the rules of the wire. It costs it the connection.
-struct Violation(String);
+/// Ends the stream and waits until all of it has arrived, as closing the connection would cut it off.
+pub(crate) async fn finish(mut send: Box<dyn SendHalf>) {
+    send.finish();
+    let _arrived = tokio::time::timeout(FAREWELL, send.stopped()).await;
+}
 
-impl From<FrameError> for Violation {
+/// Why a stream is served no longer.
+enum Fault {
+    /// The peer broke the rules of the wire. It costs it the connection.
+    Violation(String),
+    /// The peer abandoned the stream, or the connection is lost.
+    Gone,
+}
+
+impl From<FrameError> for Fault {
     fn from(error: FrameError) -> Self {
-        Self(error.to_string())
+        Self::Violation(error.to_string())
+    }
+}
+
+impl From<LinkError> for Fault {
+    fn from(_: LinkError) -> Self {
+        Self::Gone
     }
 }
 
@@ -347,15 +377,17 @@ struct Input<'a> {
 
 impl Input<'_> {
     /// The first bytes of the stream, before its frames; `None` where it ends before them.
-    async fn head(&mut self, length: usize) -> Result<Option<Bytes>, Violation> {
-        let deadline = Instant::now() + FRAME_TIMEOUT;
+    async fn head(&mut self, length: usize) -> Result<Option<Bytes>, Fault> {
+        let within = self.inbound.frame_timeout;
+        let deadline = Instant::now() + within;
         let mut chunk = self.reader.take_chunk();
         while chunk.is_empty() {
             chunk = match tokio::time::timeout_at(deadline, self.recv.read()).await {
                 Ok(Ok(Some(chunk))) => chunk,
-                Ok(Ok(None) | Err(_)) => return Ok(None),
+                Ok(Ok(None)) => return Ok(None),
+                Ok(Err(error)) => return Err(error.into()),
                 Err(_) => {
-                    return Err(Violation(format!("a stream without a first byte for {FRAME_TIMEOUT:?}")));
+                    return Err(Fault::Violation(format!("a stream without a first byte for {within:?}")));
                 }
             };
         }
@@ -372,25 +404,25 @@ impl Input<'_> {
         Ok(frame)
     }
 
-    /// The next chunk; `None` at the end of the stream or of the connection.
-    async fn read(&mut self) -> Result<Option<Bytes>, Violation> {
+    /// The next chunk; `None` at the end of the stream.
+    async fn read(&mut self) -> Result<Option<Bytes>, Fault> {
         self.note_partial()?;
+        let within = self.inbound.frame_timeout;
         let chunk = match self.began {
             None => self.recv.read().await,
-            Some(began) => match tokio::time::timeout_at(began + FRAME_TIMEOUT, self.recv.read()).await {
+            Some(began) => match tokio::time::timeout_at(began + within, self.recv.read()).await {
                 Ok(chunk) => chunk,
-                Err(_) => return Err(Violation(format!("a frame took over {FRAME_TIMEOUT:?}"))),
+                Err(_) => return Err(Fault::Violation(format!("a frame took over {within:?}"))),
             },
         };
-        match chunk {
-            Ok(Some(chunk)) => Ok(Some(chunk)),
-            Ok(None) => self.reader.finish().map(|()| None).map_err(Violation::from),
-            Err(_) => Ok(None),
+        match chunk? {
+            Some(chunk) => Ok(Some(chunk)),
+            None => Ok(self.reader.finish().map(|()| None)?),
         }
     }
 
     /// The one frame of a request stream.
-    async fn only_frame(&mut self) -> Result<Option<Bytes>, Violation> {
+    async fn only_frame(&mut self) -> Result<Option<Bytes>, Fault> {
         loop {
             if let Some(frame) = self.next_frame()? {
                 return Ok(Some(frame));
@@ -402,7 +434,7 @@ impl Input<'_> {
         }
     }
 
-    fn note_partial(&mut self) -> Result<(), Violation> {
+    fn note_partial(&mut self) -> Result<(), Fault> {
         let partial = self.reader.partial_bytes();
         let total = &self.inbound.partial_bytes;
         total.set(total.get() + partial - self.partial);
@@ -410,7 +442,7 @@ impl Input<'_> {
         self.began = (partial > 0).then(|| self.began.unwrap_or_else(Instant::now));
         // Two of the longest messages at once, or many shorter ones.
         if total.get() > 2 * (self.inbound.limits.message_bytes as usize + OVERHEAD_BYTES_MAX) {
-            return Err(Violation(format!("{} bytes of unfinished frames", total.get())));
+            return Err(Fault::Violation(format!("{} bytes of unfinished frames", total.get())));
         }
         Ok(())
     }

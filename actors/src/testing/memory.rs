@@ -115,10 +115,11 @@ impl MemoryLink {
 
     fn half(&self) -> (MemorySend, MemoryRecv) {
         let (chunks, incoming) = mpsc::channel(CAPACITY);
+        let (at_end, consumed) = watch::channel(false);
         let closed = Arc::clone(&self.closed);
         (
-            MemorySend { chunks: Some(chunks), closed: Arc::clone(&closed), finished: false },
-            MemoryRecv { incoming, closed },
+            MemorySend { chunks: Some(chunks), consumed, closed: Arc::clone(&closed), finished: false },
+            MemoryRecv { incoming, at_end, closed },
         )
     }
 }
@@ -174,6 +175,7 @@ enum Chunk {
 
 struct MemorySend {
     chunks: Option<mpsc::Sender<Chunk>>,
+    consumed: watch::Receiver<bool>,
     closed: Arc<watch::Sender<Option<String>>>,
     finished: bool,
 }
@@ -196,15 +198,11 @@ impl SendHalf for MemorySend {
     }
 
     fn stopped(&mut self) -> BoxFuture<'static, ()> {
-        let (chunks, closed) = (self.chunks.clone(), Arc::clone(&self.closed));
+        let (mut consumed, closed) = (self.consumed.clone(), Arc::clone(&self.closed));
         Box::pin(async move {
-            // A clone of the sender would keep the stream open, so only a weak one waits.
-            let Some(chunks) = chunks else { return };
-            let weak = chunks.downgrade();
-            drop(chunks);
-            let Some(chunks) = weak.upgrade() else { return };
             tokio::select! {
-                () = chunks.closed() => {}
+                // An error means that the receiver is gone, which ends the stream as well.
+                _ = consumed.wait_for(|consumed| *consumed) => {}
                 _ = MemoryLink::until_closed(&closed) => {}
             }
         })
@@ -225,6 +223,7 @@ impl Drop for MemorySend {
 
 struct MemoryRecv {
     incoming: mpsc::Receiver<Chunk>,
+    at_end: watch::Sender<bool>,
     closed: Arc<watch::Sender<Option<String>>>,
 }
 
@@ -233,12 +232,15 @@ impl RecvHalf for MemoryRecv {
         Box::pin(async move {
             tokio::select! {
                 biased;
+                error = MemoryLink::until_closed(&self.closed) => Err(error),
                 chunk = self.incoming.recv() => match chunk {
                     Some(Chunk::Bytes(bytes)) => Ok(Some(bytes)),
                     Some(Chunk::Abandoned) => Err(LinkError::StreamAbandoned),
-                    None => Ok(None),
+                    None => {
+                        self.at_end.send_replace(true);
+                        Ok(None)
+                    }
                 },
-                error = MemoryLink::until_closed(&self.closed) => Err(error),
             }
         })
     }

@@ -76,7 +76,7 @@ pub struct NewTask {
 }
 
 /// One part of a task in the hands of one agent.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Assignment {
     /// Who works on it.
     pub agent: NodeId,

@@ -1,9 +1,9 @@
 //! What clients ask of a coordinator.
 
-use super::{Priority, Progress, TaskError, TaskId};
+use super::{Priority, Progress, TaskError, TaskId, board::PARTS_MAX};
 use crate::{
     ContentHash, NoError, NodeId, Request, protocol,
-    similar_windows::{SimilarWindows, StorePart, WindowQuery, WindowRule},
+    similar_windows::{FindError, SimilarWindows, StorePart, WindowQuery, WindowRule, check_search},
 };
 use serde::{Deserialize, Serialize};
 use std::{collections::BTreeSet, time::Duration};
@@ -39,6 +39,24 @@ pub enum Job {
         /// [`StorePart`], and holds it at least as long as the task lasts.
         library: Vec<ContentHash>,
     },
+}
+
+impl Job {
+    /// Whether the job makes sense and is no larger than a task may be: it comes from a client.
+    /// Whether its library is there is for the coordinator to find out.
+    pub fn check(&self) -> Result<(), TaskError> {
+        let Job::SimilarWindows { rule, queries, library } = self;
+        let invalid = |reason| TaskError::Invalid { reason };
+        check_search(rule, queries).map_err(|error| match error {
+            FindError::Invalid { reason } => invalid(reason),
+            error => invalid(error.to_string()),
+        })?;
+        let count = library.len();
+        if count == 0 || count > PARTS_MAX {
+            return Err(invalid(format!("its library has {count} parts, 1 to {PARTS_MAX} are expected")));
+        }
+        Ok(())
+    }
 }
 
 /// A finished task.
@@ -102,4 +120,31 @@ impl Request for CoordinatorStatus {
     const VERSION: u16 = 1;
     type Reply = Status;
     type Error = NoError;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::similar_windows::Day;
+
+    #[test]
+    fn a_job_that_no_agent_could_do_is_refused_with_its_reason() {
+        let day = |days| Day::from_epoch_days(days).unwrap();
+        let values = vec![1.0; 60].into();
+        let query = WindowQuery { symbol: "SPY".parse().unwrap(), start: day(500), end: day(590), values };
+        let part = ContentHash::of(b"part");
+        let check = |queries: &[&WindowQuery], parts| {
+            let queries = queries.iter().map(|query| (*query).clone()).collect();
+            let library = vec![part; parts];
+            Job::SimilarWindows { rule: WindowRule::DAILY, queries, library }.check()
+        };
+        let invalid = |reason: &str| Err(TaskError::Invalid { reason: reason.into() });
+        assert_eq!(check(&[&query], PARTS_MAX), Ok(()));
+        assert_eq!(check(&[], 1), invalid("0 queries, expected are 1 to 256"));
+        assert_eq!(check(&[&query], 0), invalid("its library has 0 parts, 1 to 4096 are expected"));
+        assert_eq!(
+            check(&[&query], PARTS_MAX + 1),
+            invalid("its library has 4097 parts, 1 to 4096 are expected")
+        );
+    }
 }

@@ -10,6 +10,10 @@ use serde::{Deserialize, Serialize};
 /// The most bars in a part: 250 years of trading days.
 pub const BARS_MAX: usize = 1 << 16;
 
+/// The longest encoding of a part, in bytes: a symbol and two lengths, then at most five bytes for
+/// a day and eight for a close of every bar.
+pub const PART_BYTES_MAX: usize = 64 + BARS_MAX * (5 + 8);
+
 /// The closes that are taken, in whatever unit of price. Within them no ratio, square or sum of
 /// squares over a window overflows, so everything computed from a part is a finite number.
 pub const CLOSE_RANGE: std::ops::RangeInclusive<f64> = 1e-12..=1e15;
@@ -73,6 +77,12 @@ pub enum InvalidPart {
         /// Its value.
         close: f64,
     },
+    /// There are more bytes than any part has, so they were not looked at.
+    #[error("{bytes} bytes are more than the {PART_BYTES_MAX} that a part has at the most")]
+    TooLong {
+        /// How many there are.
+        bytes: usize,
+    },
     /// The bytes are no part at all.
     #[error(transparent)]
     Undecodable(#[from] DecodeError),
@@ -110,6 +120,9 @@ impl SeriesPart {
             symbol: Symbol,
             days: Vec<Day>,
             closes: Floats,
+        }
+        if bytes.len() > PART_BYTES_MAX {
+            return Err(InvalidPart::TooLong { bytes: bytes.len() });
         }
         let Unchecked { symbol, days, closes } = codec::decode(bytes)?;
         Self::new(symbol, days, closes.into())
@@ -294,6 +307,18 @@ mod tests {
         for length in 0..bytes.len() {
             assert!(matches!(SeriesPart::decode(&bytes[..length]), Err(InvalidPart::Undecodable(_))));
         }
+    }
+
+    #[test]
+    fn the_longest_part_survives_the_wire_and_longer_bytes_are_not_looked_at() {
+        let last = day(2_932_896).days_since(day(0));
+        let days = (last + 1 - BARS_MAX as i32..=last).map(day).collect();
+        let symbol = "X".repeat(24).parse().unwrap();
+        let part = SeriesPart::new(symbol, days, vec![1.5; BARS_MAX]).unwrap();
+        let bytes = part.encode();
+        assert_eq!(SeriesPart::decode(&bytes), Ok(part));
+        let longer = vec![0; PART_BYTES_MAX + 1];
+        assert_eq!(SeriesPart::decode(&longer), Err(InvalidPart::TooLong { bytes: PART_BYTES_MAX + 1 }));
     }
 
     proptest::proptest! {

@@ -112,22 +112,27 @@ impl From<InvalidRule> for FindError {
 impl FindSimilar {
     /// Whether the request can be carried out on a part: it comes from a peer.
     pub fn check(&self) -> Result<(), FindError> {
-        self.rule.check()?;
-        let invalid = |reason| Err(FindError::Invalid { reason });
-        if self.queries.is_empty() || self.queries.len() > QUERIES_MAX {
-            return invalid(format!("{} queries, expected are 1 to {QUERIES_MAX}", self.queries.len()));
-        }
-        for WindowQuery { symbol, values, .. } in &self.queries {
-            if values.len() != usize::from(self.rule.length) {
-                let (count, length) = (values.len(), self.rule.length);
-                return invalid(format!("the query {symbol} has {count} values, expected are {length}"));
-            }
-            if let Some(value) = values.iter().find(|value| !super::CLOSE_RANGE.contains(value)) {
-                return invalid(format!("a value of the query {symbol} is {value}"));
-            }
-        }
-        Ok(())
+        check_search(&self.rule, &self.queries)
     }
+}
+
+/// Whether `queries` can be looked for under `rule` in any part, and are no more than anyone asks.
+pub fn check_search(rule: &WindowRule, queries: &[WindowQuery]) -> Result<(), FindError> {
+    rule.check()?;
+    let invalid = |reason| Err(FindError::Invalid { reason });
+    if queries.is_empty() || queries.len() > QUERIES_MAX {
+        return invalid(format!("{} queries, expected are 1 to {QUERIES_MAX}", queries.len()));
+    }
+    for WindowQuery { symbol, values, .. } in queries {
+        if values.len() != usize::from(rule.length) {
+            let (count, length) = (values.len(), rule.length);
+            return invalid(format!("the query {symbol} has {count} values, expected are {length}"));
+        }
+        if let Some(value) = values.iter().find(|value| !super::CLOSE_RANGE.contains(value)) {
+            return invalid(format!("a value of the query {symbol} is {value}"));
+        }
+    }
+    Ok(())
 }
 
 /// The windows of one part that are most similar to each query.

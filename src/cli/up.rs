@@ -1,0 +1,173 @@
+//! `swarm up`: a whole swarm on this machine, as processes.
+
+use std::path::PathBuf;
+
+use clap::Args;
+use swarm_actors::AskError;
+use swarm_protocols::coordinator::TaskError;
+use swarm_protocols::{DeliveryError, NodeId, Role};
+
+use super::error::{CliError, Exit};
+use super::logging::{self, Verbosity};
+use super::node::cores;
+use super::output::Output;
+use super::signals::Signals;
+use super::system;
+use crate::input::InputError;
+use crate::swarm::fleet::{Fleet, FleetError};
+use crate::swarm::job::{Input, JobError, Operator};
+use crate::swarm::outcome::Outcome;
+use crate::swarm::progress::{Progress, say};
+use crate::swarm::report::Colour;
+use crate::swarm::topology::Topology;
+
+#[derive(Debug, Args)]
+pub(crate) struct Up {
+    /// A topology in TOML, such as examples/topologies/star.toml
+    topology: PathBuf,
+    /// Keep the nodes running after the jobs, until a signal
+    #[arg(long)]
+    keep: bool,
+}
+
+impl Up {
+    pub(crate) fn run(self, output: Output) -> Result<(), CliError> {
+        logging::start(Verbosity::Warnings)?;
+        let topology = Topology::read(&self.topology, cores()).map_err(|error| CliError::from(&error))?;
+        system::block_on(async {
+            let mut signals = Signals::listen()?;
+            let mut fleet = Fleet::new()?;
+            let outcome = tokio::select! {
+                outcome = bring_up(&topology, &mut fleet, self.keep, output) => outcome,
+                signal = signals.next() => Err(signal.into()),
+            };
+            signals.during_stop(fleet.stop()).await;
+            outcome
+        })
+    }
+}
+
+/// Starts the nodes, does the jobs, prints what came out. With `keep` it ends only with the swarm.
+async fn bring_up(
+    topology: &Topology,
+    fleet: &mut Fleet,
+    keep: bool,
+    output: Output,
+) -> Result<(), CliError> {
+    let mut progress = match output {
+        Output::Text => Progress::shown(),
+        Output::Json => Progress::silent(),
+    };
+    let kinds: Vec<_> = topology.jobs.iter().map(|job| job.kind.clone()).collect();
+    let inputs = tokio::task::spawn_blocking(move || {
+        kinds.iter().map(Input::load).collect::<Result<Vec<Input>, InputError>>()
+    });
+
+    let nodes = topology.agents.len() + 1;
+    progress.stage(format_args!("{}: starting {nodes} nodes", topology.name));
+    let address = fleet.start(topology).await?;
+    let fleet = &*fleet;
+    let identity = fleet.issue(&operator_name(topology), Role::Operator)?;
+    let coordinator = topology.coordinator.name.clone();
+    fleet
+        .while_coordinated(async {
+            let operator = Operator::connect(identity, coordinator.clone(), address).await?;
+            operator.agents_listed(fleet).await?;
+            progress.stage(format_args!("{}: reading data", topology.name));
+            let inputs = inputs.await.map_err(|error| CliError::new(Exit::Failed, error))??;
+
+            let mut done = Vec::with_capacity(inputs.len());
+            for (job, input) in topology.jobs.iter().zip(inputs) {
+                progress.stage(format_args!("{}: handing out its data", job.name));
+                let name = job.name.to_string();
+                let running =
+                    async { operator.run(&name, input, &mut progress).await.map_err(CliError::from) };
+                let outcome = fleet.while_manned(running).await;
+                done.push((job, outcome.map_err(|error| error.within(format_args!("job {name}")))?));
+            }
+            let status = operator.status().await?;
+            operator.leave().await;
+            progress.clear();
+            let outcome = Outcome::new(&topology.name, fleet, done, &status, Colour::of_stdout());
+            output.print(&outcome)?;
+            if keep {
+                say(format_args!("{coordinator} listens on {address}; Ctrl-C stops the swarm"));
+                std::future::pending::<()>().await;
+            }
+            Ok(())
+        })
+        .await
+}
+
+/// A name for this process that no node has.
+fn operator_name(topology: &Topology) -> NodeId {
+    let taken = |name: &NodeId| {
+        topology.coordinator.name == *name || topology.agents.iter().any(|agent| agent.name == *name)
+    };
+    let names = std::iter::once("operator".to_owned()).chain((2..).map(|n| format!("operator-{n}")));
+    let mut names = names.map(|name| name.parse().expect("letters and digits are a name"));
+    names.find(|name| !taken(name)).expect("there are more numbers than nodes")
+}
+
+impl From<FleetError> for CliError {
+    fn from(error: FleetError) -> Self {
+        let exit = match &error {
+            // The child has said why, and its exit code says what kind of failure it is.
+            FleetError::NotReady { end, .. } if end.code == Some(Exit::BadConfiguration as i32) => {
+                Exit::BadConfiguration
+            }
+            FleetError::NotReady { .. } | FleetError::CoordinatorEnded { .. } => Exit::Unavailable,
+            FleetError::Authority(_)
+            | FleetError::Validity(_)
+            | FleetError::Spawn { .. }
+            | FleetError::NoAgentLeft { .. } => Exit::Failed,
+        };
+        Self::new(exit, error)
+    }
+}
+
+impl From<JobError> for CliError {
+    fn from(error: JobError) -> Self {
+        let exit = match &error {
+            JobError::Connect(_) | JobError::Resolve(_) => Exit::Unavailable,
+            JobError::Start(_) => Exit::Failed,
+            JobError::Status(AskError::Delivery(error))
+            | JobError::Upload { cause: AskError::Delivery(error), .. }
+            | JobError::Task(AskError::Delivery(error)) => undelivered(error),
+            JobError::Task(AskError::Handler(TaskError::QueueFull { .. })) => Exit::TryAgain,
+            JobError::Status(AskError::Handler(never)) => match *never {},
+            JobError::Upload { .. } | JobError::Task(AskError::Handler(_)) => Exit::Failed,
+        };
+        Self::new(exit, error)
+    }
+}
+
+fn undelivered(error: &DeliveryError) -> Exit {
+    match error {
+        DeliveryError::NotPermitted { .. } => Exit::NotPermitted,
+        DeliveryError::Overloaded { .. } => Exit::TryAgain,
+        DeliveryError::Draining | DeliveryError::Stopped | DeliveryError::SessionLost { .. } => {
+            Exit::Unavailable
+        }
+        _ => Exit::Failed,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::swarm::document::Document;
+    use std::path::Path;
+
+    #[test]
+    fn the_operator_has_a_name_of_its_own() {
+        let named = |name: &str| {
+            let text = format!("name = \"one\"\n[[nodes]]\nname = \"{name}\"\nrole = \"coordinator\"\n");
+            let mut document = Document::new(Path::new("one.toml"), &text);
+            let sections = document.sections().unwrap();
+            operator_name(&Topology::parse(&mut document, sections, cores()).unwrap()).to_string()
+        };
+        assert_eq!(named("hub"), "operator");
+        assert_eq!(named("operator"), "operator-2");
+    }
+}

@@ -1,0 +1,195 @@
+//! The jobs of a topology: fed from files, done by a swarm.
+
+use std::future::Future;
+use std::net::SocketAddr;
+use std::path::Path;
+use std::time::Duration;
+
+use swarm_actors::identity::Identity;
+use swarm_actors::{AskError, ConnectError, Mailbox, Node, NodeConfig, ResolveError, StartError};
+use swarm_protocols::coordinator::{
+    Coordinator, CoordinatorStatus, Job as Task, JobResult, Priority, Status, SubmitTask, TaskError, TaskId,
+    TaskProgress, TaskReport,
+};
+use swarm_protocols::similar_windows::{
+    SimilarWindows, StoreError, StorePart, Symbol, WindowQuery, WindowRule,
+};
+use swarm_protocols::{Blob, ContentHash, NoError, NodeId};
+use tokio::time::{Instant, sleep};
+use uuid::Uuid;
+
+use super::fleet::Fleet;
+use super::member::COORDINATOR_NAME;
+use super::prices;
+use super::progress::Progress;
+use super::supervision::TIMING;
+use super::topology::JobKind;
+use crate::input::{InputError, Source};
+
+/// The longest job.
+const JOB_MAX: Duration = Duration::from_secs(24 * 3600);
+
+/// How long the coordinator may take to count in an agent that has a session with it.
+const LISTED_MAX: Duration = Duration::from_secs(10);
+
+/// The pause between two looks at how far a job is.
+const PROGRESS_PAUSE: Duration = Duration::from_millis(200);
+
+/// What a job works on.
+pub(crate) struct Input {
+    parts: Vec<(ContentHash, Blob)>,
+    queries: Vec<WindowQuery>,
+}
+
+/// A job that was done.
+pub(crate) struct Done {
+    pub(crate) agents: usize,
+    pub(crate) time: Duration,
+    pub(crate) result: SimilarWindows,
+}
+
+/// Why a job was not done.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum JobError {
+    #[error(transparent)]
+    Start(#[from] StartError),
+    #[error(transparent)]
+    Connect(#[from] ConnectError),
+    #[error(transparent)]
+    Resolve(#[from] ResolveError),
+    #[error("the coordinator does not tell its status: {0}")]
+    Status(AskError<NoError>),
+    #[error("the coordinator does not take the series {symbol}: {cause}")]
+    Upload { symbol: Symbol, cause: AskError<StoreError> },
+    #[error("the task failed: {0}")]
+    Task(#[from] AskError<TaskError>),
+}
+
+impl Input {
+    /// Reads what a job needs; this blocks.
+    pub(crate) fn load(kind: &JobKind) -> Result<Self, InputError> {
+        let JobKind::SimilarWindows { data, symbols } = kind;
+        let mut input = Input { parts: Vec::new(), queries: Vec::new() };
+        for symbol in symbols {
+            input.add(data, symbol)?;
+        }
+        Ok(input)
+    }
+
+    fn add(&mut self, data: &Path, symbol: &Symbol) -> Result<(), InputError> {
+        let part = prices::load(data, symbol)?;
+        let query = part.last_window(&WindowRule::DAILY).ok_or_else(|| {
+            let (bars, length) = (part.days().len(), WindowRule::DAILY.length);
+            let folder = Source::File(data.to_owned());
+            InputError::whole(&folder, format!("{symbol} has {bars} bars, a window has {length}"))
+        })?;
+        let encoded = part.encode();
+        self.parts.push((ContentHash::of(&encoded), encoded));
+        self.queries.push(query);
+        Ok(())
+    }
+}
+
+/// An operator with a session with the coordinator.
+pub(crate) struct Operator {
+    node: Node,
+    coordinator: Mailbox<Coordinator>,
+}
+
+impl Operator {
+    /// Connects to the coordinator `peer` at `address`.
+    pub(crate) async fn connect(
+        identity: Identity,
+        peer: NodeId,
+        address: SocketAddr,
+    ) -> Result<Self, JobError> {
+        let local = if address.is_ipv4() { "127.0.0.1:0" } else { "[::1]:0" };
+        let mut config = NodeConfig::new(identity, local.parse().expect("an address"));
+        config.timing = TIMING;
+        let node = Node::start(config).await?;
+        node.connect(peer.clone(), address).await?;
+        let coordinator = node.resolve(&format!("{peer}/{COORDINATOR_NAME}")).await?;
+        Ok(Self { node, coordinator })
+    }
+
+    /// What the coordinator sees.
+    pub(crate) async fn status(&self) -> Result<Status, JobError> {
+        self.coordinator.ask(CoordinatorStatus).await.map_err(JobError::Status)
+    }
+
+    /// Waits until the coordinator can give work to every agent of the fleet that runs.
+    pub(crate) async fn agents_listed(&self, fleet: &Fleet) -> Result<(), JobError> {
+        fleet.agents_ready().await;
+        let deadline = Instant::now() + LISTED_MAX;
+        let mut pause = Duration::from_millis(2);
+        loop {
+            let listed = self.status().await?.agents;
+            let Some(missing) = fleet.running_agents().find(|agent| !listed.contains(*agent)) else {
+                return Ok(());
+            };
+            if Instant::now() > deadline {
+                tracing::warn!("the coordinator gives no work to {missing}, it goes on without");
+                return Ok(());
+            }
+            sleep(pause).await;
+            pause = (pause * 2).min(Duration::from_millis(100));
+        }
+    }
+
+    /// Does a job.
+    pub(crate) async fn run(
+        &self,
+        name: &str,
+        input: Input,
+        progress: &mut Progress,
+    ) -> Result<Done, JobError> {
+        let Input { parts, queries } = input;
+        let mut library = Vec::with_capacity(parts.len());
+        for ((hash, part), query) in parts.into_iter().zip(&queries) {
+            let stored = self.coordinator.ask(StorePart { part }).await;
+            stored.map_err(|cause| JobError::Upload { symbol: query.symbol.clone(), cause })?;
+            library.push(hash);
+        }
+        let id = TaskId::from(Uuid::now_v7());
+        let job = Task::SimilarWindows { rule: WindowRule::DAILY, queries, library };
+        let task = SubmitTask { id, priority: Priority::default(), deadline: None, job };
+        let started = Instant::now();
+        let submitted = self.coordinator.ask(task).timeout(JOB_MAX).into_future();
+        let TaskReport { result, agents } = self.watched(name, id, submitted, progress).await?;
+        let JobResult::SimilarWindows(result) = result;
+        Ok(Done { agents: agents.len(), time: started.elapsed(), result })
+    }
+
+    /// Shows how far a task is until it is done.
+    async fn watched<T>(
+        &self,
+        name: &str,
+        id: TaskId,
+        task: impl Future<Output = T>,
+        progress: &mut Progress,
+    ) -> T {
+        let mut task = std::pin::pin!(task);
+        loop {
+            tokio::select! {
+                biased;
+                outcome = &mut task => return outcome,
+                () = sleep(PROGRESS_PAUSE), if progress.is_shown() => {}
+            }
+            // Without an answer there is nothing to show; the task itself will say what is wrong.
+            tokio::select! {
+                biased;
+                outcome = &mut task => return outcome,
+                parts = self.coordinator.ask(TaskProgress { id }).into_future() => {
+                    if let Ok(Some(parts)) = parts {
+                        progress.parts(name, parts);
+                    }
+                }
+            }
+        }
+    }
+
+    /// Ends the session.
+    pub(crate) async fn leave(self) {
+        self.node.stop(Duration::ZERO).await;
+    }
+}

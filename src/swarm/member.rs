@@ -1,0 +1,221 @@
+//! One node of a swarm in this process: its identity, its actors, its sessions.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::net::SocketAddr;
+use std::num::{NonZeroU32, NonZeroUsize};
+use std::time::Duration;
+
+use actix::{Actor, Context, Handler};
+use swarm_actors::coordinator::{AgentWatch, Coordinator, CoordinatorConfig, MATCHER_NAME};
+use swarm_actors::identity::Identity;
+use swarm_actors::pattern_matcher::PatternMatcher;
+use swarm_actors::{ConnectError, ExposeError, Node, NodeConfig, PeerEvent, StartError, Workers};
+use swarm_protocols::coordinator::{Offer, SLOTS_MAX};
+use swarm_protocols::session::Timing;
+use swarm_protocols::{NodeId, Role};
+use tokio::sync::watch;
+
+use super::node_file::{AgentType, Part, Peer};
+
+/// The name under which a coordinator exposes its actor.
+pub(crate) const COORDINATOR_NAME: &str = "coordinator";
+
+/// How many bytes of the pattern library an agent keeps.
+const STORE_BYTES_MAX: usize = 256 << 20;
+
+/// What a node is started with.
+pub(crate) struct Member {
+    pub(crate) identity: Identity,
+    pub(crate) listen: SocketAddr,
+    pub(crate) part: Part,
+    pub(crate) timing: Timing,
+}
+
+/// Why a node did not start.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum JoinError {
+    #[error(transparent)]
+    Start(#[from] StartError),
+    #[error("the address of {}, {}, cannot be looked up: {cause}", peer.name, peer.address.as_str())]
+    Lookup { peer: Peer, cause: io::Error },
+    #[error(transparent)]
+    Connect(#[from] ConnectError),
+    #[error(transparent)]
+    Expose(#[from] ExposeError),
+}
+
+/// The session with the last coordinator ended.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("the session with {coordinator} ended: {reason}")]
+pub(crate) struct Lost {
+    pub(crate) coordinator: NodeId,
+    pub(crate) reason: String,
+}
+
+/// A node that is part of its swarm.
+pub(crate) struct Joined {
+    node: Node,
+    address: SocketAddr,
+    lost: watch::Receiver<Option<Lost>>,
+}
+
+impl Member {
+    /// Starts the node; an agent has a session with every coordinator then.
+    pub(crate) async fn join(self) -> Result<Joined, JoinError> {
+        let Member { identity, listen, part, timing } = self;
+        let mut config = NodeConfig::new(identity, listen);
+        config.timing = timing;
+        if let Part::Agent { agent_type, workers, .. } = &part {
+            config.agent_type = agent_type.to_string();
+            let offer = Offer { capability: agent_type.to_string(), slots: slots(*workers) };
+            config.capabilities = vec![offer.to_string()];
+        }
+        let node = Node::start(config).await?;
+        let address = node.address().expect("a node that has started has a socket");
+        // Before the first peer: it learns what is exposed from the hello.
+        expose(&node, &part).await?;
+
+        let (losses, lost) = watch::channel(None);
+        if let Part::Agent { connect, .. } = part {
+            let coordinators = connect.iter().map(|peer| (peer.name.clone(), Session::Expected)).collect();
+            let watcher = CoordinatorWatch { coordinators, losses };
+            node.watch(watcher.start().recipient());
+            for peer in connect {
+                connect_to(&node, peer).await?;
+            }
+        }
+        Ok(Joined { node, address, lost })
+    }
+}
+
+impl Joined {
+    /// Where the node listens.
+    pub(crate) fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Completes when the node is an agent and its last coordinator is lost.
+    pub(crate) async fn lost(&mut self) -> Lost {
+        match self.lost.wait_for(Option::is_some).await {
+            Ok(lost) => lost.clone().expect("waited for"),
+            // Nobody watches: it is a coordinator.
+            Err(_) => std::future::pending().await,
+        }
+    }
+
+    /// Takes nothing new, gives what is in hand up to `grace`, and closes every session.
+    pub(crate) async fn stop(self, grace: Duration) {
+        self.node.stop(grace).await;
+    }
+}
+
+async fn connect_to(node: &Node, peer: Peer) -> Result<(), JoinError> {
+    let unknown = |cause| JoinError::Lookup { peer: peer.clone(), cause };
+    let addresses = tokio::net::lookup_host(peer.address.as_str()).await.map_err(unknown)?;
+    let mut outcome = Err(unknown(io::ErrorKind::NotFound.into()));
+    for address in addresses {
+        match node.connect(peer.name.clone(), address).await {
+            Ok(_) => return Ok(()),
+            Err(error) => outcome = Err(error.into()),
+        }
+    }
+    outcome
+}
+
+/// Exposes what a node does for others, as long as it runs.
+async fn expose(node: &Node, part: &Part) -> Result<(), ExposeError> {
+    let registration = match part {
+        Part::Coordinator => {
+            let coordinator = Coordinator::new(CoordinatorConfig::default(), Some(node.clone())).start();
+            AgentWatch::new(node.clone(), coordinator.clone()).start();
+            let mailbox = Coordinator::mailbox(coordinator);
+            node.expose(COORDINATOR_NAME, mailbox).allow(Role::Operator).register().await?
+        }
+        Part::Agent { agent_type: AgentType::PatternMatcher, workers, connect } => {
+            // A full queue answers Busy, so it holds what every coordinator may ask for at once.
+            let queued = slots(*workers).get() as usize * connect.len();
+            let matcher = PatternMatcher::new(Workers::new(*workers, queued), STORE_BYTES_MAX).start();
+            let mailbox = PatternMatcher::mailbox(matcher);
+            node.expose(MATCHER_NAME, mailbox).allow(Role::Coordinator).register().await?
+        }
+    };
+    registration.detach();
+    Ok(())
+}
+
+/// How many parts a coordinator may give to an agent at once: one for each thread, and one that is
+/// there when a thread gets free.
+fn slots(workers: NonZeroUsize) -> NonZeroU32 {
+    let slots = u32::try_from(workers.get()).unwrap_or(SLOTS_MAX).saturating_add(1).min(SLOTS_MAX);
+    NonZeroU32::new(slots).expect("at least 1")
+}
+
+/// Says when an agent has lost every coordinator that it is to be connected with.
+struct CoordinatorWatch {
+    coordinators: BTreeMap<NodeId, Session>,
+    losses: watch::Sender<Option<Lost>>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Session {
+    /// Open, or about to be opened.
+    Expected,
+    Lost,
+}
+
+impl Actor for CoordinatorWatch {
+    type Context = Context<Self>;
+}
+
+impl Handler<PeerEvent> for CoordinatorWatch {
+    type Result = ();
+
+    fn handle(&mut self, event: PeerEvent, _: &mut Self::Context) {
+        let (node, now, reason) = match event {
+            PeerEvent::Up(peer) => (peer.node, Session::Expected, String::new()),
+            PeerEvent::Down { node, reason } => (node, Session::Lost, reason),
+        };
+        let Some(session) = self.coordinators.get_mut(&node) else { return };
+        *session = now;
+        if self.coordinators.values().all(|session| *session == Session::Lost) {
+            self.losses.send_replace(Some(Lost { coordinator: node, reason }));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::BTreeMap;
+    use swarm_actors::Peer;
+
+    #[test]
+    fn an_agent_is_lost_with_its_last_coordinator() {
+        let id = |name: &str| name.parse::<NodeId>().unwrap();
+        let down = |name: &str| PeerEvent::Down { node: id(name), reason: "gone".into() };
+        let up = |name: &str| {
+            let session = uuid::Uuid::now_v7();
+            let (agent_type, capabilities) = (String::new(), Vec::new());
+            PeerEvent::Up(Peer { node: id(name), role: Role::Coordinator, agent_type, capabilities, session })
+        };
+        actix_rt::System::new().block_on(async {
+            let (losses, lost) = watch::channel(None);
+            let coordinators = BTreeMap::from(["hub-1", "hub-2"].map(|name| (id(name), Session::Expected)));
+            let watch = CoordinatorWatch { coordinators, losses }.start();
+            for event in [up("hub-1"), down("hub-1"), up("hub-1"), down("hub-2"), down("operator")] {
+                watch.send(event).await.unwrap();
+                assert_eq!(*lost.borrow(), None);
+            }
+            watch.send(down("hub-1")).await.unwrap();
+            assert_eq!(*lost.borrow(), Some(Lost { coordinator: id("hub-1"), reason: "gone".into() }));
+        });
+    }
+
+    #[test]
+    fn slots_are_bounded() {
+        for (workers, expected) in [(1, 2), (8, 9), (1_024, SLOTS_MAX)] {
+            assert_eq!(slots(NonZeroUsize::new(workers).unwrap()).get(), expected);
+        }
+    }
+}

@@ -1,0 +1,120 @@
+//! What `swarm up` prints: the nodes, the results of the jobs, the messages.
+
+use std::fmt::{self, Display, Formatter};
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use serde::Serialize;
+use swarm_protocols::coordinator::Status;
+use swarm_protocols::similar_windows::{SimilarWindows, WindowRule};
+use swarm_protocols::{NodeId, Role};
+
+use super::fleet::Fleet;
+use super::job::Done;
+use super::process::Process;
+use super::report::{BOLD, Colour, DIM, Report};
+use super::topology::Job;
+
+/// The keys of its JSON are those of the command line's contract.
+#[derive(Debug, Serialize)]
+pub(crate) struct Outcome {
+    topology: String,
+    nodes: Vec<NodeOutcome>,
+    jobs: Vec<JobOutcome>,
+    messages: Messages,
+    #[serde(skip)]
+    colour: Colour,
+}
+
+#[derive(Debug, Serialize)]
+struct NodeOutcome {
+    name: NodeId,
+    role: Role,
+    pid: u32,
+    /// None where the node ended before it was ready.
+    address: Option<SocketAddr>,
+}
+
+#[derive(Debug, Serialize)]
+struct JobOutcome {
+    name: String,
+    kind: &'static str,
+    agents_used: usize,
+    seconds: f64,
+    /// There is no ledger yet.
+    credits: Option<String>,
+    result: SimilarWindows,
+}
+
+/// What the coordinator sent and received, and the time from its asks to their answers.
+#[derive(Debug, Serialize)]
+struct Messages {
+    sent: u64,
+    received: u64,
+    p50_us: Option<u64>,
+    p99_us: Option<u64>,
+}
+
+impl Outcome {
+    pub(crate) fn new(
+        topology: impl Display,
+        fleet: &Fleet,
+        jobs: Vec<(&Job, Done)>,
+        status: &Status,
+        colour: Colour,
+    ) -> Self {
+        let nodes = fleet.processes().map(|process| {
+            let Process { name, role, pid, .. } = process;
+            NodeOutcome { name: name.clone(), role: *role, pid: *pid, address: process.address() }
+        });
+        let jobs = jobs.into_iter().map(|(job, Done { agents, time, result })| JobOutcome {
+            name: job.name.to_string(),
+            kind: job.kind.as_str(),
+            agents_used: agents,
+            seconds: time.as_secs_f64(),
+            credits: None,
+            result,
+        });
+        let micros = |time: Duration| u64::try_from(time.as_micros()).unwrap_or(u64::MAX);
+        Self {
+            topology: topology.to_string(),
+            nodes: nodes.collect(),
+            jobs: jobs.collect(),
+            messages: Messages {
+                sent: status.sent,
+                received: status.received,
+                p50_us: status.p50.map(micros),
+                p99_us: status.p99.map(micros),
+            },
+            colour,
+        }
+    }
+}
+
+impl Display for Outcome {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        for job in &self.jobs {
+            writeln!(f, "{}\n", self.colour.paint(BOLD, format!("Job {} ({})", job.name, job.kind)))?;
+            let report = Report { outcome: &job.result, rule: &WindowRule::DAILY, colour: self.colour };
+            writeln!(f, "{report}\nDone by {} agents in {:.2} s.\n", job.agents_used, job.seconds)?;
+        }
+        let head = format!("{:<16}{:<14}{:>8}  {}", "node", "role", "pid", "address");
+        writeln!(f, "{}", self.colour.paint(DIM, head))?;
+        for NodeOutcome { name, role, pid, address } in &self.nodes {
+            let address = address.map_or_else(|| "was never ready".to_owned(), |address| address.to_string());
+            // Names and roles pad themselves only as texts.
+            writeln!(f, "{:<16}{:<14}{pid:>8}  {address}", name.as_str(), role.as_str())?;
+        }
+        let Messages { sent, received, p50_us, p99_us } = &self.messages;
+        write!(f, "\nThe coordinator sent {sent} requests and received {received}")?;
+        match p50_us.zip(*p99_us) {
+            Some((p50, p99)) => writeln!(
+                f,
+                "; an answer took {:.1} ms, 99 % of them at most {:.1} ms, the work included.",
+                p50 as f64 / 1e3,
+                p99 as f64 / 1e3
+            ),
+            None => writeln!(f, "."),
+        }
+    }
+}

@@ -1,0 +1,223 @@
+//! A node as a child process: started, listened to, stopped, waited for.
+
+use std::fmt;
+use std::io;
+use std::net::SocketAddr;
+use std::process::{ExitStatus, Stdio};
+use std::time::Duration;
+
+use swarm_protocols::{NodeId, Role};
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
+use tokio::process::{Child, ChildStderr, ChildStdin, ChildStdout, Command};
+use tokio::sync::{oneshot, watch};
+use tokio::task::JoinHandle;
+use tokio::time::timeout;
+
+use super::supervision::{Assignment, Ready};
+
+/// How long a node may take until it is ready.
+const START_MAX: Duration = Duration::from_secs(60);
+
+/// How long a node may take to stop by itself, its grace included.
+const STOP_MAX: Duration = Duration::from_secs(8);
+
+/// How long the last words of a process that has ended may take.
+const LAST_WORDS_MAX: Duration = Duration::from_secs(1);
+
+/// The longest line of a child that is passed on whole, in bytes.
+const LINE_BYTES_MAX: u64 = 4096;
+
+/// A node that runs as a child of this process, or did.
+pub(crate) struct Process {
+    pub(crate) name: NodeId,
+    pub(crate) role: Role,
+    pub(crate) pid: u32,
+    state: watch::Receiver<State>,
+    stop: oneshot::Sender<()>,
+    supervisor: JoinHandle<()>,
+}
+
+#[derive(Debug, Clone, Default)]
+struct State {
+    address: Option<SocketAddr>,
+    end: Option<End>,
+}
+
+/// How a process ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct End {
+    /// Its exit code, if it had one.
+    pub(crate) code: Option<i32>,
+    how: String,
+}
+
+impl fmt::Display for End {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.how)
+    }
+}
+
+impl From<io::Result<ExitStatus>> for End {
+    fn from(status: io::Result<ExitStatus>) -> Self {
+        match status {
+            Ok(status) => Self { code: status.code(), how: status.to_string() },
+            Err(error) => Self { code: None, how: format!("it cannot be waited for: {error}") },
+        }
+    }
+}
+
+impl Process {
+    /// Starts the node `name`. Its standard error is passed on line by line, under its name.
+    pub(crate) fn spawn(name: NodeId, role: Role, assignment: &Assignment) -> io::Result<Self> {
+        let mut command = Command::new(std::env::current_exe()?);
+        command
+            .args(["node", "--name", name.as_str(), "--config", "-", "--supervised"])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            // For a panic of this process; otherwise every child is stopped and waited for.
+            .kill_on_drop(true);
+        // Ctrl-C goes to the whole group of a terminal, and its nodes stop when this process says so.
+        #[cfg(unix)]
+        command.process_group(0);
+        let mut child = command.spawn()?;
+        let pid = child.id().expect("a child that nobody has waited for");
+        let pipes = Pipes {
+            stdin: child.stdin.take().expect("piped"),
+            stdout: child.stdout.take().expect("piped"),
+            stderr: child.stderr.take().expect("piped"),
+        };
+        let (states, state) = watch::channel(State::default());
+        let (stop, stopped) = oneshot::channel();
+        let label = format!("the {role} {name} (pid {pid})");
+        let prefix = name.to_string();
+        let assignment = assignment.encode();
+        let supervisor = actix_rt::spawn(supervise(child, pipes, prefix, label, assignment, states, stopped));
+        Ok(Self { name, role, pid, state, stop, supervisor })
+    }
+
+    /// Where it listens, once it is ready; kept when it has ended.
+    pub(crate) fn address(&self) -> Option<SocketAddr> {
+        self.state.borrow().address
+    }
+
+    pub(crate) fn is_running(&self) -> bool {
+        self.state.borrow().end.is_none()
+    }
+
+    /// Waits until it is ready, or has ended instead.
+    pub(crate) async fn ready(&self) -> Result<SocketAddr, End> {
+        let state = self.wait_for(|state| state.address.is_some() || state.end.is_some()).await;
+        match state {
+            State { end: Some(end), .. } => Err(end),
+            State { address, end: None } => Ok(address.expect("waited for")),
+        }
+    }
+
+    /// Waits until it has ended.
+    pub(crate) async fn ended(&self) -> End {
+        self.wait_for(|state| state.end.is_some()).await.end.expect("waited for")
+    }
+
+    async fn wait_for(&self, condition: impl FnMut(&State) -> bool) -> State {
+        let mut state = self.state.clone();
+        let reached = state.wait_for(condition).await.map(|state| state.clone());
+        reached.unwrap_or_else(|_| State {
+            end: Some(End { code: None, how: "its supervisor panicked".to_owned() }),
+            ..State::default()
+        })
+    }
+
+    /// Stops it and waits for it: first by closing its standard input, in the end by killing it.
+    pub(crate) async fn stop(self) {
+        // It may have ended by itself.
+        let _ended = self.stop.send(());
+        // A supervisor that panicked has dropped its child, which killed it.
+        let _panicked = self.supervisor.await;
+    }
+}
+
+struct Pipes {
+    stdin: ChildStdin,
+    stdout: ChildStdout,
+    stderr: ChildStderr,
+}
+
+async fn supervise(
+    mut child: Child,
+    pipes: Pipes,
+    name: String,
+    label: String,
+    assignment: Vec<u8>,
+    states: watch::Sender<State>,
+    stopped: oneshot::Receiver<()>,
+) {
+    let Pipes { mut stdin, stdout, stderr } = pipes;
+    let words = actix_rt::spawn(pass_on(stderr, name));
+    let asked = tokio::select! {
+        _ = child.wait() => false,
+        () = introduce(&mut stdin, stdout, &assignment, &states) => {
+            tracing::warn!("{label} did not get ready within {START_MAX:?}, it is stopped");
+            false
+        }
+        _ = stopped => true,
+    };
+    // The end of the pipe says that it is to stop. SIGTERM would say no more than that.
+    drop(stdin);
+    let status = match timeout(STOP_MAX, child.wait()).await {
+        Ok(status) => status,
+        Err(_) => {
+            tracing::warn!("{label} did not stop within {STOP_MAX:?}, it is killed");
+            // An error means that it has just ended.
+            let _ended = child.start_kill();
+            child.wait().await
+        }
+    };
+    let _in_time = timeout(LAST_WORDS_MAX, words).await;
+    let end = End::from(status);
+    if !asked {
+        tracing::warn!("{label} ended: {end}");
+    }
+    states.send_modify(|state| state.end = Some(end));
+}
+
+/// Tells a child what to run and waits for its answer; ends only when none came in time.
+async fn introduce(
+    stdin: &mut ChildStdin,
+    stdout: ChildStdout,
+    assignment: &[u8],
+    states: &watch::Sender<State>,
+) {
+    let ready = async {
+        stdin.write_all(assignment).await?;
+        stdin.flush().await?;
+        let mut line = Vec::new();
+        BufReader::new(stdout.take(LINE_BYTES_MAX)).read_until(b'\n', &mut line).await?;
+        io::Result::Ok(serde_json::from_slice::<Ready>(&line)?)
+    };
+    match timeout(START_MAX, ready).await {
+        Ok(Ok(ready)) => {
+            states.send_modify(|state| state.address = Some(ready.address));
+            std::future::pending().await
+        }
+        // A pipe that broke belongs to a child that is ending, which says more about it.
+        Ok(Err(_)) => tokio::time::sleep(START_MAX).await,
+        Err(_) => {}
+    }
+}
+
+/// Passes the lines of a child on to our own stderr.
+async fn pass_on(stderr: ChildStderr, name: String) {
+    let mut stderr = BufReader::new(stderr);
+    let mut line = Vec::new();
+    loop {
+        line.clear();
+        match (&mut stderr).take(LINE_BYTES_MAX).read_until(b'\n', &mut line).await {
+            Ok(0) | Err(_) => return,
+            Ok(_) => {
+                let text = String::from_utf8_lossy(&line);
+                super::progress::say(format_args!("{name}: {}", text.trim_end()));
+            }
+        }
+    }
+}

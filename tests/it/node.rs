@@ -1,0 +1,110 @@
+//! `swarm node`: one node from a file.
+
+use std::net::UdpSocket;
+use std::time::{Duration, SystemTime};
+
+use swarm_actors::identity::{Authority, Validity};
+use swarm_protocols::Role;
+
+use crate::processes::Running;
+use crate::{Folder, swarm};
+
+/// A cluster whose files lie in the folder of a test.
+struct Cluster {
+    folder: Folder,
+    authority: Authority,
+    validity: Validity,
+}
+
+impl Cluster {
+    fn new(test: &str) -> Self {
+        let validity = Validity::starting(SystemTime::now(), Duration::from_secs(3_600)).unwrap();
+        let authority = Authority::new("test", validity).unwrap();
+        Self { folder: Folder::new(test), authority, validity }
+    }
+
+    /// Writes the identity and the file of a node; `rest` is what the file says beside them.
+    fn node(&self, name: &str, role: Role, rest: &str) -> String {
+        let identity = self.authority.issue(&name.parse().unwrap(), role, self.validity).unwrap();
+        let pem = identity.to_pem();
+        self.folder.write(&format!("{name}.pem"), &pem.certificate);
+        self.folder.write(&format!("{name}.key.pem"), pem.key.as_str());
+        self.folder.write("authority.pem", &pem.authority);
+        self.file(name, role, name, rest)
+    }
+
+    /// Writes the file of a node with the identity of `certified`.
+    fn file(&self, name: &str, role: Role, certified: &str, rest: &str) -> String {
+        let text = format!(
+            "name = \"{name}\"\nrole = \"{role}\"\n{rest}\n[identity]\ncertificate = \"{certified}.pem\"\n\
+             key = \"{certified}.key.pem\"\nauthority = \"authority.pem\"\n"
+        );
+        self.folder.write(&format!("{name}.toml"), text)
+    }
+
+    fn coordinator(&self, listen: &str) -> String {
+        self.node("hub", Role::Coordinator, &format!("listen = \"{listen}\""))
+    }
+
+    fn agent(&self, address: impl std::fmt::Display) -> String {
+        let rest = format!(
+            "listen = \"127.0.0.1:0\"\nagent_type = \"pattern-matcher\"\n\
+             connect = [{{ name = \"hub\", address = \"{address}\" }}]"
+        );
+        self.node("agent-1", Role::Agent, &rest)
+    }
+}
+
+#[test]
+fn an_agent_runs_as_long_as_its_coordinator() {
+    let cluster = Cluster::new("node_pair");
+    let mut coordinator = Running::start(&["node", "--config", &cluster.coordinator("127.0.0.1:0")]);
+    let address = coordinator.listens_on();
+    let mut agent = Running::start(&["node", "--config", &cluster.agent(address)]);
+    agent.says("the agent agent-1 is ready");
+    coordinator.signal("TERM");
+    coordinator.finish().fails(143, &["stopped by SIGTERM"]);
+    agent.finish().fails(69, &["the session with hub ended"]);
+}
+
+#[test]
+fn a_signal_stops_an_agent() {
+    let cluster = Cluster::new("node_signal");
+    let mut coordinator = Running::start(&["node", "--config", &cluster.coordinator("127.0.0.1:0")]);
+    let address = coordinator.listens_on();
+    let mut agent = Running::start(&["node", "--config", &cluster.agent(address)]);
+    agent.says("the agent agent-1 is ready");
+    agent.signal("INT");
+    agent.finish().fails(130, &["stopped by SIGINT"]);
+}
+
+#[test]
+fn a_dead_coordinator_is_named() {
+    let cluster = Cluster::new("node_dead");
+    // Bound, so that nobody else gets the port, and silent.
+    let silent = UdpSocket::bind("127.0.0.1:0").unwrap();
+    let address = silent.local_addr().unwrap();
+    let agent = Running::start(&["node", "--config", &cluster.agent(address)]);
+    agent.finish().fails(69, &["hub at ", &address.to_string()]);
+    let agent = Running::start(&["node", "--config", &cluster.agent("no-such-host.invalid:7400")]);
+    agent.finish().fails(69, &["hub, no-such-host.invalid:7400, cannot be looked up"]);
+}
+
+#[test]
+fn what_a_node_cannot_be_started_with_is_named() {
+    let cluster = Cluster::new("node_refused");
+    let occupied = UdpSocket::bind("127.0.0.1:0").unwrap();
+    let address = occupied.local_addr().unwrap().to_string();
+    let hub = cluster.coordinator(&address);
+    swarm(&["node", "--config", &hub]).fails(78, &["cannot listen on", &address]);
+
+    let rest = "listen = \"127.0.0.1:0\"";
+    let other = cluster.file("other", Role::Coordinator, "hub", rest);
+    swarm(&["node", "--config", &other])
+        .fails(78, &["the coordinator other", "certificate of the coordinator hub"]);
+    let missing = cluster.file("missing", Role::Coordinator, "none", rest);
+    swarm(&["node", "--config", &missing]).fails(78, &["missing.toml:", "there is no file", "none.pem"]);
+    cluster.folder.write("hub.key.pem", "no key");
+    swarm(&["node", "--config", &hub]).fails(78, &["private key", "hub.key.pem"]);
+    swarm(&["node"]).fails(2, &["--config"]);
+}

@@ -1,0 +1,193 @@
+//! `swarm up`: real processes, the same results whatever happens to them, nothing left behind.
+
+use std::net::UdpSocket;
+use std::path::Path;
+
+use serde_json::Value;
+
+use crate::processes::{Running, eventually, is_running, signal_to, ticks};
+use crate::{Folder, Run, swarm};
+
+fn star() -> String {
+    let star = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/topologies/star.toml");
+    star.to_str().unwrap().to_owned()
+}
+
+/// A coordinator that listens on `listen` and an agent, with a job on the data in `folder`.
+fn topology(listen: &str, symbols: &str) -> String {
+    format!(
+        r#"name = "pair"
+[[nodes]]
+name = "hub"
+role = "coordinator"
+listen = "{listen}"
+[[nodes]]
+name = "agent-1"
+role = "agent"
+agent_type = "pattern-matcher"
+connect = ["hub"]
+[[jobs]]
+name = "daily"
+kind = "similar-windows"
+data = "."
+symbols = [{symbols}]
+"#
+    )
+}
+
+fn keys(value: &Value) -> Vec<&str> {
+    value.as_object().unwrap().keys().map(String::as_str).collect()
+}
+
+fn assert_gone(nodes: &[(String, u32)]) {
+    for (name, pid) in nodes {
+        assert!(!is_running(*pid), "{name} with pid {pid} is left");
+    }
+}
+
+#[test]
+fn the_star_finds_the_same_windows_when_an_agent_is_killed() {
+    let plain = Running::start(&["up", &star(), "-o", "json"]);
+    let nodes = plain.nodes(5);
+    let plain = plain.finish();
+    assert_eq!(plain.stderr, "", "nothing to warn of, and no progress beside JSON");
+    let plain = plain.json();
+    assert_gone(&nodes);
+    check_shape(&plain, &nodes);
+
+    let killed = Running::start(&["up", &star(), "-o", "json"]);
+    let nodes = killed.nodes(5);
+    let (_, agent) = nodes.iter().find(|(name, _)| name == "agent-2").unwrap();
+    // Joining takes a few ticks; an agent that has computed for longer has a part of the job.
+    eventually("the agent works", || (ticks(*agent) > 15).then_some(()));
+    assert!(signal_to(*agent, "KILL"));
+    let killed = killed.finish();
+    assert!(
+        killed.stderr.contains(&format!("the agent agent-2 (pid {agent}) ended: signal: 9")),
+        "{}",
+        killed.stderr
+    );
+    let killed = killed.json();
+    assert_eq!(killed["jobs"][0]["result"], plain["jobs"][0]["result"]);
+    assert_eq!(killed["nodes"].as_array().unwrap().len(), 5);
+    assert_gone(&nodes);
+}
+
+fn check_shape(outcome: &Value, processes: &[(String, u32)]) {
+    assert_eq!(keys(outcome), ["jobs", "messages", "nodes", "topology"]);
+    assert_eq!(outcome["topology"], "star");
+    let nodes = outcome["nodes"].as_array().unwrap();
+    for node in nodes {
+        assert_eq!(keys(node), ["address", "name", "pid", "role"]);
+        let address = node["address"].as_str().unwrap();
+        assert!(address.parse::<std::net::SocketAddr>().unwrap().port() > 0, "{address}");
+    }
+    let mut ours: Vec<_> = processes.iter().map(|(name, pid)| (name.as_str(), u64::from(*pid))).collect();
+    ours.sort_unstable();
+    let mut told: Vec<_> =
+        nodes.iter().map(|node| (node["name"].as_str().unwrap(), node["pid"].as_u64().unwrap())).collect();
+    told.sort_unstable();
+    assert_eq!(told, ours);
+    assert_eq!((&nodes[0]["role"], &nodes[1]["role"]), (&"coordinator".into(), &"agent".into()));
+
+    let job = &outcome["jobs"][0];
+    assert_eq!(keys(job), ["agents_used", "credits", "kind", "name", "result", "seconds"]);
+    assert_eq!((&job["kind"], &job["credits"]), (&"similar-windows".into(), &Value::Null));
+    assert_eq!(job["agents_used"], 4);
+    assert!(job["seconds"].as_f64().unwrap() > 0.0);
+    let symbols = job["result"]["symbols"].as_array().unwrap();
+    assert_eq!(symbols.len(), 9);
+    for symbol in symbols {
+        assert_eq!((&symbol["candidates"], symbol["matches"].as_array().unwrap().len()), (&45_416.into(), 5));
+    }
+    let messages = &outcome["messages"];
+    assert_eq!(keys(messages), ["p50_us", "p99_us", "received", "sent"]);
+    for key in ["p50_us", "p99_us", "received", "sent"] {
+        assert!(messages[key].as_u64().unwrap() > 0, "{key}");
+    }
+}
+
+#[test]
+fn an_agent_that_dies_before_it_is_ready_is_done_without() {
+    let run = Running::start(&["up", &star()]);
+    let (_, agent) = run.nodes(5).into_iter().find(|(name, _)| name == "agent-3").unwrap();
+    signal_to(agent, "KILL");
+    let Run { code, stdout, stderr } = run.finish();
+    assert_eq!(code, Some(0), "{stderr}");
+    assert!(stderr.contains(&format!("agent-3 (pid {agent}) ended")), "{stderr}");
+    for part in
+        ["compared with 45,416 windows", "Done by ", "agent-4         agent ", "The coordinator sent "]
+    {
+        assert!(stdout.contains(part), "{part:?} is missing in {stdout}");
+    }
+}
+
+#[test]
+fn a_swarm_without_agents_or_without_its_coordinator_fails() {
+    let run = Running::start(&["up", &star(), "-o", "json"]);
+    for (name, pid) in run.nodes(5) {
+        if name != "coordinator" {
+            signal_to(pid, "KILL");
+        }
+    }
+    run.finish().fails(1, &["job similar-windows: no agent is left, all 4 have ended"]);
+
+    let run = Running::start(&["up", &star(), "-o", "json"]);
+    let nodes = run.nodes(5);
+    let (_, coordinator) = nodes.iter().find(|(name, _)| name == "coordinator").unwrap();
+    signal_to(*coordinator, "KILL");
+    run.finish().fails(69, &[&format!("the coordinator coordinator (pid {coordinator}) ended: signal: 9")]);
+    assert_gone(&nodes);
+}
+
+#[test]
+fn ctrl_c_leaves_nothing() {
+    let run = Running::start(&["up", &star(), "-o", "json"]);
+    let nodes = run.nodes(5);
+    run.signal("INT");
+    run.finish().fails(130, &["stopped by SIGINT"]);
+    assert_gone(&nodes);
+}
+
+#[test]
+fn nodes_end_with_their_parent_even_when_it_is_killed() {
+    let run = Running::start(&["up", &star(), "-o", "json"]);
+    let nodes = run.nodes(5);
+    run.signal("KILL");
+    assert_eq!(run.finish().code, None);
+    eventually("the end of the nodes", || nodes.iter().all(|(_, pid)| !is_running(*pid)).then_some(()));
+}
+
+#[test]
+fn a_kept_swarm_runs_until_a_signal() {
+    let mut run = Running::start(&["up", &star(), "--keep", "-o", "json"]);
+    let nodes = run.nodes(5);
+    let address = run.listens_on();
+    let outcome: Value = serde_json::from_str(&run.stdout()).unwrap();
+    assert_eq!(outcome["nodes"][0]["address"], address.to_string());
+    assert!(nodes.iter().all(|(_, pid)| is_running(*pid)));
+    run.signal("TERM");
+    let run = run.finish();
+    assert_eq!(run.code, Some(143), "{}", run.stderr);
+    assert!(run.stderr.contains("stopped by SIGTERM"), "{}", run.stderr);
+    assert_gone(&nodes);
+}
+
+#[test]
+fn what_cannot_be_started_is_said_with_its_place() {
+    let folder = Folder::new("up_refused");
+    let faulty = folder.write("faulty.toml", "name = 1\n");
+    swarm(&["up", &faulty]).fails(78, &["faulty.toml:1:8: "]);
+    swarm(&["up", &folder.path("none.toml")]).fails(78, &["cannot read", "none.toml"]);
+
+    let no_data = folder.write("no-data.toml", topology("127.0.0.1:0", "\"SPY\""));
+    swarm(&["up", &no_data]).fails(65, &["cannot read", "spy_map_files.csv"]);
+
+    let occupied = UdpSocket::bind("127.0.0.1:0").unwrap();
+    let address = occupied.local_addr().unwrap().to_string();
+    let busy = folder.write("busy.toml", topology(&address, "\"SPY\""));
+    swarm(&["up", &busy]).fails(
+        78,
+        &["the coordinator hub did not start: exit status: 78", &format!("cannot listen on {address}")],
+    );
+}
