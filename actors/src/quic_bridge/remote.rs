@@ -9,7 +9,7 @@ use crate::{
     mailbox::{AskError, Priority, RETRY_AFTER},
 };
 use bytes::Bytes;
-use futures_util::future::BoxFuture;
+use futures_util::{FutureExt, future::BoxFuture};
 use hdrhistogram::Histogram;
 use std::{
     future::Future,
@@ -271,6 +271,9 @@ async fn exchange(outbound: &Outbound, request: Bytes) -> Result<Answered, Deliv
         let chunk: Option<Bytes> = recv.read().await.map_err(lost(Delivery::Unknown))?;
         reader.feed(chunk.ok_or_else(|| unfit("no answer"))?);
         if let Some(frame) = reader.next_frame().map_err(|error| unfit(&error.to_string()))? {
+            // Taking the end of the stream, where it has come already, spares telling the peer that the
+            // rest is not wanted.
+            let _end_or_later = recv.read().now_or_never();
             return match Frame::decode(frame) {
                 Ok(Frame::Answer { correlation: 0, answer }) => Ok(answer),
                 Ok(_) => Err(unfit("something else than an answer")),

@@ -1,6 +1,7 @@
 //! Serving requests of another node: the callee's side of a session.
 
 use super::{
+    calls::{Duplicate, LaneCalls},
     exposed::{Routes, Serving},
     lane::Outbox,
 };
@@ -12,14 +13,13 @@ use crate::{
     transport,
 };
 use bytes::{Buf, Bytes};
-use futures_util::{StreamExt, stream::FuturesUnordered};
+use futures_util::FutureExt;
 use std::{
     cell::{Cell, RefCell},
-    collections::{HashMap, VecDeque},
     future::poll_fn,
     rc::Rc,
     sync::{Arc, atomic::Ordering},
-    task::{Context, Poll},
+    task::Poll,
     time::Duration,
 };
 use swarm_protocols::{
@@ -131,7 +131,8 @@ impl Inbound {
             Some([frame::STREAM_LANE]) => {
                 let Some(class) = input.head(1).await? else { return Ok(()) };
                 send.set_priority(-i32::from(class[0].min(2)));
-                self.serve_lane(send, input).await
+                // Boxed, so that the many streams of one request each do not carry its size.
+                Box::pin(self.serve_lane(send, input)).await
             }
             Some([frame::STREAM_REQUEST]) => self.serve_request(send, input).await,
             Some(other) => Err(Fault::Violation(format!("a stream of unknown kind {other:?}"))),
@@ -159,14 +160,12 @@ impl Inbound {
     ) -> Result<(), Fault> {
         let (mut ended, mut closing) = (false, self.closing.subscribe());
         loop {
+            let now = Instant::now();
             while let Some(frame) = input.next_frame()? {
                 match Frame::decode(frame)? {
-                    Frame::Request { head, payload } => self.request(head, payload, outbox, lane)?,
+                    Frame::Request { head, payload } => self.request(head, payload, now, outbox, lane)?,
                     Frame::Cancel { correlation } => {
-                        // One that is not there has been answered already.
-                        if let Some(state) = lane.states.get(&correlation) {
-                            state.cancel();
-                        }
+                        lane.cancel(correlation);
                     }
                     Frame::Answer { .. } => {
                         return Err(Fault::Violation("an answer to no request".to_owned()));
@@ -198,16 +197,15 @@ impl Inbound {
         &self,
         head: RequestHead,
         payload: Bytes,
+        now: Instant,
         outbox: &Rc<RefCell<Outbox>>,
         lane: &mut LaneCalls,
     ) -> Result<(), Fault> {
         let correlation = head.correlation;
-        let Some((call, state)) = self.start(head, payload, outbox) else { return Ok(()) };
-        if lane.states.insert(correlation, state).is_some() {
-            return Err(Fault::Violation(format!("two requests with the number {correlation} at once")));
-        }
-        lane.fresh.push_back(call);
-        Ok(())
+        let Some((call, state)) = self.start(head, payload, now, outbox) else { return Ok(()) };
+        lane.push(correlation, state, call).map_err(|Duplicate| {
+            Fault::Violation(format!("two requests with the number {correlation} at once"))
+        })
     }
 
     /// Begins to handle a request; one that cannot be is answered at once.
@@ -215,6 +213,7 @@ impl Inbound {
         &self,
         head: RequestHead,
         payload: Bytes,
+        now: Instant,
         outbox: &Rc<RefCell<Outbox>>,
     ) -> Option<(Serving, Arc<CallState>)> {
         self.received.fetch_add(1, Ordering::Relaxed);
@@ -226,7 +225,7 @@ impl Inbound {
             match self.routes.handler(head.route, self.caller.role) {
                 Ok(handler) => {
                     let deadline = (head.deadline_ms > 0 && !head.tell)
-                        .then(|| Instant::now() + Duration::from_millis(head.deadline_ms.min(1 << 40)));
+                        .then(|| now + Duration::from_millis(head.deadline_ms.min(1 << 40)));
                     let context = CallContext::new(Some(Arc::clone(&self.caller)), deadline);
                     let state = context.state();
                     self.in_flight.set(self.in_flight.get() + 1);
@@ -246,9 +245,11 @@ impl Inbound {
         let Frame::Request { head, payload } = Frame::decode(frame)? else {
             return Err(Fault::Violation("a request stream without a request".to_owned()));
         };
-        drop(input);
+        input.end();
         let outbox = Rc::new(RefCell::new(Outbox::default()));
-        if let Some((call, state)) = self.start(head, payload, &outbox) {
+        if let Some((mut call, state)) = self.start(head, payload, Instant::now(), &outbox)
+            && !answered_in_a_turn(&mut call).await
+        {
             let stopped = send.stopped();
             let left = tokio::select! {
                 biased;
@@ -267,55 +268,6 @@ impl Inbound {
     }
 }
 
-/// The requests of one lane that are being handled.
-#[derive(Default)]
-struct LaneCalls {
-    /// Not looked at yet.
-    fresh: VecDeque<Serving>,
-    /// Looked at once, while their actors had no time to answer. Most actors answer at once, so by
-    /// the next look most of these are done, and never cost the book-keeping of `slow`.
-    expected: VecDeque<Serving>,
-    slow: FuturesUnordered<Serving>,
-    states: HashMap<u64, Arc<CallState>>,
-}
-
-impl LaneCalls {
-    /// Puts answers into the outbox as they come. Completes when no more requests will come and none
-    /// is unanswered.
-    async fn answer(&mut self, ended: bool) {
-        let look = poll_fn(|cx| {
-            self.look(cx);
-            if ended && self.states.is_empty() { Poll::Ready(()) } else { Poll::Pending }
-        });
-        // tokio would have only 128 calls answered at a time; the limit here is that of the session.
-        tokio::task::unconstrained(look).await;
-    }
-
-    fn look(&mut self, cx: &mut Context<'_>) {
-        for mut call in self.expected.drain(..) {
-            match call.as_mut().poll(cx) {
-                Poll::Ready(correlation) => drop(self.states.remove(&correlation)),
-                Poll::Pending => self.slow.push(call),
-            }
-        }
-        while let Some(mut call) = self.fresh.pop_front() {
-            match call.as_mut().poll(cx) {
-                Poll::Ready(correlation) => drop(self.states.remove(&correlation)),
-                Poll::Pending => self.expected.push_back(call),
-            }
-        }
-        while let Poll::Ready(Some(correlation)) = self.slow.poll_next_unpin(cx) {
-            self.states.remove(&correlation);
-        }
-    }
-}
-
-impl Drop for LaneCalls {
-    fn drop(&mut self) {
-        self.states.values().for_each(|state| state.cancel());
-    }
-}
-
 /// Counts a request that is being handled.
 pub(crate) struct Counted {
     in_flight: Rc<Cell<u32>>,
@@ -329,6 +281,21 @@ impl Drop for Counted {
             self.idle.notify_one();
         }
     }
+}
+
+/// Lets the actor run once: whether `call` is done then. Most are, and need no watch on the peer.
+async fn answered_in_a_turn(call: &mut Serving) -> bool {
+    let mut waited = false;
+    poll_fn(|cx| match call.as_mut().poll(cx) {
+        Poll::Ready(_) => Poll::Ready(true),
+        Poll::Pending if waited => Poll::Ready(false),
+        Poll::Pending => {
+            waited = true;
+            cx.waker().wake_by_ref();
+            Poll::Pending
+        }
+    })
+    .await
 }
 
 async fn write(mut send: Box<dyn SendHalf>, outbox: &RefCell<Outbox>) -> Result<(), LinkError> {
@@ -432,6 +399,12 @@ impl Input<'_> {
                 None => return Ok(None),
             }
         }
+    }
+
+    /// Drops it. Where the end of the stream has come already that is taken first: else the peer would
+    /// be told that the rest is not wanted.
+    fn end(mut self) {
+        let _end_or_later = self.recv.read().now_or_never();
     }
 
     fn note_partial(&mut self) -> Result<(), Fault> {
