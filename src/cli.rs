@@ -5,6 +5,7 @@
 //! A command prints its result through [`Output`], so data alone reaches stdout, and every error
 //! leaves as a [`CliError`], which knows the exit code.
 
+mod bench;
 mod ca;
 mod completions;
 mod config;
@@ -48,6 +49,12 @@ enum Command {
     /// Check configuration files
     #[command(subcommand)]
     Config(config::Config),
+    /// Measure this machine, each figure beside its floor in the same run
+    #[command(subcommand)]
+    Bench(bench::Bench),
+    /// The other process of `bench messaging`
+    #[command(hide = true)]
+    BenchResponder,
     /// Print a completion script for a shell
     Completions(completions::Completions),
 }
@@ -61,6 +68,8 @@ pub(crate) fn run() -> Result<(), CliError> {
         Command::Node(command) => command.run(),
         Command::Ca(command) => command.run(output),
         Command::Config(command) => command.run(output),
+        Command::Bench(command) => command.run(output),
+        Command::BenchResponder => bench::respond(),
         Command::Completions(command) => command.run(),
     }
 }

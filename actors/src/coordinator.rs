@@ -239,8 +239,8 @@ impl Handler<Answered> for Coordinator {
 impl Handler<Call<StorePart>> for Coordinator {
     type Result = Result<ContentHash, StoreError>;
 
-    fn handle(&mut self, call: Call<StorePart>, _: &mut Self::Context) -> Self::Result {
-        let encoded = call.request.part.clone();
+    fn handle(&mut self, mut call: Call<StorePart>, _: &mut Self::Context) -> Self::Result {
+        let encoded = std::mem::take(&mut call.request.part);
         let symbol = SeriesPart::decode(&encoded)?.symbol().clone();
         let (hash, bytes) = (ContentHash::of(&encoded), encoded.len());
         self.library.insert(hash, LibraryPart { symbol, encoded }, bytes)?;

@@ -1,9 +1,9 @@
 //! [`Node`]: a member of a swarm, which exposes mailboxes and finds those of others.
 
 use crate::{
-    identity::{Identity, OutsideValidity, RevocationList},
+    identity::{Identity, KeyExchange, OutsideValidity, RevocationList},
     mailbox::Mailbox,
-    quic_bridge::{self, ExposeError, Local, QuicBridge},
+    quic_bridge::{self, ExposeError, Local, QuicBridge, Socket},
 };
 use actix::{Actor, Addr, Message, Recipient};
 use std::{marker::PhantomData, net::SocketAddr, time::Duration};
@@ -29,6 +29,8 @@ pub struct NodeConfig {
     pub limits: Limits,
     /// How long its sessions wait.
     pub timing: Timing,
+    /// Whether it makes do with a peer that knows no post-quantum key exchange.
+    pub key_exchange: KeyExchange,
 }
 
 impl NodeConfig {
@@ -41,6 +43,7 @@ impl NodeConfig {
             capabilities: Vec::new(),
             limits: Limits::default(),
             timing: Timing::default(),
+            key_exchange: KeyExchange::default(),
         }
     }
 }
@@ -59,6 +62,9 @@ pub enum StartError {
     /// The agent type or the capabilities are longer or more than a hello can carry.
     #[error("at most {} capabilities of {} bytes each fit into a hello", CAPABILITIES_MAX.0, CAPABILITIES_MAX.1)]
     TooMuchToSay,
+    /// A node that accepts nothing at all.
+    #[error("a limit of zero would let no request in")]
+    LimitOfZero,
 }
 
 /// A peer with an open session.
@@ -227,28 +233,27 @@ pub struct Node {
 impl Node {
     /// Starts a node on the current arbiter.
     pub async fn start(config: NodeConfig) -> Result<Self, StartError> {
-        let NodeConfig { identity, listen, agent_type, capabilities, limits, timing } = config;
+        let NodeConfig { identity, listen, agent_type, capabilities, limits, timing, key_exchange } = config;
         let (count, bytes) = CAPABILITIES_MAX;
         if capabilities.len() > count
             || capabilities.iter().chain([&agent_type]).any(|text| text.len() > bytes)
         {
             return Err(StartError::TooMuchToSay);
         }
-        let server = quic_bridge::listening(&identity);
+        if limits.message_bytes == 0 || limits.in_flight == 0 {
+            return Err(StartError::LimitOfZero);
+        }
+        let server = Socket::listening(&identity, key_exchange);
         let at = |source| StartError::Listen { address: listen, source };
         let endpoint = quinn::Endpoint::server(server, listen).map_err(at)?;
         let address = endpoint.local_addr().map_err(at)?;
         let local = Local { node: identity.id().clone(), agent_type, capabilities, limits, timing };
-        Ok(Self::of(local, Some((endpoint, identity)), Some(address)))
+        Ok(Self::of(local, Some(Socket { endpoint, identity, key_exchange }), Some(address)))
     }
 
-    pub(crate) fn of(
-        local: Local,
-        endpoint: Option<(quinn::Endpoint, Identity)>,
-        address: Option<SocketAddr>,
-    ) -> Self {
+    pub(crate) fn of(local: Local, socket: Option<Socket>, address: Option<SocketAddr>) -> Self {
         let id = local.node.clone();
-        Self { id, address, bridge: QuicBridge::new(local, endpoint).start() }
+        Self { id, address, bridge: QuicBridge::new(local, socket).start() }
     }
 
     /// Its id.

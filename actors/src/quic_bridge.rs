@@ -2,15 +2,17 @@
 //! exposed, and so maps streams of the network onto mailboxes.
 
 mod admission;
+mod calls;
 mod connect;
 mod exposed;
 mod lane;
 mod remote;
 mod resolve;
+mod scratch;
 mod serve;
 
 pub(crate) use admission::{Attach, SetIdentity, SetRevocationList};
-pub(crate) use connect::{Dial, listening};
+pub(crate) use connect::Dial;
 pub use exposed::ExposeError;
 pub(crate) use exposed::Routes;
 pub(crate) use lane::{Outbox, new_histogram};
@@ -20,11 +22,12 @@ pub(crate) use serve::{Inbound, finish};
 
 use crate::{
     call::Caller,
-    identity::{Identity, PeerChain},
+    identity::{Identity, KeyExchange, PeerChain},
     link::Link,
     mailbox::Mailbox,
     node::{NodeStatistics, Peer, PeerEvent},
     session::{ChangeRoutes, ConnectionSession, DrainSession, EndSession, Received, SessionParts, Side},
+    transport,
 };
 use actix::{
     Actor, ActorContext, Addr, AsyncContext, Context, Handler, Message, Recipient, ResponseFuture, WrapFuture,
@@ -61,11 +64,28 @@ pub(crate) struct Local {
     pub(crate) timing: Timing,
 }
 
+/// How a bridge reaches the network.
+#[derive(Clone)]
+pub(crate) struct Socket {
+    pub(crate) endpoint: quinn::Endpoint,
+    pub(crate) identity: Identity,
+    pub(crate) key_exchange: KeyExchange,
+}
+
+impl Socket {
+    /// How a node listens with an identity.
+    pub(crate) fn listening(identity: &Identity, key_exchange: KeyExchange) -> quinn::ServerConfig {
+        let mut config = identity.server_config(key_exchange);
+        config.transport_config(transport::parameters());
+        config
+    }
+}
+
 /// The actor.
 pub(crate) struct QuicBridge {
     local: Local,
     incarnation: u64,
-    endpoint: Option<(quinn::Endpoint, Identity)>,
+    socket: Option<Socket>,
     routes: Rc<Routes>,
     sessions: Vec<Addr<ConnectionSession>>,
     live: BTreeMap<NodeId, Live>,
@@ -92,12 +112,12 @@ struct Open {
 }
 
 impl QuicBridge {
-    pub(crate) fn new(local: Local, endpoint: Option<(quinn::Endpoint, Identity)>) -> Self {
+    pub(crate) fn new(local: Local, socket: Option<Socket>) -> Self {
         let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
         Self {
             local,
             incarnation: since.as_millis() as u64,
-            endpoint,
+            socket,
             routes: Rc::default(),
             sessions: Vec::new(),
             live: BTreeMap::new(),
@@ -169,14 +189,14 @@ impl Actor for QuicBridge {
     fn started(&mut self, context: &mut Self::Context) {
         // Sessions come and go in bursts; none of their events may be lost.
         context.set_mailbox_capacity(1024);
-        if let Some((endpoint, _)) = &self.endpoint {
+        if let Some(Socket { endpoint, .. }) = &self.socket {
             let accepting = connect::accept(endpoint.clone(), context.address(), Rc::clone(&self.handshakes));
             context.spawn(accepting.into_actor(self));
         }
     }
 
     fn stopped(&mut self, _: &mut Self::Context) {
-        if let Some((endpoint, _)) = &self.endpoint {
+        if let Some(Socket { endpoint, .. }) = &self.socket {
             endpoint.close(0_u8.into(), b"");
         }
     }
@@ -411,7 +431,7 @@ impl Handler<Stop> for QuicBridge {
         self.draining = true;
         let sessions = self.sessions.clone();
         let (bridge, endpoint) =
-            (context.address(), self.endpoint.as_ref().map(|(endpoint, _)| endpoint.clone()));
+            (context.address(), self.socket.as_ref().map(|socket| socket.endpoint.clone()));
         Box::pin(async move {
             let drained =
                 futures_util::future::join_all(sessions.iter().map(|session| session.send(DrainSession)));

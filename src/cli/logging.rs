@@ -5,6 +5,7 @@ use std::io::{self, IsTerminal, Write};
 use tracing_subscriber::EnvFilter;
 
 use super::error::{CliError, Exit};
+use crate::swarm::progress::CLEAR_LINE;
 use crate::swarm::report::Colour;
 
 /// The variable that says what is logged, such as `debug` or `swarm_actors=trace`.
@@ -54,7 +55,7 @@ impl Write for OverProgress {
     fn write(&mut self, text: &[u8]) -> io::Result<usize> {
         let mut stderr = io::stderr().lock();
         if stderr.is_terminal() {
-            stderr.write_all(b"\r\x1b[2K")?;
+            stderr.write_all(CLEAR_LINE.as_bytes())?;
         }
         stderr.write_all(text)?;
         Ok(text.len())

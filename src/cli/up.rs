@@ -86,7 +86,8 @@ async fn bring_up(
                 done.push((job, outcome.map_err(|error| error.within(format_args!("job {name}")))?));
             }
             let status = operator.status().await?;
-            operator.leave().await;
+            // Nothing depends on it; the coordinator would end the session when it stops.
+            actix_rt::spawn(operator.leave());
             progress.clear();
             let outcome = Outcome::new(&topology.name, fleet, done, &status, Colour::of_stdout());
             output.print(&outcome)?;
@@ -150,5 +151,24 @@ fn undelivered(error: &DeliveryError) -> Exit {
             Exit::Unavailable
         }
         _ => Exit::Failed,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::swarm::document::Document;
+    use std::path::Path;
+
+    #[test]
+    fn the_operator_has_a_name_of_its_own() {
+        let named = |name: &str| {
+            let text = format!("name = \"one\"\n[[nodes]]\nname = \"{name}\"\nrole = \"coordinator\"\n");
+            let mut document = Document::new(Path::new("one.toml"), &text);
+            let sections = document.sections().unwrap();
+            operator_name(&Topology::parse(&mut document, sections, cores()).unwrap()).to_string()
+        };
+        assert_eq!(named("hub"), "operator");
+        assert_eq!(named("operator"), "operator-2");
     }
 }

@@ -15,6 +15,7 @@ use swarm_protocols::coordinator::{Offer, SLOTS_MAX};
 use swarm_protocols::session::Timing;
 use swarm_protocols::{NodeId, Role};
 use tokio::sync::watch;
+use tokio::time::timeout;
 
 use super::node_file::{AgentType, Part, Peer};
 
@@ -104,9 +105,11 @@ impl Joined {
         }
     }
 
-    /// Takes nothing new, gives what is in hand up to `grace`, and closes every session.
-    pub(crate) async fn stop(self, grace: Duration) {
-        self.node.stop(grace).await;
+    /// Stops within this time: what is in hand gets half of it to finish, then every session is closed.
+    pub(crate) async fn stop(self, within: Duration) {
+        // A node waits seconds for the farewell of a handshake that was never finished; the rest of
+        // the time is enough for sessions.
+        let _in_time = timeout(within, self.node.stop(within / 2)).await;
     }
 }
 
@@ -180,6 +183,42 @@ impl Handler<PeerEvent> for CoordinatorWatch {
         *session = now;
         if self.coordinators.values().all(|session| *session == Session::Lost) {
             self.losses.send_replace(Some(Lost { coordinator: node, reason }));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::BTreeMap;
+    use swarm_actors::Peer;
+
+    #[test]
+    fn an_agent_is_lost_with_its_last_coordinator() {
+        let id = |name: &str| name.parse::<NodeId>().unwrap();
+        let down = |name: &str| PeerEvent::Down { node: id(name), reason: "gone".into() };
+        let up = |name: &str| {
+            let session = uuid::Uuid::now_v7();
+            let (agent_type, capabilities) = (String::new(), Vec::new());
+            PeerEvent::Up(Peer { node: id(name), role: Role::Coordinator, agent_type, capabilities, session })
+        };
+        actix_rt::System::new().block_on(async {
+            let (losses, lost) = watch::channel(None);
+            let coordinators = BTreeMap::from(["hub-1", "hub-2"].map(|name| (id(name), Session::Expected)));
+            let watch = CoordinatorWatch { coordinators, losses }.start();
+            for event in [up("hub-1"), down("hub-1"), up("hub-1"), down("hub-2"), down("operator")] {
+                watch.send(event).await.unwrap();
+                assert_eq!(*lost.borrow(), None);
+            }
+            watch.send(down("hub-1")).await.unwrap();
+            assert_eq!(*lost.borrow(), Some(Lost { coordinator: id("hub-1"), reason: "gone".into() }));
+        });
+    }
+
+    #[test]
+    fn slots_are_bounded() {
+        for (workers, expected) in [(1, 2), (8, 9), (1_024, SLOTS_MAX)] {
+            assert_eq!(slots(NonZeroUsize::new(workers).unwrap()).get(), expected);
         }
     }
 }

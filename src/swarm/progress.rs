@@ -6,7 +6,7 @@ use std::io::{self, IsTerminal, Write};
 use swarm_protocols::coordinator::Progress as Parts;
 
 /// Begins a line anew on a terminal, whatever stands there.
-const CLEAR_LINE: &str = "\r\x1b[2K";
+pub(crate) const CLEAR_LINE: &str = "\r\x1b[2K";
 
 /// Prints a line, on a terminal in place of a progress line that may stand there.
 pub(crate) fn say(line: impl Display) {
@@ -79,6 +79,12 @@ impl Progress {
         if self.form == Form::ChangingLine {
             draw("");
         }
+    }
+}
+
+impl Drop for Progress {
+    fn drop(&mut self) {
+        self.clear();
     }
 }
 

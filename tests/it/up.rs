@@ -115,7 +115,11 @@ fn an_agent_that_dies_before_it_is_ready_is_done_without() {
     let Run { code, stdout, stderr } = run.finish();
     assert_eq!(code, Some(0), "{stderr}");
     assert!(stderr.contains(&format!("agent-3 (pid {agent}) ended")), "{stderr}");
-    assert!(stdout.contains("compared with 45,416 windows"), "{stdout}");
+    for part in
+        ["compared with 45,416 windows", "Done by ", "agent-4         agent ", "The coordinator sent "]
+    {
+        assert!(stdout.contains(part), "{part:?} is missing in {stdout}");
+    }
 }
 
 #[test]
@@ -142,6 +146,37 @@ fn ctrl_c_leaves_nothing() {
     let nodes = run.nodes(5);
     run.signal("INT");
     run.finish().fails(130, &["stopped by SIGINT"]);
+    assert_gone(&nodes);
+}
+
+#[test]
+fn a_second_signal_does_not_wait_for_a_node_that_hangs() {
+    let run = Running::start(&["up", &star(), "-o", "json"]);
+    let nodes = run.nodes(5);
+    let (hanging, others): (Vec<_>, Vec<_>) = nodes.into_iter().partition(|(name, _)| name == "agent-1");
+    assert!(signal_to(hanging[0].1, "STOP"));
+    run.signal("INT");
+    let stopping = || others.iter().any(|(_, pid)| !is_running(*pid)).then_some(());
+    eventually("the first signal is heeded", stopping);
+    run.signal("INT");
+    assert_eq!(run.finish().code, Some(130));
+    // It may have been killed already, on a machine that is slow enough.
+    signal_to(hanging[0].1, "CONT");
+    let gone = || others.iter().chain(&hanging).all(|(_, pid)| !is_running(*pid)).then_some(());
+    eventually("the end of the nodes", gone);
+}
+
+#[test]
+fn an_agent_that_hangs_is_done_without_and_killed_in_the_end() {
+    let run = Running::start(&["up", &star(), "-o", "json"]);
+    let nodes = run.nodes(5);
+    let (_, agent) = nodes.iter().find(|(name, _)| name == "agent-4").unwrap();
+    eventually("the agent works", || (ticks(*agent) > 15).then_some(()));
+    assert!(signal_to(*agent, "STOP"));
+    let run = run.finish();
+    let said = format!("the agent agent-4 (pid {agent}) did not stop within");
+    assert!(run.stderr.contains(&said), "{}", run.stderr);
+    assert_eq!(run.json()["jobs"][0]["result"]["symbols"][0]["candidates"], 45_416);
     assert_gone(&nodes);
 }
 

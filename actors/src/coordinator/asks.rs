@@ -80,7 +80,7 @@ impl Asks {
     /// frees the slot of one that never answers.
     pub(super) fn new(config: &BoardConfig) -> Self {
         let timeout = config.lease.saturating_mul(config.attempts_max.get());
-        let timeout = timeout.clamp(TIMEOUT_DEFAULT.min(TIMEOUT_MAX), TIMEOUT_MAX);
+        let timeout = timeout.clamp(TIMEOUT_DEFAULT, TIMEOUT_MAX);
         Self { asked: BTreeMap::new(), serial: 0, timeout }
     }
 
@@ -156,5 +156,53 @@ async fn ask(
     match found.check(&search.rule, &search.queries) {
         Ok(()) => Ok(found),
         Err(why) => Err(Failure::new(agent, format_args!("an impossible answer: {why}"), Retry::Elsewhere)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{coordinator::CoordinatorConfig, testing::Probe};
+    use actix::Actor;
+    use std::num::NonZeroU32;
+    use swarm_protocols::{coordinator::TaskId, similar_windows::WindowRule};
+    use uuid::Uuid;
+
+    #[actix::test]
+    async fn the_answer_to_a_withdrawn_ask_is_not_that_to_the_same_assignment_made_again() {
+        let config = CoordinatorConfig::default();
+        let mut asks = Asks::new(&config.board);
+        let coordinator = Coordinator::new(config, None).start();
+        let (matcher, _probe) = Probe::new();
+        let (agent, task) = ("x".parse().unwrap(), TaskId::from(Uuid::nil()));
+        let assignment = Assignment { agent, task, part: 0, attempt: 1 };
+        let search = PartedSearch { rule: WindowRule::DAILY, queries: vec![], parts: vec![] };
+        let search = Arc::new(search);
+        let begin = |asks: &mut Asks| {
+            asks.begin(assignment.clone(), matcher.clone(), Arc::clone(&search), coordinator.clone());
+        };
+        let answered = |serial| {
+            let outcome = Err(Failure { cause: String::new(), retry: Retry::Never });
+            Answered { assignment: assignment.clone(), serial, outcome }
+        };
+        begin(&mut asks);
+        asks.withdraw(&assignment);
+        assert!(asks.end(answered(1)).is_none());
+        begin(&mut asks);
+        assert!(asks.end(answered(1)).is_none());
+        assert_eq!(asks.end(answered(2)).map(|(of, _)| of), Some(assignment.clone()));
+        assert!(asks.end(answered(2)).is_none());
+    }
+
+    #[test]
+    fn an_agent_has_as_long_as_all_attempts_together_within_reason() {
+        let of = |lease, attempts| {
+            let attempts_max = NonZeroU32::new(attempts).unwrap();
+            let board = BoardConfig { lease, attempts_max, ..CoordinatorConfig::default().board };
+            Asks::new(&board).timeout
+        };
+        assert_eq!(of(Duration::from_secs(30), 5), Duration::from_secs(150));
+        assert_eq!(of(Duration::from_secs(1), 1), TIMEOUT_DEFAULT);
+        assert_eq!(of(Duration::MAX, u32::MAX), TIMEOUT_MAX);
     }
 }

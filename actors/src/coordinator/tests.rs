@@ -75,7 +75,7 @@ async fn a_client_that_leaves_cancels_its_task_at_the_agents() {
     let (first, second) = (asked(&mut agent, &library).await, asked(&mut agent, &library).await);
     task.abort();
     for (_, asked) in [&first, &second] {
-        asked.cancellation().cancelled().await;
+        withdrawn(asked).await;
     }
     assert_eq!(bench.progress(1).await, None);
     // The slots are free, the name may be used again, and what came late is nobody's answer.
@@ -147,8 +147,6 @@ async fn the_parts_of_a_task_stay_as_long_as_it_does() {
     first.1.reply(Ok(found(1.0)));
     second.1.reply(Ok(found(1.0)));
     task.await.unwrap().unwrap();
-    // The merge has let go of the parts when its client hears of it, or does so right after.
-    bench.agents().await;
     assert!(bench.store(&c).await.is_ok());
     let missing = TaskError::MissingParts { parts: vec![library[0]] };
     assert_eq!(bench.submit(2, &library).await.unwrap(), Err(missing), "A was used least recently");
@@ -164,7 +162,7 @@ async fn a_deadline_ends_a_task_and_its_asks() {
     let task = bench.submit_task(SubmitTask { deadline: Some(within), ..task(1, &library) });
     let (_, asked) = asked(&mut agent, &library).await;
     assert_eq!(task.await.unwrap(), Err(TaskError::DeadlineExceeded));
-    asked.cancellation().cancelled().await;
+    withdrawn(&asked).await;
     let took = now() - began;
     assert!(took >= within && took < within + Duration::from_millis(10), "it took {took:?}");
 }

@@ -1,7 +1,7 @@
 //! Who may have a session: judged by what this node knows of certificates when the session begins, and again
 //! whenever that changes.
 
-use super::{QuicBridge, connect::listening};
+use super::{QuicBridge, Socket};
 use crate::{
     call::Caller,
     identity::{Identity, PeerChain, RevocationList},
@@ -46,8 +46,8 @@ impl Handler<Attach> for QuicBridge {
         let Attach { side, link, peer, shown, opened } = attach;
         // The handshake may have begun before the identity or the revocation list was replaced, and would be no
         // judge at all if it had resumed a session.
-        let judged = match (&shown, &self.endpoint) {
-            (Some(shown), Some((_, identity))) => identity.judge(shown, SystemTime::now()),
+        let judged = match (&shown, &self.socket) {
+            (Some(shown), Some(Socket { identity, .. })) => identity.judge(shown, SystemTime::now()),
             _ => Ok(()),
         };
         match judged {
@@ -73,7 +73,9 @@ impl Handler<SetIdentity> for QuicBridge {
     type Result = Result<(), SetIdentityError>;
 
     fn handle(&mut self, SetIdentity(identity): SetIdentity, _: &mut Self::Context) -> Self::Result {
-        let Some((_, current)) = &self.endpoint else { return Err(SetIdentityError::NoEndpoint) };
+        let Some(Socket { identity: current, .. }) = &self.socket else {
+            return Err(SetIdentityError::NoEndpoint);
+        };
         if (current.id(), current.role()) != (identity.id(), identity.role()) {
             return Err(SetIdentityError::OtherNode {
                 node: current.id().clone(),
@@ -99,7 +101,9 @@ impl Handler<SetRevocationList> for QuicBridge {
     type Result = Result<(), SetIdentityError>;
 
     fn handle(&mut self, SetRevocationList(list): SetRevocationList, _: &mut Self::Context) -> Self::Result {
-        let Some((_, current)) = &self.endpoint else { return Err(SetIdentityError::NoEndpoint) };
+        let Some(Socket { identity: current, .. }) = &self.socket else {
+            return Err(SetIdentityError::NoEndpoint);
+        };
         let identity = current.clone().with_revocation_list(&list);
         tracing::info!(revoked = identity.revocation_list().len(), "the revocation list was replaced");
         self.judge_by(identity);
@@ -111,9 +115,9 @@ impl QuicBridge {
     /// Shows and judges by `identity` in every handshake that begins from now on, and judges the peers of all
     /// sessions by it, those that are still in their handshake too.
     fn judge_by(&mut self, identity: Identity) {
-        let Some((endpoint, current)) = &mut self.endpoint else { return };
-        endpoint.set_server_config(Some(listening(&identity)));
-        *current = identity.clone();
+        let Some(socket) = &mut self.socket else { return };
+        socket.endpoint.set_server_config(Some(Socket::listening(&identity, socket.key_exchange)));
+        socket.identity = identity.clone();
         for session in &self.sessions {
             session.do_send(JudgeSession(identity.clone()));
         }

@@ -1,11 +1,12 @@
 //! Connections: accepting them and dialling.
 
-use super::{Attach, QuicBridge};
+use super::{Attach, QuicBridge, Socket};
 use crate::{
-    identity::{Identity, KeyExchange, PeerChain, explain, server_name},
+    identity::{PeerChain, explain, server_name},
     link::quic::{self, QuicLink},
     node::{ConnectError, Peer},
     session::Side,
+    transport,
 };
 use actix::{ActorFutureExt, Addr, AsyncContext, Handler, Message, ResponseActFuture, WrapFuture};
 use std::{cell::Cell, net::SocketAddr, rc::Rc, sync::Arc};
@@ -59,13 +60,6 @@ fn shown(connection: &quinn::Connection) -> Result<PeerChain, String> {
     })
 }
 
-/// How a node listens.
-pub(crate) fn listening(identity: &Identity) -> quinn::ServerConfig {
-    let mut config = identity.server_config(KeyExchange::default());
-    config.transport_config(quic::transport());
-    config
-}
-
 /// Connect to a node.
 #[derive(Message)]
 #[rtype(result = "Result<Peer, ConnectError>")]
@@ -82,7 +76,7 @@ impl Handler<Dial> for QuicBridge {
         if let Some(open) = self.open(&peer) {
             return Box::pin(actix::fut::ready(Ok(open.peer.clone())));
         }
-        let Some((endpoint, identity)) = self.endpoint.clone() else {
+        let Some(socket) = self.socket.clone() else {
             return Box::pin(actix::fut::ready(Err(ConnectError::Unreachable {
                 peer,
                 address,
@@ -93,7 +87,7 @@ impl Handler<Dial> for QuicBridge {
         let target = peer.clone();
         let dialled = async move {
             let timed_out = ConnectError::TimedOut { peer: target.clone(), address, after: within };
-            tokio::time::timeout(within, dial(endpoint, identity, bridge, target, address))
+            tokio::time::timeout(within, dial(socket, bridge, target, address))
                 .await
                 .unwrap_or(Err(timed_out))
         };
@@ -110,16 +104,15 @@ impl Handler<Dial> for QuicBridge {
 }
 
 async fn dial(
-    endpoint: quinn::Endpoint,
-    identity: Identity,
+    Socket { endpoint, identity, key_exchange }: Socket,
     bridge: Addr<QuicBridge>,
     peer: NodeId,
     address: SocketAddr,
 ) -> Result<(), ConnectError> {
     let unreachable = |reason: String| ConnectError::Unreachable { peer: peer.clone(), address, reason };
     let refused = |reason: String| ConnectError::Refused { peer: peer.clone(), address, reason };
-    let mut config = identity.client_config(Some(&peer), KeyExchange::default());
-    config.transport_config(quic::transport());
+    let mut config = identity.client_config(Some(&peer), key_exchange);
+    config.transport_config(transport::parameters());
     let connecting = endpoint
         .connect_with(config, address, server_name(Some(&peer)))
         .map_err(|error| unreachable(error.to_string()))?;

@@ -129,6 +129,28 @@ fn a_hello_that_breaks_a_limit_is_refused() {
 }
 
 #[test]
+fn the_longest_hello_fits_into_a_control_frame() {
+    let long = |text: &str| text.repeat(CAPABILITIES_MAX.1);
+    let routes = (0..ROUTES_MAX as u32).map(|id| Route {
+        id,
+        mailbox: "x".repeat(63).parse().unwrap(),
+        protocol: long("y"),
+        request: long("z"),
+        version: u16::MAX,
+    });
+    let longest = Hello {
+        agent_type: long("t"),
+        capabilities: vec![long("c"); CAPABILITIES_MAX.0],
+        routes: routes.collect(),
+        ..hello("a")
+    };
+    assert_eq!(check(&longest), Ok(()));
+    let mut bytes = Vec::new();
+    Control::Hello(longest).encode(&mut bytes).unwrap();
+    assert!(bytes.len() < crate::wire::frame::CONTROL_BYTES_MAX, "{} bytes", bytes.len());
+}
+
+#[test]
 fn a_refused_dialler_hears_the_reason() {
     let now = origin();
     let mut a = Session::dial(hello("a"), id("b"), Timing::default(), now);

@@ -13,8 +13,9 @@ pub const ALPN: &[u8] = b"actix-swarm/1";
 /// The most capabilities a node may name, and the longest one in bytes.
 pub const CAPABILITIES_MAX: (usize, usize) = (64, 128);
 
-/// The most routes a node may announce on one session.
-pub const ROUTES_MAX: usize = 4096;
+/// The most routes a node may announce on one session: as many as fit into a control frame whatever
+/// their names.
+pub const ROUTES_MAX: usize = 2048;
 
 /// What a node says of itself at the beginning of a session.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

@@ -3,6 +3,7 @@
 use super::*;
 use crate::{
     Registration, Workers,
+    node::{Peer, PeerEvent},
     pattern_matcher::PatternMatcher,
     testing::{Cut, MemoryNode, pair},
 };
@@ -11,6 +12,7 @@ use swarm_protocols::{
     coordinator::{Job, Offer, SLOTS_DEFAULT},
     similar_windows::{self, Symbol},
 };
+use uuid::Uuid;
 
 /// More turns of the arbiter than anything here takes.
 const TURNS_MAX: usize = 100_000;
@@ -26,7 +28,15 @@ fn agent(id: &str) -> MemoryNode {
 }
 
 /// A coordinator and a node beside it, which exposes a matcher before it is watched.
-async fn joined(other: MemoryNode) -> (Bench, Registration, Cut, [Node; 2]) {
+struct Joined {
+    bench: Bench,
+    watch: Addr<AgentWatch>,
+    cut: Option<Cut>,
+    _nodes: [Node; 2],
+    _registration: Registration,
+}
+
+async fn joined(other: MemoryNode) -> Joined {
     tokio::time::pause();
     let hub = MemoryNode::new("hub", Role::Coordinator);
     let (hub, peer, cut) = pair(hub, other).await;
@@ -41,9 +51,22 @@ async fn joined(other: MemoryNode) -> (Bench, Registration, Cut, [Node; 2]) {
         tokio::task::yield_now().await;
     }
     let address = Coordinator::new(config(), Some(hub.clone())).start();
-    AgentWatch::new(hub.clone(), address.clone()).start();
+    let watch = AgentWatch::new(hub.clone(), address.clone()).start();
     let bench = Bench { mailbox: Coordinator::mailbox(address.clone()), address };
-    (bench, registration, cut, [hub, peer])
+    Joined { bench, watch, cut: Some(cut), _nodes: [hub, peer], _registration: registration }
+}
+
+impl Joined {
+    async fn until_agents_are(&self, expected: &[&str]) {
+        for turn in 0.. {
+            let agents = self.bench.agents().await;
+            if names(&agents) == expected {
+                return;
+            }
+            assert!(turn < TURNS_MAX, "{agents:?}, {expected:?} are expected");
+            tokio::task::yield_now().await;
+        }
+    }
 }
 
 /// What a matcher in this process and one merge make of it.
@@ -61,7 +84,8 @@ async fn at_home(symbols: &[&str], task: &SubmitTask) -> similar_windows::Simila
 
 #[actix::test]
 async fn a_task_runs_on_the_matcher_of_another_node() {
-    let (bench, _registration, _cut, _nodes) = joined(agent("worker")).await;
+    let swarm = joined(agent("worker")).await;
+    let bench = &swarm.bench;
     let symbols = ["A", "B", "C", "D", "E", "F"];
     let mut library = Vec::new();
     for symbol in symbols {
@@ -84,26 +108,35 @@ async fn a_task_runs_on_the_matcher_of_another_node() {
 
 #[actix::test]
 async fn an_agent_whose_session_ends_is_no_agent() {
-    let (bench, _registration, cut, _nodes) = joined(agent("worker")).await;
-    let agents = async |expected: &[&str]| {
-        for turn in 0.. {
-            let agents = bench.agents().await;
-            if names(&agents) == expected {
-                return;
-            }
-            assert!(turn < TURNS_MAX, "{agents:?}, {expected:?} are expected");
-            tokio::task::yield_now().await;
-        }
+    let mut swarm = joined(agent("worker")).await;
+    swarm.until_agents_are(&["worker"]).await;
+    swarm.cut.take().unwrap().cut("as the test wants");
+    swarm.until_agents_are(&[]).await;
+}
+
+#[actix::test]
+async fn a_session_that_ends_while_its_matcher_is_looked_up_brings_no_agent() {
+    let swarm = joined(agent("worker")).await;
+    swarm.until_agents_are(&["worker"]).await;
+    let peer = Peer {
+        node: node("worker"),
+        role: Role::Agent,
+        agent_type: PATTERN_MATCHER.into(),
+        capabilities: vec![],
+        session: Uuid::nil(),
     };
-    agents(&["worker"]).await;
-    cut.cut("as the test wants");
-    agents(&[]).await;
+    swarm.watch.do_send(PeerEvent::Up(peer));
+    swarm.watch.do_send(PeerEvent::Down { node: node("worker"), reason: "as the test wants".into() });
+    swarm.until_agents_are(&[]).await;
+    // The clock moves only when nobody has anything left to do.
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    assert_eq!(names(&swarm.bench.agents().await), [] as [&str; 0]);
 }
 
 async fn outcome_with(other: MemoryNode) -> Result<BTreeSet<NodeId>, TaskError> {
-    let (bench, _registration, _cut, _nodes) = joined(other).await;
-    let library = bench.library(&["A"]).await;
-    bench.submit(1, &library).await.unwrap().map(|report| report.agents)
+    let swarm = joined(other).await;
+    let library = swarm.bench.library(&["A"]).await;
+    swarm.bench.submit(1, &library).await.unwrap().map(|report| report.agents)
 }
 
 #[actix::test]

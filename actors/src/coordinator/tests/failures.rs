@@ -30,7 +30,7 @@ async fn two() -> Two {
 async fn the_part_of_a_lost_agent_goes_to_another_with_the_same_result() {
     let Two { bench, library, task, names: [lost, heir], probes: [_, mut other], held: [a, b] } = two().await;
     bench.lose(lost).await;
-    a.cancellation().cancelled().await;
+    withdrawn(&a).await;
     let (part, again) = asked(&mut other, &library).await;
     assert_eq!(part, 0);
     assert!(!a.reply(Ok(found(0.0))));
@@ -99,7 +99,7 @@ async fn a_search_that_fails_everywhere_is_not_tried_everywhere() {
     let failed = task.await.unwrap().unwrap_err();
     let TaskError::PartFailed { part: 0, attempts: 1, cause } = failed else { panic!("{failed:?}") };
     assert!(cause.ends_with(": no valid search: too odd"), "{cause}");
-    b.cancellation().cancelled().await;
+    withdrawn(&b).await;
     for probe in &mut probes {
         probe.expect_none(LEASE).await;
     }
@@ -141,7 +141,7 @@ async fn an_agent_that_joins_again_is_a_fresh_one() {
     let task = bench.submit(1, &library);
     let (_, old) = asked(&mut before, &library).await;
     let mut after = bench.join("x", 1).await;
-    old.cancellation().cancelled().await;
+    withdrawn(&old).await;
     asked(&mut after, &library).await.1.reply(Ok(found(1.0)));
     assert!(task.await.unwrap().is_ok());
     assert_eq!(names(&bench.agents().await), ["x"]);

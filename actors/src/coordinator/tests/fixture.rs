@@ -137,6 +137,14 @@ pub(super) async fn asked(
     (library.iter().position(|hash| hash == part).unwrap(), asked)
 }
 
+/// The agent is told at once that its answer is not wanted any more.
+pub(super) async fn withdrawn(asked: &Asked<FindSimilar>) {
+    let at_once = Duration::from_millis(10);
+    let cancellation = asked.cancellation();
+    let told = tokio::time::timeout(at_once, cancellation.cancelled()).await;
+    told.expect("the agent is not told to stop");
+}
+
 pub(super) fn windows(report: &TaskReport) -> &SimilarWindows {
     let JobResult::SimilarWindows(windows) = &report.result;
     windows

@@ -1,0 +1,100 @@
+//! How to test an actor of your own: give it a probe where it expects another actor, and let the
+//! clock stand still.
+//!
+//! ```text
+//! cargo run --example test_an_actor
+//! cargo test --example test_an_actor
+//! ```
+
+use actix::{Actor, Context, Handler};
+use serde::{Deserialize, Serialize};
+use std::time::Duration;
+use swarm_actors::{Answer, Call, Mailbox, testing::Probe};
+use swarm_protocols::{NoError, Request, protocol};
+use tokio::time::Instant;
+
+/// What a thermometer is asked: the temperature in degrees Celsius.
+#[derive(Debug, PartialEq, Serialize, Deserialize)]
+struct Read;
+
+impl Request for Read {
+    const NAME: &'static str = "read";
+    const VERSION: u16 = 1;
+    type Reply = f64;
+    type Error = NoError;
+}
+
+/// What the actor under test is asked.
+#[derive(Debug, PartialEq, Serialize, Deserialize)]
+struct IsFreezing;
+
+impl Request for IsFreezing {
+    const NAME: &'static str = "is-freezing";
+    const VERSION: u16 = 1;
+    type Reply = Option<bool>;
+    type Error = NoError;
+}
+
+protocol! { Thermometer = "thermometer" { Read } }
+protocol! { FrostWatch = "frost-watch" { IsFreezing } }
+
+/// The actor under test. It knows a protocol, not an actor: the thermometer may be on another
+/// machine, or in the hands of a test.
+struct Watch {
+    thermometer: Mailbox<Thermometer>,
+}
+
+impl Actor for Watch {
+    type Context = Context<Self>;
+}
+
+impl Handler<Call<IsFreezing>> for Watch {
+    type Result = Answer<IsFreezing>;
+
+    fn handle(&mut self, call: Call<IsFreezing>, _: &mut Self::Context) -> Self::Result {
+        let thermometer = self.thermometer.clone();
+        call.answer(async move |_| {
+            let celsius = thermometer.ask(Read).timeout(Duration::from_secs(10)).await;
+            Ok(celsius.ok().map(|celsius| celsius < 0.0))
+        })
+    }
+}
+
+async fn a_watch_knows_frost_and_gives_up_on_a_broken_thermometer() {
+    tokio::time::pause();
+    let (thermometer, mut probe) = Probe::<Thermometer>::new();
+    let watch = Mailbox::<FrostWatch>::local(Watch { thermometer }.start()).handles::<IsFreezing>();
+    let watch = watch.build().expect("its only request is named");
+
+    // The test answers for the thermometer.
+    for (celsius, freezing) in [(-3.5, true), (21.0, false)] {
+        let test = async { probe.expect::<Read>().await.reply(Ok(celsius)) };
+        let (answer, asker_waited) = tokio::join!(async { watch.ask(IsFreezing).await }, test);
+        assert_eq!((answer, asker_waited), (Ok(Some(freezing)), true));
+    }
+
+    // The thermometer says nothing. Ten seconds pass at once: the clock jumps when all wait for it.
+    let began = Instant::now();
+    let test = async {
+        let silent = probe.expect::<Read>().await;
+        silent.cancellation().cancelled().await;
+    };
+    let (answer, ()) = tokio::join!(async { watch.ask(IsFreezing).await }, test);
+    assert_eq!(answer, Ok(None));
+    assert_eq!(began.elapsed().as_secs(), 10);
+}
+
+#[actix::main]
+async fn main() {
+    let began = std::time::Instant::now();
+    a_watch_knows_frost_and_gives_up_on_a_broken_thermometer().await;
+    println!("Ten seconds of virtual time took {:?}.", began.elapsed());
+}
+
+#[cfg(test)]
+mod tests {
+    #[actix::test]
+    async fn a_watch_knows_frost_and_gives_up_on_a_broken_thermometer() {
+        super::a_watch_knows_frost_and_gives_up_on_a_broken_thermometer().await;
+    }
+}
