@@ -234,8 +234,13 @@ impl ConnectionSession {
     /// Ends the session because of the peer's certificate.
     fn refuse(&mut self, reason: String, context: &mut Context<Self>) {
         tracing::warn!(peer = %self.peer.node, reason, "a session is ended");
+        let ending = self.ended.is_some();
         self.rule.close(CloseCode::BadCertificate, reason);
         self.advance(context);
+        if ending {
+            // It had time for its last words, and now it has not.
+            self.hang_up(context);
+        }
     }
 
     fn hang_up(&mut self, context: &mut Context<Self>) {

@@ -2,6 +2,7 @@
 
 mod enrolment;
 mod show;
+mod trust;
 
 use std::fmt;
 use std::fs;
@@ -13,12 +14,13 @@ use clap::{Args, Subcommand};
 use serde::Serialize;
 use swarm_actors::identity::{
     AuthorityError, AuthorityFolder, FolderError, Identity, IdentityError, IdentityFault, IdentityPaths,
-    OnExisting, PeerIdentity, PrivateKeyPem, Validity, private_folder, rfc3339, write_identity,
+    OnExisting, PeerIdentity, PrivateKeyPem, Validity, private_folder, rfc3339,
 };
 use swarm_protocols::{NodeId, Role};
 
 use super::error::{CliError, Exit};
 use super::output::Output;
+use trust::Trust;
 
 /// How long a node's certificate holds where nothing else is said.
 const NODE_DAYS: u32 = 90;
@@ -77,6 +79,8 @@ pub(crate) struct Issue {
     role: Role,
     #[command(flatten)]
     term: Term,
+    #[command(flatten)]
+    trust: Trust,
     /// The folder for the identity; it is made where there is none
     #[arg(long, value_name = "DIR")]
     out: PathBuf,
@@ -103,6 +107,8 @@ pub(crate) struct Renew {
     name: NodeId,
     #[command(flatten)]
     term: Term,
+    #[command(flatten)]
+    trust: Trust,
     /// The folder for the identity; the one of the same node that is in it is replaced
     #[arg(long, value_name = "DIR")]
     out: PathBuf,
@@ -230,31 +236,21 @@ impl fmt::Display for Issued {
 
 impl Issue {
     fn run(self, output: Output) -> Result<(), CliError> {
-        let Self { dir, name, role, term, out, force } = self;
+        let Self { dir, name, role, term, trust, out, force } = self;
         let paths = IdentityPaths::in_directory(&out);
         vacant(&paths.key, force)?;
         vacant(&paths.certificate, force)?;
         let folder = AuthorityFolder::open(&dir)?;
+        let trusted = trust.read()?;
         private_folder(&out)?;
         let identity = folder.issue(&name, role, lasting(term.days)?, on_existing(force))?;
-        hand_out(&folder, &identity, out, on_existing(force), output)
+        trusted.hand_out(&folder, &identity, out, on_existing(force), output)
     }
-}
-
-fn hand_out(
-    folder: &AuthorityFolder,
-    identity: &Identity,
-    out: PathBuf,
-    on_existing: OnExisting,
-    output: Output,
-) -> Result<(), CliError> {
-    write_identity(&out, identity, &folder.revocation_list()?, on_existing)?;
-    output.print(&Issued { directory: Some(out), ..Issued::new(identity.as_peer()) })
 }
 
 impl Renew {
     fn run(self, output: Output) -> Result<(), CliError> {
-        let Self { dir, name, term, out, keep_key, force } = self;
+        let Self { dir, name, term, trust, out, keep_key, force } = self;
         let folder = AuthorityFolder::open(&dir)?;
         let paths = IdentityPaths::in_directory(&out);
         if !force && (paths.certificate.exists() || paths.key.exists()) {
@@ -268,9 +264,10 @@ impl Renew {
         let key = key.map_err(|error| {
             CliError::new(Exit::BadConfiguration, format_args!("{}: {error}", paths.key.display()))
         })?;
+        let trusted = trust.read()?;
         private_folder(&out)?;
         let identity = folder.renew(&name, lasting(term.days)?, key)?;
-        hand_out(&folder, &identity, out, OnExisting::Replace, output)
+        trusted.hand_out(&folder, &identity, out, OnExisting::Replace, output)
     }
 }
 
