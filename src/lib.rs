@@ -75,7 +75,7 @@ pub use swarm_actors::{
     Answer, Ask, AskError, AskFuture, Call, Caller, Cancellation, ConnectError, ExposeError, Exposing,
     LocalMailbox, Mailbox, Node, NodeConfig, NodeStatistics, Outcome, Peer, PeerEvent, Priority,
     Registration, ResolveError, SetIdentityError, StartError, TIMEOUT_DEFAULT, Tell, TellError,
-    UnhandledRequest, WorkError, Workers, identity, testing,
+    UnhandledRequest, WorkError, Workers, coordinator, identity, pattern_matcher, testing,
 };
 pub use swarm_protocols::{
     Accepts, Blob, ContentHash, Delivery, DeliveryError, Floats, MailboxAddress, MailboxName, NoError,
