@@ -33,9 +33,6 @@ const DAYS_MAX: i64 = 36_500;
 
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
-/// An authority is a folder, its owner's alone: `authority.pem` for everyone, `authority.key.pem`, the register
-/// `register.txt`, and `revoked.pem`, the signed list of what was revoked, for every node. An identity is a
-/// folder with `node.pem`, `node.key.pem`, `authority.pem` and `revoked.pem`.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Ca {
     /// Make an authority in a new folder; it never replaces another one
@@ -43,14 +40,24 @@ pub(crate) enum Ca {
     /// Issue a certificate with a new key
     Issue(Issue),
     /// Issue a further certificate for a node, in its role, before the former one expires
+    ///
+    /// The former certificate holds until it expires, so that sessions go on. A node that keeps its key on a
+    /// machine of its own renews with `swarm ca token`, `request` and `sign`.
     Renew(Renew),
     /// Revoke every certificate of a node, and its unused join tokens
+    ///
+    /// Every node has to be given the new `revoked.pem` of the authority.
     Revoke(Revoke),
     /// List what was issued
     Show(show::Show),
     /// Make a one-time token with which a machine gets a certificate for a key of its own
+    ///
+    /// The token is printed once and kept nowhere: the authority remembers its digest.
     Token(enrolment::MakeToken),
     /// Make a key and a signing request, on the machine where the key is to stay
+    ///
+    /// The folder becomes the node's identity folder: put the signed certificate into it as `node.pem`, and
+    /// `authority.pem` and `revoked.pem` of the authority.
     Request(enrolment::Request),
     /// Sign a request that comes with a join token, once
     Sign(enrolment::Sign),
@@ -63,7 +70,7 @@ pub(crate) struct Init {
     /// The name of the cluster
     #[arg(long, default_value = "swarm")]
     name: String,
-    /// How long the authority's own certificate holds
+    /// How long the authority's own certificate holds, in days
     #[arg(long, default_value_t = AUTHORITY_DAYS, value_parser = clap::value_parser!(u32).range(1..=DAYS_MAX))]
     days: u32,
 }
@@ -92,13 +99,11 @@ pub(crate) struct Issue {
 /// How long a certificate is to hold.
 #[derive(Debug, Args)]
 struct Term {
-    /// How long the certificate holds
+    /// How long the certificate holds, in days
     #[arg(long, default_value_t = NODE_DAYS, value_parser = clap::value_parser!(u32).range(1..=DAYS_MAX))]
     days: u32,
 }
 
-/// The former certificate holds until it expires, so that sessions go on. A node that keeps its key on a machine
-/// of its own renews with `swarm ca token`, `request` and `sign`.
 #[derive(Debug, Args)]
 pub(crate) struct Renew {
     /// The folder of the authority
