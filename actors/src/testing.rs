@@ -31,8 +31,20 @@
 //! # });
 //! ```
 
+mod asked;
+mod fake_clock;
+mod line;
 mod memory;
+mod mock;
+mod network;
 mod probe;
 
-pub use memory::{Cut, MemoryNode, pair};
-pub use probe::{Asked, Probe};
+pub use asked::Asked;
+pub use fake_clock::FakeClock;
+pub use memory::{Cut, Direction, MemoryNode, Partition, pair, pair_over, resolve_soon};
+pub use mock::{MockActor, MockGuard};
+pub use network::Network;
+pub use probe::Probe;
+
+#[cfg(test)]
+mod tests;
