@@ -1,7 +1,8 @@
 //! Two nodes joined by a connection in memory.
 
 use super::{
-    line::{Connection, Line, link_pair},
+    line::Line,
+    memory_link::{Connection, link_pair},
     network::Network,
     probe::WITHIN_DEFAULT,
 };

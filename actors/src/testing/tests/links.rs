@@ -1,7 +1,8 @@
 //! The link below a session, where the sessions themselves would hide what it does.
 
 use super::super::{
-    line::{Line, MemoryLink, link_pair},
+    line::Line,
+    memory_link::{MemoryLink, link_pair},
     *,
 };
 use super::*;
