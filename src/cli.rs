@@ -5,6 +5,7 @@
 //! A command prints its result through [`Output`], so data alone reaches stdout, and every error
 //! leaves as a [`CliError`], which knows the exit code.
 
+mod bench;
 mod completions;
 mod config;
 mod error;
@@ -44,6 +45,12 @@ enum Command {
     /// Check configuration files
     #[command(subcommand)]
     Config(config::Config),
+    /// Measure this machine, each figure beside its floor in the same run
+    #[command(subcommand)]
+    Bench(bench::Bench),
+    /// The other process of `bench messaging`
+    #[command(hide = true)]
+    BenchResponder,
     /// Print a completion script for a shell
     Completions(completions::Completions),
 }
@@ -56,6 +63,8 @@ pub(crate) fn run() -> Result<(), CliError> {
         Command::Up(command) => command.run(output),
         Command::Node(command) => command.run(),
         Command::Config(command) => command.run(output),
+        Command::Bench(command) => command.run(output),
+        Command::BenchResponder => bench::respond(),
         Command::Completions(command) => command.run(),
     }
 }

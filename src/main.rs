@@ -1,5 +1,6 @@
 //! The command line of actix-swarm: `swarm <command>`.
 
+mod bench;
 mod cli;
 mod input;
 mod swarm;

@@ -74,6 +74,10 @@ impl<R: Request> Call<R> {
         Answer { state, work: Box::pin(work(self)) }
     }
 
+    pub(crate) fn state(&self) -> Arc<CallState> {
+        self.context.state()
+    }
+
     pub(crate) fn into_request(self) -> R {
         self.request
     }

@@ -15,6 +15,7 @@ pub mod pattern_matcher;
 mod quic_bridge;
 mod session;
 pub mod testing;
+pub mod transport;
 mod workers;
 
 pub use call::{Answer, Call, Caller, Cancellation, Outcome};

@@ -2,9 +2,9 @@
 
 use crate::{
     identity::{Identity, KeyExchange},
-    link::quic,
     mailbox::Mailbox,
     quic_bridge::{self, ExposeError, Local, QuicBridge, Socket},
+    transport,
 };
 use actix::{Actor, Addr, Message, Recipient};
 use std::{marker::PhantomData, net::SocketAddr, time::Duration};
@@ -219,7 +219,7 @@ impl Node {
             return Err(StartError::LimitOfZero);
         }
         let mut server = identity.server_config(key_exchange);
-        server.transport_config(quic::transport());
+        server.transport_config(transport::parameters());
         let at = |source| StartError::Listen { address: listen, source };
         let endpoint = quinn::Endpoint::server(server, listen).map_err(at)?;
         let address = endpoint.local_addr().map_err(at)?;

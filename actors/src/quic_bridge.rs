@@ -1,11 +1,13 @@
 //! The bridge actor: one for each node. It owns the QUIC endpoint, knows the sessions and what is
 //! exposed, and so maps streams of the network onto mailboxes.
 
+mod calls;
 mod connect;
 mod exposed;
 mod lane;
 mod remote;
 mod resolve;
+mod scratch;
 mod serve;
 
 pub(crate) use connect::Dial;

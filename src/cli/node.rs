@@ -22,11 +22,11 @@ use crate::swarm::member::{JoinError, Joined, Member};
 use crate::swarm::node_file::{NodeFile, Part};
 use crate::swarm::supervision::{Assignment, Ready, TIMING, end_of_stdin};
 
-/// How long a node that was told to stop finishes what it has in hand.
-const GRACE: Duration = Duration::from_secs(10);
+/// How long a node takes to stop at the most.
+const STOP_MAX: Duration = Duration::from_secs(20);
 
 /// The same under a parent, which wants no more answers.
-const GRACE_SUPERVISED: Duration = Duration::from_secs(1);
+const STOP_MAX_SUPERVISED: Duration = Duration::from_millis(500);
 
 #[derive(Debug, Args)]
 pub(crate) struct NodeCommand {
@@ -81,7 +81,7 @@ fn run_file(file: &Path) -> Result<(), CliError> {
             tracing::info!("the {role} {name} is ready, it listens on {}", joined.address());
             Ok(())
         };
-        run_member(member, GRACE, std::future::pending(), ready).await
+        run_member(member, STOP_MAX, std::future::pending(), ready).await
     })
 }
 
@@ -104,14 +104,14 @@ fn run_supervised(name: &NodeId) -> Result<(), CliError> {
         };
         // A sender that is gone is an end as well.
         let abandoned = async { drop(abandoned.await) };
-        run_member(member, GRACE_SUPERVISED, abandoned, ready).await
+        run_member(member, STOP_MAX_SUPERVISED, abandoned, ready).await
     })
 }
 
 /// Runs a node until a signal, until it is `abandoned`, or until it has lost its swarm.
 async fn run_member(
     member: Member,
-    grace: Duration,
+    stop_max: Duration,
     abandoned: impl Future<Output = ()>,
     ready: impl FnOnce(&Joined) -> Result<(), CliError>,
 ) -> Result<(), CliError> {
@@ -128,7 +128,7 @@ async fn run_member(
         signal = signals.next() => Err(signal.into()),
         () = &mut abandoned => Ok(()),
     };
-    signals.during_stop(joined.stop(grace)).await;
+    signals.during_stop(joined.stop(stop_max)).await;
     outcome
 }
 
@@ -136,7 +136,9 @@ impl From<JoinError> for CliError {
     fn from(error: JoinError) -> Self {
         let exit = match error {
             JoinError::Start(StartError::Listen { .. }) => Exit::BadConfiguration,
-            JoinError::Start(StartError::TooMuchToSay) | JoinError::Expose(_) => Exit::Failed,
+            JoinError::Start(StartError::TooMuchToSay | StartError::LimitOfZero) | JoinError::Expose(_) => {
+                Exit::Failed
+            }
             JoinError::Lookup { .. } | JoinError::Connect(_) => Exit::Unavailable,
         };
         Self::new(exit, error)

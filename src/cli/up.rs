@@ -86,7 +86,8 @@ async fn bring_up(
                 done.push((job, outcome.map_err(|error| error.within(format_args!("job {name}")))?));
             }
             let status = operator.status().await?;
-            operator.leave().await;
+            // Nothing depends on it; the coordinator would end the session when it stops.
+            actix_rt::spawn(operator.leave());
             progress.clear();
             let outcome = Outcome::new(&topology.name, fleet, done, &status, Colour::of_stdout());
             output.print(&outcome)?;

@@ -15,6 +15,7 @@ use swarm_protocols::coordinator::{Offer, SLOTS_MAX};
 use swarm_protocols::session::Timing;
 use swarm_protocols::{NodeId, Role};
 use tokio::sync::watch;
+use tokio::time::timeout;
 
 use super::node_file::{AgentType, Part, Peer};
 
@@ -104,9 +105,11 @@ impl Joined {
         }
     }
 
-    /// Takes nothing new, gives what is in hand up to `grace`, and closes every session.
-    pub(crate) async fn stop(self, grace: Duration) {
-        self.node.stop(grace).await;
+    /// Stops within this time: what is in hand gets half of it to finish, then every session is closed.
+    pub(crate) async fn stop(self, within: Duration) {
+        // A node waits seconds for the farewell of a handshake that was never finished; the rest of
+        // the time is enough for sessions.
+        let _in_time = timeout(within, self.node.stop(within / 2)).await;
     }
 }
 

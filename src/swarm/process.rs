@@ -18,8 +18,8 @@ use super::supervision::{Assignment, Ready};
 /// How long a node may take until it is ready.
 const START_MAX: Duration = Duration::from_secs(60);
 
-/// How long a node may take to stop by itself, its grace included.
-const STOP_MAX: Duration = Duration::from_secs(8);
+/// How long a node may take to stop by itself: it gives itself a tenth of that.
+const STOP_MAX: Duration = Duration::from_secs(5);
 
 /// How long the last words of a process that has ended may take.
 const LAST_WORDS_MAX: Duration = Duration::from_secs(1);

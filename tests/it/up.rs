@@ -150,6 +150,37 @@ fn ctrl_c_leaves_nothing() {
 }
 
 #[test]
+fn a_second_signal_does_not_wait_for_a_node_that_hangs() {
+    let run = Running::start(&["up", &star(), "-o", "json"]);
+    let nodes = run.nodes(5);
+    let (hanging, others): (Vec<_>, Vec<_>) = nodes.into_iter().partition(|(name, _)| name == "agent-1");
+    assert!(signal_to(hanging[0].1, "STOP"));
+    run.signal("INT");
+    let stopping = || others.iter().any(|(_, pid)| !is_running(*pid)).then_some(());
+    eventually("the first signal is heeded", stopping);
+    run.signal("INT");
+    assert_eq!(run.finish().code, Some(130));
+    // It may have been killed already, on a machine that is slow enough.
+    signal_to(hanging[0].1, "CONT");
+    let gone = || others.iter().chain(&hanging).all(|(_, pid)| !is_running(*pid)).then_some(());
+    eventually("the end of the nodes", gone);
+}
+
+#[test]
+fn an_agent_that_hangs_is_done_without_and_killed_in_the_end() {
+    let run = Running::start(&["up", &star(), "-o", "json"]);
+    let nodes = run.nodes(5);
+    let (_, agent) = nodes.iter().find(|(name, _)| name == "agent-4").unwrap();
+    eventually("the agent works", || (ticks(*agent) > 15).then_some(()));
+    assert!(signal_to(*agent, "STOP"));
+    let run = run.finish();
+    let said = format!("the agent agent-4 (pid {agent}) did not stop within");
+    assert!(run.stderr.contains(&said), "{}", run.stderr);
+    assert_eq!(run.json()["jobs"][0]["result"]["symbols"][0]["candidates"], 45_416);
+    assert_gone(&nodes);
+}
+
+#[test]
 fn nodes_end_with_their_parent_even_when_it_is_killed() {
     let run = Running::start(&["up", &star(), "-o", "json"]);
     let nodes = run.nodes(5);

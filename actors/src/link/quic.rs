@@ -4,24 +4,7 @@ use super::{Link, LinkError, RecvHalf, SendHalf, Stream};
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use quinn::{ConnectionError, ReadError, VarInt, WriteError};
-use std::{sync::Arc, time::Duration};
 use swarm_protocols::session::CloseCode;
-
-/// How many streams a peer may have open at once in the beginning. Every stream allowed costs the
-/// allowing side about half a kilobyte, used or not.
-pub(crate) const STREAMS_MIN: u32 = 100;
-
-/// The transport parameters of every connection.
-pub(crate) fn transport() -> Arc<quinn::TransportConfig> {
-    let mut config = quinn::TransportConfig::default();
-    let idle = Duration::from_secs(15);
-    config
-        .max_concurrent_bidi_streams(STREAMS_MIN.into())
-        .max_concurrent_uni_streams(0_u8.into())
-        .datagram_receive_buffer_size(None)
-        .max_idle_timeout(Some(idle.try_into().expect("15 s is a valid idle timeout")));
-    Arc::new(config)
-}
 
 pub(crate) struct QuicLink(pub(crate) quinn::Connection);
 

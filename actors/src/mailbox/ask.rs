@@ -86,7 +86,7 @@ impl<P: Accepts<R>, R: Request> IntoFuture for Ask<'_, P, R> {
             Target::Local(local) => {
                 let context = CallContext::new(None, Some(Instant::now() + timeout));
                 let state = context.state();
-                let in_flight = local.ask(Call::new(request, context), state.clone());
+                let in_flight = local.ask(Call::new(request, context));
                 Asked::Local(Box::pin(local_ask(in_flight, CancelOnDrop::new(state), timeout)))
             }
             Target::Remote(remote) => Asked::Remote(remote.ask(&request, timeout, priority, own_stream)),
@@ -95,11 +95,11 @@ impl<P: Accepts<R>, R: Request> IntoFuture for Ask<'_, P, R> {
 }
 
 async fn local_ask<P: Accepts<R>, R: Request>(
-    in_flight: InFlight<P, R>,
+    in_flight: Result<InFlight<P, R>, DeliveryError>,
     cancel: CancelOnDrop,
     timeout: Duration,
 ) -> Result<R::Reply, AskError<R::Error>> {
-    match tokio::time::timeout(timeout, in_flight).await {
+    match tokio::time::timeout(timeout, in_flight?.answer()).await {
         Ok(answer) => {
             cancel.disarm();
             answer

@@ -9,13 +9,10 @@ use actix::{
 };
 use std::{
     any::Any,
-    future::Future,
-    pin::Pin,
     sync::{
         Arc,
         atomic::{AtomicUsize, Ordering},
     },
-    task::{Context, Poll},
     time::Duration,
 };
 use swarm_protocols::{Accepts, DeliveryError, Protocol, Request};
@@ -100,27 +97,15 @@ pub(crate) trait Port<R: Request>: Send + Sync {
     fn tell(&self, call: Call<R>) -> Result<(), (R, DeliveryError)>;
 }
 
-/// The actor is gone and took the question with it.
-struct NoAnswer;
-
 /// An answer that has not come yet.
 pub(crate) enum Pending<R: Request> {
-    Actor(Pin<Box<RecipientRequest<Call<R>>>>),
+    Actor(RecipientRequest<Call<R>>),
     Channel(oneshot::Receiver<Outcome<R>>),
-}
-
-impl<R: Request> Pending<R> {
-    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<Outcome<R>, NoAnswer>> {
-        match self {
-            Pending::Actor(request) => request.as_mut().poll(cx).map_err(|_| NoAnswer),
-            Pending::Channel(receiver) => Pin::new(receiver).poll(cx).map_err(|_| NoAnswer),
-        }
-    }
 }
 
 impl<R: Request> Port<R> for Recipient<Call<R>> {
     fn ask(&self, call: Call<R>) -> Pending<R> {
-        Pending::Actor(Box::pin(self.send(call)))
+        Pending::Actor(self.send(call))
     }
 
     fn tell(&self, call: Call<R>) -> Result<(), (R, DeliveryError)> {
@@ -155,17 +140,18 @@ impl<P: Protocol> Local<P> {
         port.expect("a port is stored at the index of its own request type").as_ref()
     }
 
-    /// Hands `call` over unless too many are in flight.
-    pub(crate) fn ask<R: Request>(self: &Arc<Self>, call: Call<R>, state: Arc<CallState>) -> InFlight<P, R>
+    /// Hands `call` over at once unless too many are in flight; the answer comes later.
+    pub(crate) fn ask<R: Request>(self: &Arc<Self>, call: Call<R>) -> Result<InFlight<P, R>, DeliveryError>
     where
         P: Accepts<R>,
     {
         if self.in_flight.fetch_add(1, Ordering::Relaxed) >= self.in_flight_max {
             self.in_flight.fetch_sub(1, Ordering::Relaxed);
-            return InFlight(None);
+            return Err(DeliveryError::Overloaded { retry_after: RETRY_AFTER });
         }
-        let pending = self.port::<R>().ask(call);
-        InFlight(Some(Admitted { pending, state, local: Arc::clone(self) }))
+        let counted = Counted(Arc::clone(self));
+        let state = call.state();
+        Ok(InFlight { pending: self.port::<R>().ask(call), state, counted })
     }
 
     pub(crate) fn tell<R: Request>(&self, call: Call<R>) -> Result<(), (R, DeliveryError)>
@@ -176,32 +162,33 @@ impl<P: Protocol> Local<P> {
     }
 }
 
-/// A call that a local actor works on, or that was not admitted.
-pub(crate) struct InFlight<P: Protocol, R: Request>(Option<Admitted<P, R>>);
-
-struct Admitted<P: Protocol, R: Request> {
+/// A call that a local actor works on.
+pub(crate) struct InFlight<P: Protocol, R: Request> {
     pending: Pending<R>,
     state: Arc<CallState>,
-    local: Arc<Local<P>>,
+    counted: Counted<P>,
 }
 
-impl<P: Protocol, R: Request> Drop for Admitted<P, R> {
+struct Counted<P: Protocol>(Arc<Local<P>>);
+
+impl<P: Protocol> Drop for Counted<P> {
     fn drop(&mut self) {
-        self.local.in_flight.fetch_sub(1, Ordering::Relaxed);
+        self.0.in_flight.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
-impl<P: Protocol, R: Request> Future for InFlight<P, R> {
-    type Output = Result<R::Reply, AskError<R::Error>>;
-
-    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let Some(admitted) = &mut self.0 else {
-            return Poll::Ready(Err(DeliveryError::Overloaded { retry_after: RETRY_AFTER }.into()));
+impl<P: Protocol, R: Request> InFlight<P, R> {
+    pub(crate) async fn answer(self) -> Result<R::Reply, AskError<R::Error>> {
+        let InFlight { pending, state, counted: _counted } = self;
+        let answer = match pending {
+            Pending::Actor(request) => request.await.ok(),
+            Pending::Channel(receiver) => receiver.await.ok(),
         };
-        admitted.pending.poll(cx).map(|answer| match answer {
-            Ok(answer) => answer.map_err(AskError::Handler),
-            Err(NoAnswer) if admitted.state.panicked() => Err(DeliveryError::Panicked.into()),
-            Err(NoAnswer) => Err(DeliveryError::Stopped.into()),
-        })
+        match answer {
+            Some(answer) => answer.map_err(AskError::Handler),
+            // The actor is gone and took the question with it.
+            None if state.panicked() => Err(DeliveryError::Panicked.into()),
+            None => Err(DeliveryError::Stopped.into()),
+        }
     }
 }

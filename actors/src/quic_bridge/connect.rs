@@ -7,6 +7,7 @@ use crate::{
     link::quic::{self, QuicLink},
     node::{ConnectError, Peer},
     session::Side,
+    transport,
 };
 use actix::{ActorFutureExt, Addr, AsyncContext, Handler, Message, ResponseActFuture, WrapFuture};
 use std::{cell::Cell, net::SocketAddr, rc::Rc, sync::Arc, time::SystemTime};
@@ -118,7 +119,7 @@ async fn dial(
     let unreachable = |reason: String| ConnectError::Unreachable { peer: peer.clone(), address, reason };
     let refused = |reason: String| ConnectError::Refused { peer: peer.clone(), address, reason };
     let mut config = identity.client_config(Some(&peer), key_exchange);
-    config.transport_config(quic::transport());
+    config.transport_config(transport::parameters());
     let connecting = endpoint
         .connect_with(config, address, server_name(Some(&peer)))
         .map_err(|error| unreachable(error.to_string()))?;

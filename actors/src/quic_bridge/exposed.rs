@@ -1,9 +1,9 @@
 //! What a node exposes: names, their requests as routes, and who may call them.
 
-use super::{lane::Outbox, serve::Counted};
+use super::{lane::Outbox, scratch::with_scratch, serve::Counted};
 use crate::{
-    call::{Call, CallContext},
-    mailbox::{AskError, Local, Mailbox, Target},
+    call::{Call, CallContext, CallState},
+    mailbox::{AskError, InFlight, Local, Mailbox, Target},
 };
 use bytes::Bytes;
 use futures_util::future::LocalBoxFuture;
@@ -172,17 +172,23 @@ impl<P: Protocol> Visitor<P> for Collector<'_, P> {
 
 /// Handles encoded requests of one type.
 pub(crate) trait Handle {
-    /// Decodes the request and hands it to the actor; the future puts the answer into `outbox` and
-    /// yields the number of the request. Once polled, the actor's mailbox has the request.
+    /// Decodes the request and hands it to the actor. What can be answered at once is; else the
+    /// future puts the answer into `outbox` and yields the number of the request.
+    ///
+    /// The future looks for cancellation whenever it is polled, and from the second time on asks to
+    /// be polled for it: most are answered by then.
     fn start(
         &self,
         head: RequestHead,
         payload: Bytes,
         context: CallContext,
-        outbox: Rc<RefCell<Outbox>>,
+        outbox: &Rc<RefCell<Outbox>>,
         counted: Counted,
-    ) -> LocalBoxFuture<'static, u64>;
+    ) -> Option<Serving>;
 }
+
+/// A request whose answer has not come yet.
+pub(super) type Serving = LocalBoxFuture<'static, u64>;
 
 struct Typed<P: Protocol, R: Request> {
     local: Arc<Local<P>>,
@@ -195,41 +201,47 @@ impl<P: Accepts<R>, R: Request> Handle for Typed<P, R> {
         head: RequestHead,
         payload: Bytes,
         context: CallContext,
-        outbox: Rc<RefCell<Outbox>>,
+        outbox: &Rc<RefCell<Outbox>>,
         counted: Counted,
-    ) -> LocalBoxFuture<'static, u64> {
-        let local = Arc::clone(&self.local);
-        Box::pin(async move {
-            let _counted = counted;
-            let answer = match codec::decode::<R>(&payload) {
-                Ok(request) if head.tell => tell(&local, Call::new(request, context)),
-                Ok(request) => ask(&local, request, context).await,
-                Err(error) => {
-                    let reason = format!("{}: {error}", R::NAME);
-                    Wire::Undelivered(DeliveryError::Codec { reason, delivery: Delivery::NotSent })
+    ) -> Option<Serving> {
+        let state = context.state();
+        let answer = match codec::decode::<R>(&payload).map(|request| Call::new(request, context)) {
+            Ok(call) if head.tell => match self.local.tell(call) {
+                Ok(()) => Wire::<R>::Accepted,
+                Err((_, error)) => Wire::Undelivered(error),
+            },
+            Ok(call) => match self.local.ask(call) {
+                Ok(in_flight) => {
+                    let outbox = Rc::clone(outbox);
+                    return Some(Box::pin(async move {
+                        let _counted = counted;
+                        let answer = answer(in_flight, &state).await;
+                        answer.put(head.correlation, outbox.borrow_mut().frames());
+                        head.correlation
+                    }));
                 }
-            };
-            answer.put(head.correlation, outbox.borrow_mut().frames());
-            head.correlation
-        })
+                Err(error) => Wire::Undelivered(error),
+            },
+            Err(error) => {
+                let reason = format!("{}: {error}", R::NAME);
+                Wire::Undelivered(DeliveryError::Codec { reason, delivery: Delivery::NotSent })
+            }
+        };
+        answer.put(head.correlation, outbox.borrow_mut().frames());
+        None
     }
 }
 
-fn tell<P: Accepts<R>, R: Request>(local: &Local<P>, call: Call<R>) -> Wire<R> {
-    match local.tell(call) {
-        Ok(()) => Wire::Accepted,
-        Err((_, error)) => Wire::Undelivered(error),
-    }
-}
-
-async fn ask<P: Accepts<R>, R: Request>(local: &Arc<Local<P>>, request: R, context: CallContext) -> Wire<R> {
-    let state = context.state();
-    let mut call = pin!(local.ask(Call::new(request, context), Arc::clone(&state)));
+async fn answer<P: Accepts<R>, R: Request>(in_flight: InFlight<P, R>, state: &CallState) -> Wire<R> {
+    let mut answer = pin!(in_flight.answer());
+    let mut polled = false;
     poll_fn(|cx| {
-        if state.poll_cancelled(cx).is_ready() {
+        let cancelled = if polled { state.poll_cancelled(cx).is_ready() } else { state.is_cancelled() };
+        if cancelled {
             return Poll::Ready(Wire::Undelivered(DeliveryError::Cancelled));
         }
-        call.as_mut().poll(cx).map(|answer| match answer {
+        polled = true;
+        answer.as_mut().poll(cx).map(|answer| match answer {
             Ok(reply) => Wire::Reply(reply),
             Err(AskError::Handler(error)) => Wire::Failed(error),
             Err(AskError::Delivery(error)) => Wire::Undelivered(error),
@@ -247,19 +259,21 @@ enum Wire<R: Request> {
 
 impl<R: Request> Wire<R> {
     fn put(self, correlation: u64, out: &mut Vec<u8>) {
-        let encoded = match &self {
-            Wire::Reply(reply) => codec::encode(reply).map(|bytes| (false, bytes)),
-            Wire::Failed(error) => codec::encode(error).map(|bytes| (true, bytes)),
-            Wire::Accepted => return frame::put_accepted(correlation, out),
-            Wire::Undelivered(error) => return frame::put_undelivered(correlation, error, out),
-        };
-        match encoded {
-            Ok((failed, payload)) => frame::put_outcome(correlation, failed, &payload, out),
-            Err(error) => {
-                let reason = format!("the answer to {}: {error}", R::NAME);
-                let error = DeliveryError::Codec { reason, delivery: Delivery::Delivered };
-                frame::put_undelivered(correlation, &error, out);
+        with_scratch(|payload| {
+            let encoded = match &self {
+                Wire::Reply(reply) => codec::encode_into(reply, payload).map(|()| false),
+                Wire::Failed(error) => codec::encode_into(error, payload).map(|()| true),
+                Wire::Accepted => return frame::put_accepted(correlation, out),
+                Wire::Undelivered(error) => return frame::put_undelivered(correlation, error, out),
+            };
+            match encoded {
+                Ok(failed) => frame::put_outcome(correlation, failed, payload, out),
+                Err(error) => {
+                    let reason = format!("the answer to {}: {error}", R::NAME);
+                    let error = DeliveryError::Codec { reason, delivery: Delivery::Delivered };
+                    frame::put_undelivered(correlation, &error, out);
+                }
             }
-        }
+        });
     }
 }

@@ -1,12 +1,15 @@
 //! Asking actors on another node: the caller's side of a session.
 
-use super::lane::{Lane, LaneCall, new_histogram};
+use super::{
+    lane::{Lane, LaneCall, new_histogram},
+    scratch::with_scratch,
+};
 use crate::{
     link::{Link, LinkError, Stream},
     mailbox::{AskError, Priority, RETRY_AFTER},
 };
 use bytes::Bytes;
-use futures_util::future::BoxFuture;
+use futures_util::{FutureExt, future::BoxFuture};
 use hdrhistogram::Histogram;
 use std::{
     future::Future,
@@ -133,42 +136,54 @@ impl<P: Protocol> Remote<P> {
         priority: Priority,
         own_stream: bool,
     ) -> Result<Stage<R>, DeliveryError> {
-        let payload = encode(request)?;
-        self.outbound.check_length(payload.len())?;
-        self.outbound.sent.fetch_add(1, Ordering::Relaxed);
-        let route = self.routes[index];
-        if own_stream || payload.len() > LANE_PAYLOAD_BYTES_MAX {
-            let outbound = Arc::clone(&self.outbound);
-            let call = ask_on_own_stream(outbound, route, payload, timeout);
-            return Ok(Stage::Own(Box::pin(call), PhantomData));
-        }
-        let lane = &self.outbound.lanes[priority as usize];
-        lane.call(route, &payload, timeout, false).map(Stage::Lane)
+        with_scratch(|payload| {
+            self.encode(request, payload)?;
+            let route = self.routes[index];
+            if own_stream || payload.len() > LANE_PAYLOAD_BYTES_MAX {
+                let request = own_stream_request(route, payload, timeout);
+                let call = ask_on_own_stream(Arc::clone(&self.outbound), request, timeout);
+                return Ok(Stage::Own(Box::pin(call), PhantomData));
+            }
+            let lane = &self.outbound.lanes[priority as usize];
+            lane.call(route, payload, timeout, false).map(Stage::Lane)
+        })
     }
 
     pub(crate) async fn tell<R: Request>(&self, request: &R, timeout: Duration) -> Result<(), DeliveryError>
     where
         P: swarm_protocols::Accepts<R>,
     {
-        let payload = encode(request)?;
-        self.outbound.check_length(payload.len())?;
-        self.outbound.sent.fetch_add(1, Ordering::Relaxed);
-        let lane = &self.outbound.lanes[Priority::Normal as usize];
-        match lane.call(self.routes[P::INDEX], &payload, timeout, true)?.await? {
+        let call = with_scratch(|payload| {
+            self.encode(request, payload)?;
+            let lane = &self.outbound.lanes[Priority::Normal as usize];
+            lane.call(self.routes[P::INDEX], payload, timeout, true)
+        });
+        match call?.await? {
             Answered::Accepted => Ok(()),
             Answered::Undelivered(error) => Err(error),
             Answered::Reply(_) | Answered::Failed(_) => Err(unfit("a handler's answer to a told message")),
         }
     }
+
+    /// Appends the request to `payload` and counts it as sent, if the peer takes one so long.
+    fn encode<R: Request>(&self, request: &R, payload: &mut Vec<u8>) -> Result<(), DeliveryError> {
+        codec::encode_into(request, payload).map_err(|error| {
+            let reason = format!("{}: {error}", R::NAME);
+            DeliveryError::Codec { reason, delivery: Delivery::NotSent }
+        })?;
+        self.outbound.check_length(payload.len())?;
+        self.outbound.sent.fetch_add(1, Ordering::Relaxed);
+        Ok(())
+    }
 }
 
-fn encode<R: Request>(request: &R) -> Result<Vec<u8>, DeliveryError> {
-    let mut payload = Vec::with_capacity(128);
-    codec::encode_into(request, &mut payload).map_err(|error| {
-        let reason = format!("{}: {error}", R::NAME);
-        DeliveryError::Codec { reason, delivery: Delivery::NotSent }
-    })?;
-    Ok(payload)
+/// What goes over a stream of its own.
+fn own_stream_request(route: u32, payload: &[u8], timeout: Duration) -> Bytes {
+    let mut bytes = Vec::with_capacity(payload.len() + OVERHEAD_BYTES_MAX);
+    bytes.push(frame::STREAM_REQUEST);
+    let deadline_ms = super::lane::millis_up(timeout);
+    frame::put_request(&RequestHead { correlation: 0, route, deadline_ms, tell: false }, payload, &mut bytes);
+    bytes.into()
 }
 
 fn unfit(what: &str) -> DeliveryError {
@@ -216,8 +231,7 @@ fn decode<T: serde::de::DeserializeOwned, E: std::fmt::Display>(
 
 async fn ask_on_own_stream(
     outbound: Arc<Outbound>,
-    route: u32,
-    payload: Vec<u8>,
+    request: Bytes,
     timeout: Duration,
 ) -> Result<Answered, DeliveryError> {
     if outbound.own_streams.fetch_add(1, Ordering::Relaxed) >= outbound.limits.in_flight as usize {
@@ -226,7 +240,7 @@ async fn ask_on_own_stream(
     }
     let _counted = OwnStream(&outbound);
     let asked = Instant::now();
-    let answered = tokio::time::timeout(timeout, exchange(&outbound, route, payload, timeout))
+    let answered = tokio::time::timeout(timeout, exchange(&outbound, request))
         .await
         .map_err(|_| DeliveryError::TimedOut { after: timeout, delivery: Delivery::Unknown })?;
     let took = asked.elapsed().as_micros() as u64;
@@ -242,12 +256,7 @@ impl Drop for OwnStream<'_> {
     }
 }
 
-async fn exchange(
-    outbound: &Outbound,
-    route: u32,
-    payload: Vec<u8>,
-    timeout: Duration,
-) -> Result<Answered, DeliveryError> {
+async fn exchange(outbound: &Outbound, request: Bytes) -> Result<Answered, DeliveryError> {
     let lost = |delivery| {
         move |error: LinkError| {
             let reason = outbound.lost.get().cloned().unwrap_or_else(|| error.to_string());
@@ -255,21 +264,16 @@ async fn exchange(
         }
     };
     let Stream { mut send, mut recv } = outbound.link.open().await.map_err(lost(Delivery::NotSent))?;
-    let mut bytes = Vec::with_capacity(payload.len() + OVERHEAD_BYTES_MAX);
-    bytes.push(frame::STREAM_REQUEST);
-    let deadline_ms = super::lane::millis_up(timeout);
-    frame::put_request(
-        &RequestHead { correlation: 0, route, deadline_ms, tell: false },
-        &payload,
-        &mut bytes,
-    );
-    send.write(bytes.into()).await.map_err(lost(Delivery::Unknown))?;
+    send.write(request).await.map_err(lost(Delivery::Unknown))?;
     send.finish();
     let mut reader = FrameReader::new(outbound.message_bytes_max + OVERHEAD_BYTES_MAX);
     loop {
         let chunk: Option<Bytes> = recv.read().await.map_err(lost(Delivery::Unknown))?;
         reader.feed(chunk.ok_or_else(|| unfit("no answer"))?);
         if let Some(frame) = reader.next_frame().map_err(|error| unfit(&error.to_string()))? {
+            // Taking the end of the stream, where it has come already, spares telling the peer that the
+            // rest is not wanted.
+            let _end_or_later = recv.read().now_or_never();
             return match Frame::decode(frame) {
                 Ok(Frame::Answer { correlation: 0, answer }) => Ok(answer),
                 Ok(_) => Err(unfit("something else than an answer")),

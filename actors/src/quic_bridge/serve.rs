@@ -1,20 +1,25 @@
 //! Serving requests of another node: the callee's side of a session.
 
-use super::{exposed::Routes, lane::Outbox};
+use super::{
+    calls::{Duplicate, LaneCalls},
+    exposed::{Routes, Serving},
+    lane::Outbox,
+};
 use crate::{
     call::{CallContext, CallState, Caller},
     link::{Link, LinkError, RecvHalf, SendHalf, Stream},
     mailbox::RETRY_AFTER,
     session::{FAREWELL, Received},
+    transport,
 };
 use bytes::{Buf, Bytes};
-use futures_util::{FutureExt, StreamExt, future::LocalBoxFuture, stream::FuturesUnordered};
+use futures_util::FutureExt;
 use std::{
     cell::{Cell, RefCell},
-    collections::HashMap,
     future::poll_fn,
     rc::Rc,
     sync::{Arc, atomic::Ordering},
+    task::Poll,
     time::Duration,
 };
 use swarm_protocols::{
@@ -29,9 +34,6 @@ use tokio::{
     sync::{Notify, watch},
     time::Instant,
 };
-
-/// The most streams that a busy peer is allowed to have open at once.
-const STREAMS_MAX: u32 = 1024;
 
 /// How many answers may wait for a peer that does not take them before no more of its requests are
 /// read, in bytes.
@@ -74,7 +76,7 @@ impl Inbound {
             draining: Cell::new(false),
             closing: watch::Sender::new(false),
             streams: Cell::new(0),
-            streams_allowed: Cell::new(crate::link::quic::STREAMS_MIN),
+            streams_allowed: Cell::new(transport::STREAMS_MIN),
             partial_bytes: Cell::new(0),
         })
     }
@@ -105,11 +107,8 @@ impl Inbound {
         }
     }
 
-    /// Idle connections stay cheap, busy ones are not throttled.
     fn allow_more_streams(&self) {
-        let allowed = self.streams_allowed.get();
-        if self.streams.get() > allowed / 4 * 3 && allowed < STREAMS_MAX {
-            let allowed = (allowed * 4).min(STREAMS_MAX);
+        if let Some(allowed) = transport::more_streams(self.streams.get(), self.streams_allowed.get()) {
             self.streams_allowed.set(allowed);
             self.link.allow_streams(allowed);
         }
@@ -132,7 +131,8 @@ impl Inbound {
             Some([frame::STREAM_LANE]) => {
                 let Some(class) = input.head(1).await? else { return Ok(()) };
                 send.set_priority(-i32::from(class[0].min(2)));
-                self.serve_lane(send, input).await
+                // Boxed, so that the many streams of one request each do not carry its size.
+                Box::pin(self.serve_lane(send, input)).await
             }
             Some([frame::STREAM_REQUEST]) => self.serve_request(send, input).await,
             Some(other) => Err(Fault::Violation(format!("a stream of unknown kind {other:?}"))),
@@ -143,7 +143,7 @@ impl Inbound {
     async fn serve_lane(&self, send: Box<dyn SendHalf>, mut input: Input<'_>) -> Result<(), Fault> {
         let outbox = Rc::new(RefCell::new(Outbox::default()));
         let requests = async {
-            let mut lane = LaneCalls { running: FuturesUnordered::new(), states: HashMap::new() };
+            let mut lane = LaneCalls::default();
             self.serve_requests(&mut input, &outbox, &mut lane).await
         };
         tokio::select! {
@@ -160,14 +160,12 @@ impl Inbound {
     ) -> Result<(), Fault> {
         let (mut ended, mut closing) = (false, self.closing.subscribe());
         loop {
+            let now = Instant::now();
             while let Some(frame) = input.next_frame()? {
                 match Frame::decode(frame)? {
-                    Frame::Request { head, payload } => self.request(head, payload, outbox, lane)?,
+                    Frame::Request { head, payload } => self.request(head, payload, now, outbox, lane)?,
                     Frame::Cancel { correlation } => {
-                        // One that is not there has been answered already.
-                        if let Some(state) = lane.states.get(&correlation) {
-                            state.cancel();
-                        }
+                        lane.cancel(correlation);
                     }
                     Frame::Answer { .. } => {
                         return Err(Fault::Violation("an answer to no request".to_owned()));
@@ -178,20 +176,16 @@ impl Inbound {
                 poll_fn(|cx| outbox.borrow_mut().poll_at_most(UNSENT_BYTES_MAX, cx)).await;
                 input.read().await
             };
+            // What has come is read before the calls are looked at, so that those of all of it get to
+            // their actors first. It is bounded by the flow control of the stream.
             tokio::select! {
+                biased;
                 chunk = next, if !ended => match chunk? {
                     Some(chunk) => input.reader.feed(chunk),
                     None => ended = true,
                 },
                 _ = closing.wait_for(|closing| *closing), if !ended => ended = true,
-                Some(correlation) = lane.running.next() => {
-                    lane.states.remove(&correlation);
-                    // Take all that are ready, rather than look at the stream between any two.
-                    while let Some(Some(correlation)) = lane.running.next().now_or_never() {
-                        lane.states.remove(&correlation);
-                    }
-                }
-                () = std::future::ready(()), if ended && lane.running.is_empty() => {
+                () = lane.answer(ended) => {
                     outbox.borrow_mut().end();
                     return std::future::pending().await;
                 }
@@ -203,21 +197,15 @@ impl Inbound {
         &self,
         head: RequestHead,
         payload: Bytes,
+        now: Instant,
         outbox: &Rc<RefCell<Outbox>>,
         lane: &mut LaneCalls,
     ) -> Result<(), Fault> {
         let correlation = head.correlation;
-        let Some((mut call, state)) = self.start(head, payload, outbox) else { return Ok(()) };
-        if lane.states.insert(correlation, state).is_some() {
-            return Err(Fault::Violation(format!("two requests with the number {correlation} at once")));
-        }
-        // Polled once here, so that the actor's mailbox gets requests in the order of the lane.
-        if call.as_mut().now_or_never().is_some() {
-            lane.states.remove(&correlation);
-        } else {
-            lane.running.push(call);
-        }
-        Ok(())
+        let Some((call, state)) = self.start(head, payload, now, outbox) else { return Ok(()) };
+        lane.push(correlation, state, call).map_err(|Duplicate| {
+            Fault::Violation(format!("two requests with the number {correlation} at once"))
+        })
     }
 
     /// Begins to handle a request; one that cannot be is answered at once.
@@ -225,8 +213,9 @@ impl Inbound {
         &self,
         head: RequestHead,
         payload: Bytes,
+        now: Instant,
         outbox: &Rc<RefCell<Outbox>>,
-    ) -> Option<(LocalBoxFuture<'static, u64>, Arc<CallState>)> {
+    ) -> Option<(Serving, Arc<CallState>)> {
         self.received.fetch_add(1, Ordering::Relaxed);
         let refused = if self.draining.get() {
             DeliveryError::Draining
@@ -236,13 +225,13 @@ impl Inbound {
             match self.routes.handler(head.route, self.caller.role) {
                 Ok(handler) => {
                     let deadline = (head.deadline_ms > 0 && !head.tell)
-                        .then(|| Instant::now() + Duration::from_millis(head.deadline_ms.min(1 << 40)));
+                        .then(|| now + Duration::from_millis(head.deadline_ms.min(1 << 40)));
                     let context = CallContext::new(Some(Arc::clone(&self.caller)), deadline);
                     let state = context.state();
                     self.in_flight.set(self.in_flight.get() + 1);
                     let counted =
                         Counted { in_flight: Rc::clone(&self.in_flight), idle: Rc::clone(&self.idle) };
-                    return Some((handler.start(head, payload, context, Rc::clone(outbox), counted), state));
+                    return handler.start(head, payload, context, outbox, counted).map(|call| (call, state));
                 }
                 Err(error) => error,
             }
@@ -256,9 +245,11 @@ impl Inbound {
         let Frame::Request { head, payload } = Frame::decode(frame)? else {
             return Err(Fault::Violation("a request stream without a request".to_owned()));
         };
-        drop(input);
+        input.end();
         let outbox = Rc::new(RefCell::new(Outbox::default()));
-        if let Some((call, state)) = self.start(head, payload, &outbox) {
+        if let Some((mut call, state)) = self.start(head, payload, Instant::now(), &outbox)
+            && !answered_in_a_turn(&mut call).await
+        {
             let stopped = send.stopped();
             let left = tokio::select! {
                 biased;
@@ -277,18 +268,6 @@ impl Inbound {
     }
 }
 
-/// The requests of one lane that are being handled.
-struct LaneCalls {
-    running: FuturesUnordered<LocalBoxFuture<'static, u64>>,
-    states: HashMap<u64, Arc<CallState>>,
-}
-
-impl Drop for LaneCalls {
-    fn drop(&mut self) {
-        self.states.values().for_each(|state| state.cancel());
-    }
-}
-
 /// Counts a request that is being handled.
 pub(crate) struct Counted {
     in_flight: Rc<Cell<u32>>,
@@ -302,6 +281,21 @@ impl Drop for Counted {
             self.idle.notify_one();
         }
     }
+}
+
+/// Lets the actor run once: whether `call` is done then. Most are, and need no watch on the peer.
+async fn answered_in_a_turn(call: &mut Serving) -> bool {
+    let mut waited = false;
+    poll_fn(|cx| match call.as_mut().poll(cx) {
+        Poll::Ready(_) => Poll::Ready(true),
+        Poll::Pending if waited => Poll::Ready(false),
+        Poll::Pending => {
+            waited = true;
+            cx.waker().wake_by_ref();
+            Poll::Pending
+        }
+    })
+    .await
 }
 
 async fn write(mut send: Box<dyn SendHalf>, outbox: &RefCell<Outbox>) -> Result<(), LinkError> {
@@ -405,6 +399,12 @@ impl Input<'_> {
                 None => return Ok(None),
             }
         }
+    }
+
+    /// Drops it. Where the end of the stream has come already that is taken first: else the peer would
+    /// be told that the rest is not wanted.
+    fn end(mut self) {
+        let _end_or_later = self.recv.read().now_or_never();
     }
 
     fn note_partial(&mut self) -> Result<(), Fault> {

@@ -6,7 +6,7 @@ use super::{
     varint,
 };
 use crate::{Delivery, DeliveryError};
-use bytes::{Bytes, BytesMut};
+use bytes::{Buf, Bytes, BytesMut};
 use std::time::Duration;
 
 /// The first byte of the dialler's first stream: control frames in both directions.
@@ -21,6 +21,9 @@ pub const STREAM_REQUEST: u8 = 2;
 pub const CONTROL_BYTES_MAX: usize = 1 << 20;
 /// What a frame may be longer than the payload in it, in bytes.
 pub const OVERHEAD_BYTES_MAX: usize = 64;
+
+/// How much memory is reserved for a frame that has begun, in bytes.
+const RESERVED_BYTES_MAX: usize = 16 << 10;
 
 const HELLO: u8 = 0x01;
 const WELCOME: u8 = 0x02;
@@ -138,9 +141,13 @@ impl FrameReader {
         match self.frame_length(&self.chunk)? {
             Some((head, length)) if self.chunk.len() >= head + length => {
                 let mut frame = self.chunk.split_to(head + length);
-                Ok(Some(frame.split_off(head)))
+                frame.advance(head);
+                Ok(Some(frame))
             }
-            _ => {
+            begun => {
+                // A longer frame gets its memory as its bytes come, whatever it claims.
+                let bytes = begun.map_or(0, |(head, length)| (head + length).min(RESERVED_BYTES_MAX));
+                self.partial.reserve(bytes);
                 self.partial.extend_from_slice(&self.chunk);
                 self.chunk.clear();
                 Ok(None)
@@ -175,7 +182,8 @@ impl FrameReader {
             return Ok(None);
         }
         let mut frame = self.partial.split().freeze();
-        Ok(Some(frame.split_off(head)))
+        frame.advance(head);
+        Ok(Some(frame))
     }
 
     fn frame_length(&self, bytes: &[u8]) -> Result<Option<(usize, usize)>, FrameError> {
@@ -195,7 +203,7 @@ struct Body {
 impl Body {
     fn varint(&mut self) -> Result<u64, FrameError> {
         let (value, width) = varint::get(&self.bytes).ok_or(FrameError::Malformed(self.name))?;
-        bytes::Buf::advance(&mut self.bytes, width);
+        self.bytes.advance(width);
         Ok(value)
     }
 
@@ -212,8 +220,8 @@ fn kind_and_body(mut frame: Bytes) -> Result<(u8, Bytes), FrameError> {
     if frame.is_empty() {
         return Err(FrameError::Malformed("empty"));
     }
-    let body = frame.split_off(1);
-    Ok((frame[0], body))
+    let kind = frame.get_u8();
+    Ok((kind, frame))
 }
 
 impl Frame {

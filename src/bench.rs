@@ -1,0 +1,43 @@
+//! Benchmarks that ship with the binary. Every figure is measured beside its floor: the least that
+//! the machine needs for the same work, in the same run, round by round in turns.
+
+pub(crate) mod messaging;
+
+use serde::Serialize;
+
+/// How often the two sides of a figure take turns. Odd, so that the median is one of the rounds.
+pub(crate) const ROUNDS: u32 = 5;
+
+/// Whose figure it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Side {
+    Swarm,
+    Floor,
+}
+
+/// One figure of both sides.
+#[derive(Debug, Serialize)]
+pub(crate) struct Compared {
+    pub(crate) bench: &'static str,
+    pub(crate) metric: &'static str,
+    pub(crate) unit: &'static str,
+    pub(crate) params: serde_json::Value,
+    pub(crate) swarm: f64,
+    pub(crate) floor: f64,
+}
+
+impl Compared {
+    pub(crate) fn value(&self, side: Side) -> f64 {
+        match side {
+            Side::Swarm => self.swarm,
+            Side::Floor => self.floor,
+        }
+    }
+}
+
+/// The middle of `values`, which must not be empty.
+pub(crate) fn median(values: &mut [f64]) -> f64 {
+    values.sort_unstable_by(f64::total_cmp);
+    values[values.len() / 2]
+}

@@ -1,0 +1,94 @@
+//! The answering process. It learns who it is from the first line of its stdin, says on stdout where
+//! it listens, and ends when its stdin does.
+
+use std::io::{BufRead as _, Read as _, Write as _};
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use actix::Actor;
+use serde::{Deserialize, Serialize};
+use swarm_actors::identity::{Identity, IdentityPem, KeyExchange, PrivateKeyPem};
+use swarm_actors::{Mailbox, Node, NodeConfig, transport};
+use swarm_protocols::Role;
+
+use super::MessagingError;
+use super::echo::{Echo, EchoActor, Echoing};
+use super::floor;
+
+/// The longest first line that is read.
+const ORDERS_BYTES_MAX: u64 = 64 << 10;
+
+/// It ends after this time in any case: twice what the longest run takes.
+const LIFETIME: Duration = Duration::from_secs(3600);
+
+/// Who the responder is.
+#[derive(Serialize, Deserialize)]
+pub(super) struct Orders {
+    certificate: String,
+    key: String,
+    authority: String,
+}
+
+/// Where the responder listens.
+#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
+pub(super) struct Addresses {
+    pub(super) node: SocketAddr,
+    pub(super) floor: SocketAddr,
+}
+
+impl Orders {
+    pub(super) fn new(identity: &Identity) -> Self {
+        let IdentityPem { certificate, key, authority } = identity.to_pem().clone();
+        Self { certificate, key: key.as_str().to_owned(), authority }
+    }
+
+    pub(super) fn line(&self) -> Vec<u8> {
+        let mut line = serde_json::to_vec(self).expect("three texts are valid JSON");
+        line.push(b'\n');
+        line
+    }
+
+    fn read() -> Result<Identity, MessagingError> {
+        let mut line = String::new();
+        let mut stdin = std::io::stdin().lock().take(ORDERS_BYTES_MAX);
+        stdin.read_line(&mut line).map_err(failed)?;
+        let Orders { certificate, key, authority } = serde_json::from_str(&line).map_err(failed)?;
+        Identity::from_pem(IdentityPem { certificate, key: PrivateKeyPem::new(key), authority })
+            .map_err(failed)
+    }
+}
+
+fn failed(error: impl std::error::Error) -> MessagingError {
+    MessagingError::Start(error.to_string())
+}
+
+/// Answers until stdin ends.
+pub(crate) fn run() -> Result<(), MessagingError> {
+    let identity = Orders::read()?;
+    let (ended, end) = tokio::sync::oneshot::channel::<()>();
+    // A thread of its own, because the end of a runtime would wait for one that reads stdin.
+    std::thread::spawn(move || {
+        let _end_or_error = std::io::copy(&mut std::io::stdin().lock(), &mut std::io::sink());
+        drop(ended);
+    });
+    actix_rt::System::new().block_on(async {
+        let loopback = SocketAddr::from(([127, 0, 0, 1], 0));
+        let node = Node::start(NodeConfig::new(identity.clone(), loopback)).await.map_err(failed)?;
+        let mailbox =
+            Mailbox::<Echoing>::local(EchoActor.start()).handles::<Echo>().build().map_err(failed)?;
+        node.expose("echo", mailbox).allow(Role::Operator).register().await.map_err(failed)?.detach();
+
+        let mut config = identity.server_config(KeyExchange::default());
+        config.transport_config(transport::parameters());
+        let endpoint = quinn::Endpoint::server(config, loopback).map_err(failed)?;
+        let floor = endpoint.local_addr().map_err(failed)?;
+        actix_rt::spawn(floor::serve(endpoint));
+
+        let node = node.address().unwrap_or(loopback);
+        let addresses = serde_json::to_string(&Addresses { node, floor }).map_err(failed)?;
+        writeln!(std::io::stdout(), "{addresses}").map_err(failed)?;
+        // Either way is the end.
+        let _ended_or_late = tokio::time::timeout(LIFETIME, end).await;
+        Ok(())
+    })
+}
