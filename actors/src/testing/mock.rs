@@ -140,6 +140,7 @@ impl<P: Protocol> MockActor<P> {
         let script = Arc::new(Mutex::new(self.script));
         let mut ports = Ports { script: Arc::clone(&script), ports: Vec::new() };
         P::visit(&mut ports);
+        // Nothing is ever in flight: the answer is there when the question has been put.
         let mailbox = Mailbox::from_local(Local::new(ports.ports, usize::MAX));
         (mailbox, MockGuard { script, protocol: P::NAME })
     }

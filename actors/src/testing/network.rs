@@ -8,9 +8,9 @@ pub(super) const DATAGRAM_BYTES: usize = 1200;
 /// A peer waits this long before it acknowledges what it has got (RFC 9000, max_ack_delay).
 const ACK_DELAY: Duration = Duration::from_millis(25);
 
-/// Repeated losses of one datagram; the next transmission arrives. With doubled waits it is seldom
-/// reached before a session gives up.
-const LOSSES_MAX: u32 = 10;
+/// How often in a row a datagram is lost; the next transmission arrives. QUIC backs off further only
+/// while it hears nothing at all, which is a partition here.
+const LOSSES_MAX: u32 = 5;
 
 /// The network between two nodes of [`pair_over`](super::pair_over).
 ///
@@ -21,7 +21,7 @@ const LOSSES_MAX: u32 = 10;
 /// | on the wire | above QUIC, and here |
 /// |---|---|
 /// | delay, jitter | every datagram takes a time of its own within [`delay`](Self::delay) |
-/// | loss | the bytes come a retransmission timeout later, twice that if they are lost again, and so on; what follows on the same stream waits for them, other streams do not |
+/// | loss | the bytes come a retransmission timeout later, three times that if they are lost again, and so on up to five losses in a row; what follows on the same stream waits for them, other streams do not |
 /// | duplication | the first of the two copies counts |
 /// | reordering | none within a stream; streams overtake each other |
 /// | partition | nothing arrives until [healed](super::Partition::heal), or until the sessions give up |
@@ -157,6 +157,13 @@ mod tests {
     }
 
     #[test]
+    fn a_datagram_is_not_lost_for_ever() {
+        let network = Network { loss: 0.9, ..Network::new(1, 5 * MS..6 * MS) };
+        let longest = transits(&network).into_iter().max();
+        assert_eq!(longest, Some((5 + 31 * (2 * 6 + 25)) * MS));
+    }
+
+    #[test]
     fn a_copy_can_only_come_sooner() {
         let network = Network { loss: 0.3, ..Network::new(1, 5 * MS..50 * MS) };
         let twice = Network { duplication: 1.0, ..network.clone() };
@@ -176,6 +183,7 @@ mod tests {
         assert_ne!(transit, network.transit(Datagram { stream: 1, ..datagram }));
         assert_ne!(transit, network.transit(Datagram { to_acceptor: false, ..datagram }));
         assert_ne!(transit, network.transit(Datagram { sent_ms: 1, ..datagram }));
+        assert_ne!(transit, network.transit(Datagram { number: 1, ..datagram }));
     }
 
     #[test]

@@ -26,7 +26,7 @@ const QUEUE: usize = 1024;
 /// not come ends in a panic that names the line of the test, what was expected, and what came. See
 /// the [module](crate::testing) for an example, and [`Asked`] for the answers.
 ///
-/// It needs no actix system, and no runtime but that of the asker.
+/// It needs a tokio runtime with a clock, and no actix system.
 pub struct Probe<P: Protocol> {
     incoming: mpsc::Receiver<Incoming>,
     skipped: VecDeque<Incoming>,
