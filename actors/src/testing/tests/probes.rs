@@ -47,9 +47,10 @@ fn the_message_that_is_wanted_is_found_and_the_others_keep_their_order() {
             service.tell(Open(number)).await.unwrap();
             service.tell(Echo(vec![number])).await.unwrap();
         }
+        assert_eq!(probe.expect_where(|Echo(bytes)| bytes == &[2]).await.request(), &Echo(vec![2]));
+        // Found among those put aside, of which some lie before it and some behind.
         let found = probe.expect_where(|open: &Open| open.0 == 1).await;
         assert_eq!(found.request(), &Open(1));
-        assert_eq!(probe.expect_where(|Echo(bytes)| bytes == &[2]).await.request(), &Echo(vec![2]));
         assert_eq!(probe.expect::<Open>().await.request(), &Open(0));
         assert_eq!(probe.expect_among::<Open>().await.request(), &Open(2));
         assert_eq!(probe.expect::<Echo>().await.request(), &Echo(vec![0]));
