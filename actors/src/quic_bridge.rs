@@ -18,7 +18,7 @@ pub(crate) use exposed::Routes;
 pub(crate) use lane::{Outbox, new_histogram};
 pub(crate) use remote::{Outbound, Remote, RemoteCall};
 pub(crate) use resolve::Resolve;
-pub(crate) use serve::{Inbound, finish};
+pub(crate) use serve::{Inbound, InboundParts, finish};
 
 use crate::{
     call::Caller,
@@ -34,7 +34,6 @@ use actix::{
 };
 use hdrhistogram::Histogram;
 use std::{
-    cell::Cell,
     collections::BTreeMap,
     net::SocketAddr,
     rc::Rc,
@@ -91,7 +90,6 @@ pub(crate) struct QuicBridge {
     live: BTreeMap<NodeId, Live>,
     known: BTreeMap<NodeId, SocketAddr>,
     watchers: Vec<Recipient<PeerEvent>>,
-    handshakes: Rc<Cell<u32>>,
     past: (u64, u64),
     latency: Histogram<u32>,
     draining: bool,
@@ -99,6 +97,7 @@ pub(crate) struct QuicBridge {
 
 /// A session that was admitted; it is open as soon as `open` is there.
 struct Live {
+    side: Side,
     incarnation: u64,
     session: Addr<ConnectionSession>,
     open: Option<Open>,
@@ -123,7 +122,6 @@ impl QuicBridge {
             live: BTreeMap::new(),
             known: BTreeMap::new(),
             watchers: Vec::new(),
-            handshakes: Rc::default(),
             past: (0, 0),
             latency: new_histogram(),
             draining: false,
@@ -165,11 +163,9 @@ impl QuicBridge {
         self.sessions.push(ConnectionSession::new(parts).start());
     }
 
-    fn announce(&self, event: &PeerEvent) {
-        for watcher in &self.watchers {
-            // A watcher that has stopped is no error; it is forgotten with the next event.
-            watcher.do_send(event.clone());
-        }
+    fn announce(&mut self, event: &PeerEvent) {
+        self.watchers.retain(Recipient::connected);
+        self.watchers.iter().for_each(|watcher| watcher.do_send(event.clone()));
     }
 
     fn tell_routes(&self, change: &RouteChange) {
@@ -187,10 +183,8 @@ impl Actor for QuicBridge {
     type Context = Context<Self>;
 
     fn started(&mut self, context: &mut Self::Context) {
-        // Sessions come and go in bursts; none of their events may be lost.
-        context.set_mailbox_capacity(1024);
         if let Some(Socket { endpoint, .. }) = &self.socket {
-            let accepting = connect::accept(endpoint.clone(), context.address(), Rc::clone(&self.handshakes));
+            let accepting = connect::accept(endpoint.clone(), context.address(), self.local.timing.handshake);
             context.spawn(accepting.into_actor(self));
         }
     }
@@ -235,7 +229,7 @@ impl Handler<Admit> for QuicBridge {
             live.session.do_send(EndSession(CloseCode::Superseded, reason));
             self.forget(&node, "a newer incarnation connected");
         }
-        self.live.insert(node, Live { incarnation, session, open: None });
+        self.live.insert(node, Live { side: Side::Acceptor, incarnation, session, open: None });
         Ok(Uuid::now_v7())
     }
 }
@@ -269,11 +263,15 @@ impl Handler<Opened> for QuicBridge {
 
     fn handle(&mut self, opened: Opened, _: &mut Self::Context) {
         let Opened { id, side, peer: Caller { node, role }, hello, session, outbound, received } = opened;
+        if self.draining {
+            return session.do_send(EndSession(CloseCode::Done, "this node is stopping".to_owned()));
+        }
         let other = self.live.get(&node).filter(|live| live.session != session);
         if let Some(other) = other {
-            // Two nodes dialled each other at once. Both keep the session of the smaller id.
+            // Two nodes dialled each other at once: both keep the session of the smaller id. Of two that
+            // were dialled by the same side the one that was admitted last took over.
             let ours = self.local.node < node;
-            if (side == Side::Dialler) != ours {
+            if other.side == side || (side == Side::Dialler) != ours {
                 return session
                     .do_send(EndSession(CloseCode::Done, "another session of both is open".to_owned()));
             }
@@ -290,7 +288,7 @@ impl Handler<Opened> for QuicBridge {
         tracing::info!(peer = %node, %role, session = %id, "session open");
         let routes = hello.routes.into_iter().map(|route| (route.id, route)).collect();
         let open = Open { peer: peer.clone(), outbound, received, routes };
-        self.live.insert(node, Live { incarnation: hello.incarnation, session, open: Some(open) });
+        self.live.insert(node, Live { side, incarnation: hello.incarnation, session, open: Some(open) });
         self.announce(&PeerEvent::Up(peer));
     }
 }
@@ -381,7 +379,6 @@ impl Handler<Watch> for QuicBridge {
     type Result = ();
 
     fn handle(&mut self, Watch(watcher): Watch, _: &mut Self::Context) {
-        self.watchers.retain(Recipient::connected);
         let open = self.live.values().filter_map(|live| live.open.as_ref());
         open.for_each(|open| watcher.do_send(PeerEvent::Up(open.peer.clone())));
         self.watchers.push(watcher);

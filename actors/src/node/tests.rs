@@ -57,6 +57,58 @@ impl Request for Misbehave {
 
 protocol! { Service = "service" { Echo, Misbehave } }
 
+#[derive(Debug, Serialize, Deserialize)]
+struct Note(u32);
+
+impl Request for Note {
+    const NAME: &'static str = "note";
+    const VERSION: u16 = 1;
+    type Reply = ();
+    type Error = NoError;
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+struct Count(u32);
+
+impl Request for Count {
+    const NAME: &'static str = "count";
+    const VERSION: u16 = 1;
+    type Reply = Vec<u32>;
+    type Error = NoError;
+}
+
+protocol! { Ledger = "ledger" { Note, Count } }
+
+/// Writes down in which order its messages came.
+#[derive(Default)]
+struct Notary(Vec<u32>);
+
+impl Actor for Notary {
+    type Context = Context<Self>;
+}
+
+impl Handler<Call<Note>> for Notary {
+    type Result = Result<(), NoError>;
+
+    fn handle(&mut self, call: Call<Note>, _: &mut Self::Context) -> Self::Result {
+        self.0.push(call.request.0);
+        Ok(())
+    }
+}
+
+impl Handler<Call<Count>> for Notary {
+    type Result = Result<Vec<u32>, NoError>;
+
+    fn handle(&mut self, call: Call<Count>, _: &mut Self::Context) -> Self::Result {
+        self.0.push(call.request.0);
+        Ok(self.0.clone())
+    }
+}
+
+fn notary() -> Mailbox<Ledger> {
+    Mailbox::local(Notary::default().start()).handles::<Note>().handles::<Count>().build().unwrap()
+}
+
 struct Server;
 
 impl Actor for Server {
@@ -368,7 +420,7 @@ async fn another_version_or_protocol_is_an_error_when_the_name_is_resolved() {
     tokio::time::pause();
     let (_, _probe, _registration, _cut, [a, _b]) = probed().await;
     let error = a.resolve::<newer::Service>("b/service").await.unwrap_err();
-    assert_eq!(error.to_string(), "b/service takes echo in version Some(1), not 2");
+    assert_eq!(error.to_string(), "b/service takes echo in version 1, not in version 2");
     let error = a.resolve::<newer::Other>("b/service").await.unwrap_err();
     assert_eq!(error.to_string(), "b/service exposes no other");
     let error = a.resolve::<Service>("c/service").await.unwrap_err();
@@ -455,4 +507,116 @@ async fn nobody_at_the_address_is_an_error_that_names_it() {
     let address = silent.local_addr().unwrap();
     let error = a.connect("b".parse().unwrap(), address).await.unwrap_err();
     assert_eq!(error.to_string(), format!("b at {address} did not answer within 300ms"));
+}
+
+/// Asks of two types and tells, far more than an actix mailbox holds at once.
+async fn send_a_burst(ledger: &Mailbox<Ledger>) {
+    let notes = (0..100_u32).map(|i| ledger.ask(Note(i)).into_future()).collect::<Vec<_>>();
+    let counts = (100..130_u32).map(|i| ledger.ask(Count(i)).into_future()).collect::<Vec<_>>();
+    let tells = (130..230_u32).map(|i| ledger.tell(Note(i)).into_future()).collect::<Vec<_>>();
+    let last = futures_util::future::join_all(tells);
+    let (notes, counts, tells) =
+        tokio::join!(futures_util::future::join_all(notes), futures_util::future::join_all(counts), last);
+    assert!(notes.into_iter().all(|note| note == Ok(())));
+    assert!(counts.into_iter().all(|count| count.is_ok()));
+    assert!(tells.into_iter().all(|told| told.is_ok()));
+}
+
+#[actix::test]
+async fn requests_of_several_types_keep_their_order() {
+    let ledger = notary();
+    send_a_burst(&ledger).await;
+    let mut order = ledger.ask(Count(230)).await.unwrap();
+    assert_eq!(order.split_off(130).last(), Some(&230));
+    assert_eq!(order, (0..130).collect::<Vec<_>>());
+
+    let (a, b, _cut) = pair(memory("a", Role::Operator), memory("b", Role::Agent)).await;
+    b.expose("ledger", notary()).allow(Role::Operator).register().await.unwrap().detach();
+    let ledger: Mailbox<Ledger> = resolve_soon(&a, "b/ledger").await.unwrap();
+    send_a_burst(&ledger).await;
+    let mut order = ledger.ask(Count(230)).await.unwrap();
+    order.truncate(130);
+    assert_eq!(order, (0..130).collect::<Vec<_>>());
+}
+
+#[actix::test]
+async fn what_an_actor_still_works_on_counts_when_its_asker_has_left() {
+    let service =
+        Mailbox::<Service>::local(Server.start()).handles::<Echo>().handles::<Misbehave>().in_flight_max(2);
+    let service = service.build().unwrap();
+    assert_eq!(service.ask(Echo(vec![1])).await, Ok(vec![1]));
+    // The actor has two calls in its queue whose askers leave before it gets to them.
+    for _ in 0..2 {
+        drop(service.ask(Misbehave::Never).into_future());
+    }
+    let full = service.ask(Echo(vec![2])).await;
+    assert!(matches!(full, Err(AskError::Delivery(DeliveryError::Overloaded { .. }))), "{full:?}");
+    assert!(service.tell(Echo(vec![3])).await.is_err());
+    // Once it has got to them they are gone.
+    let again = async {
+        while service.ask(Echo(vec![4])).await != Ok(vec![4]) {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(5), again).await.unwrap();
+}
+
+#[actix::test]
+async fn what_waits_behind_a_panic_is_not_said_to_be_delivered() {
+    let service = server();
+    let first = service.ask(Misbehave::Panic).into_future();
+    let behind = service.ask(Echo(vec![1])).into_future();
+    let (first, behind) = tokio::join!(first, behind);
+    for error in [first.map(drop).unwrap_err().to_string(), behind.map(drop).unwrap_err().to_string()] {
+        assert_eq!(error, "the actor panicked");
+    }
+    assert_eq!(DeliveryError::Panicked.delivery(), Delivery::Unknown);
+}
+
+#[actix::test]
+async fn an_answer_over_the_callers_limit_costs_one_request() {
+    let limits = Limits { message_bytes: 1000, ..Limits::default() };
+    let caller = MemoryNode { limits, ..memory("a", Role::Operator) };
+    let (a, b, _cut) = pair(caller, memory("b", Role::Agent)).await;
+    b.expose("service", server()).allow(Role::Operator).register().await.unwrap().detach();
+    let service: Mailbox<Service> = resolve_soon(&a, "b/service").await.unwrap();
+    let error = service.ask(Echo(vec![0; 2000])).await.unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "the answer to echo: its 2003 bytes are more than the 1000 that the caller takes"
+    );
+    assert_eq!(service.ask(Echo(vec![1])).await, Ok(vec![1]));
+}
+
+#[actix::test]
+async fn an_ask_may_be_given_all_the_time_in_the_world() {
+    let service = server();
+    assert_eq!(service.ask(Echo(vec![1])).timeout(Duration::MAX).await, Ok(vec![1]));
+}
+
+#[actix::test]
+async fn a_newer_incarnation_takes_over_and_two_connects_share_a_session() {
+    let day = Validity::starting(SystemTime::now(), Duration::from_secs(86_400)).unwrap();
+    let authority = Authority::new("test", day).unwrap();
+    let start = async |id: &str, role| {
+        let identity = authority.issue(&id.parse().unwrap(), role, day).unwrap();
+        Node::start(NodeConfig::new(identity, "127.0.0.1:0".parse().unwrap())).await.unwrap()
+    };
+    let b = start("b", Role::Agent).await;
+    let (events, mut seen) = tokio::sync::mpsc::unbounded_channel();
+    b.watch(Watcher(events).start().recipient());
+    let address = b.address().unwrap();
+    let old = start("a", Role::Operator).await;
+    let id = || "b".parse::<NodeId>().unwrap();
+    let (first, second) = tokio::join!(old.connect(id(), address), old.connect(id(), address));
+    assert_eq!(first.unwrap().session, second.unwrap().session);
+    let Some(PeerEvent::Up(up)) = seen.recv().await else { panic!("no session") };
+    // Incarnations are milliseconds, and the session took longer than one.
+    let new = start("a", Role::Operator).await;
+    let taken = new.connect(id(), address).await.unwrap();
+    assert_ne!(taken.session, up.session);
+    let down = PeerEvent::Down { node: up.node, reason: "a newer incarnation connected".into() };
+    assert_eq!(seen.recv().await, Some(down));
+    let Some(PeerEvent::Up(up)) = seen.recv().await else { panic!("no session") };
+    assert_eq!(up.session, taken.session);
 }

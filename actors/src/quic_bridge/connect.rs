@@ -9,45 +9,69 @@ use crate::{
     transport,
 };
 use actix::{ActorFutureExt, Addr, AsyncContext, Handler, Message, ResponseActFuture, WrapFuture};
-use std::{cell::Cell, net::SocketAddr, rc::Rc, sync::Arc};
-use swarm_protocols::{
-    NodeId,
-    session::{CloseCode, Timing},
-};
+use std::{cell::Cell, net::SocketAddr, rc::Rc, sync::Arc, time::Duration};
+use swarm_protocols::{NodeId, session::CloseCode};
 use tokio::sync::oneshot;
 
 /// The most connections that may be in their handshake at once; beyond it new ones are refused.
 const HANDSHAKES_MAX: u32 = 256;
 
-pub(super) async fn accept(endpoint: quinn::Endpoint, bridge: Addr<QuicBridge>, handshakes: Rc<Cell<u32>>) {
+pub(super) async fn accept(endpoint: quinn::Endpoint, bridge: Addr<QuicBridge>, within: Duration) {
+    let handshakes = Rc::new(Cell::new(0_u32));
     while let Some(incoming) = endpoint.accept().await {
         if handshakes.get() >= HANDSHAKES_MAX {
             incoming.refuse();
+            continue;
+        }
+        if handshakes.get() >= HANDSHAKES_MAX / 2
+            && !incoming.remote_address_validated()
+            && incoming.may_retry()
+        {
+            // Costs an honest peer one round trip, and one with a forged address everything.
+            let _too_late = incoming.retry();
             continue;
         }
         let (bridge, handshakes) = (bridge.clone(), Rc::clone(&handshakes));
         handshakes.set(handshakes.get() + 1);
         actix_rt::spawn(async move {
             let from = incoming.remote_address();
-            match handshake(incoming).await {
+            match handshake(incoming, within).await {
                 Ok((connection, shown)) => {
-                    let link = Arc::new(QuicLink(connection));
+                    let link = Arc::new(QuicLink::new(connection));
                     bridge.do_send(Attach::certified(Side::Acceptor, link, shown, None));
                 }
-                Err(reason) => tracing::warn!(%from, reason, "a connection was refused"),
+                Err(Handshake::Refused(reason)) => tracing::warn!(%from, reason, "a connection was refused"),
+                Err(Handshake::Abandoned) => tracing::debug!(%from, "this node stopped during a handshake"),
             }
             handshakes.set(handshakes.get() - 1);
         });
     }
 }
 
-async fn handshake(incoming: quinn::Incoming) -> Result<(quinn::Connection, PeerChain), String> {
-    let connecting = incoming.accept().map_err(|error| error.to_string())?;
-    let connection = tokio::time::timeout(Timing::default().handshake, connecting)
+/// Why an incoming connection became none.
+enum Handshake {
+    /// One side did not want it.
+    Refused(String),
+    /// This node stopped.
+    Abandoned,
+}
+
+async fn handshake(
+    incoming: quinn::Incoming,
+    within: Duration,
+) -> Result<(quinn::Connection, PeerChain), Handshake> {
+    let refused = |error: quinn::ConnectionError| match error {
+        quinn::ConnectionError::LocallyClosed => Handshake::Abandoned,
+        error => Handshake::Refused(
+            explain(&error).map_or_else(|| error.to_string(), |failure| failure.to_string()),
+        ),
+    };
+    let connecting = incoming.accept().map_err(refused)?;
+    let connection = tokio::time::timeout(within, connecting)
         .await
-        .map_err(|_| "the TLS handshake took too long".to_owned())?
-        .map_err(|error| explain(&error).map_or_else(|| error.to_string(), |failure| failure.to_string()))?;
-    let shown = shown(&connection)?;
+        .map_err(|_| Handshake::Refused("the TLS handshake took too long".to_owned()))?
+        .map_err(refused)?;
+    let shown = shown(&connection).map_err(Handshake::Refused)?;
     Ok((connection, shown))
 }
 
@@ -72,6 +96,9 @@ impl Handler<Dial> for QuicBridge {
     type Result = ResponseActFuture<Self, Result<Peer, ConnectError>>;
 
     fn handle(&mut self, Dial { peer, address }: Dial, context: &mut Self::Context) -> Self::Result {
+        if self.draining {
+            return Box::pin(actix::fut::ready(Err(ConnectError::NodeStopped)));
+        }
         self.known.insert(peer.clone(), address);
         if let Some(open) = self.open(&peer) {
             return Box::pin(actix::fut::ready(Ok(open.peer.clone())));
@@ -92,13 +119,17 @@ impl Handler<Dial> for QuicBridge {
                 .unwrap_or(Err(timed_out))
         };
         Box::pin(dialled.into_actor(self).map(move |result, bridge, _| {
-            result?;
-            // Opened is handled before the answer of the session gets here.
-            bridge.open(&peer).map(|open| open.peer.clone()).ok_or(ConnectError::Refused {
-                peer,
-                address,
-                reason: "the session ended at once".to_owned(),
-            })
+            // Opened is handled before the answer of the session gets here. Where there is no answer,
+            // another dial may have been quicker.
+            let open = bridge.open(&peer).map(|open| open.peer.clone());
+            match (open, result) {
+                (Some(peer), _) => Ok(peer),
+                (None, Err(error)) => Err(error),
+                (None, Ok(())) => {
+                    let reason = "the session ended at once".to_owned();
+                    Err(ConnectError::Refused { peer, address, reason })
+                }
+            }
         }))
     }
 }
@@ -118,11 +149,11 @@ async fn dial(
         .map_err(|error| unreachable(error.to_string()))?;
     let connection = connecting.await.map_err(|error| match explain(&error) {
         Some(failure) => refused(failure.to_string()),
-        None => unreachable(quic::lost(error).to_string()),
+        None => unreachable(quic::describe(error)),
     })?;
     let shown = shown(&connection).map_err(refused)?;
     let (opened, open) = oneshot::channel();
-    let link = Arc::new(QuicLink(connection.clone()));
+    let link = Arc::new(QuicLink::new(connection.clone()));
     bridge.do_send(Attach::certified(Side::Dialler, link, shown, Some(opened)));
     match open.await {
         Ok(Ok(())) => Ok(()),

@@ -296,7 +296,7 @@ async fn a_connection_is_judged_by_what_the_node_knows_when_its_session_begins()
         let (opened, open) = tokio::sync::oneshot::channel();
         let attach = Attach {
             side: Side::Acceptor,
-            link: Arc::new(QuicLink(accepted)),
+            link: Arc::new(QuicLink::new(accepted)),
             peer: Caller { node: peer.id().clone(), role: peer.role() },
             shown: Some(shown),
             opened: Some(opened),
