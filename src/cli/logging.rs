@@ -5,6 +5,7 @@ use std::io::{self, IsTerminal, Write};
 use tracing_subscriber::EnvFilter;
 
 use super::error::{CliError, Exit};
+use crate::stderr;
 use crate::swarm::progress::CLEAR_LINE;
 use crate::swarm::report::Colour;
 
@@ -53,15 +54,15 @@ struct OverProgress;
 
 impl Write for OverProgress {
     fn write(&mut self, text: &[u8]) -> io::Result<usize> {
-        let mut stderr = io::stderr().lock();
-        if stderr.is_terminal() {
-            stderr.write_all(CLEAR_LINE.as_bytes())?;
+        if io::stderr().is_terminal() {
+            stderr::write(&[CLEAR_LINE.as_bytes(), text].concat());
+        } else {
+            stderr::write(text);
         }
-        stderr.write_all(text)?;
         Ok(text.len())
     }
 
     fn flush(&mut self) -> io::Result<()> {
-        io::stderr().flush()
+        Ok(())
     }
 }

@@ -90,7 +90,7 @@ async fn bring_up(
             actix_rt::spawn(operator.leave());
             progress.clear();
             let outcome = Outcome::new(&topology.name, fleet, done, &status, Colour::of_stdout());
-            output.print(&outcome)?;
+            output.print_aside(&outcome).await?;
             if keep {
                 say(format_args!("{coordinator} listens on {address}; Ctrl-C stops the swarm"));
                 std::future::pending::<()>().await;
