@@ -1,7 +1,7 @@
 //! Processes that run while a test looks at them.
 
 use std::fs;
-use std::io::Read;
+use std::io::{self, Read};
 use std::net::SocketAddr;
 use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex};
@@ -64,17 +64,22 @@ impl Heard {
 
 impl Running {
     pub(crate) fn start(arguments: &[&str]) -> Self {
+        Self::start_on(arguments, Stdio::piped(), Stdio::piped())
+    }
+
+    /// The same with pipes of the test's own, of which nothing is heard.
+    pub(crate) fn start_on(arguments: &[&str], stdout: Stdio, stderr: Stdio) -> Self {
         let mut child = Command::new(env!("CARGO_BIN_EXE_swarm"))
             .args(arguments)
             .env_remove("SWARM_LOG")
             .env_remove("RUST_LOG")
             .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
+            .stdout(stdout)
+            .stderr(stderr)
             .spawn()
             .unwrap();
-        let stdout = Heard::on(child.stdout.take().unwrap());
-        let stderr = Heard::on(child.stderr.take().unwrap());
+        let stdout = child.stdout.take().map_or_else(|| Heard::on(io::empty()), Heard::on);
+        let stderr = child.stderr.take().map_or_else(|| Heard::on(io::empty()), Heard::on);
         Self { child, stdout, stderr }
     }
 
@@ -103,6 +108,14 @@ impl Running {
 
     pub(crate) fn signal(&self, signal: &str) {
         assert!(signal_to(self.child.id(), signal), "{signal}");
+    }
+
+    /// Whether one of its threads waits in this function of the kernel.
+    pub(crate) fn waits_in(&self, function: &str) -> bool {
+        let threads = fs::read_dir(format!("/proc/{}/task", self.child.id())).unwrap();
+        let mut waits =
+            threads.filter_map(|thread| fs::read_to_string(thread.ok()?.path().join("wchan")).ok());
+        waits.any(|wait| wait.contains(function))
     }
 
     /// Waits for its end.
