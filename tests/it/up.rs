@@ -2,6 +2,7 @@
 
 use std::net::UdpSocket;
 use std::path::Path;
+use std::process::Command;
 
 use serde_json::Value;
 
@@ -221,4 +222,14 @@ fn what_cannot_be_started_is_said_with_its_place() {
         78,
         &["the coordinator hub did not start: exit status: 78", &format!("cannot listen on {address}")],
     );
+}
+
+#[test]
+fn too_few_files_are_an_error_in_a_sentence() {
+    let node =
+        ["ulimit -n 8; exec \"$0\" up \"$1\"", env!("CARGO_BIN_EXE_swarm"), &star()].map(str::to_owned);
+    let output = Command::new("sh").arg("-c").args(node).output().unwrap();
+    let stderr = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(1), "{stderr}");
+    assert!(stderr.starts_with("swarm: cannot open enough files"), "{stderr}");
 }
