@@ -1,7 +1,7 @@
 //! One node as a file: what `swarm node` runs.
 
 use std::fmt;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::num::NonZeroUsize;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
@@ -131,11 +131,21 @@ impl TryFrom<String> for PeerAddress {
 /// Reads an address to listen on, with a message that shows one.
 pub(super) fn listen_address<'de, D: Deserializer<'de>>(deserializer: D) -> Result<SocketAddr, D::Error> {
     let text = String::deserialize(deserializer)?;
-    text.parse().map_err(|_| {
+    let address: SocketAddr = text.parse().map_err(|_| {
         D::Error::custom(format_args!(
             "{text:?} is no address to listen on: an IP address and a port such as 127.0.0.1:0 are expected"
         ))
-    })
+    })?;
+    let of_many = match address.ip() {
+        IpAddr::V4(ip) => ip.is_multicast() || ip.is_broadcast(),
+        IpAddr::V6(ip) => ip.is_multicast(),
+    };
+    if of_many {
+        return Err(D::Error::custom(format_args!(
+            "{text} is no address to listen on: it is that of many machines"
+        )));
+    }
+    Ok(address)
 }
 
 #[derive(Deserialize)]
