@@ -73,6 +73,7 @@ async fn bring_up(
         .while_coordinated(async {
             let operator = Operator::connect(identity, coordinator.clone(), address).await?;
             operator.agents_listed(fleet).await?;
+            fleet.manned().await?;
             progress.stage(format_args!("{}: reading data", topology.name));
             let inputs = inputs.await.map_err(|error| CliError::new(Exit::Failed, error))??;
 
@@ -93,7 +94,7 @@ async fn bring_up(
             output.print_aside(&outcome).await?;
             if keep {
                 say(format_args!("{coordinator} listens on {address}; Ctrl-C stops the swarm"));
-                std::future::pending::<()>().await;
+                return fleet.while_manned(std::future::pending()).await;
             }
             Ok(())
         })
@@ -114,9 +115,8 @@ impl From<FleetError> for CliError {
     fn from(error: FleetError) -> Self {
         let exit = match &error {
             // The child has said why, and its exit code says what kind of failure it is.
-            FleetError::NotReady { end, .. } if end.code == Some(Exit::BadConfiguration as i32) => {
-                Exit::BadConfiguration
-            }
+            FleetError::NotReady { end, .. } if end.is_misconfigured() => Exit::BadConfiguration,
+            FleetError::NoAgentLeft { misconfigured: Some(_), .. } => Exit::BadConfiguration,
             FleetError::NotReady { .. } | FleetError::CoordinatorEnded { .. } => Exit::Unavailable,
             FleetError::Authority(_)
             | FleetError::Validity(_)
