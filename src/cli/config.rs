@@ -8,6 +8,7 @@ use clap::Subcommand;
 use serde::Serialize;
 
 use super::error::{CliError, Exit};
+use super::node::identity;
 use super::output::Output;
 use crate::swarm::document::{ConfigError, Document, Fault, read_text};
 use crate::swarm::node_file::NodeFile;
@@ -40,7 +41,15 @@ impl Config {
     pub(crate) fn run(self, output: Output) -> Result<(), CliError> {
         let Config::Check { file } = self;
         match check(&file) {
-            Ok(()) => output.print(&Checked { valid: true, errors: Vec::new() }),
+            Ok(None) => output.print(&Checked { valid: true, errors: Vec::new() }),
+            Ok(Some(node)) => match identity(&file, &node) {
+                Ok(_) => output.print(&Checked { valid: true, errors: Vec::new() }),
+                Err(error) => {
+                    let fault = Fault::of_whole(&file, &error);
+                    output.print(&Checked { valid: false, errors: vec![fault] })?;
+                    Err(error)
+                }
+            },
             Err(error) => {
                 // The sentence for people goes to stderr in either form.
                 let sentence = CliError::from(&error);
@@ -59,19 +68,19 @@ impl From<&ConfigError> for CliError {
     }
 }
 
-/// Checks a file as what its content says it is.
-fn check(file: &Path) -> Result<(), ConfigError> {
+/// Checks a file as what its content says it is. What a node file names is left to check.
+fn check(file: &Path) -> Result<Option<NodeFile>, ConfigError> {
     let text = read_text(file)?;
     let mut document = Document::new(file, &text);
     let sections = document.sections()?;
     // The number of cores decides about no fault.
     let cores = NonZeroUsize::MIN;
     if sections.has("nodes") {
-        Topology::parse(&mut document, sections, cores).map(drop)
+        Topology::parse(&mut document, sections, cores).map(|_| None)
     } else if sections.has("role") || sections.has("identity") {
-        NodeFile::parse(&mut document, sections, cores).map(drop)
+        NodeFile::parse(&mut document, sections, cores).map(Some)
     } else {
         document.fault(0..0, "neither a topology, which has [[nodes]], nor a node file, which has `role`");
-        document.so_far()
+        document.so_far().map(|()| None)
     }
 }

@@ -1,17 +1,18 @@
 //! `swarm node`: one node of a swarm in this process.
 
+use std::fmt;
 use std::future::Future;
 use std::io;
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use clap::Args;
 use swarm_actors::StartError;
 use swarm_actors::identity::{Identity, IdentityPaths};
+use swarm_protocols::NodeId;
 use swarm_protocols::session::Timing;
-use swarm_protocols::{NodeId, Role};
 
 use super::error::{CliError, Exit};
 use super::logging::{self, Verbosity};
@@ -19,7 +20,7 @@ use super::output::on_stdout;
 use super::signals::Signals;
 use super::system;
 use crate::swarm::member::{JoinError, Joined, Member};
-use crate::swarm::node_file::{IdentityFiles, NodeFile, Part};
+use crate::swarm::node_file::{IdentityFiles, NodeFile};
 use crate::swarm::supervision::{Assignment, Ready, TIMING, end_of_stdin};
 
 /// How long a node takes to stop at the most.
@@ -57,24 +58,10 @@ pub(super) fn cores() -> NonZeroUsize {
 
 fn run_file(file: &Path) -> Result<(), CliError> {
     logging::start(Verbosity::Life)?;
-    let NodeFile { name, listen, identity, part } =
-        NodeFile::read(file, cores()).map_err(|error| CliError::from(&error))?;
-    let IdentityFiles { certificate, key, authority, revoked } = identity;
-    let paths = IdentityPaths { certificate, key, authority, revoked };
-    let identity = Identity::load(&paths).map_err(|error| CliError::new(Exit::BadConfiguration, error))?;
-    let role = match part {
-        Part::Coordinator => Role::Coordinator,
-        Part::Agent { .. } => Role::Agent,
-    };
-    if (identity.id(), identity.role()) != (&name, role) {
-        let (certified, certified_role) = (identity.id(), identity.role());
-        let message = format!(
-            "{} is the file of the {role} {name}, but {} is the certificate of the {certified_role} {certified}",
-            file.display(),
-            paths.certificate.display()
-        );
-        return Err(CliError::new(Exit::BadConfiguration, message));
-    }
+    let node = NodeFile::read(file, cores()).map_err(|error| CliError::from(&error))?;
+    let identity = identity(file, &node)?;
+    let role = identity.role();
+    let NodeFile { name, listen, part, .. } = node;
     let member = Member { identity, listen, part, timing: Timing::default() };
     system::block_on(async {
         let ready = |joined: &Joined| {
@@ -83,6 +70,27 @@ fn run_file(file: &Path) -> Result<(), CliError> {
         };
         run_member(member, STOP_MAX, std::future::pending(), ready).await
     })
+}
+
+/// The identity of the node that `file` describes, if it can be used now.
+pub(super) fn identity(file: &Path, node: &NodeFile) -> Result<Identity, CliError> {
+    let unusable = |message: &dyn fmt::Display| CliError::new(Exit::BadConfiguration, message);
+    let IdentityFiles { certificate, key, authority, revoked } = node.identity.clone();
+    let paths = IdentityPaths { certificate, key, authority, revoked };
+    let identity = Identity::load(&paths).map_err(|error| unusable(&error))?;
+    let (name, role) = (&node.name, node.part.role());
+    if (identity.id(), identity.role()) != (name, role) {
+        let (certified, certified_role) = (identity.id(), identity.role());
+        return Err(unusable(&format_args!(
+            "{} is the file of the {role} {name}, but {} is the certificate of the {certified_role} {certified}",
+            file.display(),
+            paths.certificate.display()
+        )));
+    }
+    // Nobody would talk with it, and it would not learn why.
+    let checked = identity.as_peer().check(SystemTime::now());
+    checked.map_err(|error| unusable(&format_args!("{}: {error}", paths.certificate.display())))?;
+    Ok(identity)
 }
 
 fn run_supervised(name: &NodeId) -> Result<(), CliError> {

@@ -28,6 +28,14 @@ pub(crate) struct Fault {
     pub(crate) message: String,
 }
 
+impl Fault {
+    /// What is wrong with a file as a whole.
+    pub(crate) fn of_whole(file: &Path, message: impl fmt::Display) -> Self {
+        let file = file.display().to_string();
+        Self { file, line: 1, column: 1, message: message.to_string() }
+    }
+}
+
 impl fmt::Display for Fault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}:{}:{}: {}", self.file, self.line, self.column, self.message)

@@ -1,5 +1,6 @@
 //! One node as a file: what `swarm node` runs.
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 use std::num::NonZeroUsize;
@@ -35,6 +36,16 @@ pub(crate) enum Part {
         /// The coordinators it connects to, at least one.
         connect: Vec<Peer>,
     },
+}
+
+impl Part {
+    /// The role of a node that does it.
+    pub(crate) fn role(&self) -> Role {
+        match self {
+            Part::Coordinator => Role::Coordinator,
+            Part::Agent { .. } => Role::Agent,
+        }
+    }
 }
 
 /// The files in PEM by which a node proves who it is and judges who others are.
@@ -246,6 +257,12 @@ fn agent(
     cores: NonZeroUsize,
     document: &mut Document<'_>,
 ) -> Option<Part> {
+    if let Some(peers) = &connect {
+        let mut seen = BTreeSet::new();
+        for peer in peers.get_ref().iter().filter(|peer| !seen.insert(&peer.name)) {
+            document.fault(peers.span(), format_args!("two entries of `connect` are called {}", peer.name));
+        }
+    }
     let connect = connect.map(Spanned::into_inner).unwrap_or_default();
     if connect.is_empty() {
         let message = "`connect` is missing: an agent needs name and address of at least one coordinator";
@@ -335,6 +352,9 @@ authority = "Cargo.toml"
         assert!(unheard[0].starts_with("3:10: \"everywhere\" is no address to listen on"), "{unheard:?}");
         let crowded = faults(&AGENT.replace("[identity]", "workers = 1025\n[identity]"));
         assert_eq!(crowded, ["6:11: 1025 threads, expected are 1 to 1024"]);
+        let hub = "{ name = \"hub\", address = \"10.0.0.1:7400\" }";
+        let twice = faults(&AGENT.replace(hub, &format!("{hub}, {hub}")));
+        assert_eq!(twice, ["5:11: two entries of `connect` are called hub"]);
         let nowhere = faults(&AGENT.replace("10.0.0.1:7400", "10.0.0.1"));
         assert!(nowhere[0].contains("\"10.0.0.1\" is no address to connect to"), "{nowhere:?}");
         assert!(nowhere[0].starts_with("5:38: "), "{nowhere:?}");
