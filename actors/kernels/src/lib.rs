@@ -1,7 +1,7 @@
 //! Exact time-series kernels: dynamic time warping, subsequence search, nearest neighbours.
 //!
-//! Pure arithmetic on `f64` slices: no actors, no runtime, no clock, no input or output, and no randomness, so the
-//! same arguments give the same bits on every run.
+//! Pure arithmetic on slices: no actors, no runtime, no clock, no input or output, and no randomness, so the same
+//! arguments give the same bits on every run, with whatever vector instructions the processor has ([`Simd`]).
 //!
 //! ```
 //! use swarm_kernels::{Band, Search, dtw};
@@ -43,10 +43,12 @@ pub mod dtw;
 mod input;
 pub mod lower_bound;
 pub mod search;
+mod simd;
 mod znorm;
 
 pub use band::Band;
 pub use classify::NearestNeighbour;
-pub use input::{KernelError, MAGNITUDE_MAX, Series};
+pub use input::{KernelError, MAGNITUDE_MAX, MAGNITUDE_MAX_F32, Series};
 pub use search::Search;
+pub use simd::Simd;
 pub use znorm::{z_normalize, z_normalize_into};
