@@ -4,13 +4,17 @@ mod align;
 #[cfg(target_arch = "x86_64")]
 mod diagonals;
 mod kernel;
+#[cfg(target_arch = "x86_64")]
+pub(crate) mod lanes;
 mod matrix;
 mod moves;
+mod pairs;
 #[cfg(target_arch = "x86_64")]
 mod strips;
 pub(crate) mod sweep;
 
 pub use align::{ALIGN_CELLS_MAX, Alignment, align};
+pub use pairs::{all_pairs, all_pairs_f32};
 
 use crate::band::Band;
 use crate::input::{KernelError, Series, check};

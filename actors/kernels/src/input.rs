@@ -24,6 +24,8 @@ pub enum Series {
     Searched,
     /// The training series at this index.
     Training(usize),
+    /// The series at this index, of many that are all compared.
+    Member(usize),
 }
 
 impl fmt::Display for Series {
@@ -34,6 +36,7 @@ impl fmt::Display for Series {
             Self::Query => f.write_str("the query"),
             Self::Searched => f.write_str("the searched series"),
             Self::Training(index) => write!(f, "training series {index}"),
+            Self::Member(index) => write!(f, "series {index}"),
         }
     }
 }
