@@ -85,6 +85,22 @@ pub enum KernelError {
         /// The percentage asked for.
         percent: f64,
     },
+    /// Series that are correlated have a point for each point of the others.
+    #[error("{series} has {length} points, not {expected}")]
+    LengthDiffers {
+        /// The series in question.
+        series: Series,
+        /// How many points it has.
+        length: usize,
+        /// How many it should have.
+        expected: usize,
+    },
+    /// Points match within a distance that is not negative.
+    #[error("{epsilon} is no distance within which points match")]
+    Epsilon {
+        /// The distance asked for.
+        epsilon: f64,
+    },
     /// The path would need more memory than [`ALIGN_CELLS_MAX`](crate::dtw::ALIGN_CELLS_MAX) cells.
     #[error("the alignment spans {cells} cells, more than {limit}; narrow the band")]
     AlignmentTooLarge {

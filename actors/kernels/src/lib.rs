@@ -35,12 +35,16 @@
 //! - Lemire 2009: *Faster retrieval with a two-pass dynamic-time-warping lower bound* (streaming envelopes).
 //! - Rakthanmanon and others 2012: *Searching and mining trillions of time series subsequences under dynamic time
 //!   warping* (the UCR Suite: the cascade of bounds, reordering, cumulative abandoning).
+//! - Crochemore and others 2001: *A fast and practical bit-vector algorithm for the longest common subsequence problem*;
+//!   Hyyrö 2004: *Bit-parallel LCS-length computation revisited*.
 //! - Herrmann, Webb 2021: *Early abandoning and pruning for elastic distances* (rows that only visit living cells).
 
 mod band;
 pub mod classify;
+pub mod correlation;
 pub mod dtw;
 mod input;
+mod lcss;
 pub mod lower_bound;
 mod matrix;
 pub mod search;
@@ -50,6 +54,7 @@ mod znorm;
 pub use band::Band;
 pub use classify::NearestNeighbour;
 pub use input::{KernelError, MAGNITUDE_MAX, MAGNITUDE_MAX_F32, Series};
+pub use lcss::Lcss;
 pub use matrix::Symmetric;
 pub use search::Search;
 pub use simd::Simd;
