@@ -249,7 +249,13 @@ impl Inbound {
                     let arrival = Arrival { caller, deadline, permit, answer_bytes_max };
                     return handler.start(head, payload, arrival, outbox);
                 }
-                Err(error) => error,
+                Err(error) => {
+                    if matches!(error, DeliveryError::NotPermitted { .. }) {
+                        let Caller { node, role } = &*self.caller;
+                        tracing::warn!(target: "audit", %node, %role, %error, "a request was refused");
+                    }
+                    error
+                }
             }
         } else {
             DeliveryError::Overloaded { retry_after: RETRY_AFTER }
