@@ -89,7 +89,7 @@ impl Queue {
         let left_out = std::mem::take(&mut waiting.left_out);
         if left_out > 0 {
             text.extend_from_slice(
-                format!("{left_out} messages are left out: nobody read them\n").as_bytes(),
+                format!("messages left out that nobody read in time: {left_out}\n").as_bytes(),
             );
         }
         text
@@ -117,7 +117,7 @@ mod tests {
         queue.push(&vec![b'x'; WAITING_BYTES_MAX]);
         queue.push(b"second\n");
         let text = String::from_utf8(queue.take()).unwrap();
-        assert_eq!(text, "first\nsecond\n1 messages are left out: nobody read them\n");
+        assert_eq!(text, "first\nsecond\nmessages left out that nobody read in time: 1\n");
         queue.push(b"third\n");
         assert_eq!(queue.take(), b"third\n");
     }
