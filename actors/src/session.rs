@@ -198,7 +198,11 @@ impl ConnectionSession {
             answer_bytes_max: peer.limits.message_bytes,
             frame_timeout: self.frame_timeout,
         });
-        actix_rt::spawn(Rc::clone(&inbound).run());
+        let serving = Rc::clone(&inbound).run().into_actor(self);
+        context.spawn(serving.map(|error, session, context| {
+            session.rule.close(CloseCode::Done, error.to_string());
+            session.advance(context);
+        }));
         self.bridge.do_send(quic_bridge::Opened {
             id: session,
             side: self.side,
@@ -339,9 +343,12 @@ impl StreamHandler<ControlInput> for ConnectionSession {
         self.advance(context);
     }
 
+    /// The peer sends nothing more, so it is about to close the connection, and to say why.
     fn finished(&mut self, context: &mut Self::Context) {
-        self.rule.close(CloseCode::Done, "the peer ended the session".to_owned());
-        self.advance(context);
+        context.run_later(2 * FAREWELL, |session, context| {
+            session.rule.close(CloseCode::Done, "the peer ended the session".to_owned());
+            session.advance(context);
+        });
     }
 }
 

@@ -496,6 +496,9 @@ async fn a_newer_incarnation_takes_over_and_two_connects_share_a_session() {
     let (first, second) = tokio::join!(old.connect(id(), address), old.connect(id(), address));
     assert_eq!(first.unwrap().session, second.unwrap().session);
     let Some(PeerEvent::Up(up)) = seen.recv().await else { panic!("no session") };
+    let (events, mut of_old) = tokio::sync::mpsc::unbounded_channel();
+    old.watch(Watcher(events).start().recipient());
+    assert!(matches!(of_old.recv().await, Some(PeerEvent::Up(_))));
     // Incarnations are milliseconds, and the session took longer than one.
     let new = start("a", Role::Operator).await;
     let taken = new.connect(id(), address).await.unwrap();
@@ -504,4 +507,7 @@ async fn a_newer_incarnation_takes_over_and_two_connects_share_a_session() {
     assert_eq!(seen.recv().await, Some(down));
     let Some(PeerEvent::Up(up)) = seen.recv().await else { panic!("no session") };
     assert_eq!(up.session, taken.session);
+    let superseded = "the peer closed it: a newer incarnation of a connected".to_owned();
+    let down = PeerEvent::Down { node: "b".parse().unwrap(), reason: superseded };
+    assert_eq!(of_old.recv().await, Some(down));
 }

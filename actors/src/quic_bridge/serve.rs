@@ -111,9 +111,13 @@ impl Inbound {
         self.draining.set(true);
     }
 
-    /// Serves streams until the connection ends.
-    pub(crate) async fn run(self: Rc<Self>) {
-        while let Ok(stream) = self.link.accept().await {
+    /// Serves streams until the connection ends, and says why it did.
+    pub(crate) async fn run(self: Rc<Self>) -> LinkError {
+        loop {
+            let stream = match self.link.accept().await {
+                Ok(stream) => stream,
+                Err(error) => return error,
+            };
             // Counted until it is done, also where serving it panics. QUIC bounds how many there are.
             let counted = self.streams.enter(0);
             self.allow_more_streams();
