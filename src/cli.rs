@@ -6,6 +6,7 @@
 //! leaves as a [`CliError`], which knows the exit code.
 
 mod bench;
+mod ca;
 mod completions;
 mod config;
 mod error;
@@ -42,6 +43,9 @@ enum Command {
     Up(up::Up),
     /// Run one node of a swarm
     Node(node::NodeCommand),
+    /// Keep the certificate authority of a cluster
+    #[command(subcommand)]
+    Ca(ca::Ca),
     /// Check configuration files
     #[command(subcommand)]
     Config(config::Config),
@@ -62,6 +66,7 @@ pub(crate) fn run() -> Result<(), CliError> {
         Command::Match(command) => command.run(output),
         Command::Up(command) => command.run(output),
         Command::Node(command) => command.run(),
+        Command::Ca(command) => command.run(output),
         Command::Config(command) => command.run(output),
         Command::Bench(command) => command.run(output),
         Command::BenchResponder => bench::respond(),

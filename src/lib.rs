@@ -74,8 +74,8 @@
 pub use swarm_actors::{
     Answer, Ask, AskError, AskFuture, Call, Caller, Cancellation, ConnectError, ExposeError, Exposing,
     LocalMailbox, Mailbox, Node, NodeConfig, NodeStatistics, Outcome, Peer, PeerEvent, Priority,
-    Registration, ResolveError, StartError, TIMEOUT_DEFAULT, Tell, TellError, UnhandledRequest, WorkError,
-    Workers, identity, testing,
+    Registration, ResolveError, SetIdentityError, StartError, TIMEOUT_DEFAULT, Tell, TellError,
+    UnhandledRequest, WorkError, Workers, identity, testing,
 };
 pub use swarm_protocols::{
     Accepts, Blob, ContentHash, Delivery, DeliveryError, Floats, MailboxAddress, MailboxName, NoError,

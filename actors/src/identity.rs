@@ -26,8 +26,13 @@
 //!
 //! There is no session resumption and no early data: a resumed session restores the peer's certificate without
 //! judging it, so that an expired or revoked one would still get in. Nevertheless
-//! [`PeerIdentity::check`] is to be called on every connection before anything is dispatched, and a connection
-//! that outlives a certificate is a matter of its caller.
+//! [`PeerIdentity::check`] and [`RevocationList::check`] are to be called on every connection before anything is
+//! dispatched. A [`Node`](crate::Node) does so, and also ends a session whose peer's certificate expires or is
+//! revoked; a caller who uses the configurations alone has to see to a connection that outlives a certificate.
+//!
+//! # An authority on disk
+//! [`AuthorityFolder`] keeps an authority with a register of what it has issued: what `swarm ca` works on, and
+//! what a coordinator can enrol nodes with.
 //!
 //! # Example
 //! ```
@@ -58,20 +63,30 @@ use rustls::{
 use swarm_protocols::{NodeId, Role};
 
 mod authority;
+mod authority_folder;
 mod failure;
 mod files;
 mod peer;
+mod request;
+mod revocation;
 #[cfg(test)]
 mod tests;
 mod tls;
 mod validity;
 
-pub use authority::{Authority, AuthorityError};
+pub use authority::{Authority, AuthorityError, IssuedCertificate};
+pub use authority_folder::{
+    AuthorityFolder, Certificate, FolderError, InvalidRegister, JoinToken, OnExisting, Register, Standing,
+    Token, TokenRefusal, TokenState, create_file, private_folder, write_identity, write_request,
+};
 pub use failure::{RefusedBy, TlsFailure, TlsReason, explain};
 pub use files::{IdentityError, IdentityFault, IdentityPart, IdentityPaths, IdentityPem, PrivateKeyPem};
-pub use peer::{InvalidCertificate, PeerIdentity, Serial};
+pub(crate) use peer::PeerChain;
+pub use peer::{InvalidCertificate, InvalidSerial, PeerIdentity, Serial};
+pub use request::{InvalidRequest, SigningRequest};
+pub use revocation::{RevocationList, Revoked};
 pub use tls::{ALPN, KeyExchange, server_name};
-pub use validity::{CLOCK_SKEW, InvalidValidity, OutsideValidity, Validity};
+pub use validity::{CLOCK_SKEW, InvalidValidity, OutsideValidity, Validity, rfc3339};
 
 /// What a node needs to prove who it is and to judge others: certificate, private key, authority.
 ///
@@ -82,6 +97,7 @@ pub struct Identity {
     pem: IdentityPem,
     certified: Arc<CertifiedKey>,
     roots: Arc<RootCertStore>,
+    revocations: Arc<RevocationList>,
     own: PeerIdentity,
 }
 
@@ -97,15 +113,35 @@ impl Identity {
         let chain = files::certificates(&pem.certificate).map_err(at_certificate)?;
         let certified = Arc::new(certified_key(chain, &pem.key)?);
         let own = judge_own(&certified.cert, &roots).map_err(at_certificate)?;
-        Ok(Self { pem, certified, roots, own })
+        Ok(Self { pem, certified, roots, revocations: Arc::default(), own })
     }
 
-    /// Reads an identity from three files.
+    /// The same identity, which refuses what is on this list. Of its former list and this one, the newer one
+    /// of each authority holds.
+    pub fn with_revocation_list(mut self, list: &RevocationList) -> Self {
+        self.revocations = Arc::new(RevocationList::clone(&self.revocations).newest(list));
+        self
+    }
+
+    /// What it refuses although it has not expired.
+    pub fn revocation_list(&self) -> &RevocationList {
+        &self.revocations
+    }
+
+    /// Reads an identity from its files.
     ///
     /// # Errors
     /// Names the file at fault and what is wrong with it.
     pub fn load(paths: &IdentityPaths) -> Result<Self, IdentityError> {
-        Self::from_pem(IdentityPem::read(paths)?).map_err(|error| error.in_files(paths))
+        let in_files = |error: IdentityError| error.in_files(paths);
+        let identity = Self::from_pem(IdentityPem::read(paths)?).map_err(in_files)?;
+        match paths.read_revoked()? {
+            None => Ok(identity),
+            Some(text) => {
+                let list = RevocationList::from_pem(&text, &identity.pem.authority).map_err(in_files)?;
+                Ok(identity.with_revocation_list(&list))
+            }
+        }
     }
 
     /// Reads an identity from a directory with the file names of [`IdentityPaths::in_directory`].
@@ -134,6 +170,15 @@ impl Identity {
     /// When the certificate expires. An expired one loads, so that its holder can say so and renew it.
     pub fn valid_until(&self) -> SystemTime {
         self.own.valid_until
+    }
+
+    /// Judges what a peer has shown in a handshake that is over as a handshake would now: the peer's certificate
+    /// may have expired or been revoked since, or its authority may have been replaced.
+    pub(crate) fn judge(&self, shown: &PeerChain, now: SystemTime) -> Result<(), String> {
+        shown.peer.check(now).map_err(|error| error.to_string())?;
+        self.revocations.check(&shown.peer).map_err(|error| error.to_string())?;
+        verify_client_chain(&shown.chain, &self.roots, unix_time(now))
+            .map_err(|error| format!("its authority is no longer that of the cluster: {error}"))
     }
 
     /// What a peer sees of this node.
@@ -175,38 +220,52 @@ fn certified_key(
     })
 }
 
-/// Judges a node's own certificate as its peers will: once as that of a server, once as that of a client. It is
-/// judged as of its first second, because an expired one may be loaded.
+/// Judges a node's own certificate as its peers will. It is judged as of its first second, because an expired
+/// one may be loaded.
 fn judge_own(
     chain: &[CertificateDer<'static>],
     roots: &Arc<RootCertStore>,
 ) -> Result<PeerIdentity, IdentityFault> {
-    let (end_entity, intermediates) = chain.split_first().ok_or(IdentityFault::NothingInIt)?;
-    let own = PeerIdentity::from_certificate(end_entity).map_err(IdentityFault::Certificate)?;
-    let since_epoch = own.valid_from.duration_since(SystemTime::UNIX_EPOCH).unwrap_or(Duration::ZERO);
-    let first_second = UnixTime::since_unix_epoch(since_epoch);
-    let provider = tls::provider(KeyExchange::default());
-
-    let as_server = ParsedCertificate::try_from(end_entity).and_then(|certificate| {
-        let algorithms = provider.signature_verification_algorithms.all;
-        verify_server_cert_signed_by_trust_anchor(
-            &certificate,
-            roots,
-            intermediates,
-            first_second,
-            algorithms,
-        )
-    });
-    let as_client = WebPkiClientVerifier::builder_with_provider(Arc::clone(roots), provider)
-        .build()
-        .expect("the authority file held at least one certificate, and no revocation list was given")
-        .verify_client_cert(end_entity, intermediates, first_second)
-        .map(|_| ());
-    as_server.and(as_client).map_err(|error| match error {
+    let own = PeerIdentity::from_certificate(chain.first().ok_or(IdentityFault::NothingInIt)?)
+        .map_err(IdentityFault::Certificate)?;
+    verify_chain(chain, roots, unix_time(own.valid_from)).map_err(|error| match error {
         rustls::Error::InvalidCertificate(
             CertificateError::UnknownIssuer | CertificateError::BadSignature,
         ) => IdentityFault::NotIssuedByAuthority,
         error => IdentityFault::Unacceptable(error),
     })?;
     Ok(own)
+}
+
+/// Judges a chain of certificates as the handshake does: once as that of a server, once as that of a client.
+fn verify_chain(
+    chain: &[CertificateDer<'static>],
+    roots: &Arc<RootCertStore>,
+    at: UnixTime,
+) -> Result<(), rustls::Error> {
+    let none = rustls::Error::NoCertificatesPresented;
+    let (end_entity, intermediates) = chain.split_first().ok_or(none)?;
+    let provider = tls::provider(KeyExchange::default());
+    let as_server = ParsedCertificate::try_from(end_entity).and_then(|certificate| {
+        let algorithms = provider.signature_verification_algorithms.all;
+        verify_server_cert_signed_by_trust_anchor(&certificate, roots, intermediates, at, algorithms)
+    });
+    as_server.and_then(|()| verify_client_chain(chain, roots, at))
+}
+
+fn verify_client_chain(
+    chain: &[CertificateDer<'static>],
+    roots: &Arc<RootCertStore>,
+    at: UnixTime,
+) -> Result<(), rustls::Error> {
+    let (end_entity, intermediates) = chain.split_first().ok_or(rustls::Error::NoCertificatesPresented)?;
+    WebPkiClientVerifier::builder_with_provider(Arc::clone(roots), tls::provider(KeyExchange::default()))
+        .build()
+        .expect("the authority file held at least one certificate, and no revocation list was given")
+        .verify_client_cert(end_entity, intermediates, at)
+        .map(|_| ())
+}
+
+fn unix_time(time: SystemTime) -> UnixTime {
+    UnixTime::since_unix_epoch(time.duration_since(SystemTime::UNIX_EPOCH).unwrap_or(Duration::ZERO))
 }

@@ -25,7 +25,7 @@ pub use mailbox::{
 };
 pub use node::{
     ConnectError, Exposing, Node, NodeConfig, NodeStatistics, Peer, PeerEvent, Registration, ResolveError,
-    StartError,
+    SetIdentityError, StartError,
 };
 pub use quic_bridge::ExposeError;
 pub use workers::{WorkError, Workers};

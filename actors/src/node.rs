@@ -1,10 +1,9 @@
 //! [`Node`]: a member of a swarm, which exposes mailboxes and finds those of others.
 
 use crate::{
-    identity::{Identity, KeyExchange},
+    identity::{Identity, KeyExchange, OutsideValidity, RevocationList},
     mailbox::Mailbox,
     quic_bridge::{self, ExposeError, Local, QuicBridge, Socket},
-    transport,
 };
 use actix::{Actor, Addr, Message, Recipient};
 use std::{marker::PhantomData, net::SocketAddr, time::Duration};
@@ -178,6 +177,32 @@ pub enum ResolveError {
     NodeStopped,
 }
 
+/// Why a node did not take another identity.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum SetIdentityError {
+    /// It is that of another node, or of this one in another role, which its peers could not follow.
+    #[error("this node is the {role} {node}, the identity is that of the {offered_role} {offered}")]
+    OtherNode {
+        /// This node.
+        node: NodeId,
+        /// Its role.
+        role: Role,
+        /// The node in the certificate.
+        offered: NodeId,
+        /// The role in it.
+        offered_role: Role,
+    },
+    /// Its certificate does not hold now.
+    #[error(transparent)]
+    OutsideValidity(#[from] OutsideValidity),
+    /// The node is one of the test kit and has no certificate.
+    #[error("the node has no endpoint")]
+    NoEndpoint,
+    /// This node has stopped.
+    #[error("the node has stopped")]
+    NodeStopped,
+}
+
 /// What went over all sessions of a node since it started.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct NodeStatistics {
@@ -218,8 +243,7 @@ impl Node {
         if limits.message_bytes == 0 || limits.in_flight == 0 {
             return Err(StartError::LimitOfZero);
         }
-        let mut server = identity.server_config(key_exchange);
-        server.transport_config(transport::parameters());
+        let server = Socket::listening(&identity, key_exchange);
         let at = |source| StartError::Listen { address: listen, source };
         let endpoint = quinn::Endpoint::server(server, listen).map_err(at)?;
         let address = endpoint.local_addr().map_err(at)?;
@@ -273,6 +297,26 @@ impl Node {
     async fn find<P: Protocol>(&self, address: MailboxAddress) -> Result<Mailbox<P>, ResolveError> {
         let resolve = quic_bridge::Resolve { address, protocol: PhantomData };
         self.bridge.send(resolve).await.unwrap_or(Err(ResolveError::NodeStopped))
+    }
+
+    /// Replaces the identity, without a restart: a renewed certificate, other authorities, a newer revocation
+    /// list. Handshakes that begin from now on show the new certificate and judge by it. Sessions go on as long
+    /// as what the *peer* has shown still holds: one whose peer is revoked now, or whose authority is among the
+    /// authorities no more, ends at once. The peers of this node see its old certificate until they are
+    /// reconnected, and end a session when that one expires.
+    ///
+    /// A revocation list is never replaced by an older one, nor by none.
+    pub async fn set_identity(&self, identity: Identity) -> Result<(), SetIdentityError> {
+        let set = self.bridge.send(quic_bridge::SetIdentity(identity)).await;
+        set.unwrap_or(Err(SetIdentityError::NodeStopped))
+    }
+
+    /// Replaces the revocation list, unless it is older than the one that holds: sessions with revoked peers
+    /// end at once, with [`CloseCode::BadCertificate`](swarm_protocols::session::CloseCode), and what they had
+    /// in flight fails.
+    pub async fn set_revocation_list(&self, list: RevocationList) -> Result<(), SetIdentityError> {
+        let set = self.bridge.send(quic_bridge::SetRevocationList(list)).await;
+        set.unwrap_or(Err(SetIdentityError::NodeStopped))
     }
 
     /// Tells `watcher` of every session that opens or ends, and first of those that are open.

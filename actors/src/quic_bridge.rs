@@ -1,6 +1,7 @@
 //! The bridge actor: one for each node. It owns the QUIC endpoint, knows the sessions and what is
 //! exposed, and so maps streams of the network onto mailboxes.
 
+mod admission;
 mod calls;
 mod connect;
 mod exposed;
@@ -10,6 +11,7 @@ mod resolve;
 mod scratch;
 mod serve;
 
+pub(crate) use admission::{Attach, SetIdentity, SetRevocationList};
 pub(crate) use connect::Dial;
 pub use exposed::ExposeError;
 pub(crate) use exposed::Routes;
@@ -20,11 +22,12 @@ pub(crate) use serve::{Inbound, finish};
 
 use crate::{
     call::Caller,
-    identity::{Identity, KeyExchange},
+    identity::{Identity, KeyExchange, PeerChain},
     link::Link,
     mailbox::Mailbox,
     node::{NodeStatistics, Peer, PeerEvent},
     session::{ChangeRoutes, ConnectionSession, DrainSession, EndSession, Received, SessionParts, Side},
+    transport,
 };
 use actix::{
     Actor, ActorContext, Addr, AsyncContext, Context, Handler, Message, Recipient, ResponseFuture, WrapFuture,
@@ -67,6 +70,15 @@ pub(crate) struct Socket {
     pub(crate) endpoint: quinn::Endpoint,
     pub(crate) identity: Identity,
     pub(crate) key_exchange: KeyExchange,
+}
+
+impl Socket {
+    /// How a node listens with an identity.
+    pub(crate) fn listening(identity: &Identity, key_exchange: KeyExchange) -> quinn::ServerConfig {
+        let mut config = identity.server_config(key_exchange);
+        config.transport_config(transport::parameters());
+        config
+    }
 }
 
 /// The actor.
@@ -135,7 +147,7 @@ impl QuicBridge {
         &mut self,
         side: Side,
         link: Arc<dyn Link>,
-        peer: Caller,
+        (peer, shown): (Caller, Option<PeerChain>),
         opened: Option<oneshot::Sender<Result<(), String>>>,
         context: &mut Context<Self>,
     ) {
@@ -144,6 +156,7 @@ impl QuicBridge {
             link,
             local: self.hello(),
             peer,
+            shown,
             timing: self.local.timing,
             routes: Rc::clone(&self.routes),
             bridge: context.address(),
@@ -186,25 +199,6 @@ impl Actor for QuicBridge {
         if let Some(Socket { endpoint, .. }) = &self.socket {
             endpoint.close(0_u8.into(), b"");
         }
-    }
-}
-
-/// A connection to an authenticated peer is there: begin a session on it.
-#[derive(Message)]
-#[rtype(result = "()")]
-pub(crate) struct Attach {
-    pub(crate) side: Side,
-    pub(crate) link: Arc<dyn Link>,
-    pub(crate) peer: Caller,
-    pub(crate) opened: Option<oneshot::Sender<Result<(), String>>>,
-}
-
-impl Handler<Attach> for QuicBridge {
-    type Result = ();
-
-    fn handle(&mut self, attach: Attach, context: &mut Self::Context) {
-        let Attach { side, link, peer, opened } = attach;
-        self.start_session(side, link, peer, opened, context);
     }
 }
 

@@ -3,6 +3,7 @@
 
 use crate::{
     call::Caller,
+    identity::{Identity, PeerChain},
     link::{Link, LinkError, RecvHalf, SendHalf, Stream},
     quic_bridge::{self, Inbound, Outbound, Outbox, QuicBridge, Routes, finish},
 };
@@ -17,7 +18,7 @@ use std::{
     future::poll_fn,
     rc::Rc,
     sync::{Arc, atomic::AtomicU64},
-    time::Duration,
+    time::{Duration, SystemTime},
 };
 use swarm_protocols::{
     NodeId,
@@ -32,6 +33,9 @@ use uuid::Uuid;
 
 /// How long the last frames before a close may take to arrive.
 pub(crate) const FAREWELL: Duration = Duration::from_secs(1);
+
+/// How often the expiry of the peer's certificate is looked at, at least.
+const EXPIRY_LOOK: Duration = Duration::from_secs(60);
 
 /// How much may wait on the control stream for a peer that does not read it, in bytes.
 const UNSENT_BYTES_MAX: usize = CONTROL_BYTES_MAX;
@@ -49,6 +53,8 @@ pub(crate) struct SessionParts {
     pub(crate) link: Arc<dyn Link>,
     pub(crate) local: Hello,
     pub(crate) peer: Caller,
+    /// The certificates that it has shown; `None` for a connection in memory.
+    pub(crate) shown: Option<PeerChain>,
     pub(crate) timing: Timing,
     pub(crate) routes: Rc<Routes>,
     pub(crate) bridge: Addr<QuicBridge>,
@@ -64,6 +70,7 @@ pub(crate) struct ConnectionSession {
     limits: Limits,
     frame_timeout: Duration,
     peer: Caller,
+    shown: Option<PeerChain>,
     routes: Rc<Routes>,
     bridge: Addr<QuicBridge>,
     opened: Option<oneshot::Sender<Result<(), String>>>,
@@ -77,7 +84,7 @@ pub(crate) struct ConnectionSession {
 
 impl ConnectionSession {
     pub(crate) fn new(parts: SessionParts) -> Self {
-        let SessionParts { side, link, local, peer, timing, routes, bridge, opened } = parts;
+        let SessionParts { side, link, local, peer, shown, timing, routes, bridge, opened } = parts;
         let limits = local.limits;
         let now = Instant::now().into_std();
         let rule = match side {
@@ -91,6 +98,7 @@ impl ConnectionSession {
             limits,
             frame_timeout: timing.frame,
             peer,
+            shown,
             routes,
             bridge,
             opened,
@@ -202,9 +210,32 @@ impl ConnectionSession {
         }
         self.ended = Some((code, reason));
         self.outbox.borrow_mut().end();
-        if !self.control_open || code == CloseCode::Silent {
+        // A peer that is gone gets no last words, and one that may not be here gets no time to use.
+        if !self.control_open || matches!(code, CloseCode::Silent | CloseCode::BadCertificate) {
             self.hang_up(context);
         }
+    }
+
+    /// Ends the session when the peer's certificate expires. The wall clock decides, because it may be set or the
+    /// machine may sleep.
+    fn watch_expiry(&mut self, context: &mut Context<Self>) {
+        let Some(shown) = &self.shown else { return };
+        let now = SystemTime::now();
+        match shown.peer.check(now) {
+            Err(expired) => self.refuse(expired.to_string(), context),
+            Ok(()) => {
+                let last = shown.peer.valid_until + Duration::from_secs(1);
+                let left = last.duration_since(now).unwrap_or_default() + Duration::from_millis(1);
+                context.run_later(left.min(EXPIRY_LOOK), Self::watch_expiry);
+            }
+        }
+    }
+
+    /// Ends the session because of the peer's certificate.
+    fn refuse(&mut self, reason: String, context: &mut Context<Self>) {
+        tracing::warn!(peer = %self.peer.node, reason, "a session is ended");
+        self.rule.close(CloseCode::BadCertificate, reason);
+        self.advance(context);
     }
 
     fn hang_up(&mut self, context: &mut Context<Self>) {
@@ -234,6 +265,7 @@ impl Actor for ConnectionSession {
             session.advance(context);
         }));
         self.advance(context);
+        self.watch_expiry(context);
     }
 
     fn stopped(&mut self, context: &mut Self::Context) {
@@ -360,6 +392,22 @@ impl Handler<EndSession> for ConnectionSession {
     fn handle(&mut self, EndSession(code, reason): EndSession, context: &mut Self::Context) {
         self.rule.close(code, reason);
         self.advance(context);
+    }
+}
+
+/// The node judges certificates by this identity from now on.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub(crate) struct JudgeSession(pub(crate) Identity);
+
+impl Handler<JudgeSession> for ConnectionSession {
+    type Result = ();
+
+    fn handle(&mut self, JudgeSession(identity): JudgeSession, context: &mut Self::Context) {
+        let Some(shown) = &self.shown else { return };
+        if let Err(reason) = identity.judge(shown, SystemTime::now()) {
+            self.refuse(reason, context);
+        }
     }
 }
 

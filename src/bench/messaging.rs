@@ -58,9 +58,15 @@ pub(crate) fn run(seconds: Duration, only: &str, report: &mut Report<'_>) -> Res
         let mut child = Responder::start(&server).await?;
         let measured = async {
             let addresses = child.addresses().await?;
-            let swarm = SwarmClient::connect(client.clone(), server.id(), addresses.node).await?;
-            let floor = FloorClient::connect(&client, server.id(), addresses.floor).await?;
-            Bench { swarm, floor }.all(seconds, only, report).await
+            let measured = async {
+                let swarm = SwarmClient::connect(client.clone(), server.id(), addresses.node).await?;
+                let floor = FloorClient::connect(&client, server.id(), addresses.floor).await?;
+                Bench { swarm, floor }.all(seconds, only, report).await
+            };
+            tokio::select! {
+                measured = measured => measured,
+                ended = child.ended() => Err(ended),
+            }
         };
         let measured = measured.await;
         child.stop().await;

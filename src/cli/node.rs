@@ -19,7 +19,7 @@ use super::output::on_stdout;
 use super::signals::Signals;
 use super::system;
 use crate::swarm::member::{JoinError, Joined, Member};
-use crate::swarm::node_file::{NodeFile, Part};
+use crate::swarm::node_file::{IdentityFiles, NodeFile, Part};
 use crate::swarm::supervision::{Assignment, Ready, TIMING, end_of_stdin};
 
 /// How long a node takes to stop at the most.
@@ -59,8 +59,8 @@ fn run_file(file: &Path) -> Result<(), CliError> {
     logging::start(Verbosity::Life)?;
     let NodeFile { name, listen, identity, part } =
         NodeFile::read(file, cores()).map_err(|error| CliError::from(&error))?;
-    let paths =
-        IdentityPaths { certificate: identity.certificate, key: identity.key, authority: identity.authority };
+    let IdentityFiles { certificate, key, authority, revoked } = identity;
+    let paths = IdentityPaths { certificate, key, authority, revoked };
     let identity = Identity::load(&paths).map_err(|error| CliError::new(Exit::BadConfiguration, error))?;
     let role = match part {
         Part::Coordinator => Role::Coordinator,

@@ -43,6 +43,8 @@ pub(crate) struct IdentityFiles {
     pub(crate) certificate: PathBuf,
     pub(crate) key: PathBuf,
     pub(crate) authority: PathBuf,
+    /// The list of revoked certificates.
+    pub(crate) revoked: Option<PathBuf>,
 }
 
 /// A node to connect to.
@@ -155,6 +157,7 @@ struct RawIdentity {
     certificate: Spanned<PathBuf>,
     key: Spanned<PathBuf>,
     authority: Spanned<PathBuf>,
+    revoked: Option<Spanned<PathBuf>>,
 }
 
 impl NodeFile {
@@ -174,9 +177,13 @@ impl NodeFile {
         let raw: Option<RawNode> = sections.take_all(document);
         let node = raw.and_then(|raw| {
             let mut path = |path: Spanned<PathBuf>| existing_file(&path, document);
-            let RawIdentity { certificate, key, authority } = raw.identity;
-            let identity =
-                IdentityFiles { certificate: path(certificate), key: path(key), authority: path(authority) };
+            let RawIdentity { certificate, key, authority, revoked } = raw.identity;
+            let identity = IdentityFiles {
+                certificate: path(certificate),
+                key: path(key),
+                authority: path(authority),
+                revoked: revoked.map(path),
+            };
             let part = match raw.role.get_ref() {
                 Role::Coordinator => {
                     only_for_agents(

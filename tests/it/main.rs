@@ -2,6 +2,9 @@
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+mod bench;
+#[cfg(target_os = "linux")]
+mod ca;
 mod cli;
 mod config;
 mod matching;

@@ -1,18 +1,23 @@
 //! The certificate authority of a cluster.
 
-use std::{fmt, time::SystemTime};
+use std::{
+    fmt,
+    time::{Duration, SystemTime},
+};
 
 use rcgen::{
-    BasicConstraints, CertificateParams, DistinguishedName, DnType, DnValue, ExtendedKeyUsagePurpose, IsCa,
-    Issuer, KeyPair, KeyUsagePurpose, PKCS_ECDSA_P256_SHA256, SanType, SerialNumber, date_time_ymd,
+    BasicConstraints, CertificateParams, CertificateRevocationListParams, DistinguishedName, DnType, DnValue,
+    ExtendedKeyUsagePurpose, IsCa, Issuer, KeyIdMethod, KeyPair, KeyUsagePurpose, PKCS_ECDSA_P256_SHA256,
+    RevokedCertParams, SanType, SerialNumber, date_time_ymd,
 };
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject};
 use swarm_protocols::{NodeId, Role};
+use time::OffsetDateTime;
 use zeroize::Zeroizing;
 
 use super::{
-    Identity, IdentityError, IdentityFault, IdentityPart, IdentityPem, KeyExchange, PrivateKeyPem, Validity,
-    files, peer, tls, validity::date,
+    Identity, IdentityError, IdentityFault, IdentityPart, IdentityPem, InvalidCertificate, KeyExchange,
+    PeerIdentity, PrivateKeyPem, Serial, SigningRequest, Validity, files, peer, tls, validity::date,
 };
 
 /// The longest name of a cluster, in characters: that of an X.520 organization name.
@@ -27,6 +32,15 @@ pub struct Authority {
     certificate_pem: String,
     key: Zeroizing<KeyPair>,
     valid_until: SystemTime,
+}
+
+/// A certificate that was issued for a key that the authority never saw.
+#[derive(Debug, Clone)]
+pub struct IssuedCertificate {
+    /// The certificate.
+    pub pem: String,
+    /// What it says.
+    pub peer: PeerIdentity,
 }
 
 /// Why an authority could not be made, or did not issue a certificate.
@@ -46,7 +60,7 @@ pub enum AuthorityError {
     /// The system gave no random octets.
     #[error("the system gave no random numbers")]
     NoRandomness,
-    /// A key or a certificate could not be made.
+    /// A key, a certificate or a list of revoked ones could not be made.
     #[error("cannot make a certificate: {0}")]
     Generation(#[from] rcgen::Error),
     /// The authority's own texts cannot be used, or what it issued is not usable with its certificate.
@@ -119,6 +133,19 @@ impl Authority {
         PrivateKeyPem::new(self.key.serialize_pem())
     }
 
+    /// The name of the cluster.
+    ///
+    /// # Errors
+    /// None is to be expected: the certificate was read before.
+    pub fn cluster_name(&self) -> Result<String, InvalidCertificate> {
+        peer::cluster_name(&self.certificate)
+    }
+
+    /// The SHA-256 digest of the certificate in hexadecimal digits, for people and tokens to compare.
+    pub fn fingerprint(&self) -> String {
+        peer::fingerprint(&self.certificate)
+    }
+
     /// When the authority's certificate expires; no certificate that it issues holds longer.
     pub fn valid_until(&self) -> SystemTime {
         self.valid_until
@@ -129,6 +156,65 @@ impl Authority {
     /// # Errors
     /// When the certificate would outlive the authority, or cannot be made.
     pub fn issue(&self, id: &NodeId, role: Role, validity: Validity) -> Result<Identity, AuthorityError> {
+        self.outlives(validity)?;
+        Ok(Identity::from_pem(self.sign(&node_params(id, role, validity)?)?)?)
+    }
+
+    /// Issues a certificate for the key of a signing request: of the request itself only the node id and the
+    /// key are taken, the role is the authority's to give.
+    ///
+    /// # Errors
+    /// When the certificate would outlive the authority, or cannot be made.
+    pub fn sign_request(
+        &self,
+        request: &SigningRequest,
+        role: Role,
+        validity: Validity,
+    ) -> Result<IssuedCertificate, AuthorityError> {
+        self.outlives(validity)?;
+        let params = node_params(request.id(), role, validity)?;
+        let issuer = Issuer::from_ca_cert_der(&self.certificate, &*self.key)?;
+        let certificate = params.signed_by(request.public_key(), &issuer)?;
+        let peer = PeerIdentity::from_certificate(certificate.der()).map_err(|error| {
+            AuthorityError::Identity(IdentityError::new(IdentityPart::Certificate, error.into()))
+        })?;
+        Ok(IssuedCertificate { pem: certificate.pem(), peer })
+    }
+
+    /// Signs the list of everything that was revoked until now, with its time. Of two lists the one with the
+    /// higher `number` holds.
+    ///
+    /// # Errors
+    /// When it cannot be made.
+    pub fn revocation_list(
+        &self,
+        number: u64,
+        revoked: impl IntoIterator<Item = (Serial, SystemTime)>,
+        now: SystemTime,
+    ) -> Result<String, AuthorityError> {
+        let revoked_certs = revoked
+            .into_iter()
+            .map(|(serial, at)| RevokedCertParams {
+                serial_number: SerialNumber::from_slice(serial.as_bytes()),
+                revocation_time: OffsetDateTime::from(at),
+                reason_code: None,
+                invalidity_date: None,
+            })
+            .collect();
+        let issuer = Issuer::from_ca_cert_der(&self.certificate, &*self.key)?;
+        let list = CertificateRevocationListParams {
+            this_update: OffsetDateTime::from(now),
+            // It holds until a newer one takes its place; the field is mandatory.
+            next_update: OffsetDateTime::from(self.valid_until.max(now + Duration::from_secs(1))),
+            crl_number: SerialNumber::from(number),
+            issuing_distribution_point: None,
+            revoked_certs,
+            key_identifier_method: KeyIdMethod::Sha256,
+        };
+        Ok(list.signed_by(&issuer)?.pem()?)
+    }
+
+    fn outlives(&self, validity: Validity) -> Result<(), AuthorityError> {
         // TLS takes the authority for granted and never looks at its dates, so they are kept here.
         if validity.valid_until() > self.valid_until {
             return Err(AuthorityError::OutlivesAuthority {
@@ -136,7 +222,7 @@ impl Authority {
                 authority: self.valid_until,
             });
         }
-        Ok(Identity::from_pem(self.sign(&node_params(id, role, validity)?)?)?)
+        Ok(())
     }
 
     /// Makes a key and signs a certificate for it, whatever it says.
@@ -189,11 +275,11 @@ fn params(subject: DistinguishedName, validity: Validity) -> Result<CertificateP
     Ok(params)
 }
 
-fn new_key() -> Result<Zeroizing<KeyPair>, AuthorityError> {
+pub(super) fn new_key() -> Result<Zeroizing<KeyPair>, AuthorityError> {
     Ok(Zeroizing::new(KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256)?))
 }
 
-fn random<const N: usize>() -> Result<[u8; N], AuthorityError> {
+pub(super) fn random<const N: usize>() -> Result<[u8; N], AuthorityError> {
     let mut octets = [0; N];
     let source = tls::provider(KeyExchange::default()).secure_random;
     source.fill(&mut octets).map_err(|_| AuthorityError::NoRandomness)?;

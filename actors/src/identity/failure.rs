@@ -30,6 +30,8 @@ pub enum TlsReason {
     BadSignature,
     /// The certificate has expired or is not valid yet.
     OutsideValidity,
+    /// The authority has revoked the certificate.
+    Revoked,
     /// The certificate is that of another node than the expected one.
     WrongNode,
     /// The certificate is not for a server, or not for a client.
@@ -82,6 +84,7 @@ impl TlsReason {
             AlertDescription::UnknownCA => Self::UnknownAuthority,
             AlertDescription::DecryptError => Self::BadSignature,
             AlertDescription::CertificateExpired => Self::OutsideValidity,
+            AlertDescription::CertificateRevoked => Self::Revoked,
             AlertDescription::BadCertificate => Self::WrongNode,
             AlertDescription::UnsupportedCertificate => Self::WrongPurpose,
             AlertDescription::CertificateUnknown => Self::NotANode,
@@ -99,6 +102,7 @@ impl fmt::Display for TlsReason {
             Self::UnknownAuthority => "the certificate was not issued by the authority of the cluster",
             Self::BadSignature => "a signature does not match the certificate or its authority",
             Self::OutsideValidity => "the certificate has expired or is not valid yet",
+            Self::Revoked => "the certificate was revoked",
             Self::WrongNode => "the certificate is that of another node than the expected one",
             Self::WrongPurpose => "the certificate is not for both servers and clients",
             Self::NotANode => "the certificate is not that of a node",

@@ -55,15 +55,18 @@ pub struct IdentityPaths {
     pub key: PathBuf,
     /// The file of the authority's certificate.
     pub authority: PathBuf,
+    /// The file of the authority's revocation list. A file that does not exist is a list of nothing.
+    pub revoked: Option<PathBuf>,
 }
 
 impl IdentityPaths {
-    /// `node.pem`, `node.key.pem` and `authority.pem` in a directory.
+    /// `node.pem`, `node.key.pem`, `authority.pem` and `revoked.pem` in a directory.
     pub fn in_directory(directory: &Path) -> Self {
         Self {
             certificate: directory.join("node.pem"),
             key: directory.join("node.key.pem"),
             authority: directory.join("authority.pem"),
+            revoked: Some(directory.join("revoked.pem")),
         }
     }
 
@@ -72,6 +75,20 @@ impl IdentityPaths {
             IdentityPart::Certificate => &self.certificate,
             IdentityPart::Key => &self.key,
             IdentityPart::Authority => &self.authority,
+            IdentityPart::RevocationList => self.revoked.as_deref().unwrap_or(Path::new("")),
+        }
+    }
+
+    /// Reads the revocation list, without a look at what is in it; `None` where there is no such file.
+    pub(super) fn read_revoked(&self) -> Result<Option<String>, IdentityError> {
+        let Some(file) = &self.revoked else { return Ok(None) };
+        match fs::read_to_string(file) {
+            Ok(text) => Ok(Some(text)),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => {
+                let fault = IdentityFault::Unreadable(error);
+                Err(IdentityError::new(IdentityPart::RevocationList, fault).in_files(self))
+            }
         }
     }
 }
@@ -94,7 +111,7 @@ impl IdentityPem {
     }
 }
 
-/// One of the three texts of an identity.
+/// One of the texts of an identity.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum IdentityPart {
     /// The certificate of the node.
@@ -103,6 +120,8 @@ pub enum IdentityPart {
     Key,
     /// The certificate of the authority.
     Authority,
+    /// The list of the certificates that the authority has revoked.
+    RevocationList,
 }
 
 impl fmt::Display for IdentityPart {
@@ -111,6 +130,7 @@ impl fmt::Display for IdentityPart {
             IdentityPart::Certificate => "node certificate",
             IdentityPart::Key => "private key",
             IdentityPart::Authority => "authority certificate",
+            IdentityPart::RevocationList => "revocation list",
         })
     }
 }

@@ -2,10 +2,12 @@
 
 use std::{
     fmt,
+    str::FromStr,
     time::{Duration, SystemTime},
 };
 
 use rustls::pki_types::CertificateDer;
+use sha2::{Digest, Sha256};
 use swarm_protocols::{InvalidName, InvalidRole, NodeId, Role};
 use x509_parser::{
     certificate::X509Certificate,
@@ -19,8 +21,11 @@ use super::OutsideValidity;
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Serial(Vec<u8>);
 
+/// The longest serial number of a certificate (RFC 5280, section 4.1.2.2).
+const SERIAL_OCTETS_MAX: usize = 20;
+
 impl Serial {
-    fn new(octets: &[u8]) -> Self {
+    pub(super) fn new(octets: &[u8]) -> Self {
         let zeroes = octets.iter().take_while(|octet| **octet == 0).count();
         Self(octets[zeroes..].to_vec())
     }
@@ -30,6 +35,33 @@ impl Serial {
         &self.0
     }
 }
+
+impl FromStr for Serial {
+    type Err = InvalidSerial;
+
+    /// Reads what `Display` writes: an even number of hexadecimal digits.
+    fn from_str(text: &str) -> Result<Self, InvalidSerial> {
+        let octets: Option<Vec<u8>> = text
+            .as_bytes()
+            .chunks(2)
+            .map(|pair| {
+                let digits = std::str::from_utf8(pair).ok().filter(|digits| digits.len() == 2)?;
+                // `from_str_radix` would take a sign as well.
+                let plain = digits.bytes().all(|digit| digit.is_ascii_hexdigit());
+                plain.then(|| u8::from_str_radix(digits, 16).ok()).flatten()
+            })
+            .collect();
+        let valid = octets.filter(|octets| (1..=SERIAL_OCTETS_MAX).contains(&octets.len()));
+        valid
+            .map(|octets| Self::new(&octets))
+            .ok_or_else(|| InvalidSerial(text.chars().take(2 * SERIAL_OCTETS_MAX + 1).collect()))
+    }
+}
+
+/// Why a text is no serial number.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{0:?} is no serial number: pairs of hexadecimal digits are expected")]
+pub struct InvalidSerial(pub String);
 
 impl fmt::Display for Serial {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -56,6 +88,8 @@ pub struct PeerIdentity {
     pub valid_from: SystemTime,
     /// The last second in which the certificate holds.
     pub valid_until: SystemTime,
+    /// The name of the authority, as DER: a serial number is unique only together with it.
+    pub(super) issuer: Box<[u8]>,
 }
 
 /// Why a certificate is not that of a node.
@@ -101,6 +135,7 @@ impl PeerIdentity {
             serial: Serial::new(certificate.raw_serial()),
             valid_from: system_time(validity.not_before)?,
             valid_until: system_time(validity.not_after)?,
+            issuer: certificate.issuer().as_raw().into(),
         })
     }
 
@@ -110,11 +145,7 @@ impl PeerIdentity {
     /// None is to be expected on a connection that was made by the configurations of an
     /// [`Identity`](super::Identity): they refuse such certificates in the handshake.
     pub fn of(connection: &quinn::Connection) -> Result<Self, InvalidCertificate> {
-        let shown = connection
-            .peer_identity()
-            .and_then(|shown| shown.downcast::<Vec<CertificateDer<'static>>>().ok())
-            .ok_or(InvalidCertificate::NotShown)?;
-        Self::from_certificate(shown.first().ok_or(InvalidCertificate::NotShown)?)
+        Ok(PeerChain::of(connection)?.peer)
     }
 
     /// Checks that the certificate holds now: to be called on every connection before anything is dispatched.
@@ -133,6 +164,27 @@ impl PeerIdentity {
     }
 }
 
+/// The certificates that a peer has shown: kept with its session, so that they can be judged again when this
+/// node's view of its authorities changes.
+#[derive(Debug, Clone)]
+pub(crate) struct PeerChain {
+    pub(super) chain: Vec<CertificateDer<'static>>,
+    /// What the first of them says.
+    pub(crate) peer: PeerIdentity,
+}
+
+impl PeerChain {
+    /// Reads what the peer of a connection has shown.
+    pub(crate) fn of(connection: &quinn::Connection) -> Result<Self, InvalidCertificate> {
+        let shown = connection
+            .peer_identity()
+            .and_then(|shown| shown.downcast::<Vec<CertificateDer<'static>>>().ok())
+            .ok_or(InvalidCertificate::NotShown)?;
+        let peer = PeerIdentity::from_certificate(shown.first().ok_or(InvalidCertificate::NotShown)?)?;
+        Ok(Self { chain: *shown, peer })
+    }
+}
+
 /// Whether a certificate may sign others. Trust anchors are taken as they come, so this is the only check.
 pub(super) fn is_authority(certificate: &CertificateDer<'_>) -> Result<bool, InvalidCertificate> {
     Ok(parse(certificate)?.is_ca())
@@ -148,14 +200,37 @@ pub(super) fn expiry(certificate: &CertificateDer<'_>) -> Result<SystemTime, Inv
     system_time(parse(certificate)?.validity().not_after)
 }
 
-fn parse<'a>(certificate: &'a CertificateDer<'_>) -> Result<X509Certificate<'a>, InvalidCertificate> {
+/// The SHA-256 digest of a certificate, by which people and tokens recognize it.
+pub(super) fn fingerprint(certificate: &CertificateDer<'_>) -> String {
+    hex(&Sha256::digest(certificate))
+}
+
+/// Two lower-case hexadecimal digits an octet.
+pub(super) fn hex(octets: &[u8]) -> String {
+    octets.iter().map(|octet| format!("{octet:02x}")).collect()
+}
+
+/// The name of the cluster in the certificate of an authority.
+pub(super) fn cluster_name(certificate: &CertificateDer<'_>) -> Result<String, InvalidCertificate> {
+    let parsed = parse(certificate)?;
+    let name = parsed.subject().iter_organization().next().and_then(|name| name.as_str().ok());
+    Ok(name.unwrap_or_default().to_owned())
+}
+
+pub(super) fn parse<'a>(
+    certificate: &'a CertificateDer<'_>,
+) -> Result<X509Certificate<'a>, InvalidCertificate> {
     let (rest, parsed) = X509Certificate::from_der(certificate).map_err(malformed)?;
     if rest.is_empty() { Ok(parsed) } else { Err(malformed("octets follow it")) }
 }
 
 fn node_id(certificate: &X509Certificate<'_>) -> Result<NodeId, InvalidCertificate> {
     let extension = certificate.subject_alternative_name().map_err(malformed)?;
-    let names = extension.map_or(&[][..], |extension| extension.value.general_names.as_slice());
+    only_node_id(extension.map_or(&[][..], |extension| extension.value.general_names.as_slice()))
+}
+
+/// The one dNSName among names of all kinds.
+pub(super) fn only_node_id(names: &[GeneralName<'_>]) -> Result<NodeId, InvalidCertificate> {
     if names.iter().any(|name| matches!(name, GeneralName::Invalid(..))) {
         return Err(malformed("one of its names is not of its kind"));
     }
@@ -179,13 +254,13 @@ fn role(certificate: &X509Certificate<'_>) -> Result<Role, InvalidCertificate> {
     }
 }
 
-fn system_time(time: ASN1Time) -> Result<SystemTime, InvalidCertificate> {
+pub(super) fn system_time(time: ASN1Time) -> Result<SystemTime, InvalidCertificate> {
     let since_epoch = u64::try_from(time.timestamp()).map_err(|_| malformed("it holds before 1970"))?;
     SystemTime::UNIX_EPOCH
         .checked_add(Duration::from_secs(since_epoch))
         .ok_or_else(|| malformed("it holds longer than this machine counts"))
 }
 
-fn malformed(cause: impl fmt::Display) -> InvalidCertificate {
+pub(super) fn malformed(cause: impl fmt::Display) -> InvalidCertificate {
     InvalidCertificate::Malformed(cause.to_string().chars().take(200).collect())
 }

@@ -52,7 +52,8 @@ fn unchecked(pem: IdentityPem) -> Identity {
     let chain = files::certificates(&pem.certificate).unwrap();
     let certified = Arc::new(certified_key(chain, &pem.key).unwrap());
     let own = authority().issue(&node("nobody"), Role::Agent, today()).unwrap().own;
-    Identity { roots: Arc::new(roots(&pem.authority).unwrap()), pem, certified, own }
+    let revocations = Arc::default();
+    Identity { roots: Arc::new(roots(&pem.authority).unwrap()), pem, certified, own, revocations }
 }
 
 /// A certificate that names the authority as its issuer and is signed by someone else.

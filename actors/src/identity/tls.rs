@@ -25,7 +25,7 @@ use rustls::{
 };
 use swarm_protocols::NodeId;
 
-use super::{Identity, InvalidCertificate, PeerIdentity};
+use super::{Identity, InvalidCertificate, PeerIdentity, RevocationList};
 
 /// The application protocol that both sides must name (RFC 7301).
 pub const ALPN: &[u8] = b"actix-swarm/1";
@@ -68,7 +68,10 @@ impl Identity {
         let mut config = rustls::ServerConfig::builder_with_provider(provider)
             .with_protocol_versions(&[&rustls::version::TLS13])
             .expect(TLS13)
-            .with_client_cert_verifier(Arc::new(ClientJudge { chain }))
+            .with_client_cert_verifier(Arc::new(ClientJudge {
+                chain,
+                revocations: Arc::clone(&self.revocations),
+            }))
             .with_cert_resolver(Arc::new(SingleCertAndKey::from(Arc::clone(&self.certified))));
         config.alpn_protocols = vec![ALPN.to_vec()];
         // A resumed session would restore the client's certificate unjudged, even an expired or revoked one.
@@ -89,6 +92,7 @@ impl Identity {
                 ServerName::try_from(id.as_str().to_owned()).expect("a node id is a DNS label, so a DNS name")
             }),
             algorithms: provider.signature_verification_algorithms,
+            revocations: Arc::clone(&self.revocations),
         };
         let mut config = rustls::ClientConfig::builder_with_provider(provider)
             .with_protocol_versions(&[&rustls::version::TLS13])
@@ -119,12 +123,13 @@ pub(super) fn provider(key_exchange: KeyExchange) -> Arc<CryptoProvider> {
     Arc::new(CryptoProvider { kx_groups, ..aws_lc_rs::default_provider() })
 }
 
-/// Judges the certificate of a server: chain, dates and purpose, then the name, then id and role.
+/// Judges the certificate of a server: chain, dates and purpose, then the name, then id and role, then revocation.
 #[derive(Debug)]
 struct ServerJudge {
     roots: Arc<RootCertStore>,
     expected: Option<ServerName<'static>>,
     algorithms: WebPkiSupportedAlgorithms,
+    revocations: Arc<RevocationList>,
 }
 
 impl ServerCertVerifier for ServerJudge {
@@ -143,7 +148,7 @@ impl ServerCertVerifier for ServerJudge {
         if let Some(expected) = &self.expected {
             verify_server_name(&certificate, expected)?;
         }
-        names_a_node(end_entity)?;
+        names_a_node(end_entity, &self.revocations)?;
         Ok(ServerCertVerified::assertion())
     }
 
@@ -170,10 +175,11 @@ impl ServerCertVerifier for ServerJudge {
     }
 }
 
-/// Judges the certificate of a client: chain, dates and purpose, then id and role.
+/// Judges the certificate of a client: chain, dates and purpose, then id and role, then revocation.
 #[derive(Debug)]
 struct ClientJudge {
     chain: Arc<dyn ClientCertVerifier>,
+    revocations: Arc<RevocationList>,
 }
 
 impl ClientCertVerifier for ClientJudge {
@@ -189,7 +195,7 @@ impl ClientCertVerifier for ClientJudge {
     ) -> Result<ClientCertVerified, rustls::Error> {
         let verified =
             self.chain.verify_client_cert(end_entity, intermediates, now).map_err(unreadable_apart)?;
-        names_a_node(end_entity)?;
+        names_a_node(end_entity, &self.revocations)?;
         Ok(verified)
     }
 
@@ -217,9 +223,12 @@ impl ClientCertVerifier for ClientJudge {
 }
 
 /// Refuses a certificate that does not name one node and one role: it is signed by the authority, and yet no
-/// identity. The alert is `certificate_unknown`, "some other issue" (RFC 8446, section 6.2).
-fn names_a_node(certificate: &CertificateDer<'_>) -> Result<(), rustls::Error> {
-    PeerIdentity::from_certificate(certificate).map(|_| ()).map_err(not_a_node)
+/// identity. The alert is `certificate_unknown`, "some other issue" (RFC 8446, section 6.2). Refuses one that
+/// its authority has revoked, too. webpki could read revocation lists itself; but then the handshake and a
+/// session that is under way would be judged by different code.
+fn names_a_node(certificate: &CertificateDer<'_>, revocations: &RevocationList) -> Result<(), rustls::Error> {
+    let peer = PeerIdentity::from_certificate(certificate).map_err(not_a_node)?;
+    revocations.check(&peer).map_err(|_| CertificateError::Revoked.into())
 }
 
 /// rustls answers an unreadable certificate and one for another name with the same alert, `bad_certificate`.

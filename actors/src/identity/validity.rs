@@ -2,6 +2,7 @@
 
 use std::time::{Duration, SystemTime};
 
+use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 use x509_parser::time::ASN1Time;
 
 /// How far `notBefore` lies before the time of issue: a certificate is often used at once, on a machine whose
@@ -99,4 +100,16 @@ pub(super) fn date(time: SystemTime) -> String {
     seconds
         .and_then(|seconds| ASN1Time::from_timestamp(seconds).ok())
         .map_or_else(|| format!("{time:?}"), |time| time.to_string())
+}
+
+/// A time as RFC 3339 writes it, in UTC and whole seconds, such as `2026-11-20T14:31:00Z`.
+pub fn rfc3339(time: SystemTime) -> String {
+    let whole = OffsetDateTime::from(time).replace_nanosecond(0).unwrap_or(OffsetDateTime::UNIX_EPOCH);
+    whole.format(&Rfc3339).unwrap_or_else(|_| format!("{time:?}"))
+}
+
+/// Reads what [`rfc3339`] writes.
+pub(super) fn parse_rfc3339(text: &str) -> Option<SystemTime> {
+    let time = OffsetDateTime::parse(text, &Rfc3339).ok()?;
+    u64::try_from(time.unix_timestamp()).ok().map(|since| SystemTime::UNIX_EPOCH + Duration::from_secs(since))
 }

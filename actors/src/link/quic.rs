@@ -1,6 +1,7 @@
 //! A link over QUIC.
 
 use super::{Link, LinkError, RecvHalf, SendHalf, Stream};
+use crate::identity::explain;
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use quinn::{ConnectionError, ReadError, VarInt, WriteError};
@@ -45,7 +46,9 @@ pub(crate) fn lost(error: ConnectionError) -> LinkError {
         ConnectionError::TimedOut => "the peer stopped answering".to_owned(),
         ConnectionError::LocallyClosed => "it was closed here".to_owned(),
         ConnectionError::Reset => "the peer lost its state".to_owned(),
-        other => other.to_string(),
+        // The acceptor judges the dialler's certificate when the dialler is through with its own part, so that a
+        // refusal may come as the end of a connection.
+        other => explain(&other).map_or_else(|| other.to_string(), |failure| failure.to_string()),
     })
 }
 

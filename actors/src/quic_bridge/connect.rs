@@ -1,16 +1,15 @@
-//! Connections: accepting them, dialling, and judging who is at the other end.
+//! Connections: accepting them and dialling.
 
 use super::{Attach, QuicBridge, Socket};
 use crate::{
-    call::Caller,
-    identity::{PeerIdentity, explain, server_name},
+    identity::{PeerChain, explain, server_name},
     link::quic::{self, QuicLink},
     node::{ConnectError, Peer},
     session::Side,
     transport,
 };
 use actix::{ActorFutureExt, Addr, AsyncContext, Handler, Message, ResponseActFuture, WrapFuture};
-use std::{cell::Cell, net::SocketAddr, rc::Rc, sync::Arc, time::SystemTime};
+use std::{cell::Cell, net::SocketAddr, rc::Rc, sync::Arc};
 use swarm_protocols::{
     NodeId,
     session::{CloseCode, Timing},
@@ -31,9 +30,9 @@ pub(super) async fn accept(endpoint: quinn::Endpoint, bridge: Addr<QuicBridge>, 
         actix_rt::spawn(async move {
             let from = incoming.remote_address();
             match handshake(incoming).await {
-                Ok((connection, peer)) => {
+                Ok((connection, shown)) => {
                     let link = Arc::new(QuicLink(connection));
-                    bridge.do_send(Attach { side: Side::Acceptor, link, peer, opened: None });
+                    bridge.do_send(Attach::certified(Side::Acceptor, link, shown, None));
                 }
                 Err(reason) => tracing::warn!(%from, reason, "a connection was refused"),
             }
@@ -42,29 +41,23 @@ pub(super) async fn accept(endpoint: quinn::Endpoint, bridge: Addr<QuicBridge>, 
     }
 }
 
-async fn handshake(incoming: quinn::Incoming) -> Result<(quinn::Connection, Caller), String> {
+async fn handshake(incoming: quinn::Incoming) -> Result<(quinn::Connection, PeerChain), String> {
     let connecting = incoming.accept().map_err(|error| error.to_string())?;
     let connection = tokio::time::timeout(Timing::default().handshake, connecting)
         .await
         .map_err(|_| "the TLS handshake took too long".to_owned())?
         .map_err(|error| explain(&error).map_or_else(|| error.to_string(), |failure| failure.to_string()))?;
-    let peer = judge(&connection)?;
-    Ok((connection, peer))
+    let shown = shown(&connection)?;
+    Ok((connection, shown))
 }
 
-/// Reads id and role from the peer's certificate and checks that it is valid now; a peer that fails
-/// is told why.
-fn judge(connection: &quinn::Connection) -> Result<Caller, String> {
-    let judged = PeerIdentity::of(connection)
-        .map_err(|error| error.to_string())
-        .and_then(|peer| peer.check(SystemTime::now()).map(|()| peer).map_err(|error| error.to_string()));
-    match judged {
-        Ok(peer) => Ok(Caller { node: peer.id, role: peer.role }),
-        Err(reason) => {
-            connection.close((CloseCode::BadCertificate as u32).into(), reason.as_bytes());
-            Err(reason)
-        }
-    }
+/// Reads what the peer has shown. The bridge judges it, by what this node knows at that moment.
+fn shown(connection: &quinn::Connection) -> Result<PeerChain, String> {
+    PeerChain::of(connection).map_err(|error| {
+        let reason = error.to_string();
+        connection.close((CloseCode::BadCertificate as u32).into(), reason.as_bytes());
+        reason
+    })
 }
 
 /// Connect to a node.
@@ -127,10 +120,10 @@ async fn dial(
         Some(failure) => refused(failure.to_string()),
         None => unreachable(quic::lost(error).to_string()),
     })?;
-    let caller = judge(&connection).map_err(refused)?;
+    let shown = shown(&connection).map_err(refused)?;
     let (opened, open) = oneshot::channel();
     let link = Arc::new(QuicLink(connection.clone()));
-    bridge.do_send(Attach { side: Side::Dialler, link, peer: caller, opened: Some(opened) });
+    bridge.do_send(Attach::certified(Side::Dialler, link, shown, Some(opened)));
     match open.await {
         Ok(Ok(())) => Ok(()),
         Ok(Err(reason)) => {

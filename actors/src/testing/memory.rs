@@ -64,7 +64,7 @@ pub async fn pair(dialler: MemoryNode, acceptor: MemoryNode) -> (Node, Node, Cut
     let cut = Cut(a_link.closed.clone());
     let [a_caller, b_caller] = callers;
     let (opened, a_open) = oneshot::channel();
-    let attach = |side, link, peer, opened| Attach { side, link, peer, opened };
+    let attach = |side, link, peer, opened| Attach { side, link, peer, shown: None, opened };
     let (accepted, b_open) = oneshot::channel();
     b.bridge.do_send(attach(Side::Acceptor, Arc::new(b_link), a_caller, Some(accepted)));
     a.bridge.do_send(attach(Side::Dialler, Arc::new(a_link), b_caller, Some(opened)));

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use swarm_actors::identity::Identity;
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
-use tokio::process::{Child, ChildStdout, Command};
+use tokio::process::{Child, ChildStdin, ChildStdout, Command};
 
 use super::MessagingError;
 use super::responder::{Addresses, Orders};
@@ -17,6 +17,8 @@ const MOMENT: Duration = Duration::from_secs(5);
 /// stdin is closed.
 pub(super) struct Responder {
     child: Child,
+    /// Held apart from the child, because to wait for that would close it.
+    stdin: ChildStdin,
     stdout: BufReader<ChildStdout>,
 }
 
@@ -30,11 +32,11 @@ impl Responder {
             .kill_on_drop(true)
             .spawn()
             .map_err(failed)?;
-        let pipes = child.stdin.as_mut().zip(child.stdout.take());
-        let (stdin, stdout) = pipes.expect("both are piped");
+        let pipes = child.stdin.take().zip(child.stdout.take());
+        let (mut stdin, stdout) = pipes.expect("both are piped");
         stdin.write_all(&Orders::new(identity).line()).await.map_err(failed)?;
         stdin.flush().await.map_err(failed)?;
-        Ok(Self { child, stdout: BufReader::new(stdout) })
+        Ok(Self { child, stdin, stdout: BufReader::new(stdout) })
     }
 
     pub(super) async fn addresses(&mut self) -> Result<Addresses, MessagingError> {
@@ -47,9 +49,17 @@ impl Responder {
         serde_json::from_str(&line).map_err(|error| unusable(&error))
     }
 
+    /// Completes if it ends by itself, which it should not: requests to it would wait for nothing.
+    pub(super) async fn ended(&mut self) -> MessagingError {
+        match self.child.wait().await {
+            Ok(status) => MessagingError::Lost(format!("it ended with {status}")),
+            Err(error) => MessagingError::Lost(error.to_string()),
+        }
+    }
+
     /// Ends it and waits for that.
     pub(super) async fn stop(mut self) {
-        drop(self.child.stdin.take());
+        drop(self.stdin);
         if tokio::time::timeout(MOMENT, self.child.wait()).await.is_err() {
             // An error means that it has ended in this very moment.
             let _ended = self.child.kill().await;

@@ -213,6 +213,31 @@ async fn the_certificate_of_an_authority_is_not_that_of_a_node() {
     met.refused("client", Side::Server, TlsReason::NotANode, "CaUsedAsEndEntity");
 }
 
+#[tokio::test]
+async fn a_revoked_certificate_is_refused_on_either_side() {
+    let authority = authority();
+    let peer = authority.issue(&node("peer"), Role::Agent, today()).unwrap();
+    let revoked = authority.issue(&node("agent-1"), Role::Agent, today()).unwrap();
+    let list = [(revoked.as_peer().serial.clone(), now())];
+    let list = authority.revocation_list(1, list, now()).unwrap();
+    let list = RevocationList::from_pem(&list, authority.certificate_pem()).unwrap();
+    assert_eq!(list.check(revoked.as_peer()), Err(Revoked(revoked.as_peer().serial.clone())));
+    let peer = peer.with_revocation_list(&list);
+
+    let met = meet(server(&peer), client(&revoked, None)).await;
+    met.refused("client", Side::Server, TlsReason::Revoked, "Revoked");
+    assert!(met.client_connected);
+    for expected in [Some("agent-1"), None] {
+        let met = meet(server(&revoked), client(&peer, expected)).await;
+        met.refused("server", Side::Client, TlsReason::Revoked, "Revoked");
+    }
+    // A serial number means something only together with its authority.
+    let namesake = Authority::new("test swarm", today()).unwrap();
+    let list = namesake.revocation_list(9, [(peer.as_peer().serial.clone(), now())], now()).unwrap();
+    let list = RevocationList::from_pem(&list, namesake.certificate_pem()).unwrap();
+    assert_eq!((list.len(), list.check(peer.as_peer())), (1, Ok(())));
+}
+
 #[derive(Debug)]
 struct NoCertificate;
 

@@ -2,6 +2,7 @@
 //! reason, and the others are served on.
 
 use super::*;
+use crate::identity::KeyExchange;
 use bytes::Bytes;
 use quinn::{Connection, ConnectionError, RecvStream, SendStream};
 use swarm_protocols::{
@@ -19,14 +20,14 @@ use swarm_protocols::{
 const SOON: Duration = Duration::from_millis(400);
 
 /// A node `b` that exposes a [`Server`], and what strangers to its code need to meet it.
-struct Stage {
-    authority: Authority,
-    day: Validity,
-    node: Node,
+pub(super) struct Stage {
+    pub(super) authority: Authority,
+    pub(super) day: Validity,
+    pub(super) node: Node,
     _registration: Registration,
 }
 
-async fn stage() -> Stage {
+pub(super) async fn stage() -> Stage {
     let day = Validity::starting(SystemTime::now(), Duration::from_secs(86_400)).unwrap();
     let authority = Authority::new("test", day).unwrap();
     let identity = authority.issue(&"b".parse().unwrap(), Role::Agent, day).unwrap();
@@ -40,7 +41,14 @@ async fn stage() -> Stage {
 impl Stage {
     /// A connection of a node called `id`, before any stream.
     async fn connect(&self, id: &str) -> Connection {
-        let identity = self.authority.issue(&id.parse().unwrap(), Role::Operator, self.day).unwrap();
+        self.connect_as(&self.operator(id)).await
+    }
+
+    pub(super) fn operator(&self, id: &str) -> Identity {
+        self.authority.issue(&id.parse().unwrap(), Role::Operator, self.day).unwrap()
+    }
+
+    pub(super) async fn connect_as(&self, identity: &Identity) -> Connection {
         let endpoint = quinn::Endpoint::client("127.0.0.1:0".parse().unwrap()).unwrap();
         let config = identity.client_config(Some(self.node.id()), KeyExchange::default());
         let connecting = endpoint.connect_with(config, self.node.address().unwrap(), "b").unwrap();
@@ -49,10 +57,14 @@ impl Stage {
 
     /// A connection with an open session, its control stream, and the route of `echo`.
     async fn session(&self, id: &str) -> (Connection, SendStream, RecvStream, u32) {
-        let connection = self.connect(id).await;
+        self.session_as(&self.operator(id)).await
+    }
+
+    pub(super) async fn session_as(&self, identity: &Identity) -> (Connection, SendStream, RecvStream, u32) {
+        let connection = self.connect_as(identity).await;
         let (mut send, mut recv) = connection.open_bi().await.unwrap();
         send.write_all(&[STREAM_CONTROL]).await.unwrap();
-        send.write_all(&hello(id)).await.unwrap();
+        send.write_all(&hello(identity.id().as_str())).await.unwrap();
         let mut reader = FrameReader::new(1 << 20);
         let welcome = loop {
             reader.feed(recv.read_chunk(usize::MAX, true).await.unwrap().unwrap().bytes);
@@ -67,8 +79,9 @@ impl Stage {
 
     /// Whatever happened: a well-behaved node is served.
     async fn serves_others(&self) {
-        let identity = self.authority.issue(&"good".parse().unwrap(), Role::Operator, self.day).unwrap();
-        let good = Node::start(NodeConfig::new(identity, "127.0.0.1:0".parse().unwrap())).await.unwrap();
+        let good = Node::start(NodeConfig::new(self.operator("good"), "127.0.0.1:0".parse().unwrap()))
+            .await
+            .unwrap();
         good.connect("b".parse().unwrap(), self.node.address().unwrap()).await.unwrap();
         let service: Mailbox<Service> = good.resolve("b/service").await.unwrap();
         assert_eq!(service.ask(Echo(vec![1])).await, Ok(vec![1]));
@@ -99,7 +112,7 @@ fn request(correlation: u64, route: u32, payload: &[u8]) -> Vec<u8> {
     bytes
 }
 
-async fn closed(connection: &Connection) -> (CloseCode, String) {
+pub(super) async fn closed(connection: &Connection) -> (CloseCode, String) {
     let error = tokio::time::timeout(Duration::from_secs(10), connection.closed()).await.expect("stays open");
     let ConnectionError::ApplicationClosed(close) = error else { panic!("{error}") };
     let code = CloseCode::from_number(close.error_code.into_inner()).unwrap();

@@ -1,0 +1,170 @@
+//! Join tokens and signing requests: who gets a certificate, and who does not.
+
+use std::thread;
+
+use super::*;
+use crate::identity::{InvalidRequest, PeerIdentity};
+
+/// A request whose key is thrown away.
+fn request(id: &str) -> SigningRequest {
+    SigningRequest::new(&node(id)).unwrap().1
+}
+
+#[test]
+fn a_token_is_good_once_for_its_node_in_its_role() {
+    let place = Place::new("token");
+    let folder = place.authority();
+    let made = folder.join_token(&node("a"), Role::Agent, now() + DAY).unwrap();
+    let token: JoinToken = made.as_str().parse().unwrap();
+    assert_eq!(
+        (&token.id, token.role, token.authority.clone()),
+        (&made.id, Role::Agent, made.authority.clone())
+    );
+    let enrol = |id: &str, token: &JoinToken, at| {
+        folder.enrol(&request(id), token, lasting(DAY), at).map(|issued| issued.peer)
+    };
+    let refusal = |refused: Result<PeerIdentity, FolderError>| match refused {
+        Err(FolderError::Token(refusal)) => refusal,
+        other => panic!("{other:?}"),
+    };
+    assert!(matches!(refusal(enrol("b", &token, now())), TokenRefusal::OtherName { .. }));
+    assert!(matches!(refusal(enrol("a", &token, now() + 2 * DAY)), TokenRefusal::Expired(_)));
+    let issued = enrol("a", &token, now()).unwrap();
+    assert_eq!((issued.id.as_str(), issued.role), ("a", Role::Agent));
+    assert_eq!(refusal(enrol("a", &token, now())), TokenRefusal::Spent);
+    assert_eq!(folder.register().unwrap().tokens()[0].state, TokenState::Spent);
+}
+
+#[test]
+fn a_token_that_was_changed_made_up_or_taken_back_is_refused() {
+    let place = Place::new("forged");
+    let folder = place.authority();
+    let token = folder.join_token(&node("a"), Role::Agent, now() + DAY).unwrap();
+    let refused = |text: &str| {
+        let token: JoinToken = text.parse().unwrap();
+        match folder.enrol(&request(token.id.as_str()), &token, lasting(DAY), now()) {
+            Err(FolderError::Token(refusal)) => refusal,
+            other => panic!("{other:?}"),
+        }
+    };
+    let text = token.as_str();
+    assert_eq!(refused(&text.replace(".agent.", ".coordinator.")), TokenRefusal::Unknown);
+    assert_eq!(refused(&text.replace(".a.", ".b.")), TokenRefusal::Unknown);
+    assert_eq!(refused(&format!("{text}0")), TokenRefusal::Unknown);
+    let other = AuthorityFolder::init(&place.path("other"), "orchard", lasting(DAY)).unwrap();
+    let foreign = other.join_token(&node("a"), Role::Agent, now() + DAY).unwrap();
+    assert_eq!(refused(foreign.as_str()), TokenRefusal::OtherAuthority);
+    for bad in ["", "swarm-join-1", &text[1..], &text.replace(".agent.", ".root."), &"x.".repeat(1000)] {
+        assert_eq!(bad.parse::<JoinToken>().unwrap_err(), TokenRefusal::Malformed, "{bad:?}");
+    }
+    folder.revoke(&node("a"), now()).unwrap();
+    assert_eq!(refused(text), TokenRefusal::Withdrawn);
+}
+
+#[test]
+fn a_token_changes_no_role() {
+    let place = Place::new("role");
+    let folder = place.authority();
+    let before = folder.join_token(&node("a"), Role::Coordinator, now() + DAY).unwrap();
+    folder.issue(&node("a"), Role::Agent, lasting(DAY), OnExisting::Refuse).unwrap();
+    let token = folder.join_token(&node("a"), Role::Coordinator, now() + DAY);
+    assert!(matches!(token, Err(FolderError::NameInUse { role: Role::Agent, .. })), "{token:?}");
+    let enrolled = folder.enrol(&request("a"), &before, lasting(DAY), now());
+    assert!(matches!(enrolled, Err(FolderError::NameInUse { .. })), "{enrolled:?}");
+    folder.join_token(&node("a"), Role::Agent, now() + DAY).unwrap();
+}
+
+#[test]
+fn one_token_asked_for_by_many_at_once_lets_one_in() {
+    let place = Place::new("race");
+    let folder = place.authority();
+    let token = folder.join_token(&node("a"), Role::Agent, now() + DAY).unwrap();
+    let path = place.path("ca");
+    let let_in = thread::scope(|scope| {
+        let asking: Vec<_> = (0..8)
+            .map(|_| {
+                scope.spawn(|| {
+                    let folder = AuthorityFolder::open(&path).unwrap();
+                    folder.enrol(&request("a"), &token, lasting(DAY), now()).is_ok()
+                })
+            })
+            .collect();
+        asking.into_iter().map(|one| one.join().unwrap()).filter(|let_in| *let_in).count()
+    });
+    assert_eq!(let_in, 1);
+    assert_eq!(folder.register().unwrap().certificates().len(), 1);
+}
+
+#[test]
+fn a_holder_renews_its_own_certificate_and_no_other() {
+    let place = Place::new("holder");
+    let folder = place.authority();
+    let holder = folder.issue(&node("a"), Role::Agent, lasting(DAY), OnExisting::Refuse).unwrap();
+    let renew = |id: &str, holder: &Identity, at| {
+        folder
+            .renew_for_holder(&request(id), holder.as_peer(), lasting(2 * DAY), at)
+            .map(|issued| issued.peer)
+    };
+    let renewed = renew("a", &holder, now()).unwrap();
+    assert_eq!((renewed.id.as_str(), renewed.role), ("a", Role::Agent));
+    let unlisted = folder.authority().issue(&node("a"), Role::Agent, lasting(DAY)).unwrap();
+    for (id, holder, at) in [("b", &holder, now()), ("a", &unlisted, now()), ("a", &holder, now() + 2 * DAY)]
+    {
+        let refused = renew(id, holder, at);
+        assert!(matches!(refused, Err(FolderError::NotTheHolder(_))), "{refused:?}");
+    }
+    folder.revoke(&node("a"), now()).unwrap();
+    assert!(matches!(renew("a", &holder, now()), Err(FolderError::NotTheHolder(_))));
+}
+
+#[test]
+fn a_request_names_one_node_and_is_signed_with_its_key() {
+    let (key, made) = SigningRequest::new(&node("a")).unwrap();
+    assert_eq!(SigningRequest::from_pem(made.to_pem()).unwrap().id(), made.id());
+    assert_eq!(SigningRequest::with_key(&node("b"), &key).unwrap().id().as_str(), "b");
+
+    let refused = |text: &str| SigningRequest::from_pem(text).unwrap_err();
+    assert!(matches!(refused(""), InvalidRequest::NothingInIt));
+    assert!(matches!(refused(key.as_str()), InvalidRequest::NothingInIt));
+    let ask = |names: &[&str], key: &rcgen::KeyPair| {
+        let mut params =
+            rcgen::CertificateParams::new(names.iter().map(|name| name.to_string()).collect::<Vec<_>>());
+        params.as_mut().unwrap().distinguished_name = rcgen::DistinguishedName::new();
+        params.unwrap().serialize_request(key).unwrap()
+    };
+    let key = rcgen::KeyPair::generate().unwrap();
+    for names in [&[][..], &["a", "b"], &["A"], &["a.b"]] {
+        let text = ask(names, &key).pem().unwrap();
+        assert!(matches!(refused(&text), InvalidRequest::Content(_)), "{names:?}");
+    }
+    let other_kind = rcgen::KeyPair::generate_for(&rcgen::PKCS_ED25519).unwrap();
+    assert!(matches!(refused(&ask(&["a"], &other_kind).pem().unwrap()), InvalidRequest::UnsuitableKey));
+
+    // The name is changed behind the back of the signature.
+    let honest = ask(&["aaaa"], &key);
+    let at = honest.der().windows(4).position(|octets| octets == b"aaaa").unwrap();
+    let mut changed = honest.der().to_vec();
+    changed[at..at + 4].copy_from_slice(b"bbbb");
+    let pem = pem_of(&changed);
+    assert!(matches!(refused(&pem), InvalidRequest::BadSignature));
+    assert!(matches!(refused(&pem_of(&[honest.der(), &[0][..]].concat())), InvalidRequest::Content(_)));
+}
+
+fn pem_of(der: &[u8]) -> String {
+    const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    let encode = |chunk: &[u8]| {
+        let bits =
+            chunk.iter().enumerate().fold(0_u32, |bits, (i, octet)| bits | u32::from(*octet) << (16 - 8 * i));
+        (0..4)
+            .map(|i| {
+                if i <= chunk.len() {
+                    char::from(ALPHABET[(bits >> (18 - 6 * i) & 63) as usize])
+                } else {
+                    '='
+                }
+            })
+            .collect::<String>()
+    };
+    let body: String = der.chunks(3).map(encode).collect();
+    format!("-----BEGIN CERTIFICATE REQUEST-----\n{body}\n-----END CERTIFICATE REQUEST-----\n")
+}

@@ -1,0 +1,125 @@
+//! Who may have a session: judged by what this node knows of certificates when the session begins, and again
+//! whenever that changes.
+
+use super::{QuicBridge, Socket};
+use crate::{
+    call::Caller,
+    identity::{Identity, PeerChain, RevocationList},
+    link::Link,
+    node::SetIdentityError,
+    session::{JudgeSession, Side},
+};
+use actix::{Handler, Message};
+use std::{sync::Arc, time::SystemTime};
+use swarm_protocols::session::CloseCode;
+use tokio::sync::oneshot;
+
+/// A connection to an authenticated peer is there: begin a session on it.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub(crate) struct Attach {
+    pub(crate) side: Side,
+    pub(crate) link: Arc<dyn Link>,
+    pub(crate) peer: Caller,
+    /// The certificates that the peer has shown; `None` for a connection in memory.
+    pub(crate) shown: Option<PeerChain>,
+    pub(crate) opened: Option<oneshot::Sender<Result<(), String>>>,
+}
+
+impl Attach {
+    /// The peer is who its certificate says.
+    pub(super) fn certified(
+        side: Side,
+        link: Arc<dyn Link>,
+        shown: PeerChain,
+        opened: Option<oneshot::Sender<Result<(), String>>>,
+    ) -> Self {
+        let peer = Caller { node: shown.peer.id.clone(), role: shown.peer.role };
+        Self { side, link, peer, shown: Some(shown), opened }
+    }
+}
+
+impl Handler<Attach> for QuicBridge {
+    type Result = ();
+
+    fn handle(&mut self, attach: Attach, context: &mut Self::Context) {
+        let Attach { side, link, peer, shown, opened } = attach;
+        // The handshake may have begun before the identity or the revocation list was replaced, and would be no
+        // judge at all if it had resumed a session.
+        let judged = match (&shown, &self.socket) {
+            (Some(shown), Some(Socket { identity, .. })) => identity.judge(shown, SystemTime::now()),
+            _ => Ok(()),
+        };
+        match judged {
+            Ok(()) => self.start_session(side, link, (peer, shown), opened, context),
+            Err(reason) => {
+                tracing::warn!(peer = %peer.node, reason, "a connection was refused");
+                link.close(CloseCode::BadCertificate, &reason);
+                if let Some(opened) = opened {
+                    // The node that dialled may have lost interest.
+                    let _left = opened.send(Err(reason));
+                }
+            }
+        }
+    }
+}
+
+/// Use this identity from now on.
+#[derive(Message)]
+#[rtype(result = "Result<(), SetIdentityError>")]
+pub(crate) struct SetIdentity(pub(crate) Identity);
+
+impl Handler<SetIdentity> for QuicBridge {
+    type Result = Result<(), SetIdentityError>;
+
+    fn handle(&mut self, SetIdentity(identity): SetIdentity, _: &mut Self::Context) -> Self::Result {
+        let Some(Socket { identity: current, .. }) = &self.socket else {
+            return Err(SetIdentityError::NoEndpoint);
+        };
+        if (current.id(), current.role()) != (identity.id(), identity.role()) {
+            return Err(SetIdentityError::OtherNode {
+                node: current.id().clone(),
+                role: current.role(),
+                offered: identity.id().clone(),
+                offered_role: identity.role(),
+            });
+        }
+        identity.as_peer().check(SystemTime::now())?;
+        let identity = identity.with_revocation_list(current.revocation_list());
+        tracing::info!(serial = %identity.as_peer().serial, "the identity was replaced");
+        self.judge_by(identity);
+        Ok(())
+    }
+}
+
+/// Refuse what is on this list from now on.
+#[derive(Message)]
+#[rtype(result = "Result<(), SetIdentityError>")]
+pub(crate) struct SetRevocationList(pub(crate) RevocationList);
+
+impl Handler<SetRevocationList> for QuicBridge {
+    type Result = Result<(), SetIdentityError>;
+
+    fn handle(&mut self, SetRevocationList(list): SetRevocationList, _: &mut Self::Context) -> Self::Result {
+        let Some(Socket { identity: current, .. }) = &self.socket else {
+            return Err(SetIdentityError::NoEndpoint);
+        };
+        let identity = current.clone().with_revocation_list(&list);
+        tracing::info!(revoked = identity.revocation_list().len(), "the revocation list was replaced");
+        self.judge_by(identity);
+        Ok(())
+    }
+}
+
+impl QuicBridge {
+    /// Shows and judges by `identity` in every handshake that begins from now on, and judges the peers of all
+    /// sessions by it, those that are still in their handshake too.
+    fn judge_by(&mut self, identity: Identity) {
+        let Some(socket) = &mut self.socket else { return };
+        socket.endpoint.set_server_config(Some(Socket::listening(&identity, socket.key_exchange)));
+        socket.identity = identity.clone();
+        for session in &self.sessions {
+            session.do_send(JudgeSession(identity.clone()));
+        }
+    }
+}

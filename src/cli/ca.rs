@@ -1,0 +1,341 @@
+//! `swarm ca`: the certificate authority of a cluster, in a folder.
+
+mod enrolment;
+mod show;
+
+use std::fmt;
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime};
+
+use clap::{Args, Subcommand};
+use serde::Serialize;
+use swarm_actors::identity::{
+    AuthorityError, AuthorityFolder, FolderError, Identity, IdentityError, IdentityFault, IdentityPaths,
+    OnExisting, PeerIdentity, PrivateKeyPem, Validity, private_folder, rfc3339, write_identity,
+};
+use swarm_protocols::{NodeId, Role};
+
+use super::error::{CliError, Exit};
+use super::output::Output;
+
+/// How long a node's certificate holds where nothing else is said.
+const NODE_DAYS: u32 = 90;
+
+/// The same of an authority.
+const AUTHORITY_DAYS: u32 = 3_650;
+
+/// The longest life of a certificate, in days: a hundred years.
+const DAYS_MAX: i64 = 36_500;
+
+const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// An authority is a folder, its owner's alone: `authority.pem` for everyone, `authority.key.pem`, the register
+/// `register.txt`, and `revoked.pem`, the signed list of what was revoked, for every node. An identity is a
+/// folder with `node.pem`, `node.key.pem`, `authority.pem` and `revoked.pem`.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Ca {
+    /// Make an authority in a new folder; it never replaces another one
+    Init(Init),
+    /// Issue a certificate with a new key
+    Issue(Issue),
+    /// Issue a further certificate for a node, in its role, before the former one expires
+    Renew(Renew),
+    /// Revoke every certificate of a node, and its unused join tokens
+    Revoke(Revoke),
+    /// List what was issued
+    Show(show::Show),
+    /// Make a one-time token with which a machine gets a certificate for a key of its own
+    Token(enrolment::MakeToken),
+    /// Make a key and a signing request, on the machine where the key is to stay
+    Request(enrolment::Request),
+    /// Sign a request that comes with a join token, once
+    Sign(enrolment::Sign),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Init {
+    /// The folder to make
+    dir: PathBuf,
+    /// The name of the cluster
+    #[arg(long, default_value = "swarm")]
+    name: String,
+    /// How long the authority's own certificate holds
+    #[arg(long, default_value_t = AUTHORITY_DAYS, value_parser = clap::value_parser!(u32).range(1..=DAYS_MAX))]
+    days: u32,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Issue {
+    /// The folder of the authority
+    dir: PathBuf,
+    /// The id of the node
+    name: NodeId,
+    /// What the node may be: coordinator, agent or operator
+    #[arg(long)]
+    role: Role,
+    #[command(flatten)]
+    term: Term,
+    /// The folder for the identity; it is made where there is none
+    #[arg(long, value_name = "DIR")]
+    out: PathBuf,
+    /// Replace the identity in the folder, and issue a second certificate for a name that has one
+    #[arg(long)]
+    force: bool,
+}
+
+/// How long a certificate is to hold.
+#[derive(Debug, Args)]
+struct Term {
+    /// How long the certificate holds
+    #[arg(long, default_value_t = NODE_DAYS, value_parser = clap::value_parser!(u32).range(1..=DAYS_MAX))]
+    days: u32,
+}
+
+/// The former certificate holds until it expires, so that sessions go on. A node that keeps its key on a machine
+/// of its own renews with `swarm ca token`, `request` and `sign`.
+#[derive(Debug, Args)]
+pub(crate) struct Renew {
+    /// The folder of the authority
+    dir: PathBuf,
+    /// The id of the node
+    name: NodeId,
+    #[command(flatten)]
+    term: Term,
+    /// The folder for the identity; the one of the same node that is in it is replaced
+    #[arg(long, value_name = "DIR")]
+    out: PathBuf,
+    /// Certify the key that is in the folder, instead of making a new one
+    #[arg(long)]
+    keep_key: bool,
+    /// Replace what is in the folder, even if it is no identity of the same node
+    #[arg(long, conflicts_with = "keep_key")]
+    force: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Revoke {
+    /// The folder of the authority
+    dir: PathBuf,
+    /// The id of the node
+    name: NodeId,
+}
+
+impl Ca {
+    pub(crate) fn run(self, output: Output) -> Result<(), CliError> {
+        match self {
+            Ca::Init(command) => command.run(output),
+            Ca::Issue(command) => command.run(output),
+            Ca::Renew(command) => command.run(output),
+            Ca::Revoke(command) => command.run(output),
+            Ca::Show(command) => command.run(output),
+            Ca::Token(command) => command.run(output),
+            Ca::Request(command) => command.run(output),
+            Ca::Sign(command) => command.run(output),
+        }
+    }
+}
+
+fn lasting(days: u32) -> Result<Validity, CliError> {
+    Validity::starting(SystemTime::now(), DAY * days).map_err(|error| CliError::new(Exit::Usage, error))
+}
+
+fn on_existing(force: bool) -> OnExisting {
+    if force { OnExisting::Replace } else { OnExisting::Refuse }
+}
+
+/// Refuses before anything is issued, so that no certificate is in the register that nobody has.
+fn vacant(path: &Path, force: bool) -> Result<(), CliError> {
+    if force || !path.exists() {
+        return Ok(());
+    }
+    let message = format_args!("{} is there already: --force replaces it", path.display());
+    Err(CliError::new(Exit::Failed, message))
+}
+
+#[derive(Serialize)]
+struct Made {
+    directory: PathBuf,
+    cluster: String,
+    fingerprint: String,
+    valid_until: String,
+}
+
+impl fmt::Display for Made {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { directory, cluster, fingerprint, valid_until } = self;
+        writeln!(f, "{} is the authority of {cluster} until {valid_until}", directory.display())?;
+        writeln!(f, "SHA-256 {fingerprint}")
+    }
+}
+
+impl Init {
+    fn run(self, output: Output) -> Result<(), CliError> {
+        let Self { dir, name, days } = self;
+        let folder = AuthorityFolder::init(&dir, &name, lasting(days)?).map_err(|error| match error {
+            FolderError::Authority(error @ AuthorityError::ClusterName(_)) => {
+                CliError::new(Exit::Usage, error)
+            }
+            error => error.into(),
+        })?;
+        let authority = folder.authority();
+        output.print(&Made {
+            fingerprint: authority.fingerprint(),
+            valid_until: rfc3339(authority.valid_until()),
+            cluster: name,
+            directory: dir,
+        })
+    }
+}
+
+/// A certificate that was issued, and where it is.
+#[derive(Serialize)]
+struct Issued {
+    name: NodeId,
+    role: Role,
+    serial: String,
+    valid_from: String,
+    valid_until: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    directory: Option<PathBuf>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    certificate: Option<PathBuf>,
+}
+
+impl Issued {
+    fn new(peer: &PeerIdentity) -> Self {
+        Self {
+            name: peer.id.clone(),
+            role: peer.role,
+            serial: peer.serial.to_string(),
+            valid_from: rfc3339(peer.valid_from),
+            valid_until: rfc3339(peer.valid_until),
+            directory: None,
+            certificate: None,
+        }
+    }
+}
+
+impl fmt::Display for Issued {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { name, role, serial, valid_until, directory, certificate, .. } = self;
+        write!(f, "{name} is {role} until {valid_until}, serial {serial}")?;
+        match directory.as_ref().or(certificate.as_ref()) {
+            Some(place) => writeln!(f, ": {}", place.display()),
+            None => writeln!(f),
+        }
+    }
+}
+
+impl Issue {
+    fn run(self, output: Output) -> Result<(), CliError> {
+        let Self { dir, name, role, term, out, force } = self;
+        let paths = IdentityPaths::in_directory(&out);
+        vacant(&paths.key, force)?;
+        vacant(&paths.certificate, force)?;
+        let folder = AuthorityFolder::open(&dir)?;
+        private_folder(&out)?;
+        let identity = folder.issue(&name, role, lasting(term.days)?, on_existing(force))?;
+        hand_out(&folder, &identity, out, on_existing(force), output)
+    }
+}
+
+fn hand_out(
+    folder: &AuthorityFolder,
+    identity: &Identity,
+    out: PathBuf,
+    on_existing: OnExisting,
+    output: Output,
+) -> Result<(), CliError> {
+    write_identity(&out, identity, &folder.revocation_list()?, on_existing)?;
+    output.print(&Issued { directory: Some(out), ..Issued::new(identity.as_peer()) })
+}
+
+impl Renew {
+    fn run(self, output: Output) -> Result<(), CliError> {
+        let Self { dir, name, term, out, keep_key, force } = self;
+        let folder = AuthorityFolder::open(&dir)?;
+        let paths = IdentityPaths::in_directory(&out);
+        if !force && (paths.certificate.exists() || paths.key.exists()) {
+            let held = Identity::load(&paths)?;
+            if *held.id() != name {
+                let message = format_args!("{} is the identity of {}", out.display(), held.id());
+                return Err(CliError::new(Exit::Failed, message));
+            }
+        }
+        let key = keep_key.then(|| fs::read_to_string(&paths.key).map(PrivateKeyPem::new)).transpose();
+        let key = key.map_err(|error| {
+            CliError::new(Exit::BadConfiguration, format_args!("{}: {error}", paths.key.display()))
+        })?;
+        private_folder(&out)?;
+        let identity = folder.renew(&name, lasting(term.days)?, key)?;
+        hand_out(&folder, &identity, out, OnExisting::Replace, output)
+    }
+}
+
+#[derive(Serialize)]
+struct Revoked {
+    name: NodeId,
+    revoked: Vec<String>,
+    list: PathBuf,
+}
+
+impl fmt::Display for Revoked {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.revoked.as_slice() {
+            [] => writeln!(f, "{} has no certificate that holds", self.name)?,
+            serials => writeln!(f, "revoked of {}: {}", self.name, serials.join(", "))?,
+        }
+        writeln!(f, "every node needs the list {}", self.list.display())
+    }
+}
+
+impl Revoke {
+    fn run(self, output: Output) -> Result<(), CliError> {
+        let Self { dir, name } = self;
+        let revoked = AuthorityFolder::open(&dir)?.revoke(&name, SystemTime::now())?;
+        let revoked = revoked.iter().map(ToString::to_string).collect();
+        output.print(&Revoked { name, revoked, list: dir.join("revoked.pem") })
+    }
+}
+
+impl From<FolderError> for CliError {
+    fn from(error: FolderError) -> Self {
+        let exit = match &error {
+            FolderError::Io { source, .. } => match source.kind() {
+                io::ErrorKind::PermissionDenied => Exit::NotPermitted,
+                io::ErrorKind::NotFound | io::ErrorKind::NotADirectory | io::ErrorKind::InvalidData => {
+                    Exit::BadConfiguration
+                }
+                _ => Exit::Failed,
+            },
+            FolderError::Exposed { .. } | FolderError::Token(_) | FolderError::NotTheHolder(_) => {
+                Exit::NotPermitted
+            }
+            FolderError::Register { .. } => Exit::BadConfiguration,
+            FolderError::Identity(error) => exit_of(error),
+            FolderError::AlreadyThere(_)
+            | FolderError::Authority(_)
+            | FolderError::NameInUse { .. }
+            | FolderError::UnknownName(_)
+            | FolderError::WasRevoked(_) => Exit::Failed,
+        };
+        Self::new(exit, error)
+    }
+}
+
+impl From<IdentityError> for CliError {
+    fn from(error: IdentityError) -> Self {
+        Self::new(exit_of(&error), error)
+    }
+}
+
+fn exit_of(error: &IdentityError) -> Exit {
+    match &error.fault {
+        IdentityFault::Unreadable(source) if source.kind() == io::ErrorKind::PermissionDenied => {
+            Exit::NotPermitted
+        }
+        _ => Exit::BadConfiguration,
+    }
+}
