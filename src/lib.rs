@@ -72,9 +72,9 @@
 //! - The wire, for other languages: `protocols/SPEC.md` in the repository.
 
 pub use swarm_actors::{
-    Answer, Ask, AskError, AskFuture, Call, Caller, Cancellation, ConnectError, ExposeError, Exposing,
-    LocalMailbox, Mailbox, Node, NodeConfig, NodeStatistics, Outcome, Peer, PeerEvent, Priority,
-    Registration, ResolveError, SetIdentityError, StartError, TIMEOUT_DEFAULT, Tell, TellError,
+    Answer, Ask, AskError, AskFuture, Call, Caller, Cancellation, ConnectError, ExposeError, ExposedName,
+    Exposing, LocalMailbox, Mailbox, NameEvent, Node, NodeConfig, NodeStatistics, Outcome, Peer, PeerEvent,
+    Priority, Registration, ResolveError, SetIdentityError, StartError, TIMEOUT_DEFAULT, Tell, TellError,
     UnhandledRequest, WorkError, Workers, identity, testing,
 };
 pub use swarm_protocols::{

@@ -2,6 +2,7 @@
 //! memory and in virtual time where only the order of events does.
 
 mod certificates;
+mod discovery;
 mod hostile;
 
 use super::*;
