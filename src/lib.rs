@@ -74,8 +74,8 @@
 pub use swarm_actors::{
     Answer, Ask, AskError, AskFuture, Call, Caller, Cancellation, ConnectError, ExposeError, ExposedName,
     Exposing, LocalMailbox, Mailbox, NameEvent, Node, NodeConfig, NodeStatistics, Outcome, Peer, PeerEvent,
-    Priority, Registration, ResolveError, SetIdentityError, StartError, TIMEOUT_DEFAULT, Tell, TellError,
-    UnhandledRequest, WorkError, Workers, identity, testing,
+    Priority, Refusal, Registration, ResolveError, SetIdentityError, StartError, TIMEOUT_DEFAULT, Tell,
+    TellError, UnhandledRequest, Wanted, WorkError, Workers, identity, testing,
 };
 pub use swarm_protocols::{
     Accepts, Blob, ContentHash, Delivery, DeliveryError, Floats, MailboxAddress, MailboxName, NoError,

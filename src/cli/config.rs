@@ -11,6 +11,7 @@ use super::error::{CliError, Exit};
 use super::output::Output;
 use crate::swarm::document::{ConfigError, Document, Fault, read_text};
 use crate::swarm::node_file::NodeFile;
+use crate::swarm::node_options::{BadVariable, Overrides};
 use crate::swarm::topology::Topology;
 
 #[derive(Debug, Subcommand)]
@@ -39,7 +40,9 @@ impl fmt::Display for Checked {
 impl Config {
     pub(crate) fn run(self, output: Output) -> Result<(), CliError> {
         let Config::Check { file } = self;
-        match check(&file) {
+        // The environment goes before a node file here as it would when the node starts.
+        let overrides = Overrides::default().or_environment()?;
+        match check(&file, overrides) {
             Ok(()) => output.print(&Checked { valid: true, errors: Vec::new() }),
             Err(error) => {
                 // The sentence for people goes to stderr in either form.
@@ -59,8 +62,14 @@ impl From<&ConfigError> for CliError {
     }
 }
 
+impl From<BadVariable> for CliError {
+    fn from(error: BadVariable) -> Self {
+        Self::new(Exit::BadConfiguration, error)
+    }
+}
+
 /// Checks a file as what its content says it is.
-fn check(file: &Path) -> Result<(), ConfigError> {
+fn check(file: &Path, overrides: Overrides) -> Result<(), ConfigError> {
     let text = read_text(file)?;
     let mut document = Document::new(file, &text);
     let sections = document.sections()?;
@@ -69,7 +78,7 @@ fn check(file: &Path) -> Result<(), ConfigError> {
     if sections.has("nodes") {
         Topology::parse(&mut document, sections, cores).map(drop)
     } else if sections.has("role") || sections.has("identity") {
-        NodeFile::parse(&mut document, sections, cores).map(drop)
+        NodeFile::parse(&mut document, sections, overrides, cores).map(drop)
     } else {
         document.fault(0..0, "neither a topology, which has [[nodes]], nor a node file, which has `role`");
         document.so_far()

@@ -64,10 +64,17 @@ impl Heard {
 
 impl Running {
     pub(crate) fn start(arguments: &[&str]) -> Self {
+        Self::start_in(&[], arguments)
+    }
+
+    /// With these variables in its environment.
+    pub(crate) fn start_in(environment: &[(&str, &str)], arguments: &[&str]) -> Self {
         let mut child = Command::new(env!("CARGO_BIN_EXE_swarm"))
             .args(arguments)
             .env_remove("SWARM_LOG")
             .env_remove("RUST_LOG")
+            .env_remove("SWARM_IDENTITY")
+            .envs(environment.iter().copied())
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
@@ -98,7 +105,7 @@ impl Running {
     pub(crate) fn listens_on(&mut self) -> SocketAddr {
         let heard = self.says("listens on ");
         let (_, address) = heard.rsplit_once("listens on ").unwrap();
-        address.split([';', '\n']).next().unwrap().parse().unwrap()
+        address.split([';', '\n', '"']).next().unwrap().parse().unwrap()
     }
 
     pub(crate) fn signal(&self, signal: &str) {

@@ -3,7 +3,10 @@
 use super::*;
 use crate::coordinator::TaskState;
 
-fn shown(bench: &Bench) -> Vec<(TaskId, TaskState, (u32, u32, u32), u64)> {
+/// Id, state, parts done, assigned and in all, age in seconds.
+type Line = (TaskId, TaskState, (u32, u32, u32), u64);
+
+fn shown(bench: &Bench) -> Vec<Line> {
     let line = |task: TaskSummary| {
         assert_eq!(task.kind, "look");
         let Progress { done, assigned, total } = task.progress;
