@@ -1,5 +1,5 @@
-//! How to test an actor of your own: give it a probe where it expects another actor, and let the
-//! clock stand still.
+//! How to test an actor of your own: give it a mock or a probe where it expects another actor, and
+//! let the clock stand still.
 //!
 //! ```text
 //! cargo run --example test_an_actor
@@ -9,7 +9,10 @@
 use actix::{Actor, Context, Handler};
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
-use swarm_actors::{Answer, Call, Mailbox, testing::Probe};
+use swarm_actors::{
+    Answer, Call, Mailbox,
+    testing::{MockActor, Probe},
+};
 use swarm_protocols::{NoError, Request, protocol};
 use tokio::time::Instant;
 
@@ -60,26 +63,34 @@ impl Handler<Call<IsFreezing>> for Watch {
     }
 }
 
+fn watch(thermometer: Mailbox<Thermometer>) -> Mailbox<FrostWatch> {
+    let watch = Mailbox::local(Watch { thermometer }.start()).handles::<IsFreezing>();
+    watch.build().expect("its only request is named")
+}
+
 async fn a_watch_knows_frost_and_gives_up_on_a_broken_thermometer() {
     tokio::time::pause();
-    let (thermometer, mut probe) = Probe::<Thermometer>::new();
-    let watch = Mailbox::<FrostWatch>::local(Watch { thermometer }.start()).handles::<IsFreezing>();
-    let watch = watch.build().expect("its only request is named");
 
-    // The test answers for the thermometer.
-    for (celsius, freezing) in [(-3.5, true), (21.0, false)] {
-        let test = async { probe.expect::<Read>().await.reply(Ok(celsius)) };
-        let (answer, asker_waited) = tokio::join!(async { watch.ask(IsFreezing).await }, test);
-        assert_eq!((answer, asker_waited), (Ok(Some(freezing)), true));
-    }
+    // A script answers for the thermometer. That it was followed to its end is verified when the
+    // guard is dropped.
+    let script = MockActor::<Thermometer>::new().once::<Read>(|_| Ok(-3.5)).once::<Read>(|_| Ok(21.0));
+    let (thermometer, verified) = script.start();
+    let knows = watch(thermometer);
+    assert_eq!(knows.ask(IsFreezing).await, Ok(Some(true)));
+    assert_eq!(knows.ask(IsFreezing).await, Ok(Some(false)));
+    drop(verified);
+
+    // The test itself answers for the thermometer, message by message.
+    let (thermometer, mut probe) = Probe::<Thermometer>::new();
+    let knows = watch(thermometer);
+    let test = async { probe.expect::<Read>().await.panic() };
+    let (answer, ()) = tokio::join!(async { knows.ask(IsFreezing).await }, test);
+    assert_eq!(answer, Ok(None));
 
     // The thermometer says nothing. Ten seconds pass at once: the clock jumps when all wait for it.
     let began = Instant::now();
-    let test = async {
-        let silent = probe.expect::<Read>().await;
-        silent.cancellation().cancelled().await;
-    };
-    let (answer, ()) = tokio::join!(async { watch.ask(IsFreezing).await }, test);
+    let test = async { probe.expect::<Read>().await.hold().await };
+    let (answer, ()) = tokio::join!(async { knows.ask(IsFreezing).await }, test);
     assert_eq!(answer, Ok(None));
     assert_eq!(began.elapsed().as_secs(), 10);
 }

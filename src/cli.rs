@@ -49,6 +49,10 @@ enum Command {
     /// Run one node of a swarm
     Node(node::NodeCommand),
     /// Keep the certificate authority of a cluster
+    ///
+    /// An authority is a folder, its owner's alone: `authority.pem` for everyone, `authority.key.pem`, the
+    /// register `register.txt`, and `revoked.pem`, the signed list of what was revoked, for every node. An
+    /// identity is a folder with `node.pem`, `node.key.pem`, `authority.pem` and `revoked.pem`.
     #[command(subcommand)]
     Ca(ca::Ca),
     /// What a running coordinator sees of itself

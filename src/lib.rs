@@ -67,16 +67,19 @@
 //! - Answering: [`Call`], [`Answer`], [`Workers`] for what takes long.
 //! - Machines: [`Node`], [`identity`], [`PeerEvent`].
 //! - Testing: [`testing`].
-//! - Actors that are ready to use: [`pattern_matcher`], [`coordinator`].
+//! - Actors that are ready to use: [`pattern_matcher`], [`coordinator`]; what they are asked is in
+//!   [`protocols`].
 //! - Arithmetic without actors: the crate `swarm-kernels`.
 //! - The wire, for other languages: `protocols/SPEC.md` in the repository.
 
 pub use swarm_actors::{
     Answer, Ask, AskError, AskFuture, Call, Caller, Cancellation, ConnectError, ExposeError, ExposedName,
     Exposing, LocalMailbox, Mailbox, NameEvent, Node, NodeConfig, NodeStatistics, Outcome, Peer, PeerEvent,
-    Priority, Refusal, Registration, ResolveError, SetIdentityError, StartError, TIMEOUT_DEFAULT, Tell,
-    TellError, UnhandledRequest, Wanted, WorkError, Workers, identity, testing,
+    Priority, Refusal, Registration, ResolveError, SetIdentityError, StartError, TIMEOUT_DEFAULT,
+    TIMEOUT_MAX, Tell, TellError, UnhandledRequest, Wanted, WorkError, Workers, coordinator, identity,
+    pattern_matcher, testing,
 };
+pub use swarm_protocols as protocols;
 pub use swarm_protocols::{
     Accepts, Blob, ContentHash, Delivery, DeliveryError, Floats, MailboxAddress, MailboxName, NoError,
     NodeId, Protocol, Request, Role, Visitor, protocol, session, wire,

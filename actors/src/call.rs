@@ -1,5 +1,6 @@
 //! A request on its way through an actor: [`Call`] in, [`Answer`] out.
 
+use crate::gate::Permit;
 use actix::{
     Actor, Message,
     dev::{MessageResponse, OneshotSender},
@@ -97,8 +98,9 @@ pub(crate) struct CallContext {
 }
 
 impl CallContext {
-    pub(crate) fn new(caller: Option<Arc<Caller>>, deadline: Option<Instant>) -> Self {
-        Self { caller, deadline, state: Arc::default() }
+    /// `permits` are given back when the call is answered and nobody works on it any more.
+    pub(crate) fn new(caller: Option<Arc<Caller>>, deadline: Option<Instant>, permits: Permits) -> Self {
+        Self { caller, deadline, state: Arc::new(CallState::new(permits)) }
     }
 
     pub(crate) fn state(&self) -> Arc<CallState> {
@@ -116,9 +118,14 @@ impl Drop for CallContext {
     }
 }
 
-/// What the two ends of a call share.
-#[derive(Debug, Default)]
+/// The places that a call takes: with the mailbox and, where it came over one, with the session.
+pub(crate) type Permits = [Option<Permit>; 2];
+
+/// What the two ends of a call, and whoever works on it, share. It lives as long as the last of them,
+/// so the call counts as in hand exactly as long as it costs something.
+#[derive(Debug)]
 pub(crate) struct CallState {
+    _permits: Permits,
     cancelled: AtomicBool,
     panicked: AtomicBool,
     server: AtomicWaker,
@@ -126,6 +133,16 @@ pub(crate) struct CallState {
 }
 
 impl CallState {
+    fn new(permits: Permits) -> Self {
+        Self {
+            _permits: permits,
+            cancelled: AtomicBool::new(false),
+            panicked: AtomicBool::new(false),
+            server: AtomicWaker::new(),
+            handlers: Notify::new(),
+        }
+    }
+
     pub(crate) fn cancel(&self) {
         self.cancelled.store(true, Ordering::Release);
         self.server.wake();
@@ -204,12 +221,14 @@ impl<A: Actor, R: Request> MessageResponse<A, Call<R>> for Answer<R> {
     fn handle(self, _: &mut A::Context, reply: Option<OneshotSender<Outcome<R>>>) {
         let Answer { state, mut work } = self;
         actix_rt::spawn(async move {
-            let guard = PanicGuard(state);
             let Some(mut reply) = reply else {
                 // The message was told: nobody waits, so nothing can stop the work early.
                 let _unasked = work.await;
+                drop(state);
                 return;
             };
+            // Dropped before `reply`, so that the asker knows of a panic when it sees that no reply comes.
+            let guard = PanicGuard(state);
             let answer = poll_fn(|cx| {
                 if reply.poll_closed(cx).is_ready() {
                     return Poll::Ready(None);

@@ -6,6 +6,7 @@
 
 mod call;
 pub mod coordinator;
+mod gate;
 pub mod identity;
 mod link;
 mod mailbox;
@@ -20,7 +21,7 @@ mod workers;
 
 pub use call::{Answer, Call, Caller, Cancellation, Outcome};
 pub use mailbox::{
-    Ask, AskError, AskFuture, LocalMailbox, Mailbox, Priority, TIMEOUT_DEFAULT, Tell, TellError,
+    Ask, AskError, AskFuture, LocalMailbox, Mailbox, Priority, TIMEOUT_DEFAULT, TIMEOUT_MAX, Tell, TellError,
     UnhandledRequest,
 };
 pub use node::{

@@ -14,6 +14,9 @@ use swarm_protocols::{Accepts, Protocol, Request};
 /// How long an ask waits unless it says otherwise.
 pub const TIMEOUT_DEFAULT: Duration = Duration::from_secs(30);
 
+/// The longest time an ask waits: a year.
+pub const TIMEOUT_MAX: Duration = Duration::from_secs(365 * 86_400);
+
 /// A handle to an actor that accepts the requests of protocol `P`, wherever it runs.
 ///
 /// It is cheap to clone and can be used from any thread. Whoever holds it needs to know the

@@ -16,7 +16,10 @@ use std::{marker::PhantomData, net::SocketAddr, time::Duration};
 use swarm_protocols::{
     InvalidAddress, InvalidName, MailboxAddress, MailboxName, NodeId, Protocol, Role,
     session::Timing,
-    wire::control::{CAPABILITIES_MAX, Limits},
+    wire::{
+        codec::MESSAGE_BYTES_MAX,
+        control::{CAPABILITIES_MAX, Limits},
+    },
 };
 use uuid::Uuid;
 
@@ -68,10 +71,16 @@ pub enum StartError {
     /// The agent type or the capabilities are longer or more than a hello can carry.
     #[error("at most {} capabilities of {} bytes each fit into a hello", CAPABILITIES_MAX.0, CAPABILITIES_MAX.1)]
     TooMuchToSay,
-    /// A node that accepts nothing at all.
-    #[error("a limit of zero would let no request in")]
-    LimitOfZero,
+    /// Limits that let nothing in, or more than the codec can decode.
+    #[error("limits of 1 to {MESSAGE_BYTES_MAX} bytes a message and at least 1 request are expected")]
+    UnusableLimits,
+    /// Times of zero or over a day, or a silence no longer than the heartbeat.
+    #[error("times of up to a day, and a silence longer than the heartbeat, are expected")]
+    UnusableTiming,
 }
+
+/// The longest time that a session can be told to wait.
+const TIMING_MAX: Duration = Duration::from_secs(86_400);
 
 /// A peer with an open session.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -129,7 +138,7 @@ pub enum ResolveError {
         protocol: &'static str,
     },
     /// It takes another version of a request, or not that request at all.
-    #[error("{address} takes {request} in version {offered:?}, not {wanted}")]
+    #[error("{address} takes {request} {}, not in version {wanted}", in_version(*offered))]
     Incompatible {
         /// What was looked for.
         address: MailboxAddress,
@@ -143,6 +152,10 @@ pub enum ResolveError {
     /// This node has stopped.
     #[error("the node has stopped")]
     NodeStopped,
+}
+
+fn in_version(offered: Option<u16>) -> String {
+    offered.map_or_else(|| "not at all".to_owned(), |version| format!("in version {version}"))
 }
 
 /// Why a node did not take another identity.
@@ -208,8 +221,15 @@ impl Node {
         {
             return Err(StartError::TooMuchToSay);
         }
-        if limits.message_bytes == 0 || limits.in_flight == 0 {
-            return Err(StartError::LimitOfZero);
+        if !(1..=MESSAGE_BYTES_MAX as u64).contains(&limits.message_bytes) || limits.in_flight == 0 {
+            return Err(StartError::UnusableLimits);
+        }
+        let Timing { handshake, heartbeat, silence, frame } = timing;
+        if [handshake, heartbeat, frame].contains(&Duration::ZERO)
+            || silence <= heartbeat
+            || [handshake, silence, frame].iter().any(|time| *time > TIMING_MAX)
+        {
+            return Err(StartError::UnusableTiming);
         }
         let server = Socket::listening(&identity, key_exchange);
         let at = |source| StartError::Listen { address: listen, source };

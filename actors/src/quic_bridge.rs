@@ -23,7 +23,7 @@ pub(crate) use peers::{Admit, Closed, Opened, PeerRoutes};
 use peers::{Live, Seat};
 pub(crate) use remote::{Outbound, Remote, RemoteCall};
 pub(crate) use resolve::Resolve;
-pub(crate) use serve::{Inbound, finish};
+pub(crate) use serve::{Inbound, InboundParts, finish};
 
 use crate::{
     call::Caller,
@@ -39,7 +39,6 @@ use actix::{
 };
 use hdrhistogram::Histogram;
 use std::{
-    cell::Cell,
     collections::BTreeMap,
     net::SocketAddr,
     rc::Rc,
@@ -96,7 +95,6 @@ pub(crate) struct QuicBridge {
     known: BTreeMap<NodeId, SocketAddr>,
     watchers: Vec<Recipient<PeerEvent>>,
     subscribers: Vec<Recipient<NameEvent>>,
-    handshakes: Rc<Cell<u32>>,
     past: (u64, u64),
     latency: Histogram<u32>,
     draining: bool,
@@ -115,7 +113,6 @@ impl QuicBridge {
             known: BTreeMap::new(),
             watchers: Vec::new(),
             subscribers: Vec::new(),
-            handshakes: Rc::default(),
             past: (0, 0),
             latency: new_histogram(),
             draining: false,
@@ -157,11 +154,9 @@ impl QuicBridge {
         self.sessions.push(ConnectionSession::new(parts).start());
     }
 
-    fn announce(&self, event: &PeerEvent) {
-        for watcher in &self.watchers {
-            // A watcher that has stopped is no error; it is forgotten with the next event.
-            watcher.do_send(event.clone());
-        }
+    fn announce(&mut self, event: &PeerEvent) {
+        self.watchers.retain(Recipient::connected);
+        self.watchers.iter().for_each(|watcher| watcher.do_send(event.clone()));
     }
 
     fn tell_routes(&self, change: &RouteChange) {
@@ -175,10 +170,8 @@ impl Actor for QuicBridge {
     type Context = Context<Self>;
 
     fn started(&mut self, context: &mut Self::Context) {
-        // Sessions come and go in bursts; none of their events may be lost.
-        context.set_mailbox_capacity(1024);
         if let Some(Socket { endpoint, .. }) = &self.socket {
-            let accepting = connect::accept(endpoint.clone(), context.address(), Rc::clone(&self.handshakes));
+            let accepting = connect::accept(endpoint.clone(), context.address(), self.local.timing.handshake);
             context.spawn(accepting.into_actor(self));
         }
     }
@@ -241,7 +234,6 @@ impl Handler<Watch> for QuicBridge {
     type Result = ();
 
     fn handle(&mut self, Watch(watcher): Watch, _: &mut Self::Context) {
-        self.watchers.retain(Recipient::connected);
         let open = self.live.values().filter_map(|live| live.open.as_ref());
         open.for_each(|open| watcher.do_send(PeerEvent::Up(open.peer.clone())));
         self.watchers.push(watcher);

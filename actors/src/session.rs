@@ -5,7 +5,7 @@ use crate::{
     call::Caller,
     identity::{Identity, PeerChain},
     link::{Link, LinkError, RecvHalf, SendHalf, Stream},
-    quic_bridge::{self, Inbound, Outbound, Outbox, QuicBridge, Routes, finish},
+    quic_bridge::{self, Inbound, InboundParts, Outbound, Outbox, QuicBridge, Routes, finish},
 };
 use actix::{
     Actor, ActorContext, ActorFutureExt, Addr, AsyncContext, Context, Handler, Message, ResponseFuture,
@@ -151,7 +151,12 @@ impl ConnectionSession {
             Action::RoundTrip(time) => {
                 tracing::trace!(peer = %self.peer.node, ?time, "heartbeat");
             }
-            Action::PeerDrains => tracing::info!(peer = %self.peer.node, "the peer drains"),
+            Action::PeerDrains => {
+                tracing::info!(peer = %self.peer.node, "the peer drains");
+                if let Some(outbound) = &self.outbound {
+                    outbound.drain();
+                }
+            }
             Action::Close(code, reason) => self.end(code, reason, context),
         }
     }
@@ -184,8 +189,14 @@ impl ConnectionSession {
         let message_bytes_max = self.limits.message_bytes as usize;
         let outbound = Outbound::new(Arc::clone(&self.link), peer.limits, message_bytes_max);
         let routes = Rc::clone(&self.routes);
-        let inbound =
-            Inbound::new(Arc::clone(&self.link), self.peer.clone(), routes, self.limits, self.frame_timeout);
+        let inbound = Inbound::new(InboundParts {
+            link: Arc::clone(&self.link),
+            caller: self.peer.clone(),
+            routes,
+            limits: self.limits,
+            answer_bytes_max: peer.limits.message_bytes,
+            frame_timeout: self.frame_timeout,
+        });
         actix_rt::spawn(Rc::clone(&inbound).run());
         self.bridge.do_send(quic_bridge::Opened {
             id: session,
@@ -209,9 +220,15 @@ impl ConnectionSession {
         }
         self.ended = Some((code, reason));
         self.outbox.borrow_mut().end();
+        if let Some(inbound) = &self.inbound {
+            inbound.refuse();
+        }
         // A peer that is gone gets no last words, and one that may not be here gets no time to use.
         if !self.control_open || matches!(code, CloseCode::Silent | CloseCode::BadCertificate) {
             self.hang_up(context);
+        } else {
+            // A peer that does not read would put the end off for ever.
+            context.run_later(FAREWELL, Self::hang_up);
         }
     }
 
@@ -233,8 +250,13 @@ impl ConnectionSession {
     /// Ends the session because of the peer's certificate.
     fn refuse(&mut self, reason: String, context: &mut Context<Self>) {
         tracing::warn!(peer = %self.peer.node, reason, "a session is ended");
+        let ending = self.ended.is_some();
         self.rule.close(CloseCode::BadCertificate, reason);
         self.advance(context);
+        if ending {
+            // It had time for its last words, and now it has not.
+            self.hang_up(context);
+        }
     }
 
     fn hang_up(&mut self, context: &mut Context<Self>) {
@@ -293,7 +315,10 @@ enum ControlError {
 
 impl From<LinkError> for ControlError {
     fn from(error: LinkError) -> Self {
-        Self::Lost(error.to_string())
+        match error {
+            LinkError::Lost(reason) => Self::Lost(reason),
+            LinkError::StreamAbandoned => Self::Violation("the control stream was abandoned".to_owned()),
+        }
     }
 }
 

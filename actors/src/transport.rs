@@ -10,6 +10,9 @@ pub const STREAMS_MIN: u32 = 100;
 /// The most streams that a busy peer is allowed to have open at once.
 pub const STREAMS_MAX: u32 = 1024;
 
+/// How many bytes of a connection may have come and not been read, over all its streams.
+pub const RECEIVE_WINDOW: u32 = 16 << 20;
+
 /// The transport parameters of every connection.
 pub fn parameters() -> Arc<quinn::TransportConfig> {
     let mut config = quinn::TransportConfig::default();
@@ -17,6 +20,7 @@ pub fn parameters() -> Arc<quinn::TransportConfig> {
     config
         .max_concurrent_bidi_streams(STREAMS_MIN.into())
         .max_concurrent_uni_streams(0_u8.into())
+        .receive_window(RECEIVE_WINDOW.into())
         .datagram_receive_buffer_size(None)
         .max_idle_timeout(Some(idle.try_into().expect("15 s is a valid idle timeout")));
     Arc::new(config)

@@ -16,8 +16,8 @@ use serde::{Deserialize, Serialize};
 use std::{fmt, str::FromStr};
 use uuid::Uuid;
 
-/// The name of a task, chosen by its client: the idempotency key of the work. One id names one
-/// job, so submitting it twice means the same work, not more of it.
+/// The name of a task, chosen by its client. While a task lives, submitting its id again is refused as a
+/// duplicate; once it has ended the id is forgotten with it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct TaskId(Uuid);

@@ -13,6 +13,13 @@ pub enum Delivery {
     Delivered,
 }
 
+/// A text that a peer wrote, fit for a log or a terminal: at most 300 characters, none of which moves
+/// the cursor.
+pub fn printable(text: &str) -> String {
+    let visible = |c: char| if c.is_control() { char::REPLACEMENT_CHARACTER } else { c };
+    text.chars().take(300).map(visible).collect()
+}
+
 /// Why a request brought no answer of its handler.
 ///
 /// The handler's own errors are [`Request::Error`](crate::Request::Error) and stay apart.
@@ -58,8 +65,8 @@ pub enum DeliveryError {
     /// The actor behind the mailbox stopped.
     #[error("the actor stopped before it answered")]
     Stopped,
-    /// The handler panicked.
-    #[error("the handler panicked")]
+    /// The actor panicked, over this request or over one before it in its queue.
+    #[error("the actor panicked")]
     Panicked,
     /// The request was cancelled by its caller.
     #[error("cancelled by the caller")]
@@ -91,8 +98,7 @@ impl DeliveryError {
             | Self::Overloaded { .. }
             | Self::TooLarge { .. }
             | Self::Draining => Delivery::NotSent,
-            Self::Stopped | Self::Cancelled => Delivery::Unknown,
-            Self::Panicked => Delivery::Delivered,
+            Self::Stopped | Self::Panicked | Self::Cancelled => Delivery::Unknown,
             Self::Codec { delivery, .. }
             | Self::TimedOut { delivery, .. }
             | Self::SessionLost { delivery, .. } => *delivery,

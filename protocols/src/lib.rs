@@ -17,7 +17,7 @@ pub mod wire;
 
 pub use blob::Blob;
 pub use content::ContentHash;
-pub use delivery::{Delivery, DeliveryError};
+pub use delivery::{Delivery, DeliveryError, printable};
 pub use floats::Floats;
 pub use identity::{
     InvalidAddress, InvalidName, InvalidRole, MailboxAddress, MailboxName, NAME_BYTES_MAX, NodeId, Role,

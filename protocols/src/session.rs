@@ -196,7 +196,7 @@ impl Session {
             (State::AwaitingHello, Control::Hello(hello)) => self.hello(hello),
             (State::AwaitingWelcome, Control::Welcome(welcome)) => self.welcome(welcome, now),
             (State::AwaitingWelcome, Control::Refuse(refuse)) => {
-                self.close(CloseCode::Refused, refuse.reason);
+                self.close(CloseCode::Refused, crate::printable(&refuse.reason));
             }
             (State::Open, Control::Routes(change)) => self.routes(change),
             (State::Open, Control::Ping(number)) => {
@@ -217,7 +217,12 @@ impl Session {
             State::Closed => {}
             State::Open => {
                 let silence = now.saturating_duration_since(self.heard);
-                if silence >= self.timing.silence {
+                let due = self.deadline.min(self.heard + self.timing.silence);
+                if now.saturating_duration_since(due) >= self.timing.heartbeat {
+                    // This side slept: what the peer sent meanwhile has not been looked at yet.
+                    self.heard = now;
+                    self.send_ping(now);
+                } else if silence >= self.timing.silence {
                     self.close(CloseCode::Silent, format!("nothing was heard for {silence:?}"));
                 } else if now >= self.deadline {
                     self.send_ping(now);

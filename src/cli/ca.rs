@@ -2,6 +2,7 @@
 
 mod enrolment;
 mod show;
+mod trust;
 
 use std::fmt;
 use std::fs;
@@ -13,12 +14,13 @@ use clap::{Args, Subcommand};
 use serde::Serialize;
 use swarm_actors::identity::{
     AuthorityError, AuthorityFolder, FolderError, Identity, IdentityError, IdentityFault, IdentityPaths,
-    OnExisting, PeerIdentity, PrivateKeyPem, Validity, private_folder, rfc3339, write_identity,
+    OnExisting, PeerIdentity, PrivateKeyPem, Validity, private_folder, rfc3339,
 };
 use swarm_protocols::{NodeId, Role};
 
 use super::error::{CliError, Exit};
 use super::output::Output;
+use trust::Trust;
 
 /// How long a node's certificate holds where nothing else is said.
 const NODE_DAYS: u32 = 90;
@@ -31,9 +33,6 @@ const DAYS_MAX: i64 = 36_500;
 
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
-/// An authority is a folder, its owner's alone: `authority.pem` for everyone, `authority.key.pem`, the register
-/// `register.txt`, and `revoked.pem`, the signed list of what was revoked, for every node. An identity is a
-/// folder with `node.pem`, `node.key.pem`, `authority.pem` and `revoked.pem`.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Ca {
     /// Make an authority in a new folder; it never replaces another one
@@ -41,14 +40,24 @@ pub(crate) enum Ca {
     /// Issue a certificate with a new key
     Issue(Issue),
     /// Issue a further certificate for a node, in its role, before the former one expires
+    ///
+    /// The former certificate holds until it expires, so that sessions go on. A node that keeps its key on a
+    /// machine of its own renews with `swarm ca token`, `request` and `sign`.
     Renew(Renew),
     /// Revoke every certificate of a node, and its unused join tokens
+    ///
+    /// Every node has to be given the new `revoked.pem` of the authority.
     Revoke(Revoke),
     /// List what was issued
     Show(show::Show),
     /// Make a one-time token with which a machine gets a certificate for a key of its own
+    ///
+    /// The token is printed once and kept nowhere: the authority remembers its digest.
     Token(enrolment::MakeToken),
     /// Make a key and a signing request, on the machine where the key is to stay
+    ///
+    /// The folder becomes the node's identity folder: put the signed certificate into it as `node.pem`, and
+    /// `authority.pem` and `revoked.pem` of the authority.
     Request(enrolment::Request),
     /// Sign a request that comes with a join token, once
     Sign(enrolment::Sign),
@@ -61,7 +70,7 @@ pub(crate) struct Init {
     /// The name of the cluster
     #[arg(long, default_value = "swarm")]
     name: String,
-    /// How long the authority's own certificate holds
+    /// How long the authority's own certificate holds, in days
     #[arg(long, default_value_t = AUTHORITY_DAYS, value_parser = clap::value_parser!(u32).range(1..=DAYS_MAX))]
     days: u32,
 }
@@ -77,6 +86,8 @@ pub(crate) struct Issue {
     role: Role,
     #[command(flatten)]
     term: Term,
+    #[command(flatten)]
+    trust: Trust,
     /// The folder for the identity; it is made where there is none
     #[arg(long, value_name = "DIR")]
     out: PathBuf,
@@ -88,13 +99,11 @@ pub(crate) struct Issue {
 /// How long a certificate is to hold.
 #[derive(Debug, Args)]
 struct Term {
-    /// How long the certificate holds
+    /// How long the certificate holds, in days
     #[arg(long, default_value_t = NODE_DAYS, value_parser = clap::value_parser!(u32).range(1..=DAYS_MAX))]
     days: u32,
 }
 
-/// The former certificate holds until it expires, so that sessions go on. A node that keeps its key on a machine
-/// of its own renews with `swarm ca token`, `request` and `sign`.
 #[derive(Debug, Args)]
 pub(crate) struct Renew {
     /// The folder of the authority
@@ -103,6 +112,8 @@ pub(crate) struct Renew {
     name: NodeId,
     #[command(flatten)]
     term: Term,
+    #[command(flatten)]
+    trust: Trust,
     /// The folder for the identity; the one of the same node that is in it is replaced
     #[arg(long, value_name = "DIR")]
     out: PathBuf,
@@ -230,31 +241,21 @@ impl fmt::Display for Issued {
 
 impl Issue {
     fn run(self, output: Output) -> Result<(), CliError> {
-        let Self { dir, name, role, term, out, force } = self;
+        let Self { dir, name, role, term, trust, out, force } = self;
         let paths = IdentityPaths::in_directory(&out);
         vacant(&paths.key, force)?;
         vacant(&paths.certificate, force)?;
         let folder = AuthorityFolder::open(&dir)?;
+        let trusted = trust.read()?;
         private_folder(&out)?;
         let identity = folder.issue(&name, role, lasting(term.days)?, on_existing(force))?;
-        hand_out(&folder, &identity, out, on_existing(force), output)
+        trusted.hand_out(&folder, &identity, out, on_existing(force), output)
     }
-}
-
-fn hand_out(
-    folder: &AuthorityFolder,
-    identity: &Identity,
-    out: PathBuf,
-    on_existing: OnExisting,
-    output: Output,
-) -> Result<(), CliError> {
-    write_identity(&out, identity, &folder.revocation_list()?, on_existing)?;
-    output.print(&Issued { directory: Some(out), ..Issued::new(identity.as_peer()) })
 }
 
 impl Renew {
     fn run(self, output: Output) -> Result<(), CliError> {
-        let Self { dir, name, term, out, keep_key, force } = self;
+        let Self { dir, name, term, trust, out, keep_key, force } = self;
         let folder = AuthorityFolder::open(&dir)?;
         let paths = IdentityPaths::in_directory(&out);
         if !force && (paths.certificate.exists() || paths.key.exists()) {
@@ -268,9 +269,10 @@ impl Renew {
         let key = key.map_err(|error| {
             CliError::new(Exit::BadConfiguration, format_args!("{}: {error}", paths.key.display()))
         })?;
+        let trusted = trust.read()?;
         private_folder(&out)?;
         let identity = folder.renew(&name, lasting(term.days)?, key)?;
-        hand_out(&folder, &identity, out, OnExisting::Replace, output)
+        trusted.hand_out(&folder, &identity, out, OnExisting::Replace, output)
     }
 }
 

@@ -205,9 +205,10 @@ impl From<JoinError> for CliError {
     fn from(error: JoinError) -> Self {
         let exit = match error {
             JoinError::Start(StartError::Listen { .. }) => Exit::BadConfiguration,
-            JoinError::Start(StartError::TooMuchToSay | StartError::LimitOfZero) | JoinError::Expose(_) => {
-                Exit::Failed
-            }
+            JoinError::Start(
+                StartError::TooMuchToSay | StartError::UnusableLimits | StartError::UnusableTiming,
+            )
+            | JoinError::Expose(_) => Exit::Failed,
             JoinError::Lookup { .. } | JoinError::Connect(_) => Exit::Unavailable,
         };
         Self::new(exit, error)

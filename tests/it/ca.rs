@@ -179,6 +179,41 @@ fn renewing_makes_a_new_key_or_keeps_the_old_one() {
 }
 
 #[test]
+fn an_authority_takes_over_from_another_by_way_of_identities_that_trust_both() {
+    let cluster = Cluster::new("ca_trust");
+    let next = Cluster::new("ca_trust_next");
+    cluster.issue("a", "agent");
+    cluster.issue("b", "agent");
+    next.issue("gone", "agent");
+    next.ca("revoke", &["gone"]).json();
+    let before = load(&cluster.path("b"));
+
+    cluster.renew("a", &["--trust", &next.authority]).json();
+    let a = load(&cluster.path("a"));
+    assert_eq!(a.revocation_list().len(), 1, "the list of the other authority is there too");
+    let out = cluster.path("b");
+    let issue = ["b", "--role", "agent", "--out", &out, "--force", "--trust", &cluster.authority];
+    next.ca("issue", &issue).json();
+    let b = load(&out);
+    assert_ne!(b.to_pem().certificate, before.to_pem().certificate);
+    let trusted = |identity: &Identity| identity.to_pem().authority.matches("BEGIN CERTIFICATE").count();
+    assert_eq!((trusted(&a), trusted(&b), trusted(&before)), (2, 2, 1));
+    next.ca("renew", &["b", "--out", &out]).json();
+    assert_eq!(trusted(&load(&out)), 1);
+
+    let count = cluster.show()["certificates"].as_array().unwrap().len();
+    let nowhere = cluster.path("nowhere");
+    cluster.renew("a", &["--trust", &nowhere]).fails(78, &[&nowhere, "authority.pem"]);
+    let damaged = Folder::new("ca_trust_damaged");
+    fs::copy(next.path("ca/authority.pem"), damaged.path("authority.pem")).unwrap();
+    damaged.write("revoked.pem", "nothing");
+    cluster
+        .renew("a", &["--trust", damaged.0.to_str().unwrap()])
+        .fails(78, &["ca_trust_damaged", "revocation list"]);
+    assert_eq!(cluster.show()["certificates"].as_array().unwrap().len(), count, "nothing was issued");
+}
+
+#[test]
 fn revoking_is_listed_and_can_be_repeated() {
     let cluster = Cluster::new("ca_revoke");
     let serial = cluster.issue("a", "agent")["serial"].clone();

@@ -265,7 +265,7 @@ fn certificates_and_log_level_are_read_again_and_sessions_stay() {
     let renewed = swarm(&["ca", "renew", &cluster.path("ca"), "hub", "--out", &cluster.path("hub")]);
     assert_eq!(renewed.code, Some(0), "{}", renewed.stderr);
     let config = fs::read_to_string(cluster.path("hub.toml")).unwrap();
-    cluster.folder.write("hub.toml", format!("log = \"swarm_actors=trace\"\n{config}"));
+    cluster.folder.write("hub.toml", format!("log = \"info,swarm_actors=trace\"\n{config}"));
     hub.node.signal("HUP");
     hub.node.says("the identity was replaced");
     hub.node.says("certificates and log level were read again");

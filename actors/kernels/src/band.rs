@@ -68,6 +68,21 @@ pub(crate) struct Reach {
 }
 
 impl Reach {
+    /// Diagonals below the main one.
+    pub(crate) fn below(&self) -> usize {
+        self.below
+    }
+
+    /// Diagonals above the main one.
+    pub(crate) fn above(&self) -> usize {
+        self.above
+    }
+
+    /// Whether every cell of a matrix of that many rows is allowed.
+    pub(crate) fn is_full(&self, rows: usize) -> bool {
+        self.below + 1 >= rows && self.above + 1 >= self.columns
+    }
+
     /// The first allowed column of a row.
     pub(crate) fn first(&self, row: usize) -> usize {
         row.saturating_sub(self.below)

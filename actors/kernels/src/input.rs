@@ -2,9 +2,14 @@
 
 use std::fmt;
 
+use crate::simd::Number;
+
 /// Largest magnitude a kernel accepts. Squares of differences of such values, summed over any series
 /// that fits in memory, stay finite, so no kernel can overflow.
 pub const MAGNITUDE_MAX: f64 = 1e100;
+
+/// The same for `f32`: squares stay below 1e25, so sums of 10¹³ of them are finite.
+pub const MAGNITUDE_MAX_F32: f32 = 1e12;
 
 /// Which of the caller's series an error speaks of.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -19,6 +24,8 @@ pub enum Series {
     Searched,
     /// The training series at this index.
     Training(usize),
+    /// The series at this index, of many that are all compared.
+    Member(usize),
 }
 
 impl fmt::Display for Series {
@@ -29,6 +36,7 @@ impl fmt::Display for Series {
             Self::Query => f.write_str("the query"),
             Self::Searched => f.write_str("the searched series"),
             Self::Training(index) => write!(f, "training series {index}"),
+            Self::Member(index) => write!(f, "series {index}"),
         }
     }
 }
@@ -59,8 +67,8 @@ pub enum KernelError {
         /// Index of the first such value.
         index: usize,
     },
-    /// Finite, but beyond [`MAGNITUDE_MAX`].
-    #[error("{series} holds {value:e} at index {index}; magnitudes end at {MAGNITUDE_MAX:e}")]
+    /// Finite, but beyond [`MAGNITUDE_MAX`], or beyond [`MAGNITUDE_MAX_F32`] in single precision.
+    #[error("{series} holds {value:e} at index {index}; magnitudes end at {limit:e}")]
     TooLarge {
         /// The series in question.
         series: Series,
@@ -68,12 +76,30 @@ pub enum KernelError {
         index: usize,
         /// The value.
         value: f64,
+        /// The largest magnitude accepted.
+        limit: f64,
     },
     /// A band in percent lies in 0..=100.
     #[error("a band of {percent} percent is outside 0..=100")]
     PercentOutOfRange {
         /// The percentage asked for.
         percent: f64,
+    },
+    /// Series that are correlated have a point for each point of the others.
+    #[error("{series} has {length} points, not {expected}")]
+    LengthDiffers {
+        /// The series in question.
+        series: Series,
+        /// How many points it has.
+        length: usize,
+        /// How many it should have.
+        expected: usize,
+    },
+    /// Points match within a distance that is not negative.
+    #[error("{epsilon} is no distance within which points match")]
+    Epsilon {
+        /// The distance asked for.
+        epsilon: f64,
     },
     /// The path would need more memory than [`ALIGN_CELLS_MAX`](crate::dtw::ALIGN_CELLS_MAX) cells.
     #[error("the alignment spans {cells} cells, more than {limit}; narrow the band")]
@@ -100,18 +126,28 @@ pub enum KernelError {
 }
 
 /// Refuses empty series and values that a kernel cannot compute with.
-pub(crate) fn check(series: Series, values: &[f64]) -> Result<(), KernelError> {
+pub(crate) fn check<T: Number>(series: Series, values: &[T]) -> Result<(), KernelError> {
     if values.is_empty() {
         return Err(KernelError::Empty { series });
     }
-    // Asked as "inside", because NaN is inside no range.
-    let acceptable = -MAGNITUDE_MAX..=MAGNITUDE_MAX;
-    match values.iter().position(|value| !acceptable.contains(value)) {
-        None => Ok(()),
-        Some(index) if values[index].is_nan() => Err(KernelError::NotANumber { series, index }),
-        Some(index) if values[index].is_infinite() => Err(KernelError::Infinite { series, index }),
-        Some(index) => Err(KernelError::TooLarge { series, index, value: values[index] }),
+    let limit: f64 = T::MAGNITUDE_MAX.into();
+    // Asked as "inside", because NaN is inside no range; without a branch, so that it costs nothing beside a kernel.
+    let acceptable = |value: T| -> bool {
+        let value: f64 = value.into();
+        (-limit <= value) & (value <= limit)
+    };
+    if values.iter().fold(true, |all, &value| all & acceptable(value)) {
+        return Ok(());
     }
+    let index = values.iter().position(|&value| !acceptable(value)).expect("some value is not acceptable");
+    let value: f64 = values[index].into();
+    Err(if value.is_nan() {
+        KernelError::NotANumber { series, index }
+    } else if value.is_infinite() {
+        KernelError::Infinite { series, index }
+    } else {
+        KernelError::TooLarge { series, index, value, limit }
+    })
 }
 
 #[cfg(test)]

@@ -1,7 +1,7 @@
 //! Exact time-series kernels: dynamic time warping, subsequence search, nearest neighbours.
 //!
-//! Pure arithmetic on `f64` slices: no actors, no runtime, no clock, no input or output, and no randomness, so the
-//! same arguments give the same bits on every run.
+//! Pure arithmetic on slices: no actors, no runtime, no clock, no input or output, and no randomness, so the same
+//! arguments give the same bits on every run, with whatever vector instructions the processor has ([`Simd`]).
 //!
 //! ```
 //! use swarm_kernels::{Band, Search, dtw};
@@ -35,18 +35,27 @@
 //! - Lemire 2009: *Faster retrieval with a two-pass dynamic-time-warping lower bound* (streaming envelopes).
 //! - Rakthanmanon and others 2012: *Searching and mining trillions of time series subsequences under dynamic time
 //!   warping* (the UCR Suite: the cascade of bounds, reordering, cumulative abandoning).
+//! - Crochemore and others 2001: *A fast and practical bit-vector algorithm for the longest common subsequence problem*;
+//!   Hyyrö 2004: *Bit-parallel LCS-length computation revisited*.
 //! - Herrmann, Webb 2021: *Early abandoning and pruning for elastic distances* (rows that only visit living cells).
 
 mod band;
 pub mod classify;
+pub mod correlation;
 pub mod dtw;
 mod input;
+mod lcss;
 pub mod lower_bound;
+mod matrix;
 pub mod search;
+mod simd;
 mod znorm;
 
 pub use band::Band;
 pub use classify::NearestNeighbour;
-pub use input::{KernelError, MAGNITUDE_MAX, Series};
+pub use input::{KernelError, MAGNITUDE_MAX, MAGNITUDE_MAX_F32, Series};
+pub use lcss::Lcss;
+pub use matrix::Symmetric;
 pub use search::Search;
+pub use simd::Simd;
 pub use znorm::{z_normalize, z_normalize_into};

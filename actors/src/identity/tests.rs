@@ -8,6 +8,7 @@ use super::{authority::node_params, *};
 
 mod handshake;
 mod key_exchange;
+mod revocation;
 
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 

@@ -5,42 +5,75 @@ use crate::identity::explain;
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use quinn::{ConnectionError, ReadError, VarInt, WriteError};
-use swarm_protocols::session::CloseCode;
+use std::sync::{Arc, OnceLock};
+use swarm_protocols::{printable, session::CloseCode};
 
-pub(crate) struct QuicLink(pub(crate) quinn::Connection);
+/// A QUIC connection, and the reason for which it was closed on this side, if it was.
+pub(crate) struct QuicLink {
+    connection: quinn::Connection,
+    closed: ClosedHere,
+}
+
+type ClosedHere = Arc<OnceLock<String>>;
+
+impl QuicLink {
+    pub(crate) fn new(connection: quinn::Connection) -> Self {
+        Self { connection, closed: ClosedHere::default() }
+    }
+}
 
 impl Link for QuicLink {
     fn open(&self) -> BoxFuture<'_, Result<Stream, LinkError>> {
-        let open = self.0.open_bi();
-        Box::pin(async move { open.await.map(stream).map_err(lost) })
+        let open = self.connection.open_bi();
+        Box::pin(async move {
+            open.await.map(|halves| self.stream(halves)).map_err(|error| lost(error, &self.closed))
+        })
     }
 
     fn accept(&self) -> BoxFuture<'_, Result<Stream, LinkError>> {
-        let accept = self.0.accept_bi();
-        Box::pin(async move { accept.await.map(stream).map_err(lost) })
+        let accept = self.connection.accept_bi();
+        Box::pin(async move {
+            accept.await.map(|halves| self.stream(halves)).map_err(|error| lost(error, &self.closed))
+        })
     }
 
     fn allow_streams(&self, count: u32) {
-        self.0.set_max_concurrent_bi_streams(count.into());
+        self.connection.set_max_concurrent_bi_streams(count.into());
     }
 
     fn close(&self, code: CloseCode, reason: &str) {
-        self.0.close(VarInt::from_u32(code as u32), reason.as_bytes());
+        // The first reason counts.
+        let _first = self.closed.set(reason.to_owned());
+        self.connection.close(VarInt::from_u32(code as u32), reason.as_bytes());
     }
 }
 
-fn stream((send, recv): (quinn::SendStream, quinn::RecvStream)) -> Stream {
-    Stream { send: Box::new(QuicSend { stream: send, finished: false }), recv: Box::new(QuicRecv(recv)) }
+impl QuicLink {
+    fn stream(&self, (send, recv): (quinn::SendStream, quinn::RecvStream)) -> Stream {
+        let closed = || Arc::clone(&self.closed);
+        Stream {
+            send: Box::new(QuicSend { stream: send, finished: false, closed: closed() }),
+            recv: Box::new(QuicRecv { stream: recv, closed: closed() }),
+        }
+    }
 }
 
 /// What a connection error says, with the peer's own reason where it gave one.
-pub(crate) fn lost(error: ConnectionError) -> LinkError {
-    LinkError::Lost(match error {
+fn lost(error: ConnectionError, closed_here: &ClosedHere) -> LinkError {
+    match closed_here.get() {
+        Some(reason) if matches!(error, ConnectionError::LocallyClosed) => LinkError::Lost(reason.clone()),
+        _ => LinkError::Lost(describe(error)),
+    }
+}
+
+/// What a connection error says, with the peer's own reason where it gave one.
+pub(crate) fn describe(error: ConnectionError) -> String {
+    match error {
         ConnectionError::ApplicationClosed(close) => {
             let reason = String::from_utf8_lossy(&close.reason);
             match CloseCode::from_number(close.error_code.into_inner()) {
                 Some(CloseCode::Done) if reason.is_empty() => "the peer closed it".to_owned(),
-                _ => format!("the peer closed it: {reason}"),
+                _ => format!("the peer closed it: {}", printable(&reason)),
             }
         }
         ConnectionError::TimedOut => "the peer stopped answering".to_owned(),
@@ -49,19 +82,20 @@ pub(crate) fn lost(error: ConnectionError) -> LinkError {
         // The acceptor judges the dialler's certificate when the dialler is through with its own part, so that a
         // refusal may come as the end of a connection.
         other => explain(&other).map_or_else(|| other.to_string(), |failure| failure.to_string()),
-    })
+    }
 }
 
 struct QuicSend {
     stream: quinn::SendStream,
     finished: bool,
+    closed: ClosedHere,
 }
 
 impl SendHalf for QuicSend {
     fn write(&mut self, bytes: Bytes) -> BoxFuture<'_, Result<(), LinkError>> {
         Box::pin(async move {
             self.stream.write_chunk(bytes).await.map_err(|error| match error {
-                WriteError::ConnectionLost(error) => lost(error),
+                WriteError::ConnectionLost(error) => lost(error, &self.closed),
                 _ => LinkError::StreamAbandoned,
             })
         })
@@ -95,14 +129,17 @@ impl Drop for QuicSend {
     }
 }
 
-struct QuicRecv(quinn::RecvStream);
+struct QuicRecv {
+    stream: quinn::RecvStream,
+    closed: ClosedHere,
+}
 
 impl RecvHalf for QuicRecv {
     fn read(&mut self) -> BoxFuture<'_, Result<Option<Bytes>, LinkError>> {
         Box::pin(async move {
-            match self.0.read_chunk(usize::MAX, true).await {
+            match self.stream.read_chunk(usize::MAX, true).await {
                 Ok(chunk) => Ok(chunk.map(|chunk| chunk.bytes)),
-                Err(ReadError::ConnectionLost(error)) => Err(lost(error)),
+                Err(ReadError::ConnectionLost(error)) => Err(lost(error, &self.closed)),
                 Err(_) => Err(LinkError::StreamAbandoned),
             }
         })

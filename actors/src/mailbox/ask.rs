@@ -1,14 +1,17 @@
 //! Asking and telling.
 
-use super::{InFlight, Mailbox, TIMEOUT_DEFAULT, Target};
+use super::{Mailbox, TIMEOUT_DEFAULT, TIMEOUT_MAX, Target};
 use crate::{
     call::{Call, CallContext, CancelOnDrop},
     quic_bridge::RemoteCall,
 };
-use futures_util::future::BoxFuture;
+use futures_util::{
+    FutureExt,
+    future::{BoxFuture, MaybeDone, maybe_done},
+};
 use std::{
-    fmt,
-    future::{Future, IntoFuture},
+    error::Error,
+    future::{Future, IntoFuture, ready},
     pin::Pin,
     task::{Context, Poll},
     time::Duration,
@@ -30,10 +33,10 @@ pub enum Priority {
 
 /// Why an ask brought no reply.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum AskError<E: fmt::Display> {
+pub enum AskError<E: Error + 'static> {
     /// The handler answered with its own error.
     #[error("{0}")]
-    Handler(E),
+    Handler(#[source] E),
     /// The handler gave no answer.
     #[error(transparent)]
     Delivery(#[from] DeliveryError),
@@ -55,9 +58,9 @@ impl<'a, P: Accepts<R>, R: Request> Ask<'a, P, R> {
     }
 
     /// Waits at most this long; the callee is told, and stops when the time is over. The default is
-    /// [`TIMEOUT_DEFAULT`].
+    /// [`TIMEOUT_DEFAULT`], the longest one [`TIMEOUT_MAX`].
     pub fn timeout(mut self, timeout: Duration) -> Self {
-        self.timeout = timeout;
+        self.timeout = timeout.min(TIMEOUT_MAX);
         self
     }
 
@@ -83,26 +86,32 @@ impl<P: Accepts<R>, R: Request> IntoFuture for Ask<'_, P, R> {
     fn into_future(self) -> AskFuture<R> {
         let Ask { mailbox, request, timeout, priority, own_stream } = self;
         AskFuture(match &mailbox.target {
-            Target::Local(local) => {
-                let context = CallContext::new(None, Some(Instant::now() + timeout));
-                let state = context.state();
-                let in_flight = local.ask(Call::new(request, context));
-                Asked::Local(Box::pin(local_ask(in_flight, CancelOnDrop::new(state), timeout)))
-            }
+            Target::Local(local) => match local.admit() {
+                Ok(permit) => {
+                    let deadline = Instant::now() + timeout;
+                    let context = CallContext::new(None, Some(deadline), [Some(permit), None]);
+                    let cancel = CancelOnDrop::new(context.state());
+                    let mut answer = Box::pin(maybe_done(local.ask(Call::new(request, context)).answer()));
+                    // Polled here, so that the actor gets requests in the order in which they were asked.
+                    let _answered = answer.as_mut().now_or_never();
+                    Asked::Local(Box::pin(local_ask(answer, cancel, timeout)))
+                }
+                Err(error) => Asked::Local(Box::pin(ready(Err(error.into())))),
+            },
             Target::Remote(remote) => Asked::Remote(remote.ask(&request, timeout, priority, own_stream)),
         })
     }
 }
 
-async fn local_ask<P: Accepts<R>, R: Request>(
-    in_flight: Result<InFlight<P, R>, DeliveryError>,
+async fn local_ask<T, E: Error + 'static>(
+    mut answer: Pin<Box<MaybeDone<impl Future<Output = Result<T, AskError<E>>>>>>,
     cancel: CancelOnDrop,
     timeout: Duration,
-) -> Result<R::Reply, AskError<R::Error>> {
-    match tokio::time::timeout(timeout, in_flight?.answer()).await {
-        Ok(answer) => {
+) -> Result<T, AskError<E>> {
+    match tokio::time::timeout(timeout, answer.as_mut()).await {
+        Ok(()) => {
             cancel.disarm();
-            answer
+            answer.as_mut().take_output().expect("it is done and was not taken")
         }
         Err(_) => Err(DeliveryError::TimedOut { after: timeout, delivery: Delivery::Unknown }.into()),
     }
@@ -156,7 +165,7 @@ impl<'a, P: Accepts<R>, R: Request> Tell<'a, P, R> {
 
     /// Waits at most this long for the mailbox to accept.
     pub fn timeout(mut self, timeout: Duration) -> Self {
-        self.timeout = timeout;
+        self.timeout = timeout.min(TIMEOUT_MAX);
         self
     }
 }
@@ -169,10 +178,14 @@ impl<'a, P: Accepts<R>, R: Request + Sync> IntoFuture for Tell<'a, P, R> {
         let Tell { mailbox, request, timeout } = self;
         match &mailbox.target {
             Target::Local(local) => {
-                let told = local.tell(Call::new(request, CallContext::new(None, None)));
-                Box::pin(std::future::ready(
-                    told.map_err(|(message, cause)| TellError { message: Some(message), cause }),
-                ))
+                let told = match local.admit() {
+                    Ok(permit) => {
+                        local.tell(Call::new(request, CallContext::new(None, None, [Some(permit), None])))
+                    }
+                    Err(error) => Err((request, error)),
+                };
+                let told = told.map_err(|(message, cause)| TellError { message: Some(message), cause });
+                Box::pin(ready(told))
             }
             Target::Remote(remote) => Box::pin(async move {
                 remote.tell(&request, timeout).await.map_err(|cause| {

@@ -1,20 +1,15 @@
 //! A mailbox whose actor lives in this process.
 
 use super::{AskError, Mailbox};
-use crate::call::{Call, CallState, Outcome};
+use crate::{
+    call::{Call, CallState, Outcome},
+    gate::{Gate, Permit},
+};
 use actix::{
     Actor, Addr, Handler, Recipient,
     dev::{RecipientRequest, ToEnvelope},
-    prelude::SendError,
 };
-use std::{
-    any::Any,
-    sync::{
-        Arc,
-        atomic::{AtomicUsize, Ordering},
-    },
-    time::Duration,
-};
+use std::{any::Any, sync::Arc, time::Duration};
 use swarm_protocols::{Accepts, DeliveryError, Protocol, Request};
 use tokio::sync::oneshot;
 
@@ -59,8 +54,9 @@ impl<P: Protocol, A: Actor> LocalMailbox<P, A> {
         self
     }
 
-    /// Allows at most `count` requests in flight; beyond it asks answer
-    /// [`Overloaded`](DeliveryError::Overloaded). The default is 4096.
+    /// Allows at most `count` requests in flight; beyond it asks and tells answer
+    /// [`Overloaded`](DeliveryError::Overloaded). The default is 4096. A request is in flight until it is
+    /// answered and nobody works on it any more, also where its asker has left.
     pub fn in_flight_max(mut self, count: usize) -> Self {
         self.in_flight_max = count;
         self
@@ -109,27 +105,26 @@ impl<R: Request> Port<R> for Recipient<Call<R>> {
     }
 
     fn tell(&self, call: Call<R>) -> Result<(), (R, DeliveryError)> {
-        self.try_send(call).map_err(|error| match error {
-            SendError::Full(call) => {
-                (call.into_request(), DeliveryError::Overloaded { retry_after: RETRY_AFTER })
-            }
-            SendError::Closed(call) => (call.into_request(), DeliveryError::Stopped),
-        })
+        if !self.connected() {
+            return Err((call.into_request(), DeliveryError::Stopped));
+        }
+        self.do_send(call);
+        Ok(())
     }
 }
 
-/// The ports of a protocol, in its order, and how many requests are in flight through them.
+/// The ports of a protocol, in its order, and how many requests are in hand behind them. The capacity
+/// of the actor's own queue plays no part: it would reorder what it cannot take at once.
 pub(crate) struct Local<P: Protocol> {
     ports: Vec<Box<dyn Any + Send + Sync>>,
-    in_flight: AtomicUsize,
-    in_flight_max: usize,
+    gate: Arc<Gate>,
     protocol: std::marker::PhantomData<fn() -> P>,
 }
 
 impl<P: Protocol> Local<P> {
     /// `ports[P::INDEX]` holds the `Box<dyn Port<R>>` of every `R` in the protocol.
     pub(crate) fn new(ports: Vec<Box<dyn Any + Send + Sync>>, in_flight_max: usize) -> Self {
-        Self { ports, in_flight: AtomicUsize::new(0), in_flight_max, protocol: std::marker::PhantomData }
+        Self { ports, gate: Gate::new(in_flight_max, usize::MAX), protocol: std::marker::PhantomData }
     }
 
     fn port<R: Request>(&self) -> &dyn Port<R>
@@ -140,20 +135,22 @@ impl<P: Protocol> Local<P> {
         port.expect("a port is stored at the index of its own request type").as_ref()
     }
 
-    /// Hands `call` over at once unless too many are in flight; the answer comes later.
-    pub(crate) fn ask<R: Request>(self: &Arc<Self>, call: Call<R>) -> Result<InFlight<P, R>, DeliveryError>
+    /// A place for one more request, if there is one.
+    pub(crate) fn admit(&self) -> Result<Permit, DeliveryError> {
+        self.gate.enter(0).ok_or(DeliveryError::Overloaded { retry_after: RETRY_AFTER })
+    }
+
+    /// Begins to ask, with a permit of this mailbox in the call. The actor has the call once the future
+    /// was polled.
+    pub(crate) fn ask<R: Request>(&self, call: Call<R>) -> InFlight<R>
     where
         P: Accepts<R>,
     {
-        if self.in_flight.fetch_add(1, Ordering::Relaxed) >= self.in_flight_max {
-            self.in_flight.fetch_sub(1, Ordering::Relaxed);
-            return Err(DeliveryError::Overloaded { retry_after: RETRY_AFTER });
-        }
-        let counted = Counted(Arc::clone(self));
         let state = call.state();
-        Ok(InFlight { pending: self.port::<R>().ask(call), state, counted })
+        InFlight { pending: self.port::<R>().ask(call), state }
     }
 
+    /// Tells, with a permit of this mailbox in the call.
     pub(crate) fn tell<R: Request>(&self, call: Call<R>) -> Result<(), (R, DeliveryError)>
     where
         P: Accepts<R>,
@@ -163,23 +160,14 @@ impl<P: Protocol> Local<P> {
 }
 
 /// A call that a local actor works on.
-pub(crate) struct InFlight<P: Protocol, R: Request> {
+pub(crate) struct InFlight<R: Request> {
     pending: Pending<R>,
     state: Arc<CallState>,
-    counted: Counted<P>,
 }
 
-struct Counted<P: Protocol>(Arc<Local<P>>);
-
-impl<P: Protocol> Drop for Counted<P> {
-    fn drop(&mut self) {
-        self.0.in_flight.fetch_sub(1, Ordering::Relaxed);
-    }
-}
-
-impl<P: Protocol, R: Request> InFlight<P, R> {
+impl<R: Request> InFlight<R> {
     pub(crate) async fn answer(self) -> Result<R::Reply, AskError<R::Error>> {
-        let InFlight { pending, state, counted: _counted } = self;
+        let InFlight { pending, state } = self;
         let answer = match pending {
             Pending::Actor(request) => request.await.ok(),
             Pending::Channel(receiver) => receiver.await.ok(),

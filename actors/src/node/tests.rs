@@ -4,6 +4,7 @@
 mod certificates;
 mod discovery;
 mod hostile;
+mod in_hand;
 
 use super::*;
 use crate::{
@@ -369,7 +370,7 @@ async fn another_version_or_protocol_is_an_error_when_the_name_is_resolved() {
     tokio::time::pause();
     let (_, _probe, _registration, _cut, [a, _b]) = probed().await;
     let error = a.resolve::<newer::Service>("b/service").await.unwrap_err();
-    assert_eq!(error.to_string(), "b/service takes echo in version Some(1), not 2");
+    assert_eq!(error.to_string(), "b/service takes echo in version 1, not in version 2");
     let error = a.resolve::<newer::Other>("b/service").await.unwrap_err();
     assert_eq!(error.to_string(), "b/service exposes no other");
     let error = a.resolve::<Service>("c/service").await.unwrap_err();
@@ -456,4 +457,52 @@ async fn nobody_at_the_address_is_an_error_that_names_it() {
     let address = silent.local_addr().unwrap();
     let error = a.connect("b".parse().unwrap(), address).await.unwrap_err();
     assert_eq!(error.to_string(), format!("b at {address} did not answer within 300ms"));
+}
+
+#[actix::test]
+async fn an_answer_over_the_callers_limit_costs_one_request() {
+    let limits = Limits { message_bytes: 1000, ..Limits::default() };
+    let caller = MemoryNode { limits, ..memory("a", Role::Operator) };
+    let (a, b, _cut) = pair(caller, memory("b", Role::Agent)).await;
+    b.expose("service", server()).allow(Role::Operator).register().await.unwrap().detach();
+    let service: Mailbox<Service> = resolve_soon(&a, "b/service").await.unwrap();
+    let error = service.ask(Echo(vec![0; 2000])).await.unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "the answer to echo: its 2003 bytes are more than the 1000 that the caller takes"
+    );
+    assert_eq!(service.ask(Echo(vec![1])).await, Ok(vec![1]));
+}
+
+#[actix::test]
+async fn an_ask_may_be_given_all_the_time_in_the_world() {
+    let service = server();
+    assert_eq!(service.ask(Echo(vec![1])).timeout(Duration::MAX).await, Ok(vec![1]));
+}
+
+#[actix::test]
+async fn a_newer_incarnation_takes_over_and_two_connects_share_a_session() {
+    let day = Validity::starting(SystemTime::now(), Duration::from_secs(86_400)).unwrap();
+    let authority = Authority::new("test", day).unwrap();
+    let start = async |id: &str, role| {
+        let identity = authority.issue(&id.parse().unwrap(), role, day).unwrap();
+        Node::start(NodeConfig::new(identity, "127.0.0.1:0".parse().unwrap())).await.unwrap()
+    };
+    let b = start("b", Role::Agent).await;
+    let (events, mut seen) = tokio::sync::mpsc::unbounded_channel();
+    b.watch(Watcher(events).start().recipient());
+    let address = b.address().unwrap();
+    let old = start("a", Role::Agent).await;
+    let id = || "b".parse::<NodeId>().unwrap();
+    let (first, second) = tokio::join!(old.connect(id(), address), old.connect(id(), address));
+    assert_eq!(first.unwrap().session, second.unwrap().session);
+    let Some(PeerEvent::Up(up)) = seen.recv().await else { panic!("no session") };
+    // Incarnations are milliseconds, and the session took longer than one.
+    let new = start("a", Role::Agent).await;
+    let taken = new.connect(id(), address).await.unwrap();
+    assert_ne!(taken.session, up.session);
+    let down = PeerEvent::Down { node: up.node, reason: "a newer incarnation connected".into() };
+    assert_eq!(seen.recv().await, Some(down));
+    let Some(PeerEvent::Up(up)) = seen.recv().await else { panic!("no session") };
+    assert_eq!(up.session, taken.session);
 }

@@ -1,7 +1,7 @@
 //! Who may have a session: judged by what this node knows of certificates when the session begins, and again
 //! whenever that changes.
 
-use super::{QuicBridge, Socket};
+use super::{QuicBridge, SESSIONS_MAX, Socket};
 use crate::{
     call::Caller,
     identity::{Identity, PeerChain, RevocationList},
@@ -44,6 +44,9 @@ impl Handler<Attach> for QuicBridge {
 
     fn handle(&mut self, attach: Attach, context: &mut Self::Context) {
         let Attach { side, link, peer, shown, opened } = attach;
+        if self.sessions.len() >= SESSIONS_MAX {
+            return link.close(CloseCode::Refused, "as many sessions as there can be");
+        }
         // The handshake may have begun before the identity or the revocation list was replaced, and would be no
         // judge at all if it had resumed a session.
         let judged = match (&shown, &self.socket) {

@@ -104,7 +104,13 @@ impl States {
             self.sparse.insert(correlation, state)
         };
         self.count += 1;
-        if before.is_some() { Err(Duplicate) } else { Ok(()) }
+        match before {
+            Some(before) => {
+                before.cancel();
+                Err(Duplicate)
+            }
+            None => Ok(()),
+        }
     }
 
     fn get(&self, correlation: u64) -> Option<&Arc<CallState>> {

@@ -10,45 +10,69 @@ use crate::{
 };
 use actix::{ActorFutureExt, Addr, AsyncContext, Handler, Message, ResponseActFuture, WrapFuture};
 use quinn::ConnectionError;
-use std::{cell::Cell, net::SocketAddr, rc::Rc, sync::Arc};
-use swarm_protocols::{
-    NodeId,
-    session::{CloseCode, Timing},
-};
+use std::{cell::Cell, net::SocketAddr, rc::Rc, sync::Arc, time::Duration};
+use swarm_protocols::{NodeId, session::CloseCode};
 use tokio::sync::oneshot;
 
 /// The most connections that may be in their handshake at once; beyond it new ones are refused.
 const HANDSHAKES_MAX: u32 = 256;
 
-pub(super) async fn accept(endpoint: quinn::Endpoint, bridge: Addr<QuicBridge>, handshakes: Rc<Cell<u32>>) {
+pub(super) async fn accept(endpoint: quinn::Endpoint, bridge: Addr<QuicBridge>, within: Duration) {
+    let handshakes = Rc::new(Cell::new(0_u32));
     while let Some(incoming) = endpoint.accept().await {
         if handshakes.get() >= HANDSHAKES_MAX {
             incoming.refuse();
+            continue;
+        }
+        if handshakes.get() >= HANDSHAKES_MAX / 2
+            && !incoming.remote_address_validated()
+            && incoming.may_retry()
+        {
+            // Costs an honest peer one round trip, and one with a forged address everything.
+            let _too_late = incoming.retry();
             continue;
         }
         let (bridge, handshakes) = (bridge.clone(), Rc::clone(&handshakes));
         handshakes.set(handshakes.get() + 1);
         actix_rt::spawn(async move {
             let from = incoming.remote_address();
-            match handshake(incoming).await {
+            match handshake(incoming, within).await {
                 Ok((connection, shown)) => {
-                    let link = Arc::new(QuicLink(connection));
+                    let link = Arc::new(QuicLink::new(connection));
                     bridge.do_send(Attach::certified(Side::Acceptor, link, shown, None));
                 }
-                Err(reason) => tracing::warn!(%from, reason, "a connection was refused"),
+                Err(Handshake::Refused(reason)) => tracing::warn!(%from, reason, "a connection was refused"),
+                Err(Handshake::Abandoned) => tracing::debug!(%from, "this node stopped during a handshake"),
             }
             handshakes.set(handshakes.get() - 1);
         });
     }
 }
 
-async fn handshake(incoming: quinn::Incoming) -> Result<(quinn::Connection, PeerChain), String> {
-    let connecting = incoming.accept().map_err(|error| error.to_string())?;
-    let connection = tokio::time::timeout(Timing::default().handshake, connecting)
+/// Why an incoming connection became none.
+enum Handshake {
+    /// One side did not want it.
+    Refused(String),
+    /// This node stopped.
+    Abandoned,
+}
+
+async fn handshake(
+    incoming: quinn::Incoming,
+    within: Duration,
+) -> Result<(quinn::Connection, PeerChain), Handshake> {
+    let refused = |error: quinn::ConnectionError| match error {
+        quinn::ConnectionError::LocallyClosed => Handshake::Abandoned,
+        error => Handshake::Refused(
+            explain(&error).map_or_else(|| error.to_string(), |failure| failure.to_string()),
+        ),
+    };
+    let connecting = incoming.accept().map_err(refused)?;
+    let connection = tokio::time::timeout(within, connecting)
         .await
-        .map_err(|_| "the TLS handshake took too long".to_owned())?
-        .map_err(|error| explain(&error).map_or_else(|| error.to_string(), |failure| failure.to_string()))?;
-    let shown = shown(&connection)?;
+        .map_err(|_| Handshake::Refused("the TLS handshake took too long".to_owned()))?
+        .map_err(refused)?;
+    let shown = shown(&connection).map_err(Handshake::Refused)?;
     Ok((connection, shown))
 }
 
@@ -73,6 +97,9 @@ impl Handler<Dial> for QuicBridge {
     type Result = ResponseActFuture<Self, Result<Peer, ConnectError>>;
 
     fn handle(&mut self, Dial { wanted, address }: Dial, context: &mut Self::Context) -> Self::Result {
+        if self.draining {
+            return Box::pin(actix::fut::ready(Err(ConnectError::NodeStopped)));
+        }
         if let Wanted::Node(peer) = &wanted {
             self.known.insert(peer.clone(), address);
             if let Some(open) = self.open(peer) {
@@ -95,15 +122,26 @@ impl Handler<Dial> for QuicBridge {
                 .unwrap_or(Err(timed_out))
         };
         Box::pin(dialled.into_actor(self).map(move |result, bridge, _| {
-            let node = result?;
-            bridge.known.insert(node.clone(), address);
-            // Opened is handled before the answer of the session gets here.
-            bridge.open(&node).map(|open| open.peer.clone()).ok_or(ConnectError::Refused {
-                peer: wanted,
-                address,
-                refusal: Refusal::Session,
-                reason: "the session ended at once".to_owned(),
-            })
+            let node = match (&result, &wanted) {
+                (Ok(node), _) | (Err(_), Wanted::Node(node)) => Some(node),
+                (Err(_), Wanted::Any(_)) => None,
+            };
+            // Opened is handled before the answer of the session gets here. Where there is no answer,
+            // another dial may have been quicker.
+            let open = node.and_then(|node| bridge.open(node)).map(|open| open.peer.clone());
+            match (open, result) {
+                (Some(peer), _) => {
+                    bridge.known.insert(peer.node.clone(), address);
+                    Ok(peer)
+                }
+                (None, Err(error)) => Err(error),
+                (None, Ok(_)) => Err(ConnectError::Refused {
+                    peer: wanted,
+                    address,
+                    refusal: Refusal::Session,
+                    reason: "the session ended at once".to_owned(),
+                }),
+            }
         }))
     }
 }
@@ -128,7 +166,7 @@ async fn dial(
         .map_err(|error| unreachable(error.to_string()))?;
     let connection = connecting.await.map_err(|error| match refused_for(&error) {
         Some(refusal) => refused(refusal),
-        None => unreachable(quic::lost(error).to_string()),
+        None => unreachable(quic::describe(error)),
     })?;
     let shown = shown(&connection).map_err(|reason| refused((Refusal::Certificate, reason)))?;
     let (node, role) = (shown.peer.id.clone(), shown.peer.role);
@@ -137,7 +175,7 @@ async fn dial(
         return Err(ConnectError::OtherRole { wanted, address, node, role });
     }
     let (opened, open) = oneshot::channel();
-    let link = Arc::new(QuicLink(connection.clone()));
+    let link = Arc::new(QuicLink::new(connection.clone()));
     bridge.do_send(Attach::certified(Side::Dialler, link, shown, Some(opened)));
     match open.await {
         Ok(Ok(())) => Ok(node),
@@ -165,7 +203,7 @@ fn refused_for(error: &ConnectionError) -> Option<(Refusal, String)> {
     let bad_certificate = u64::from(CloseCode::BadCertificate as u32);
     match error {
         ConnectionError::ApplicationClosed(close) if close.error_code.into_inner() == bad_certificate => {
-            Some((Refusal::Certificate, quic::lost(error.clone()).to_string()))
+            Some((Refusal::Certificate, quic::describe(error.clone())))
         }
         _ => None,
     }

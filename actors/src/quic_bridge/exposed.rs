@@ -1,12 +1,13 @@
 //! What a node exposes: names, their requests as routes, and who may call them.
 
-use super::{lane::Outbox, scratch::with_scratch, serve::Counted};
+use super::{lane::Outbox, scratch::with_scratch};
 use crate::{
-    call::{Call, CallContext, CallState},
+    call::{Call, CallContext, CallState, Caller},
+    gate::Permit,
     mailbox::{AskError, InFlight, Local, Mailbox, Target},
 };
 use bytes::Bytes;
-use futures_util::future::LocalBoxFuture;
+use futures_util::{FutureExt, future::LocalBoxFuture};
 use std::{
     any::Any,
     cell::{Cell, RefCell},
@@ -25,6 +26,7 @@ use swarm_protocols::{
         frame::{self, RequestHead},
     },
 };
+use tokio::time::Instant;
 
 /// Everything that is exposed. Lives on the arbiter of the bridge; sessions read it, the bridge
 /// alone changes it.
@@ -175,20 +177,29 @@ pub(crate) trait Handle {
     /// Decodes the request and hands it to the actor. What can be answered at once is; else the
     /// future puts the answer into `outbox` and yields the number of the request.
     ///
-    /// The future looks for cancellation whenever it is polled, and from the second time on asks to
-    /// be polled for it: most are answered by then.
+    /// The future looks for cancellation whenever it is polled, and after the first times asks to be
+    /// polled for it: most are answered by then.
     fn start(
         &self,
         head: RequestHead,
         payload: Bytes,
-        context: CallContext,
+        arrival: Arrival,
         outbox: &Rc<RefCell<Outbox>>,
-        counted: Counted,
-    ) -> Option<Serving>;
+    ) -> Option<(Serving, Arc<CallState>)>;
 }
 
 /// A request whose answer has not come yet.
 pub(super) type Serving = LocalBoxFuture<'static, u64>;
+
+/// What is known of a request besides what it says.
+pub(crate) struct Arrival {
+    pub(super) caller: Arc<Caller>,
+    pub(super) deadline: Option<Instant>,
+    /// The place that it takes with the session.
+    pub(super) permit: Permit,
+    /// The longest answer that the caller takes, in bytes.
+    pub(super) answer_bytes_max: u64,
+}
 
 struct Typed<P: Protocol, R: Request> {
     local: Arc<Local<P>>,
@@ -200,47 +211,50 @@ impl<P: Accepts<R>, R: Request> Handle for Typed<P, R> {
         &self,
         head: RequestHead,
         payload: Bytes,
-        context: CallContext,
+        arrival: Arrival,
         outbox: &Rc<RefCell<Outbox>>,
-        counted: Counted,
-    ) -> Option<Serving> {
-        let state = context.state();
-        let answer = match codec::decode::<R>(&payload).map(|request| Call::new(request, context)) {
+    ) -> Option<(Serving, Arc<CallState>)> {
+        let Arrival { caller, deadline, permit, answer_bytes_max } = arrival;
+        let admitted = self.local.admit().and_then(|place| {
+            let request = codec::decode::<R>(&payload).map_err(|error| {
+                let reason = format!("{}: {error}", R::NAME);
+                DeliveryError::Codec { reason, delivery: Delivery::NotSent }
+            })?;
+            Ok(Call::new(request, CallContext::new(Some(caller), deadline, [Some(place), Some(permit)])))
+        });
+        let answer = match admitted {
             Ok(call) if head.tell => match self.local.tell(call) {
                 Ok(()) => Wire::<R>::Accepted,
                 Err((_, error)) => Wire::Undelivered(error),
             },
-            Ok(call) => match self.local.ask(call) {
-                Ok(in_flight) => {
-                    let outbox = Rc::clone(outbox);
-                    return Some(Box::pin(async move {
-                        let _counted = counted;
-                        let answer = answer(in_flight, &state).await;
-                        answer.put(head.correlation, outbox.borrow_mut().frames());
-                        head.correlation
-                    }));
-                }
-                Err(error) => Wire::Undelivered(error),
-            },
-            Err(error) => {
-                let reason = format!("{}: {error}", R::NAME);
-                Wire::Undelivered(DeliveryError::Codec { reason, delivery: Delivery::NotSent })
+            Ok(call) => {
+                let (outbox, state) = (Rc::clone(outbox), call.state());
+                let (in_flight, cancelled) = (self.local.ask(call), Arc::clone(&state));
+                let mut serving: Serving = Box::pin(async move {
+                    let answer = answer(in_flight, &cancelled).await;
+                    answer.put(head.correlation, answer_bytes_max, outbox.borrow_mut().frames());
+                    head.correlation
+                });
+                // Polled here, so that actors get requests in the order in which they came.
+                let answered = serving.as_mut().now_or_never().is_some();
+                return (!answered).then_some((serving, state));
             }
+            Err(error) => Wire::Undelivered(error),
         };
-        answer.put(head.correlation, outbox.borrow_mut().frames());
+        answer.put(head.correlation, answer_bytes_max, outbox.borrow_mut().frames());
         None
     }
 }
 
-async fn answer<P: Accepts<R>, R: Request>(in_flight: InFlight<P, R>, state: &CallState) -> Wire<R> {
+async fn answer<R: Request>(in_flight: InFlight<R>, state: &CallState) -> Wire<R> {
     let mut answer = pin!(in_flight.answer());
-    let mut polled = false;
+    let mut polls = 0_u32;
     poll_fn(|cx| {
-        let cancelled = if polled { state.poll_cancelled(cx).is_ready() } else { state.is_cancelled() };
+        let cancelled = if polls > 1 { state.poll_cancelled(cx).is_ready() } else { state.is_cancelled() };
         if cancelled {
             return Poll::Ready(Wire::Undelivered(DeliveryError::Cancelled));
         }
-        polled = true;
+        polls = polls.saturating_add(1);
         answer.as_mut().poll(cx).map(|answer| match answer {
             Ok(reply) => Wire::Reply(reply),
             Err(AskError::Handler(error)) => Wire::Failed(error),
@@ -258,7 +272,7 @@ enum Wire<R: Request> {
 }
 
 impl<R: Request> Wire<R> {
-    fn put(self, correlation: u64, out: &mut Vec<u8>) {
+    fn put(self, correlation: u64, bytes_max: u64, out: &mut Vec<u8>) {
         with_scratch(|payload| {
             let encoded = match &self {
                 Wire::Reply(reply) => codec::encode_into(reply, payload).map(|()| false),
@@ -266,14 +280,18 @@ impl<R: Request> Wire<R> {
                 Wire::Accepted => return frame::put_accepted(correlation, out),
                 Wire::Undelivered(error) => return frame::put_undelivered(correlation, error, out),
             };
-            match encoded {
-                Ok(failed) => frame::put_outcome(correlation, failed, payload, out),
-                Err(error) => {
-                    let reason = format!("the answer to {}: {error}", R::NAME);
-                    let error = DeliveryError::Codec { reason, delivery: Delivery::Delivered };
-                    frame::put_undelivered(correlation, &error, out);
+            let fault = match encoded {
+                Ok(failed) if payload.len() as u64 <= bytes_max => {
+                    return frame::put_outcome(correlation, failed, payload, out);
                 }
-            }
+                Ok(_) => {
+                    format!("its {} bytes are more than the {bytes_max} that the caller takes", payload.len())
+                }
+                Err(error) => error.to_string(),
+            };
+            let reason = format!("the answer to {}: {fault}", R::NAME);
+            let error = DeliveryError::Codec { reason, delivery: Delivery::Delivered };
+            frame::put_undelivered(correlation, &error, out);
         });
     }
 }

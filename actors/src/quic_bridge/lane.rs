@@ -13,9 +13,16 @@ use std::{
 };
 use swarm_protocols::{
     Delivery, DeliveryError,
+    session::CloseCode,
     wire::frame::{self, Answered, Frame, FrameReader, OVERHEAD_BYTES_MAX, RequestHead},
 };
 use tokio::{sync::Notify, time::Instant};
+
+/// What an outbox keeps room for after it was emptied, in bytes.
+const BATCH_BYTES_KEPT: usize = 64 << 10;
+
+/// How much may wait for a peer that does not read before further requests are refused, in bytes.
+const UNSENT_BYTES_MAX: usize = 16 << 20;
 
 /// Bytes on their way to a stream, and the task that takes them there.
 #[derive(Debug, Default)]
@@ -62,8 +69,22 @@ impl Outbox {
         if let Some(throttled) = self.throttled.take() {
             throttled.wake();
         }
-        let next = Vec::with_capacity(self.bytes.len());
+        let next = Vec::with_capacity(self.bytes.len().min(BATCH_BYTES_KEPT));
         Poll::Ready(Some(std::mem::replace(&mut self.bytes, next).into()))
+    }
+}
+
+/// Why a lane goes no further.
+enum Fault {
+    /// Its stream, or the connection, ended.
+    Ended(LinkError),
+    /// The peer answered what makes no sense. It costs it the connection.
+    Violation(String),
+}
+
+impl From<LinkError> for Fault {
+    fn from(error: LinkError) -> Self {
+        Self::Ended(error)
     }
 }
 
@@ -136,7 +157,7 @@ impl Lane {
             let reason = reason.clone();
             return Err(DeliveryError::SessionLost { reason, delivery: Delivery::NotSent });
         }
-        if state.calls.len() >= state.calls_max {
+        if state.calls.len() >= state.calls_max || state.outbox.bytes.len() > UNSENT_BYTES_MAX {
             return Err(DeliveryError::Overloaded { retry_after: crate::mailbox::RETRY_AFTER });
         }
         let key = state.calls.insert(Slot::Waiting { waker: None, asked, deadline });
@@ -158,24 +179,31 @@ impl Lane {
     }
 
     async fn run(self: Arc<Self>, link: Arc<dyn Link>, class: u8, message_bytes_max: usize) {
-        let error = tokio::select! {
-            error = self.carry(link, class, message_bytes_max + OVERHEAD_BYTES_MAX) => error,
+        let limit = message_bytes_max + OVERHEAD_BYTES_MAX;
+        let fault = tokio::select! {
+            fault = self.carry(&*link, class, limit) => fault,
             never = self.expire() => match never {},
         };
-        self.lose(&error.to_string());
+        match fault {
+            Fault::Ended(error) => self.lose(&error.to_string()),
+            Fault::Violation(reason) => {
+                self.lose(&reason);
+                link.close(CloseCode::ProtocolViolation, &reason);
+            }
+        }
     }
 
-    async fn carry(&self, link: Arc<dyn Link>, class: u8, limit: usize) -> LinkError {
-        let Some(first) = self.take().await else { return LinkError::StreamAbandoned };
+    async fn carry(&self, link: &dyn Link, class: u8, limit: usize) -> Fault {
+        let Some(first) = self.take().await else { return LinkError::StreamAbandoned.into() };
         let Stream { mut send, recv } = match link.open().await {
             Ok(stream) => stream,
-            Err(error) => return error,
+            Err(error) => return error.into(),
         };
         send.set_priority(-i32::from(class));
         let head = Bytes::copy_from_slice(&[frame::STREAM_LANE, class]);
         tokio::select! {
-            error = self.write(send, [head, first]) => error,
-            error = self.read(recv, limit) => error,
+            error = self.write(send, [head, first]) => error.into(),
+            fault = self.read(recv, limit) => fault,
         }
     }
 
@@ -197,20 +225,20 @@ impl Lane {
         LinkError::StreamAbandoned
     }
 
-    async fn read(&self, mut recv: Box<dyn RecvHalf>, limit: usize) -> LinkError {
+    async fn read(&self, mut recv: Box<dyn RecvHalf>, limit: usize) -> Fault {
         let mut reader = FrameReader::new(limit);
         let mut wakers = Vec::new();
         loop {
             let chunk = match recv.read().await {
                 Ok(Some(chunk)) => chunk,
-                Ok(None) => return LinkError::Lost("the peer ended the session".to_owned()),
-                Err(error) => return error,
+                Ok(None) => return LinkError::Lost("the peer ended the session".to_owned()).into(),
+                Err(error) => return error.into(),
             };
             reader.feed(chunk);
             let read = self.take_answers(&mut reader, &mut wakers);
             wakers.drain(..).for_each(Waker::wake);
             if let Err(reason) = read {
-                return LinkError::Lost(reason);
+                return Fault::Violation(reason);
             }
         }
     }

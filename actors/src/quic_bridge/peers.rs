@@ -27,6 +27,7 @@ pub(super) type Seat = (NodeId, u32);
 
 /// A session that was admitted; it is open as soon as `open` is there.
 pub(super) struct Live {
+    side: Side,
     incarnation: u64,
     session: Addr<ConnectionSession>,
     pub(super) open: Option<Open>,
@@ -69,7 +70,7 @@ impl Handler<Admit> for QuicBridge {
             Role::Operator => self.free_seat(&node)?,
             Role::Coordinator | Role::Agent => self.vacated_seat(node, incarnation)?,
         };
-        self.live.insert(seat, Live { incarnation, session, open: None });
+        self.live.insert(seat, Live { side: Side::Acceptor, incarnation, session, open: None });
         Ok(Uuid::now_v7())
     }
 }
@@ -142,13 +143,17 @@ impl Handler<Opened> for QuicBridge {
 
     fn handle(&mut self, opened: Opened, _: &mut Self::Context) {
         let Opened { id, side, peer: Caller { node, role }, hello, session, outbound, received } = opened;
+        if self.draining {
+            return session.do_send(EndSession(CloseCode::Done, "this node is stopping".to_owned()));
+        }
         // One that was dialled from here has not been admitted, and has no seat yet.
         let seat = self.seat_of(&session).unwrap_or_else(|| (node.clone(), 0));
         let other = self.live.get(&seat).filter(|live| live.session != session);
         if let Some(other) = other {
-            // Two nodes dialled each other at once. Both keep the session of the smaller id.
+            // Two nodes dialled each other at once: both keep the session of the smaller id. Of two that
+            // were dialled by the same side the one that was admitted last took over.
             let ours = self.local.node < node;
-            if (side == Side::Dialler) != ours {
+            if other.side == side || (side == Side::Dialler) != ours {
                 return session
                     .do_send(EndSession(CloseCode::Done, "another session of both is open".to_owned()));
             }
@@ -165,7 +170,7 @@ impl Handler<Opened> for QuicBridge {
         tracing::info!(peer = %node, %role, session = %id, "session open");
         let routes = hello.routes.into_iter().map(|route| (route.id, route)).collect();
         let open = Open { peer: peer.clone(), outbound, received, routes };
-        let live = Live { incarnation: hello.incarnation, session, open: Some(open) };
+        let live = Live { side, incarnation: hello.incarnation, session, open: Some(open) };
         // A peer comes before what it exposes.
         self.announce(&PeerEvent::Up(peer));
         self.changing_names(&node, |bridge| bridge.live.insert(seat, live));

@@ -9,7 +9,10 @@ use crate::{
     mailbox::{AskError, Priority, RETRY_AFTER},
 };
 use bytes::Bytes;
-use futures_util::{FutureExt, future::BoxFuture};
+use futures_util::{
+    FutureExt,
+    future::{BoxFuture, Either},
+};
 use hdrhistogram::Histogram;
 use std::{
     future::Future,
@@ -17,7 +20,7 @@ use std::{
     pin::Pin,
     sync::{
         Arc, Mutex, OnceLock, PoisonError,
-        atomic::{AtomicU64, AtomicUsize, Ordering},
+        atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
     },
     task::{Context, Poll},
     time::Duration,
@@ -38,6 +41,9 @@ pub(crate) const LANE_PAYLOAD_BYTES_MAX: usize = 16 << 10;
 /// One lane for each [`Priority`].
 const LANES: usize = 3;
 
+/// The most requests in flight, whatever the peer would accept.
+const IN_FLIGHT_MAX: u32 = 1 << 16;
+
 /// The caller's side of one session.
 pub(crate) struct Outbound {
     link: Arc<dyn Link>,
@@ -48,11 +54,13 @@ pub(crate) struct Outbound {
     own_latency: Mutex<Histogram<u32>>,
     sent: AtomicU64,
     lost: OnceLock<String>,
+    draining: AtomicBool,
 }
 
 impl Outbound {
     /// Over `link` to a peer that accepts `limits`; answers of up to `message_bytes_max` are taken.
     pub(crate) fn new(link: Arc<dyn Link>, limits: Limits, message_bytes_max: usize) -> Arc<Self> {
+        let limits = Limits { in_flight: limits.in_flight.min(IN_FLIGHT_MAX), ..limits };
         let in_flight = limits.in_flight as usize;
         let lane = |class| Lane::start(Arc::clone(&link), class, in_flight, message_bytes_max);
         Arc::new(Self {
@@ -64,6 +72,7 @@ impl Outbound {
             own_latency: Mutex::new(new_histogram()),
             sent: AtomicU64::new(0),
             lost: OnceLock::new(),
+            draining: AtomicBool::new(false),
         })
     }
 
@@ -72,6 +81,11 @@ impl Outbound {
         // The first reason counts.
         let _first = self.lost.set(reason.to_owned());
         self.lanes.iter().for_each(|lane| lane.lose(reason));
+    }
+
+    /// The peer takes no new requests.
+    pub(crate) fn drain(&self) {
+        self.draining.store(true, Ordering::Relaxed);
     }
 
     /// How many requests went out.
@@ -140,8 +154,8 @@ impl<P: Protocol> Remote<P> {
             self.encode(request, payload)?;
             let route = self.routes[index];
             if own_stream || payload.len() > LANE_PAYLOAD_BYTES_MAX {
-                let request = own_stream_request(route, payload, timeout);
-                let call = ask_on_own_stream(Arc::clone(&self.outbound), request, timeout);
+                let request = own_stream_request(route, payload, timeout, false);
+                let call = on_own_stream(Arc::clone(&self.outbound), request, timeout, priority);
                 return Ok(Stage::Own(Box::pin(call), PhantomData));
             }
             let lane = &self.outbound.lanes[priority as usize];
@@ -153,12 +167,22 @@ impl<P: Protocol> Remote<P> {
     where
         P: swarm_protocols::Accepts<R>,
     {
+        let route = self.routes[P::INDEX];
         let call = with_scratch(|payload| {
             self.encode(request, payload)?;
+            if payload.len() > LANE_PAYLOAD_BYTES_MAX {
+                return Ok(Either::Left(own_stream_request(route, payload, timeout, true)));
+            }
             let lane = &self.outbound.lanes[Priority::Normal as usize];
-            lane.call(self.routes[P::INDEX], payload, timeout, true)
+            lane.call(route, payload, timeout, true).map(Either::Right)
         });
-        match call?.await? {
+        let answered = match call? {
+            Either::Left(request) => {
+                on_own_stream(Arc::clone(&self.outbound), request, timeout, Priority::Normal).await
+            }
+            Either::Right(call) => call.await,
+        };
+        match answered? {
             Answered::Accepted => Ok(()),
             Answered::Undelivered(error) => Err(error),
             Answered::Reply(_) | Answered::Failed(_) => Err(unfit("a handler's answer to a told message")),
@@ -167,6 +191,9 @@ impl<P: Protocol> Remote<P> {
 
     /// Appends the request to `payload` and counts it as sent, if the peer takes one so long.
     fn encode<R: Request>(&self, request: &R, payload: &mut Vec<u8>) -> Result<(), DeliveryError> {
+        if self.outbound.draining.load(Ordering::Relaxed) {
+            return Err(DeliveryError::Draining);
+        }
         codec::encode_into(request, payload).map_err(|error| {
             let reason = format!("{}: {error}", R::NAME);
             DeliveryError::Codec { reason, delivery: Delivery::NotSent }
@@ -178,11 +205,11 @@ impl<P: Protocol> Remote<P> {
 }
 
 /// What goes over a stream of its own.
-fn own_stream_request(route: u32, payload: &[u8], timeout: Duration) -> Bytes {
+fn own_stream_request(route: u32, payload: &[u8], timeout: Duration, tell: bool) -> Bytes {
     let mut bytes = Vec::with_capacity(payload.len() + OVERHEAD_BYTES_MAX);
     bytes.push(frame::STREAM_REQUEST);
     let deadline_ms = super::lane::millis_up(timeout);
-    frame::put_request(&RequestHead { correlation: 0, route, deadline_ms, tell: false }, payload, &mut bytes);
+    frame::put_request(&RequestHead { correlation: 0, route, deadline_ms, tell }, payload, &mut bytes);
     bytes.into()
 }
 
@@ -219,7 +246,7 @@ impl<R: Request> RemoteCall<R> {
     }
 }
 
-fn decode<T: serde::de::DeserializeOwned, E: std::fmt::Display>(
+fn decode<T: serde::de::DeserializeOwned, E: std::error::Error>(
     bytes: &[u8],
     name: &str,
 ) -> Result<T, AskError<E>> {
@@ -229,10 +256,11 @@ fn decode<T: serde::de::DeserializeOwned, E: std::fmt::Display>(
     })
 }
 
-async fn ask_on_own_stream(
+async fn on_own_stream(
     outbound: Arc<Outbound>,
     request: Bytes,
     timeout: Duration,
+    priority: Priority,
 ) -> Result<Answered, DeliveryError> {
     if outbound.own_streams.fetch_add(1, Ordering::Relaxed) >= outbound.limits.in_flight as usize {
         outbound.own_streams.fetch_sub(1, Ordering::Relaxed);
@@ -240,7 +268,7 @@ async fn ask_on_own_stream(
     }
     let _counted = OwnStream(&outbound);
     let asked = Instant::now();
-    let answered = tokio::time::timeout(timeout, exchange(&outbound, request))
+    let answered = tokio::time::timeout(timeout, exchange(&outbound, request, priority))
         .await
         .map_err(|_| DeliveryError::TimedOut { after: timeout, delivery: Delivery::Unknown })?;
     let took = asked.elapsed().as_micros() as u64;
@@ -256,7 +284,11 @@ impl Drop for OwnStream<'_> {
     }
 }
 
-async fn exchange(outbound: &Outbound, request: Bytes) -> Result<Answered, DeliveryError> {
+async fn exchange(
+    outbound: &Outbound,
+    request: Bytes,
+    priority: Priority,
+) -> Result<Answered, DeliveryError> {
     let lost = |delivery| {
         move |error: LinkError| {
             let reason = outbound.lost.get().cloned().unwrap_or_else(|| error.to_string());
@@ -264,6 +296,7 @@ async fn exchange(outbound: &Outbound, request: Bytes) -> Result<Answered, Deliv
         }
     };
     let Stream { mut send, mut recv } = outbound.link.open().await.map_err(lost(Delivery::NotSent))?;
+    send.set_priority(-(priority as i32));
     send.write(request).await.map_err(lost(Delivery::Unknown))?;
     send.finish();
     let mut reader = FrameReader::new(outbound.message_bytes_max + OVERHEAD_BYTES_MAX);

@@ -2,11 +2,12 @@
 
 use super::{
     calls::{Duplicate, LaneCalls},
-    exposed::{Routes, Serving},
+    exposed::{Arrival, Routes, Serving},
     lane::Outbox,
 };
 use crate::{
-    call::{CallContext, CallState, Caller},
+    call::{CallState, Caller},
+    gate::{Gate, Permit},
     link::{Link, LinkError, RecvHalf, SendHalf, Stream},
     mailbox::RETRY_AFTER,
     session::{FAREWELL, Received},
@@ -30,10 +31,10 @@ use swarm_protocols::{
         frame::{self, Frame, FrameError, FrameReader, OVERHEAD_BYTES_MAX, RequestHead},
     },
 };
-use tokio::{
-    sync::{Notify, watch},
-    time::Instant,
-};
+use tokio::{sync::watch, time::Instant};
+
+/// The most lanes that a peer may have open at once.
+const LANES_MAX: usize = 16;
 
 /// How many answers may wait for a peer that does not take them before no more of its requests are
 /// read, in bytes.
@@ -45,37 +46,48 @@ pub(crate) struct Inbound {
     caller: Arc<Caller>,
     routes: Rc<Routes>,
     limits: Limits,
+    answer_bytes_max: u64,
     frame_timeout: Duration,
-    in_flight: Rc<Cell<u32>>,
+    in_flight: Arc<Gate>,
     received: Received,
-    idle: Rc<Notify>,
     draining: Cell<bool>,
     closing: watch::Sender<bool>,
-    streams: Cell<u32>,
+    streams: Arc<Gate>,
+    lanes: Arc<Gate>,
     streams_allowed: Cell<u32>,
     partial_bytes: Cell<usize>,
 }
 
+/// What an [`Inbound`] is made of.
+pub(crate) struct InboundParts {
+    pub(crate) link: Arc<dyn Link>,
+    pub(crate) caller: Caller,
+    pub(crate) routes: Rc<Routes>,
+    /// What this node accepts.
+    pub(crate) limits: Limits,
+    /// The longest answer that the caller accepts, in bytes.
+    pub(crate) answer_bytes_max: u64,
+    pub(crate) frame_timeout: Duration,
+}
+
 impl Inbound {
-    pub(crate) fn new(
-        link: Arc<dyn Link>,
-        caller: Caller,
-        routes: Rc<Routes>,
-        limits: Limits,
-        frame_timeout: Duration,
-    ) -> Rc<Self> {
+    pub(crate) fn new(parts: InboundParts) -> Rc<Self> {
+        let InboundParts { link, caller, routes, limits, answer_bytes_max, frame_timeout } = parts;
+        // Four of the longest requests, or many shorter ones.
+        let held_bytes_max = (limits.message_bytes as usize).saturating_mul(4);
         Rc::new(Self {
             link,
             caller: Arc::new(caller),
             routes,
             limits,
+            answer_bytes_max,
             frame_timeout,
-            in_flight: Rc::default(),
+            in_flight: Gate::new(limits.in_flight as usize, held_bytes_max),
             received: Received::default(),
-            idle: Rc::default(),
             draining: Cell::new(false),
             closing: watch::Sender::new(false),
-            streams: Cell::new(0),
+            streams: Gate::new(usize::MAX, usize::MAX),
+            lanes: Gate::new(LANES_MAX, usize::MAX),
             streams_allowed: Cell::new(transport::STREAMS_MIN),
             partial_bytes: Cell::new(0),
         })
@@ -88,39 +100,41 @@ impl Inbound {
 
     /// Refuses new requests from now on; completes when the answers to those in hand have arrived.
     pub(crate) async fn drain(&self) {
-        self.draining.set(true);
-        while self.in_flight.get() > 0 {
-            self.idle.notified().await;
-        }
+        self.refuse();
+        self.in_flight.empty().await;
         self.closing.send_replace(true);
-        while self.streams.get() > 0 {
-            self.idle.notified().await;
-        }
+        self.streams.empty().await;
+    }
+
+    /// Refuses new requests from now on.
+    pub(crate) fn refuse(&self) {
+        self.draining.set(true);
     }
 
     /// Serves streams until the connection ends.
     pub(crate) async fn run(self: Rc<Self>) {
         while let Ok(stream) = self.link.accept().await {
-            self.streams.set(self.streams.get() + 1);
+            // Counted until it is done, also where serving it panics. QUIC bounds how many there are.
+            let counted = self.streams.enter(0);
             self.allow_more_streams();
-            actix_rt::spawn(Rc::clone(&self).serve_stream(stream));
+            actix_rt::spawn(Rc::clone(&self).serve_stream(stream, counted));
         }
     }
 
     fn allow_more_streams(&self) {
-        if let Some(allowed) = transport::more_streams(self.streams.get(), self.streams_allowed.get()) {
+        if let Some(allowed) =
+            transport::more_streams(self.streams.inside() as u32, self.streams_allowed.get())
+        {
             self.streams_allowed.set(allowed);
             self.link.allow_streams(allowed);
         }
     }
 
-    async fn serve_stream(self: Rc<Self>, stream: Stream) {
+    async fn serve_stream(self: Rc<Self>, stream: Stream, _counted: Option<Permit>) {
         if let Err(Fault::Violation(reason)) = self.dispatch(stream).await {
             tracing::warn!(peer = %self.caller.node, reason, "the peer broke the protocol");
             self.link.close(CloseCode::ProtocolViolation, &reason);
         }
-        self.streams.set(self.streams.get() - 1);
-        self.idle.notify_one();
     }
 
     async fn dispatch(&self, Stream { mut send, recv }: Stream) -> Result<(), Fault> {
@@ -130,6 +144,9 @@ impl Inbound {
         match input.head(1).await?.as_deref() {
             Some([frame::STREAM_LANE]) => {
                 let Some(class) = input.head(1).await? else { return Ok(()) };
+                let Some(_lane) = self.lanes.enter(0) else {
+                    return Err(Fault::Violation(format!("more than {LANES_MAX} lanes")));
+                };
                 send.set_priority(-i32::from(class[0].min(2)));
                 // Boxed, so that the many streams of one request each do not carry its size.
                 Box::pin(self.serve_lane(send, input)).await
@@ -140,8 +157,9 @@ impl Inbound {
         }
     }
 
-    async fn serve_lane(&self, send: Box<dyn SendHalf>, mut input: Input<'_>) -> Result<(), Fault> {
+    async fn serve_lane(&self, mut send: Box<dyn SendHalf>, mut input: Input<'_>) -> Result<(), Fault> {
         let outbox = Rc::new(RefCell::new(Outbox::default()));
+        let unwanted = send.stopped();
         let requests = async {
             let mut lane = LaneCalls::default();
             self.serve_requests(&mut input, &outbox, &mut lane).await
@@ -149,6 +167,8 @@ impl Inbound {
         tokio::select! {
             result = requests => result,
             _lost = write(send, &outbox) => Ok(()),
+            // The peer wants no answers, or the connection is lost: nobody waits for what is in hand.
+            () = unwanted => Ok(()),
         }
     }
 
@@ -219,22 +239,26 @@ impl Inbound {
         self.received.fetch_add(1, Ordering::Relaxed);
         let refused = if self.draining.get() {
             DeliveryError::Draining
-        } else if self.in_flight.get() >= self.limits.in_flight {
-            DeliveryError::Overloaded { retry_after: RETRY_AFTER }
-        } else {
+        } else if let Some(permit) = self.in_flight.enter(payload.len()) {
             match self.routes.handler(head.route, self.caller.role) {
                 Ok(handler) => {
                     let deadline = (head.deadline_ms > 0 && !head.tell)
                         .then(|| now + Duration::from_millis(head.deadline_ms.min(1 << 40)));
-                    let context = CallContext::new(Some(Arc::clone(&self.caller)), deadline);
-                    let state = context.state();
-                    self.in_flight.set(self.in_flight.get() + 1);
-                    let counted =
-                        Counted { in_flight: Rc::clone(&self.in_flight), idle: Rc::clone(&self.idle) };
-                    return handler.start(head, payload, context, outbox, counted).map(|call| (call, state));
+                    let caller = Arc::clone(&self.caller);
+                    let answer_bytes_max = self.answer_bytes_max;
+                    let arrival = Arrival { caller, deadline, permit, answer_bytes_max };
+                    return handler.start(head, payload, arrival, outbox);
                 }
-                Err(error) => error,
+                Err(error) => {
+                    if matches!(error, DeliveryError::NotPermitted { .. }) {
+                        let Caller { node, role } = &*self.caller;
+                        tracing::warn!(target: "audit", %node, %role, %error, "a request was refused");
+                    }
+                    error
+                }
             }
+        } else {
+            DeliveryError::Overloaded { retry_after: RETRY_AFTER }
         };
         frame::put_undelivered(head.correlation, &refused, outbox.borrow_mut().frames());
         None
@@ -246,40 +270,33 @@ impl Inbound {
             return Err(Fault::Violation("a request stream without a request".to_owned()));
         };
         input.end();
+        // A request stream says nothing of its priority; its answer goes with those of normal lanes.
+        send.set_priority(-1);
         let outbox = Rc::new(RefCell::new(Outbox::default()));
-        if let Some((mut call, state)) = self.start(head, payload, Instant::now(), &outbox)
-            && !answered_in_a_turn(&mut call).await
-        {
-            let stopped = send.stopped();
-            let left = tokio::select! {
-                biased;
-                _ = call => false,
-                () = stopped => true,
-            };
-            if left {
-                state.cancel();
-                return Ok(());
+        let mut in_hand = None;
+        if let Some((mut call, state)) = self.start(head, payload, Instant::now(), &outbox) {
+            if !answered_in_a_turn(&mut call).await {
+                let stopped = send.stopped();
+                let left = tokio::select! {
+                    biased;
+                    _ = call => false,
+                    () = stopped => true,
+                };
+                if left {
+                    state.cancel();
+                    return Ok(());
+                }
             }
+            // Its place is taken until the answer is out.
+            in_hand = Some(state);
         }
         let answer = std::mem::take(outbox.borrow_mut().frames());
-        send.write(answer.into()).await?;
-        finish(send).await;
-        Ok(())
-    }
-}
-
-/// Counts a request that is being handled.
-pub(crate) struct Counted {
-    in_flight: Rc<Cell<u32>>,
-    idle: Rc<Notify>,
-}
-
-impl Drop for Counted {
-    fn drop(&mut self) {
-        self.in_flight.set(self.in_flight.get() - 1);
-        if self.in_flight.get() == 0 {
-            self.idle.notify_one();
+        if let Ok(written) = tokio::time::timeout(self.frame_timeout, send.write(answer.into())).await {
+            written?;
+            finish(send).await;
         }
+        drop(in_hand);
+        Ok(())
     }
 }
 

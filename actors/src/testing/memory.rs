@@ -1,21 +1,21 @@
 //! Two nodes joined by a connection in memory.
 
+use super::{
+    line::Line,
+    memory_link::{Connection, link_pair},
+    network::Network,
+    probe::WITHIN_DEFAULT,
+};
 use crate::{
     call::Caller,
-    link::{Link, LinkError, RecvHalf, SendHalf, Stream},
-    node::Node,
+    mailbox::Mailbox,
+    node::{Node, ResolveError},
     quic_bridge::{Attach, Local},
     session::Side,
 };
-use bytes::Bytes;
-use futures_util::future::BoxFuture;
-use std::sync::{Arc, Mutex, PoisonError};
-use swarm_protocols::{
-    NodeId, Role,
-    session::{CloseCode, Timing},
-    wire::control::Limits,
-};
-use tokio::sync::{mpsc, oneshot, watch};
+use std::{panic::Location, sync::Arc, time::Duration};
+use swarm_protocols::{NodeId, Protocol, Role, session::Timing, wire::control::Limits};
+use tokio::sync::oneshot;
 
 /// One side of a [`pair`].
 #[derive(Debug, Clone)]
@@ -55,193 +55,137 @@ impl MemoryNode {
 /// # Panics
 /// Where the session is refused, which two nodes of different ids do not do.
 pub async fn pair(dialler: MemoryNode, acceptor: MemoryNode) -> (Node, Node, Cut) {
+    let (a, b, partition) = pair_over(dialler, acceptor, Network::perfect()).await;
+    (a, b, Cut(partition.connection))
+}
+
+/// Starts two nodes like [`pair`], over a network that does to their datagrams what `network` says,
+/// and returns them with a way to part them.
+///
+/// # Panics
+/// Where there is no session: the handshake took too long over this network, the ids are the same,
+/// or a probability of the network is none.
+pub async fn pair_over(
+    dialler: MemoryNode,
+    acceptor: MemoryNode,
+    network: Network,
+) -> (Node, Node, Partition) {
+    network.check();
     let callers = [&dialler, &acceptor].map(|node| Caller { node: node.id.clone(), role: node.role });
-    let [a, b] = [dialler, acceptor].map(|node| {
+    let nodes = [dialler, acceptor].map(|node| {
         let MemoryNode { id, agent_type, capabilities, limits, timing, role: _ } = node;
         Node::of(Local { node: id, agent_type, capabilities, limits, timing }, None, None)
     });
-    let (a_link, b_link) = link_pair();
-    let cut = Cut(a_link.closed.clone());
-    let [a_caller, b_caller] = callers;
+    let line = Line::new(network);
+    let connection = join(&nodes, &callers, &line).await;
+    let [a, b] = nodes.clone();
+    (a, b, Partition { nodes, callers, line, connection })
+}
+
+async fn join(nodes: &[Node; 2], callers: &[Caller; 2], line: &Arc<Line>) -> Arc<Connection> {
+    let (connection, [a_link, b_link]) = link_pair(line);
+    let ([a, b], [a_caller, b_caller]) = (nodes, callers.clone());
     let (opened, a_open) = oneshot::channel();
-    let attach = |side, link, peer, opened| Attach { side, link, peer, shown: None, opened };
     let (accepted, b_open) = oneshot::channel();
-    b.bridge.do_send(attach(Side::Acceptor, Arc::new(b_link), a_caller, Some(accepted)));
-    a.bridge.do_send(attach(Side::Dialler, Arc::new(a_link), b_caller, Some(opened)));
+    let attach = |side, link, peer, opened| Attach { side, link, peer, shown: None, opened: Some(opened) };
+    b.bridge.do_send(attach(Side::Acceptor, Arc::new(b_link), a_caller, accepted));
+    a.bridge.do_send(attach(Side::Dialler, Arc::new(a_link), b_caller, opened));
     for open in [b_open, a_open] {
         let open = open.await.unwrap_or_else(|_| Err("the node has stopped".to_owned()));
         open.unwrap_or_else(|reason| panic!("no session: {reason}"));
     }
-    (a, b, cut)
+    connection
+}
+
+/// Finds the mailbox at `address` as soon as the peer has announced it: what a node exposes while a
+/// session is open is told in a frame that takes its time.
+///
+/// # Panics
+/// Where it is not announced within five seconds, or cannot be resolved for another reason.
+#[track_caller]
+pub fn resolve_soon<P: Protocol>(node: &Node, address: &str) -> impl Future<Output = Mailbox<P>> {
+    let (place, node, address) = (Location::caller(), node.clone(), address.to_owned());
+    async move {
+        let found = async {
+            loop {
+                match node.resolve(&address).await {
+                    // No event says that a name is there; a paused clock jumps to the next look.
+                    Err(ResolveError::NotFound { .. }) => {
+                        tokio::time::sleep(Duration::from_millis(1)).await;
+                    }
+                    found => return found.unwrap_or_else(|error| panic!("{place}: {error}")),
+                }
+            }
+        };
+        tokio::time::timeout(WITHIN_DEFAULT, found).await.unwrap_or_else(|_| {
+            panic!("{place}: {address} was expected to be announced, and was not within {WITHIN_DEFAULT:?}")
+        })
+    }
 }
 
 /// Cuts a connection in memory, as a pulled cable and a timeout would.
 #[derive(Debug)]
-pub struct Cut(Arc<watch::Sender<Option<String>>>);
+pub struct Cut(Arc<Connection>);
 
 impl Cut {
     /// Cuts it; both sides see the reason.
     pub fn cut(self, reason: &str) {
-        self.0.send_replace(Some(reason.to_owned()));
+        self.0.cut(reason);
     }
 }
 
-/// How many chunks, or opened streams, may wait for the other side.
-const CAPACITY: usize = 64;
-
-struct MemoryLink {
-    streams: mpsc::Sender<Stream>,
-    incoming: Mutex<Option<mpsc::Receiver<Stream>>>,
-    closed: Arc<watch::Sender<Option<String>>>,
+/// A way through the network between two nodes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Direction {
+    /// From the node that dialled, the first of a [`pair_over`].
+    ToAcceptor,
+    /// From the node that was dialled.
+    ToDialler,
 }
 
-fn link_pair() -> (MemoryLink, MemoryLink) {
-    let closed = Arc::new(watch::Sender::new(None));
-    let ((a_send, b_recv), (b_send, a_recv)) = (mpsc::channel(CAPACITY), mpsc::channel(CAPACITY));
-    let link = |streams, incoming| MemoryLink {
-        streams,
-        incoming: Mutex::new(Some(incoming)),
-        closed: Arc::clone(&closed),
-    };
-    (link(a_send, a_recv), link(b_send, b_recv))
+/// Parts the two nodes of a [`pair_over`], and lets them meet again.
+///
+/// While a direction is split nothing arrives in it: no bytes, no end of a stream, no cancellation,
+/// no close. What was sent is not lost, as QUIC repeats it: once healed it arrives as if it had been
+/// sent then, unless a session has given up. (QUIC itself may take up to one heartbeat longer to
+/// find out that the way is free.) A side whose session ended meanwhile says so when the
+/// network is healed.
+#[derive(Debug)]
+pub struct Partition {
+    nodes: [Node; 2],
+    callers: [Caller; 2],
+    line: Arc<Line>,
+    connection: Arc<Connection>,
 }
 
-impl MemoryLink {
-    async fn until_closed(closed: &watch::Sender<Option<String>>) -> LinkError {
-        let mut closed = closed.subscribe();
-        let reason = closed.wait_for(Option::is_some).await.ok().and_then(|reason| reason.clone());
-        LinkError::Lost(reason.unwrap_or_else(|| "the other side is gone".to_owned()))
+impl Partition {
+    /// Nothing arrives on either side.
+    pub fn split(&self) {
+        self.split_one_way(Direction::ToAcceptor);
+        self.split_one_way(Direction::ToDialler);
     }
 
-    fn half(&self) -> (MemorySend, MemoryRecv) {
-        let (chunks, incoming) = mpsc::channel(CAPACITY);
-        let (at_end, consumed) = watch::channel(false);
-        let closed = Arc::clone(&self.closed);
-        (
-            MemorySend { chunks: Some(chunks), consumed, closed: Arc::clone(&closed), finished: false },
-            MemoryRecv { incoming, at_end, closed },
-        )
-    }
-}
-
-impl Link for MemoryLink {
-    fn open(&self) -> BoxFuture<'_, Result<Stream, LinkError>> {
-        Box::pin(async move {
-            let ((to_send, to_recv), (from_send, from_recv)) = (self.half(), self.half());
-            let theirs = Stream { send: Box::new(from_send), recv: Box::new(to_recv) };
-            tokio::select! {
-                biased;
-                error = Self::until_closed(&self.closed) => Err(error),
-                sent = self.streams.send(theirs) => match sent {
-                    Ok(()) => Ok(Stream { send: Box::new(to_send), recv: Box::new(from_recv) }),
-                    Err(_) => Err(LinkError::Lost("the other side is gone".to_owned())),
-                },
-            }
-        })
+    /// Nothing arrives in this direction.
+    pub fn split_one_way(&self, direction: Direction) {
+        self.line.split(direction);
     }
 
-    fn accept(&self) -> BoxFuture<'_, Result<Stream, LinkError>> {
-        let slot = || self.incoming.lock().unwrap_or_else(PoisonError::into_inner);
-        Box::pin(async move {
-            // One task accepts at a time; the queue goes back when it has got a stream.
-            let gone = || LinkError::Lost("the other side is gone".to_owned());
-            let mut incoming = slot().take().ok_or_else(gone)?;
-            let accepted = tokio::select! {
-                biased;
-                error = Self::until_closed(&self.closed) => Err(error),
-                stream = incoming.recv() => stream.ok_or_else(gone),
-            };
-            *slot() = Some(incoming);
-            accepted
-        })
+    /// Everything arrives again.
+    pub fn heal(&self) {
+        self.line.heal(Direction::ToAcceptor);
+        self.line.heal(Direction::ToDialler);
     }
 
-    fn allow_streams(&self, _: u32) {}
-
-    fn close(&self, _: CloseCode, reason: &str) {
-        self.closed.send_if_modified(|closed| {
-            let first = closed.is_none();
-            closed.get_or_insert_with(|| reason.to_owned());
-            first
-        });
-    }
-}
-
-/// What travels: a chunk, or the word that the sender gave up.
-enum Chunk {
-    Bytes(Bytes),
-    Abandoned,
-}
-
-struct MemorySend {
-    chunks: Option<mpsc::Sender<Chunk>>,
-    consumed: watch::Receiver<bool>,
-    closed: Arc<watch::Sender<Option<String>>>,
-    finished: bool,
-}
-
-impl SendHalf for MemorySend {
-    fn write(&mut self, bytes: Bytes) -> BoxFuture<'_, Result<(), LinkError>> {
-        Box::pin(async move {
-            let Some(chunks) = &self.chunks else { return Err(LinkError::StreamAbandoned) };
-            tokio::select! {
-                biased;
-                error = MemoryLink::until_closed(&self.closed) => Err(error),
-                sent = chunks.send(Chunk::Bytes(bytes)) => sent.map_err(|_| LinkError::StreamAbandoned),
-            }
-        })
+    /// Ends the connection; both sides see the reason at once.
+    pub fn cut(&self, reason: &str) {
+        self.connection.cut(reason);
     }
 
-    fn finish(&mut self) {
-        self.finished = true;
-        self.chunks = None;
-    }
-
-    fn stopped(&mut self) -> BoxFuture<'static, ()> {
-        let (mut consumed, closed) = (self.consumed.clone(), Arc::clone(&self.closed));
-        Box::pin(async move {
-            tokio::select! {
-                // An error means that the receiver is gone, which ends the stream as well.
-                _ = consumed.wait_for(|consumed| *consumed) => {}
-                _ = MemoryLink::until_closed(&closed) => {}
-            }
-        })
-    }
-
-    fn set_priority(&mut self, _: i32) {}
-}
-
-impl Drop for MemorySend {
-    fn drop(&mut self) {
-        if let (Some(chunks), false) = (&self.chunks, self.finished) {
-            // Where the queue is full the other side sees the end without this word, and finds that
-            // a frame is missing.
-            let _full = chunks.try_send(Chunk::Abandoned);
-        }
-    }
-}
-
-struct MemoryRecv {
-    incoming: mpsc::Receiver<Chunk>,
-    at_end: watch::Sender<bool>,
-    closed: Arc<watch::Sender<Option<String>>>,
-}
-
-impl RecvHalf for MemoryRecv {
-    fn read(&mut self) -> BoxFuture<'_, Result<Option<Bytes>, LinkError>> {
-        Box::pin(async move {
-            tokio::select! {
-                biased;
-                error = MemoryLink::until_closed(&self.closed) => Err(error),
-                chunk = self.incoming.recv() => match chunk {
-                    Some(Chunk::Bytes(bytes)) => Ok(Some(bytes)),
-                    Some(Chunk::Abandoned) => Err(LinkError::StreamAbandoned),
-                    None => {
-                        self.at_end.send_replace(true);
-                        Ok(None)
-                    }
-                },
-            }
-        })
+    /// Dials again, over the same network, after the session has ended on both sides.
+    ///
+    /// # Panics
+    /// Where there is no session: the old one is still open on one side, or the network is split.
+    pub async fn reconnect(&mut self) {
+        self.connection = join(&self.nodes, &self.callers, &self.line).await;
     }
 }

@@ -1,23 +1,32 @@
 //! A mailbox behind which a test sits.
 
+use super::asked::Asked;
 use crate::{
-    call::{Call, Caller, Cancellation, Outcome},
+    call::Call,
     mailbox::{Local, Mailbox, Pending, Port, RETRY_AFTER},
 };
-use std::{any::Any, collections::VecDeque, fmt, marker::PhantomData, time::Duration};
+use std::{any::Any, collections::VecDeque, marker::PhantomData, panic::Location, time::Duration};
 use swarm_protocols::{Accepts, DeliveryError, Protocol, Request, Visitor};
-use tokio::sync::{mpsc, oneshot};
+use tokio::{
+    sync::{mpsc, oneshot},
+    time::Instant,
+};
 
 /// How long [`Probe::expect`] waits unless it says otherwise: longer than anything in a test takes,
 /// shorter than a person's patience. Under a paused clock it costs no time.
-const WITHIN_DEFAULT: Duration = Duration::from_secs(5);
+pub(super) const WITHIN_DEFAULT: Duration = Duration::from_secs(5);
 
-/// How many messages wait for a test to look at them; beyond it the mailbox is overloaded.
+/// How many messages wait for a test to look at them; beyond it the mailbox is overloaded. Also how
+/// many are put aside in search of another one.
 const QUEUE: usize = 1024;
 
 /// The other end of a [`Mailbox<P>`] whose messages go to a test instead of an actor.
 ///
-/// See the [module](crate::testing) for an example.
+/// Every wait is bounded, by five seconds unless it says otherwise, and what was expected and does
+/// not come ends in a panic that names the line of the test, what was expected, and what came. See
+/// the [module](crate::testing) for an example, and [`Asked`] for the answers.
+///
+/// It needs a tokio runtime with a clock, and no actix system.
 pub struct Probe<P: Protocol> {
     incoming: mpsc::Receiver<Incoming>,
     skipped: VecDeque<Incoming>,
@@ -43,11 +52,12 @@ impl<P: Protocol> Probe<P> {
     ///
     /// # Panics
     /// Where another message comes, or none within five seconds.
-    pub async fn expect<R: Request>(&mut self) -> Asked<R>
+    #[track_caller]
+    pub fn expect<R: Request>(&mut self) -> impl Future<Output = Asked<R>>
     where
         P: Accepts<R>,
     {
-        self.expect_within(WITHIN_DEFAULT).await
+        self.expect_within(WITHIN_DEFAULT)
     }
 
     /// The next message, which must be an `R` and come within `bound`.
@@ -59,15 +69,15 @@ impl<P: Protocol> Probe<P> {
     where
         P: Accepts<R>,
     {
-        let place = std::panic::Location::caller();
+        let place = Location::caller();
         async move {
             let wanted = R::NAME;
-            match self.next(bound).await {
+            match self.next(Instant::now() + bound).await {
                 Ok(Incoming { asked, request }) => match asked.downcast() {
                     Ok(asked) => *asked,
                     Err(_) => panic!("{place}: {wanted} was expected, {request} came"),
                 },
-                Err(why) => panic!("{place}: {wanted} was expected, {why}"),
+                Err(ended) => panic!("{place}: {wanted} was expected, {}", ended.within(bound)),
             }
         }
     }
@@ -76,45 +86,120 @@ impl<P: Protocol> Probe<P> {
     ///
     /// # Panics
     /// Where none comes within five seconds.
-    pub async fn expect_among<R: Request>(&mut self) -> Asked<R>
+    #[track_caller]
+    pub fn expect_among<R: Request>(&mut self) -> impl Future<Output = Asked<R>>
     where
         P: Accepts<R>,
     {
-        let mut others = VecDeque::new();
-        let found = loop {
-            match self.next(WITHIN_DEFAULT).await {
-                Ok(Incoming { asked, request }) => match asked.downcast() {
-                    Ok(asked) => break Ok(*asked),
-                    Err(asked) => others.push_back(Incoming { asked, request }),
-                },
-                Err(why) => break Err(why),
-            }
-        };
-        others.append(&mut self.skipped);
-        self.skipped = others;
-        found.unwrap_or_else(|why| panic!("{} was expected, {why}", R::NAME))
+        self.search(Location::caller(), "", |_: &R| true)
+    }
+
+    /// The next `R` that is `wanted`; other messages stay for later, in their order. For requests that
+    /// come in an order that no one knows.
+    ///
+    /// # Panics
+    /// Where none comes within five seconds.
+    #[track_caller]
+    pub fn expect_where<R: Request>(
+        &mut self,
+        wanted: impl FnMut(&R) -> bool,
+    ) -> impl Future<Output = Asked<R>>
+    where
+        P: Accepts<R>,
+    {
+        self.search(Location::caller(), " for which the condition holds", wanted)
     }
 
     /// Waits for `bound` and finds that nothing came.
     ///
     /// # Panics
     /// Where something does.
-    pub async fn expect_none(&mut self, bound: Duration) {
-        if let Ok(Incoming { request, .. }) = self.next(bound).await {
-            panic!("nothing was expected, {request} came");
+    #[track_caller]
+    pub fn expect_none(&mut self, bound: Duration) -> impl Future<Output = ()> {
+        let place = Location::caller();
+        async move {
+            if let Ok(Incoming { request, .. }) = self.next(Instant::now() + bound).await {
+                panic!("{place}: nothing was expected, {request} came");
+            }
         }
     }
 
-    async fn next(&mut self, bound: Duration) -> Result<Incoming, String> {
+    async fn search<R: Request>(
+        &mut self,
+        place: &'static Location<'static>,
+        condition: &str,
+        mut wanted: impl FnMut(&R) -> bool,
+    ) -> Asked<R>
+    where
+        P: Accepts<R>,
+    {
+        let (deadline, mut others) = (Instant::now() + WITHIN_DEFAULT, VecDeque::new());
+        let found = loop {
+            if others.len() == QUEUE {
+                break Err(Ended::TooMany);
+            }
+            match self.next(deadline).await {
+                Ok(Incoming { asked, request }) => match asked.downcast::<Asked<R>>() {
+                    Ok(asked) if wanted(asked.request()) => break Ok(*asked),
+                    Ok(asked) => others.push_back(Incoming { asked, request }),
+                    Err(asked) => others.push_back(Incoming { asked, request }),
+                },
+                Err(ended) => break Err(ended),
+            }
+        };
+        let came = names(&others);
+        others.append(&mut self.skipped);
+        self.skipped = others;
+        found.unwrap_or_else(|ended| {
+            let ended = ended.within(WITHIN_DEFAULT);
+            panic!("{place}: {}{condition} was expected, {ended}; what came: {came}", R::NAME)
+        })
+    }
+
+    async fn next(&mut self, deadline: Instant) -> Result<Incoming, Ended> {
         if let Some(skipped) = self.skipped.pop_front() {
             return Ok(skipped);
         }
-        match tokio::time::timeout(bound, self.incoming.recv()).await {
+        match tokio::time::timeout_at(deadline, self.incoming.recv()).await {
             Ok(Some(incoming)) => Ok(incoming),
-            Ok(None) => Err("and every mailbox of the probe is gone".to_owned()),
-            Err(_) => Err(format!("nothing came within {bound:?}")),
+            Ok(None) => Err(Ended::Gone),
+            Err(_) => Err(Ended::Late),
         }
     }
+}
+
+/// Why a probe waits no longer.
+enum Ended {
+    Gone,
+    Late,
+    TooMany,
+}
+
+impl Ended {
+    fn within(self, bound: Duration) -> String {
+        match self {
+            Self::Gone => "and every mailbox of the probe is gone".to_owned(),
+            Self::Late => format!("nothing came within {bound:?}"),
+            Self::TooMany => format!("{QUEUE} other messages came"),
+        }
+    }
+}
+
+/// The messages by name, in their order, each run of one name once.
+fn names(messages: &VecDeque<Incoming>) -> String {
+    let mut runs: Vec<(&str, usize)> = Vec::new();
+    for Incoming { request, .. } in messages {
+        match runs.last_mut() {
+            Some((name, count)) if name == request => *count += 1,
+            _ => runs.push((request, 1)),
+        }
+    }
+    let runs: Vec<String> = runs
+        .iter()
+        .take(8)
+        .map(|(name, count)| if *count == 1 { (*name).to_owned() } else { format!("{count} {name}") })
+        .collect();
+    if runs.is_empty() { "nothing else".to_owned() } else { runs.join(", ") }
 }
 
 struct Ports {
@@ -135,7 +220,7 @@ impl<P: Protocol> Visitor<P> for Ports {
 impl<R: Request> Port<R> for mpsc::Sender<Incoming> {
     fn ask(&self, call: Call<R>) -> Pending<R> {
         let (answer, receiver) = oneshot::channel();
-        let asked = Asked { call, answer: Some(answer) };
+        let asked = Asked::new(call, Some(answer));
         // Where the probe is gone or full the answer is dropped, which the asker sees.
         let _kept = self.try_send(Incoming { request: R::NAME, asked: Box::new(asked) });
         Pending::Channel(receiver)
@@ -151,47 +236,7 @@ impl<R: Request> Port<R> for mpsc::Sender<Incoming> {
                 return Err((call.into_request(), DeliveryError::Stopped));
             }
         };
-        permit.send(Incoming { request: R::NAME, asked: Box::new(Asked { call, answer: None }) });
+        permit.send(Incoming { request: R::NAME, asked: Box::new(Asked::new(call, None)) });
         Ok(())
-    }
-}
-
-/// A message that a probe got. Dropped unanswered, it looks to its asker as if the actor had stopped;
-/// kept, as if the actor were slow.
-pub struct Asked<R: Request> {
-    call: Call<R>,
-    answer: Option<oneshot::Sender<Outcome<R>>>,
-}
-
-impl<R: Request> Asked<R> {
-    /// The message.
-    pub fn request(&self) -> &R {
-        &self.call.request
-    }
-
-    /// Who sent it; `None` for the test itself.
-    pub fn caller(&self) -> Option<&Caller> {
-        self.call.caller()
-    }
-
-    /// Whether it was told, so that no answer is wanted.
-    pub fn is_told(&self) -> bool {
-        self.answer.is_none()
-    }
-
-    /// Says whether the asker still waits.
-    pub fn cancellation(&self) -> Cancellation {
-        self.call.cancellation()
-    }
-
-    /// Answers it, as the handler of an actor would; says whether the asker still waited.
-    pub fn reply(self, answer: Outcome<R>) -> bool {
-        self.answer.is_some_and(|sender| sender.send(answer).is_ok())
-    }
-}
-
-impl<R: Request + fmt::Debug> fmt::Debug for Asked<R> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.call.fmt(f)
     }
 }

@@ -203,6 +203,26 @@ fn a_silent_peer_is_given_up() {
 }
 
 #[test]
+fn a_side_that_slept_asks_before_it_gives_the_peer_up() {
+    let start = origin();
+    let (mut a, _) = open_pair(start);
+    actions(&mut a);
+    let late = start + 10 * Timing::default().silence;
+    a.handle_timeout(late);
+    assert_eq!(actions(&mut a), [Action::Send(Control::Ping(2))]);
+    a.handle_timeout(late + Timing::default().heartbeat);
+    assert_eq!(actions(&mut a), [Action::Send(Control::Ping(3))]);
+    let closed = loop {
+        let now = a.next_timeout().unwrap();
+        a.handle_timeout(now);
+        if let Some(Action::Close(code, _)) = actions(&mut a).pop() {
+            break (code, now);
+        }
+    };
+    assert_eq!(closed, (CloseCode::Silent, late + Timing::default().silence));
+}
+
+#[test]
 fn routes_are_told_and_ids_are_never_used_twice() {
     let now = origin();
     let (mut a, mut b) = open_pair(now);

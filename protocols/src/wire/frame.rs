@@ -327,7 +327,7 @@ fn undelivered(mut body: Body) -> Result<DeliveryError, FrameError> {
     body.name = "undelivered";
     let (code, number) = (body.varint()?, body.varint()?);
     let text = std::str::from_utf8(&body.bytes).map_err(|_| FrameError::Malformed("undelivered"))?;
-    let text = text.to_owned();
+    let text = crate::printable(text);
     Ok(match code {
         1 => DeliveryError::NotExposed { what: text },
         2 => DeliveryError::NotPermitted { reason: text },

@@ -23,7 +23,6 @@ const REQUEST_BYTES_MAX: u64 = 64 << 10;
 /// The longest token that is read, in bytes.
 const TOKEN_BYTES_MAX: u64 = 4 << 10;
 
-/// The token is printed once and kept nowhere: the authority remembers its digest.
 #[derive(Debug, Args)]
 pub(crate) struct MakeToken {
     /// The folder of the authority
@@ -70,8 +69,6 @@ impl MakeToken {
     }
 }
 
-/// The folder becomes the node's identity folder: put the signed certificate into it as `node.pem`, and the
-/// `authority.pem` and `revoked.pem` of the authority.
 #[derive(Debug, Args)]
 pub(crate) struct Request {
     /// The id of the node

@@ -1,15 +1,12 @@
 //! The warping path itself, from a matrix of moves.
 
-use crate::band::{Band, Reach};
+use crate::band::Band;
+use crate::dtw::kernel;
 use crate::input::{KernelError, Series, check};
+use crate::simd::Simd;
 
 /// Most cells inside the band that [`align`] accepts: 2³¹, that is 512 MiB of moves.
 pub const ALIGN_CELLS_MAX: u64 = 1 << 31;
-
-/// The predecessor above beats the diagonal one.
-const UP: u8 = 1;
-/// The left predecessor beats both others.
-const LEFT: u8 = 2;
 
 /// A cheapest warping path and what it costs.
 #[derive(Debug, Clone, PartialEq)]
@@ -36,85 +33,34 @@ pub fn align(a: &[f64], b: &[f64], band: Band) -> Result<Alignment, KernelError>
     check(Series::First, a)?;
     check(Series::Second, b)?;
     let reach = band.reach(a.len(), b.len());
-    let mut moves = Moves::new(reach, a.len())?;
-    let mut row = vec![f64::INFINITY; b.len()];
-    let mut row_moves = vec![0; b.len()];
-    for (i, &x) in a.iter().enumerate() {
-        let (first, end) = (reach.first(i), reach.end(i));
-        let mut left = f64::INFINITY;
-        // A non-zero first column moves by one per row, so its left neighbour belongs to the previous row.
-        let mut diagonal = match (i, first) {
-            (0, _) => 0.0,
-            (_, 0) => f64::INFINITY,
-            _ => row[first - 1],
-        };
-        // Cells that no row has reached yet still hold infinity.
-        for ((cell, step), &y) in
-            row[first..end].iter_mut().zip(&mut row_moves[first..end]).zip(&b[first..end])
-        {
-            let up = *cell;
-            let is_up = up < diagonal;
-            let earlier = if is_up { up } else { diagonal };
-            let is_left = left < earlier;
-            let least = if is_left { left } else { earlier };
-            *step = (u8::from(is_up) * UP) | (u8::from(is_left) * LEFT);
-            left = least + (x - y) * (x - y);
-            *cell = left;
-            diagonal = up;
-        }
-        moves.push(&row_moves[first..end]);
+    let cells =
+        (0..a.len()).fold(0_u64, |cells, i| cells.saturating_add((reach.end(i) - reach.first(i)) as u64));
+    if cells > ALIGN_CELLS_MAX {
+        return Err(KernelError::AlignmentTooLarge { cells, limit: ALIGN_CELLS_MAX });
     }
-    Ok(Alignment { distance_squared: row[b.len() - 1], path: moves.trace(a.len() - 1, b.len() - 1) })
+    Ok(kernel::align(Simd::active(), a, b, reach, cells))
 }
 
-/// Moves into each cell of the band, four to a byte, every row starting at a byte of its own.
-struct Moves {
-    reach: Reach,
-    packed: Vec<u8>,
-    row_offsets: Vec<usize>,
-}
-
-impl Moves {
-    fn new(reach: Reach, rows: usize) -> Result<Self, KernelError> {
-        let cells =
-            (0..rows).fold(0_u64, |cells, i| cells.saturating_add((reach.end(i) - reach.first(i)) as u64));
-        if cells > ALIGN_CELLS_MAX {
-            return Err(KernelError::AlignmentTooLarge { cells, limit: ALIGN_CELLS_MAX });
+/// Follows the moves back from the last points. `moves(i, j)` says whether the predecessor above beats the diagonal
+/// one, and whether the left one beats both.
+pub(super) fn trace(
+    rows: usize,
+    columns: usize,
+    moves: impl Fn(usize, usize) -> (bool, bool),
+) -> Vec<(usize, usize)> {
+    let (mut i, mut j) = (rows - 1, columns - 1);
+    let mut path = Vec::with_capacity(rows + columns);
+    path.push((i, j));
+    while (i, j) != (0, 0) {
+        match moves(i, j) {
+            (_, true) => j -= 1,
+            (true, false) => i -= 1,
+            (false, false) => (i, j) = (i - 1, j - 1),
         }
-        let bytes = (0..rows).map(|i| (reach.end(i) - reach.first(i)).div_ceil(4)).sum();
-        Ok(Self { reach, packed: Vec::with_capacity(bytes), row_offsets: Vec::with_capacity(rows) })
+        path.push((i, j));
     }
-
-    fn push(&mut self, row_moves: &[u8]) {
-        self.row_offsets.push(self.packed.len());
-        let (fours, rest) = row_moves.as_chunks::<4>();
-        self.packed.extend(fours.iter().map(|[a, b, c, d]| a | (b << 2) | (c << 4) | (d << 6)));
-        if !rest.is_empty() {
-            self.packed.push(rest.iter().rev().fold(0, |byte, bits| (byte << 2) | bits));
-        }
-    }
-
-    fn get(&self, i: usize, j: usize) -> u8 {
-        let column = j - self.reach.first(i);
-        self.packed[self.row_offsets[i] + column / 4] >> (column % 4 * 2) & 3
-    }
-
-    fn trace(&self, mut i: usize, mut j: usize) -> Vec<(usize, usize)> {
-        let mut path = vec![(i, j)];
-        while (i, j) != (0, 0) {
-            let step = self.get(i, j);
-            if step & LEFT != 0 {
-                j -= 1;
-            } else if step & UP != 0 {
-                i -= 1;
-            } else {
-                (i, j) = (i - 1, j - 1);
-            }
-            path.push((i, j));
-        }
-        path.reverse();
-        path
-    }
+    path.reverse();
+    path
 }
 
 #[cfg(test)]

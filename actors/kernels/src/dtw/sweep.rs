@@ -1,6 +1,7 @@
 //! The one recurrence behind every distance: a single rolling row, pruned on both sides.
 
 use crate::band::Reach;
+use crate::simd::Number;
 
 /// The squared distance between `rows` and `columns`, or `None` when every path leaves the limits.
 ///
@@ -15,16 +16,16 @@ use crate::band::Reach;
 /// to one instruction where `f64::min` needs three: together a quarter of the plain form's time per cell.
 ///
 /// `row` is scratch space; its contents do not matter.
-pub(crate) fn sweep(
-    rows: &[f64],
-    columns: &[f64],
+pub(crate) fn sweep<T: Number>(
+    rows: &[T],
+    columns: &[T],
     reach: Reach,
-    row_limit: impl Fn(usize) -> f64,
-    column_limit: impl Fn(usize) -> f64,
-    row: &mut Vec<f64>,
-) -> Option<f64> {
+    row_limit: impl Fn(usize) -> T,
+    column_limit: impl Fn(usize) -> T,
+    row: &mut Vec<T>,
+) -> Option<T> {
     if row.len() < columns.len() {
-        row.resize(columns.len(), f64::INFINITY);
+        row.resize(columns.len(), T::INFINITY);
     }
     let row = &mut row[..columns.len()];
     // Living range of the previous row.
@@ -35,11 +36,11 @@ pub(crate) fn sweep(
         if first > alive_end {
             return None;
         }
-        let mut left = f64::INFINITY;
+        let mut left = T::INFINITY;
         let mut diagonal = match i {
-            0 => 0.0,
+            0 => T::ZERO,
             _ if first > alive_first => row[first - 1],
-            _ => f64::INFINITY,
+            _ => T::INFINITY,
         };
 
         let below_living = alive_end.min(end);
@@ -54,11 +55,11 @@ pub(crate) fn sweep(
         }
 
         // Right of the previous row's living range only the left neighbour is finite, after one diagonal step.
-        let is_alive = |j: usize, value: f64| value <= limit && value <= column_limit(j);
+        let is_alive = |j: usize, value: T| value <= limit && value <= column_limit(j);
         let mut computed_end = below_living;
         let mut least = if left < diagonal { left } else { diagonal };
         while computed_end < end {
-            least += (x - columns[computed_end]) * (x - columns[computed_end]);
+            least = least + (x - columns[computed_end]) * (x - columns[computed_end]);
             if !is_alive(computed_end, least) {
                 break;
             }

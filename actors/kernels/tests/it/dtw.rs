@@ -1,5 +1,7 @@
 use proptest::prelude::*;
-use swarm_kernels::dtw::{align, distance_squared, distance_squared_within};
+use swarm_kernels::dtw::{
+    align, distance_squared, distance_squared_f32, distance_squared_within, distance_squared_within_f32,
+};
 use swarm_kernels::{Band, KernelError, Series};
 
 use crate::oracle;
@@ -27,6 +29,22 @@ proptest! {
         for bound in [exact, exact.next_up(), exact.next_down(), exact * share, f64::INFINITY, f64::NAN, -1.0] {
             let expected = (exact <= bound).then_some(exact);
             prop_assert_eq!(distance_squared_within(&a, &b, band, bound), Ok(expected), "bound {}", bound);
+        }
+    }
+
+    #[test]
+    fn single_precision_stays_within_its_stated_error((a, b) in oracle::pairs(), band in oracle::bands()) {
+        let single = |values: &[f64]| -> Vec<f32> { values.iter().map(|&value| value as f32).collect() };
+        let (a, b) = (single(&a), single(&b));
+        let double = |values: &[f32]| -> Vec<f64> { values.iter().map(|&value| f64::from(value)).collect() };
+        let exact = oracle::distance_squared(&double(&a), &double(&b), band);
+        let found = distance_squared_f32(&a, &b, band).unwrap();
+        let error = (a.len() + b.len() + 3) as f64 / 2_f64.powi(24);
+        prop_assert!((f64::from(found) - exact).abs() <= error * exact);
+        prop_assert_eq!(distance_squared_f32(&b, &a, band), Ok(found), "symmetry");
+        prop_assert_eq!(distance_squared_within_f32(&a, &b, band, found), Ok(Some(found)));
+        if found > 0.0 {
+            prop_assert_eq!(distance_squared_within_f32(&a, &b, band, found.next_down()), Ok(None));
         }
     }
 
@@ -84,6 +102,15 @@ fn bad_input_is_named() {
     );
     assert_eq!(
         refusals(&[1.0], &[0.0, 2e100]),
-        KernelError::TooLarge { series: Series::Second, index: 1, value: 2e100 }
+        KernelError::TooLarge { series: Series::Second, index: 1, value: 2e100, limit: 1e100 }
+    );
+    assert_eq!(
+        distance_squared_f32(&[0.0], &[f32::MAX], Band::Full),
+        Err(KernelError::TooLarge {
+            series: Series::Second,
+            index: 0,
+            value: f32::MAX.into(),
+            limit: 1e12_f32.into()
+        })
     );
 }

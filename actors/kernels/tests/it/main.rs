@@ -3,7 +3,9 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 mod classify;
+mod correlation;
 mod dtw;
+mod lcss;
 mod lower_bound;
 mod oracle;
 mod search;

@@ -5,8 +5,14 @@ use super::{
     hostile::{Stage, closed, stage},
     *,
 };
-use crate::identity::{IdentityPem, PeerIdentity, RevocationList, Serial};
-use std::{cell::Cell, rc::Rc, time::Instant};
+use crate::{
+    Caller,
+    identity::{IdentityPem, KeyExchange, PeerChain, PeerIdentity, RevocationList, Serial},
+    link::quic::QuicLink,
+    quic_bridge::Attach,
+    session::Side,
+};
+use std::{cell::Cell, rc::Rc, sync::Arc, time::Instant};
 use swarm_protocols::session::CloseCode;
 use tokio::sync::mpsc::UnboundedReceiver;
 
@@ -187,9 +193,8 @@ async fn renewing_every_certificate_under_load_loses_no_request() {
 #[actix::test]
 async fn a_node_dials_with_its_new_certificate() {
     let stage = stage().await;
-    let a = start(stage.operator("a")).await;
     let old = stage.operator("a");
-    a.set_identity(old.clone()).await.unwrap();
+    let a = start(old.clone()).await;
     a.set_identity(stage.operator("a")).await.unwrap();
     stage.revoke(1, &old).await;
     a.connect("b".parse().unwrap(), stage.node.address().unwrap()).await.unwrap();
@@ -257,4 +262,49 @@ async fn an_identity_is_replaced_by_one_of_the_same_node_only() {
     stage.node.stop(Duration::ZERO).await;
     let error = stage.node.set_identity(issue("b", Role::Agent, stage.day)).await.unwrap_err();
     assert_eq!(error, SetIdentityError::NodeStopped);
+}
+
+/// Two ends of a connection, of which `lenient` has accepted the one of `peer`.
+async fn met(lenient: &Identity, peer: &Identity) -> [quinn::Connection; 2] {
+    let any = "127.0.0.1:0".parse().unwrap();
+    let listening = quinn::Endpoint::server(lenient.server_config(KeyExchange::default()), any).unwrap();
+    let dialling = quinn::Endpoint::client(any).unwrap();
+    let config = peer.client_config(None, KeyExchange::default());
+    let connecting = dialling.connect_with(config, listening.local_addr().unwrap(), "b").unwrap();
+    let accepted = async { listening.accept().await.unwrap().await.unwrap() };
+    let (connection, accepted) = tokio::join!(async { connecting.await.unwrap() }, accepted);
+    [connection, accepted]
+}
+
+#[actix::test]
+async fn a_connection_is_judged_by_what_the_node_knows_when_its_session_begins() {
+    let stage = stage().await;
+    let stranger = Authority::new("test", stage.day).unwrap();
+    let foreign = stranger.issue(&"a".parse().unwrap(), Role::Operator, stage.day).unwrap();
+    let both = [stage.authority.certificate_pem(), stranger.certificate_pem()].concat();
+    let trusting = |identity: Identity| {
+        Identity::from_pem(IdentityPem { authority: both.clone(), ..identity.to_pem().clone() }).unwrap()
+    };
+    let lenient = stage.authority.issue(&"b".parse().unwrap(), Role::Agent, stage.day).unwrap();
+    let (lenient, revoked) = (trusting(lenient), stage.operator("a"));
+    stage.revoke(1, &revoked).await;
+
+    // The handshake lets them in, as one would that resumes a session or began before the revocation.
+    for (peer, why) in [(revoked, "was revoked"), (trusting(foreign), "its authority is no longer")] {
+        let [connection, accepted] = met(&lenient, &peer).await;
+        let shown = PeerChain::of(&accepted).unwrap();
+        let (opened, open) = tokio::sync::oneshot::channel();
+        let attach = Attach {
+            side: Side::Acceptor,
+            link: Arc::new(QuicLink::new(accepted)),
+            peer: Caller { node: peer.id().clone(), role: peer.role() },
+            shown: Some(shown),
+            opened: Some(opened),
+        };
+        stage.node.bridge.send(attach).await.unwrap();
+        let refused = open.await.unwrap().unwrap_err();
+        assert!(refused.contains(why), "{refused}");
+        let (code, reason) = closed(&connection).await;
+        assert_eq!((code, reason), (CloseCode::BadCertificate, refused));
+    }
 }

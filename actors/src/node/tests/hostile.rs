@@ -28,10 +28,13 @@ pub(super) struct Stage {
 }
 
 pub(super) async fn stage() -> Stage {
+    stage_with(Timing { frame: SOON, ..Timing::default() }).await
+}
+
+async fn stage_with(timing: Timing) -> Stage {
     let day = Validity::starting(SystemTime::now(), Duration::from_secs(86_400)).unwrap();
     let authority = Authority::new("test", day).unwrap();
     let identity = authority.issue(&"b".parse().unwrap(), Role::Agent, day).unwrap();
-    let timing = Timing { handshake: SOON, frame: SOON, ..Timing::default() };
     let config = NodeConfig { timing, ..NodeConfig::new(identity, "127.0.0.1:0".parse().unwrap()) };
     let node = Node::start(config).await.unwrap();
     let registration = node.expose("service", server()).allow(Role::Operator).register().await.unwrap();
@@ -147,7 +150,7 @@ async fn a_control_stream_of_garbage_ends_the_connection() {
 
 #[actix::test]
 async fn a_peer_that_says_nothing_or_half_a_hello_is_not_waited_for() {
-    let stage = stage().await;
+    let stage = stage_with(Timing { handshake: 4 * SOON, ..Timing::default() }).await;
     let silent = stage.connect("mallory").await;
     let half = stage.connect("mallory").await;
     let (mut send, _recv) = half.open_bi().await.unwrap();
@@ -157,7 +160,7 @@ async fn a_peer_that_says_nothing_or_half_a_hello_is_not_waited_for() {
     for connection in [silent, half] {
         let (code, reason) = closed(&connection).await;
         assert_eq!(code, CloseCode::HandshakeTimeout);
-        assert_eq!(reason, "the handshake took over 400ms, awaiting the hello");
+        assert_eq!(reason, "the handshake took over 1.6s, awaiting the hello");
     }
 }
 
@@ -329,4 +332,60 @@ async fn certificates_that_are_not_good_enough_are_refused_with_a_reason() {
         assert!(error.to_string().contains(reason), "{error}");
     }
     assert_eq!(stage.node.statistics().await.unwrap().sessions, 0);
+}
+
+#[actix::test]
+async fn a_peer_that_reads_no_refusal_is_not_waited_for() {
+    let stage = stage().await;
+    let identity = stage.authority.issue(&"mallory".parse().unwrap(), Role::Operator, stage.day).unwrap();
+    let endpoint = quinn::Endpoint::client("127.0.0.1:0".parse().unwrap()).unwrap();
+    let mut config = identity.client_config(Some(stage.node.id()), KeyExchange::default());
+    let mut transport = quinn::TransportConfig::default();
+    transport.stream_receive_window(0_u8.into()).keep_alive_interval(Some(SOON));
+    config.transport_config(transport.into());
+    let connecting = endpoint.connect_with(config, stage.node.address().unwrap(), "b").unwrap();
+    let connection = connecting.await.unwrap();
+    let (mut send, _recv) = connection.open_bi().await.unwrap();
+    send.write_all(&[STREAM_CONTROL]).await.unwrap();
+    send.write_all(&hello("alice")).await.unwrap();
+    assert_eq!(closed(&connection).await.0, CloseCode::Refused);
+}
+
+#[actix::test]
+async fn a_peer_that_ends_its_lane_and_leaves_is_worked_for_no_longer() {
+    let (mailbox, mut probe) = Probe::<Service>::new();
+    let stage = stage().await;
+    let _registration = stage.node.expose("probe", mailbox).allow(Role::Operator).register().await.unwrap();
+    for leaves in [true, false] {
+        let (connection, _control, _recv, route) = stage.session_again("mallory").await;
+        let (mut send, mut recv) = connection.open_bi().await.unwrap();
+        // Routes are announced in the order of names, so this is that of the probe.
+        let bytes = [vec![STREAM_LANE, 1], request(1, route, &[0])].concat();
+        send.write_all(&bytes).await.unwrap();
+        send.finish().unwrap();
+        let asked = probe.expect::<Echo>().await;
+        if leaves {
+            connection.close(0_u8.into(), b"");
+        } else {
+            recv.stop(0_u8.into()).unwrap();
+        }
+        let cancelled = tokio::time::timeout(Duration::from_secs(10), async {
+            asked.cancellation().cancelled().await;
+        });
+        cancelled.await.expect("still worked for");
+        connection.close(0_u8.into(), b"");
+    }
+}
+
+#[actix::test]
+async fn more_lanes_than_allowed_end_the_connection() {
+    let stage = stage().await;
+    let (connection, _control, _recv, route) = stage.session("mallory").await;
+    let mut lanes = Vec::new();
+    for _ in 0..17 {
+        let (mut send, recv) = connection.open_bi().await.unwrap();
+        send.write_all(&[&[STREAM_LANE, 1][..], &request(1, route, &[0])].concat()).await.unwrap();
+        lanes.push((send, recv));
+    }
+    assert_eq!(closed(&connection).await, (CloseCode::ProtocolViolation, "more than 16 lanes".to_owned()));
 }

@@ -1,0 +1,119 @@
+//! What an actor has in hand: in which order it came, when it counts, what becomes of it in a panic.
+
+use super::*;
+
+#[derive(Debug, Serialize, Deserialize)]
+struct Note(u32);
+
+impl Request for Note {
+    const NAME: &'static str = "note";
+    const VERSION: u16 = 1;
+    type Reply = ();
+    type Error = NoError;
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+struct Count(u32);
+
+impl Request for Count {
+    const NAME: &'static str = "count";
+    const VERSION: u16 = 1;
+    type Reply = Vec<u32>;
+    type Error = NoError;
+}
+
+protocol! { Ledger = "ledger" { Note, Count } }
+
+/// Writes down in which order its messages came.
+#[derive(Default)]
+struct Notary(Vec<u32>);
+
+impl Actor for Notary {
+    type Context = Context<Self>;
+}
+
+impl Handler<Call<Note>> for Notary {
+    type Result = Result<(), NoError>;
+
+    fn handle(&mut self, call: Call<Note>, _: &mut Self::Context) -> Self::Result {
+        self.0.push(call.request.0);
+        Ok(())
+    }
+}
+
+impl Handler<Call<Count>> for Notary {
+    type Result = Result<Vec<u32>, NoError>;
+
+    fn handle(&mut self, call: Call<Count>, _: &mut Self::Context) -> Self::Result {
+        self.0.push(call.request.0);
+        Ok(self.0.clone())
+    }
+}
+
+fn notary() -> Mailbox<Ledger> {
+    Mailbox::local(Notary::default().start()).handles::<Note>().handles::<Count>().build().unwrap()
+}
+
+/// Asks of two types and tells, far more than an actix mailbox holds at once.
+async fn send_a_burst(ledger: &Mailbox<Ledger>) {
+    let notes = (0..100_u32).map(|i| ledger.ask(Note(i)).into_future()).collect::<Vec<_>>();
+    let counts = (100..130_u32).map(|i| ledger.ask(Count(i)).into_future()).collect::<Vec<_>>();
+    let tells = (130..230_u32).map(|i| ledger.tell(Note(i)).into_future()).collect::<Vec<_>>();
+    let last = futures_util::future::join_all(tells);
+    let (notes, counts, tells) =
+        tokio::join!(futures_util::future::join_all(notes), futures_util::future::join_all(counts), last);
+    assert!(notes.into_iter().all(|note| note == Ok(())));
+    assert!(counts.into_iter().all(|count| count.is_ok()));
+    assert!(tells.into_iter().all(|told| told.is_ok()));
+}
+
+#[actix::test]
+async fn requests_of_several_types_keep_their_order() {
+    let ledger = notary();
+    send_a_burst(&ledger).await;
+    let mut order = ledger.ask(Count(230)).await.unwrap();
+    assert_eq!(order.split_off(130).last(), Some(&230));
+    assert_eq!(order, (0..130).collect::<Vec<_>>());
+
+    let (a, b, _cut) = pair(memory("a", Role::Operator), memory("b", Role::Agent)).await;
+    b.expose("ledger", notary()).allow(Role::Operator).register().await.unwrap().detach();
+    let ledger: Mailbox<Ledger> = resolve_soon(&a, "b/ledger").await.unwrap();
+    send_a_burst(&ledger).await;
+    let mut order = ledger.ask(Count(230)).await.unwrap();
+    order.truncate(130);
+    assert_eq!(order, (0..130).collect::<Vec<_>>());
+}
+
+#[actix::test]
+async fn what_an_actor_still_works_on_counts_when_its_asker_has_left() {
+    let service =
+        Mailbox::<Service>::local(Server.start()).handles::<Echo>().handles::<Misbehave>().in_flight_max(2);
+    let service = service.build().unwrap();
+    assert_eq!(service.ask(Echo(vec![1])).await, Ok(vec![1]));
+    // The actor has two calls in its queue whose askers leave before it gets to them.
+    for _ in 0..2 {
+        drop(service.ask(Misbehave::Never).into_future());
+    }
+    let full = service.ask(Echo(vec![2])).await;
+    assert!(matches!(full, Err(AskError::Delivery(DeliveryError::Overloaded { .. }))), "{full:?}");
+    assert!(service.tell(Echo(vec![3])).await.is_err());
+    // Once it has got to them they are gone.
+    let again = async {
+        while service.ask(Echo(vec![4])).await != Ok(vec![4]) {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(5), again).await.unwrap();
+}
+
+#[actix::test]
+async fn what_waits_behind_a_panic_is_not_said_to_be_delivered() {
+    let service = server();
+    let first = service.ask(Misbehave::Panic).into_future();
+    let behind = service.ask(Echo(vec![1])).into_future();
+    let (first, behind) = tokio::join!(first, behind);
+    for error in [first.map(drop).unwrap_err().to_string(), behind.map(drop).unwrap_err().to_string()] {
+        assert_eq!(error, "the actor panicked");
+    }
+    assert_eq!(DeliveryError::Panicked.delivery(), Delivery::Unknown);
+}
