@@ -103,7 +103,7 @@ struct ConnectedAgent {
 }
 
 impl Coordinator {
-    /// A coordinator without agents. `node` is where its [`Status`] takes the numbers of requests
+    /// A coordinator without agents. `node` is where its [`Status`](swarm_protocols::coordinator::Status) takes the numbers of requests
     /// from; without one they are zero.
     ///
     /// # Panics
