@@ -103,8 +103,9 @@ struct ConnectedAgent {
 }
 
 impl Coordinator {
-    /// A coordinator without agents. `node` is where its [`Status`](swarm_protocols::coordinator::Status) takes the numbers of requests
-    /// from; without one they are zero.
+    /// A coordinator without agents. `node` is where its
+    /// [`Status`](swarm_protocols::coordinator::Status) takes the numbers of requests from; without
+    /// one they are zero.
     ///
     /// # Panics
     /// Where the lease is zero.
