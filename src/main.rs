@@ -3,17 +3,23 @@
 mod bench;
 mod cli;
 mod input;
+mod stderr;
 mod swarm;
 
-use std::io::Write as _;
 use std::process::ExitCode;
+use std::time::Duration;
+
+/// How long the last words of a process may take.
+const LAST_WORDS_MAX: Duration = Duration::from_secs(1);
 
 fn main() -> ExitCode {
     match cli::run() {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(()) => {
+            stderr::flush(LAST_WORDS_MAX);
+            ExitCode::SUCCESS
+        }
         Err(error) => {
-            // A closed stderr leaves nobody to tell; the exit code still says it.
-            let _ = writeln!(std::io::stderr(), "swarm: {error}");
+            stderr::finish(&format!("swarm: {error}\n"), LAST_WORDS_MAX);
             error.exit().into()
         }
     }

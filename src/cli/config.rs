@@ -8,6 +8,7 @@ use clap::Subcommand;
 use serde::Serialize;
 
 use super::error::{CliError, Exit};
+use super::node::identity;
 use super::output::Output;
 use crate::swarm::document::{ConfigError, Document, Fault, read_text};
 use crate::swarm::node_file::NodeFile;
@@ -43,7 +44,15 @@ impl Config {
         // The environment goes before a node file here as it would when the node starts.
         let overrides = Overrides::default().or_environment()?;
         match check(&file, overrides) {
-            Ok(()) => output.print(&Checked { valid: true, errors: Vec::new() }),
+            Ok(None) => output.print(&Checked { valid: true, errors: Vec::new() }),
+            Ok(Some(node)) => match identity(&file, &node) {
+                Ok(_) => output.print(&Checked { valid: true, errors: Vec::new() }),
+                Err(error) => {
+                    let fault = Fault::of_whole(&file, &error);
+                    output.print(&Checked { valid: false, errors: vec![fault] })?;
+                    Err(error)
+                }
+            },
             Err(error) => {
                 // The sentence for people goes to stderr in either form.
                 let sentence = CliError::from(&error);
@@ -68,19 +77,19 @@ impl From<BadVariable> for CliError {
     }
 }
 
-/// Checks a file as what its content says it is.
-fn check(file: &Path, overrides: Overrides) -> Result<(), ConfigError> {
+/// Checks a file as what its content says it is. What a node file names is left to check.
+fn check(file: &Path, overrides: Overrides) -> Result<Option<NodeFile>, ConfigError> {
     let text = read_text(file)?;
     let mut document = Document::new(file, &text);
     let sections = document.sections()?;
     // The number of cores decides about no fault.
     let cores = NonZeroUsize::MIN;
     if sections.has("nodes") {
-        Topology::parse(&mut document, sections, cores).map(drop)
+        Topology::parse(&mut document, sections, cores).map(|_| None)
     } else if sections.has("role") || sections.has("identity") {
-        NodeFile::parse(&mut document, sections, overrides, cores).map(drop)
+        NodeFile::parse(&mut document, sections, overrides, cores).map(Some)
     } else {
         document.fault(0..0, "neither a topology, which has [[nodes]], nor a node file, which has `role`");
-        document.so_far()
+        document.so_far().map(|()| None)
     }
 }

@@ -6,6 +6,7 @@ use std::process::ExitCode;
 use swarm_kernels::KernelError;
 
 use crate::input::InputError;
+use crate::swarm::process::MISCONFIGURED;
 
 /// The exit codes of the command line contract; 0 is success.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -25,7 +26,7 @@ pub(crate) enum Exit {
     NotPermitted = 77,
     /// A topology or node file is wrong, or names what this machine does not have: an identity that
     /// cannot be used, an address that cannot be listened on.
-    BadConfiguration = 78,
+    BadConfiguration = MISCONFIGURED,
     /// Stopped by SIGINT.
     Interrupted = 130,
     /// Stopped by SIGTERM.

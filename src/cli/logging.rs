@@ -7,6 +7,7 @@ use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{EnvFilter, Layer, Registry, fmt, reload};
 
 use super::error::CliError;
+use crate::stderr;
 use crate::swarm::node_options::LogFilter;
 use crate::swarm::progress::CLEAR_LINE;
 use crate::swarm::report::Colour;
@@ -92,15 +93,15 @@ struct OverProgress;
 
 impl Write for OverProgress {
     fn write(&mut self, text: &[u8]) -> io::Result<usize> {
-        let mut stderr = io::stderr().lock();
-        if stderr.is_terminal() {
-            stderr.write_all(CLEAR_LINE.as_bytes())?;
+        if io::stderr().is_terminal() {
+            stderr::write(&[CLEAR_LINE.as_bytes(), text].concat());
+        } else {
+            stderr::write(text);
         }
-        stderr.write_all(text)?;
         Ok(text.len())
     }
 
     fn flush(&mut self) -> io::Result<()> {
-        io::stderr().flush()
+        Ok(())
     }
 }

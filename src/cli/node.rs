@@ -2,13 +2,14 @@
 
 use std::cell::Cell;
 use std::convert::Infallible;
+use std::fmt;
 use std::future::Future;
 use std::io;
 use std::num::NonZeroUsize;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use clap::Args;
 use swarm_actors::StartError;
@@ -78,32 +79,15 @@ impl Configuration {
         let overrides = self.flags.clone().or_environment()?;
         NodeFile::read(&self.file, overrides, cores()).map_err(|error| CliError::from(&error))
     }
-
-    fn identity(&self, node: &NodeFile) -> Result<Identity, CliError> {
-        let NodeFile { name, identity: paths, part, .. } = node;
-        let identity = Identity::load(paths).map_err(|error| CliError::new(Exit::BadConfiguration, error))?;
-        let role = part.role();
-        if (identity.id(), identity.role()) != (name, role) {
-            let (certified, certified_role) = (identity.id(), identity.role());
-            let message = format!(
-                "{} is the file of the {role} {name}, but {} is the certificate of the {certified_role} \
-                 {certified}",
-                self.file.display(),
-                paths.certificate.display()
-            );
-            return Err(CliError::new(Exit::BadConfiguration, message));
-        }
-        Ok(identity)
-    }
 }
 
 fn run_file(file: PathBuf, flags: Overrides) -> Result<(), CliError> {
     let configuration = Arc::new(Configuration { file, flags });
     let mut node = configuration.read()?;
     let logs = logging::start_with(node.log.take(), Verbosity::Life, Form::of_stderr());
-    let identity = configuration.identity(&node)?;
+    let identity = identity(&configuration.file, &node)?;
     let NodeFile { name, listen, part, .. } = node;
-    let role = part.role();
+    let role = identity.role();
     let member = Member { identity, listen, part, timing: Timing::default() };
     system::block_on(async {
         let ready = |joined: &Joined| {
@@ -131,7 +115,7 @@ async fn reload(
 ) -> Result<(), CliError> {
     let read = move || {
         let node = configuration.read()?;
-        Ok::<_, CliError>((configuration.identity(&node)?, node.log))
+        Ok::<_, CliError>((identity(&configuration.file, &node)?, node.log))
     };
     let read = tokio::task::spawn_blocking(read).await;
     let (identity, filter) = read.map_err(|error| CliError::new(Exit::Failed, error))??;
@@ -139,6 +123,26 @@ async fn reload(
     set.map_err(|error| CliError::new(Exit::BadConfiguration, error))?;
     logs.set(filter);
     Ok(())
+}
+
+/// The identity of the node that `file` describes, if it can be used now.
+pub(super) fn identity(file: &Path, node: &NodeFile) -> Result<Identity, CliError> {
+    let unusable = |message: &dyn fmt::Display| CliError::new(Exit::BadConfiguration, message);
+    let paths = &node.identity;
+    let identity = Identity::load(paths).map_err(|error| unusable(&error))?;
+    let (name, role) = (&node.name, node.part.role());
+    if (identity.id(), identity.role()) != (name, role) {
+        let (certified, certified_role) = (identity.id(), identity.role());
+        return Err(unusable(&format_args!(
+            "{} is the file of the {role} {name}, but {} is the certificate of the {certified_role} {certified}",
+            file.display(),
+            paths.certificate.display()
+        )));
+    }
+    // Nobody would talk with it, and it would not learn why.
+    let checked = identity.as_peer().check(SystemTime::now());
+    checked.map_err(|error| unusable(&format_args!("{}: {error}", paths.certificate.display())))?;
+    Ok(identity)
 }
 
 fn run_supervised(name: &NodeId, form: Form) -> Result<(), CliError> {

@@ -26,6 +26,20 @@ impl Output {
             }
         })
     }
+
+    /// The same from a future, which alone waits for the reader: the thread that polls it does not.
+    pub(crate) async fn print_aside<R: Serialize + fmt::Display>(self, result: &R) -> Result<(), CliError> {
+        let text = match self {
+            Output::Text => result.to_string().into_bytes(),
+            Output::Json => {
+                let mut json = serde_json::to_vec(result).expect("a result has string keys");
+                json.push(b'\n');
+                json
+            }
+        };
+        let written = tokio::task::spawn_blocking(move || on_stdout(|stdout| stdout.write_all(&text))).await;
+        written.map_err(|error| CliError::new(Exit::Failed, error))?
+    }
 }
 
 /// A time for people: two units of it are enough.

@@ -1,8 +1,13 @@
 //! Signals that ask the process to stop.
 
 use std::io;
+use std::time::Duration;
 
 use super::error::{CliError, Exit};
+use crate::stderr;
+
+/// How long a process that is told twice to stop waits for a reader.
+const LAST_WORDS_MAX: Duration = Duration::from_millis(100);
 
 /// A request to stop, from the keyboard or from another process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -74,7 +79,10 @@ impl Signals {
     pub(crate) async fn during_stop(&mut self, stop: impl Future<Output = ()>) {
         tokio::select! {
             () = stop => {}
-            signal = self.next() => std::process::exit(signal.exit() as i32),
+            signal = self.next() => {
+                stderr::flush(LAST_WORDS_MAX);
+                std::process::exit(signal.exit() as i32)
+            }
         }
     }
 }

@@ -79,6 +79,7 @@ async fn bring_up(
             let wanted = Wanted::Node(coordinator.clone());
             let operator = Operator::connect(identity, wanted, address, TIMING).await?;
             operator.agents_listed(fleet).await?;
+            fleet.manned().await?;
             progress.stage(format_args!("{}: reading data", topology.name));
             let inputs = inputs.await.map_err(|error| CliError::new(Exit::Failed, error))??;
 
@@ -97,10 +98,10 @@ async fn bring_up(
             actix_rt::spawn(operator.leave());
             progress.clear();
             let outcome = Outcome::new(&topology.name, fleet, done, &status, Colour::of_stdout());
-            output.print(&outcome)?;
+            output.print_aside(&outcome).await?;
             if keep {
                 say(format_args!("{coordinator} listens on {address}; Ctrl-C stops the swarm"));
-                std::future::pending::<()>().await;
+                return fleet.while_manned(std::future::pending()).await;
             }
             Ok(())
         })
@@ -127,9 +128,8 @@ impl From<FleetError> for CliError {
     fn from(error: FleetError) -> Self {
         let exit = match &error {
             // The child has said why, and its exit code says what kind of failure it is.
-            FleetError::NotReady { end, .. } if end.code == Some(Exit::BadConfiguration as i32) => {
-                Exit::BadConfiguration
-            }
+            FleetError::NotReady { end, .. } if end.is_misconfigured() => Exit::BadConfiguration,
+            FleetError::NoAgentLeft { misconfigured: Some(_), .. } => Exit::BadConfiguration,
             FleetError::NotReady { .. } | FleetError::CoordinatorEnded { .. } => Exit::Unavailable,
             FleetError::Authority(_)
             | FleetError::Validity(_)

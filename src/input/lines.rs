@@ -9,7 +9,14 @@ use swarm_kernels::MAGNITUDE_MAX;
 use super::{InputError, Source};
 
 const LINE_BYTES_MAX: u64 = 16 << 20;
-const KEPT_BYTES_MAX: usize = 2 << 30;
+const KEPT_BYTES_MAX: usize = 512 << 20;
+
+/// How many blank lines may come last, and how many bytes they may have.
+const BLANK_LINES_MAX: usize = 1024;
+const BLANK_BYTES_MAX: usize = 64 << 10;
+
+const BYTE_ORDER_MARK: &[u8] = "\u{feff}".as_bytes();
+
 const READ_BUFFER_BYTES: usize = 128 << 10;
 
 /// A reader of lines that may end in LF or CRLF and start with a byte order mark.
@@ -39,9 +46,16 @@ impl<'a> Lines<'a> {
 
     pub(super) fn next(&mut self) -> Result<Option<Line<'_>>, InputError> {
         let mut blank_at = None;
+        let mut blank_bytes = 0;
         while self.read()? {
-            if self.buffer.trim_ascii().is_empty() {
-                blank_at.get_or_insert(self.number);
+            if self.text().trim_ascii().is_empty() {
+                let first = *blank_at.get_or_insert(self.number);
+                blank_bytes += self.buffer.len();
+                // The rest is not read: a small gzip file may unfold into any number of them.
+                if self.number - first >= BLANK_LINES_MAX || blank_bytes > BLANK_BYTES_MAX {
+                    let message = format!("more than {BLANK_LINES_MAX} blank lines or 64 KiB of them");
+                    return Err(InputError::at(self.input, first, 1, message));
+                }
                 continue;
             }
             if let Some(number) = blank_at {
@@ -57,7 +71,7 @@ impl<'a> Lines<'a> {
     pub(super) fn keep(&mut self, bytes: usize) -> Result<(), InputError> {
         let left = self.kept_bytes_left.checked_sub(bytes);
         self.kept_bytes_left =
-            left.ok_or_else(|| InputError::whole(self.input, "holds more values than fit in 2 GiB"))?;
+            left.ok_or_else(|| InputError::whole(self.input, "holds more than fits in 512 MiB"))?;
         Ok(())
     }
 
@@ -75,13 +89,16 @@ impl<'a> Lines<'a> {
         Ok(length > 0)
     }
 
+    /// What was read, without a byte order mark.
+    fn text(&self) -> &[u8] {
+        let bytes = self.buffer.as_slice();
+        if self.number == 1 { bytes.strip_prefix(BYTE_ORDER_MARK).unwrap_or(bytes) } else { bytes }
+    }
+
     fn line(&self) -> Result<Line<'_>, InputError> {
-        let mut bytes = self.buffer.as_slice();
+        let mut bytes = self.text();
         bytes = bytes.strip_suffix(b"\n").unwrap_or(bytes);
         bytes = bytes.strip_suffix(b"\r").unwrap_or(bytes);
-        if self.number == 1 {
-            bytes = bytes.strip_prefix("\u{feff}".as_bytes()).unwrap_or(bytes);
-        }
         match std::str::from_utf8(bytes) {
             Ok(text) => Ok(Line { input: self.input, number: self.number, text }),
             Err(error) => {
@@ -179,6 +196,6 @@ mod tests {
         lines.keep(KEPT_BYTES_MAX - 8).unwrap();
         lines.keep(8).unwrap();
         let error = lines.keep(1).unwrap_err().to_string();
-        assert_eq!(error, "standard input: holds more values than fit in 2 GiB");
+        assert_eq!(error, "standard input: holds more than fits in 512 MiB");
     }
 }

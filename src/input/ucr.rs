@@ -3,8 +3,9 @@
 use super::lines::Lines;
 use super::{InputError, Source};
 
-/// What a row takes beside its label and values: its place in the list and its two allocations.
-const ROW_BYTES: usize = 128;
+/// What a row takes beside the text of its label and its values: a place in a list that grows by doubling,
+/// and what the allocator adds to two small pieces.
+const ROW_BYTES: usize = 2 * size_of::<LabelledSeries>() + 2 * 32;
 
 /// A series and its class. Labels are text: `1` and `1.0` are two classes.
 #[derive(Debug)]
@@ -27,7 +28,7 @@ pub(crate) fn ucr(input: &Source) -> Result<Vec<LabelledSeries>, InputError> {
         if label.is_empty() {
             return Err(line.error(0, "expected a label before the first TAB, found nothing"));
         }
-        let mut values = Vec::new();
+        let mut values = Vec::with_capacity(series.split('\t').count());
         for part in series.split('\t') {
             values.push(line.value(offset, part)?);
             offset += part.len() + 1;

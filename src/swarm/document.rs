@@ -5,6 +5,7 @@ use std::fs::File;
 use std::io::{self, Read};
 use std::ops::Range;
 use std::path::{Path, PathBuf};
+use std::string::FromUtf8Error;
 
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -14,6 +15,9 @@ use toml::de::{DeTable, DeValue, ValueDeserializer};
 /// The largest configuration file, in bytes.
 const FILE_BYTES_MAX: u64 = 1 << 20;
 
+/// How many faults are told of one by one.
+const FAULTS_MAX: usize = 100;
+
 /// What is wrong at one place of a configuration file. Line and column count from 1, the column in
 /// characters.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -22,6 +26,14 @@ pub(crate) struct Fault {
     pub(crate) line: usize,
     pub(crate) column: usize,
     pub(crate) message: String,
+}
+
+impl Fault {
+    /// What is wrong with a file as a whole.
+    pub(crate) fn of_whole(file: &Path, message: impl fmt::Display) -> Self {
+        let file = file.display().to_string();
+        Self { file, line: 1, column: 1, message: message.to_string() }
+    }
 }
 
 impl fmt::Display for Fault {
@@ -42,20 +54,38 @@ pub(crate) enum ConfigError {
 fn lines(faults: &[Fault]) -> String {
     match faults {
         [fault] => fault.to_string(),
-        _ => faults.iter().fold(format!("{} faults", faults.len()), |text, fault| format!("{text}\n{fault}")),
+        _ => {
+            let mut text = "several faults".to_owned();
+            for fault in faults {
+                text.push('\n');
+                text += &fault.to_string();
+            }
+            text
+        }
     }
 }
 
 /// The text of a configuration file.
 pub(crate) fn read_text(file: &Path) -> Result<String, ConfigError> {
-    let mut text = String::new();
-    let read = File::open(file).and_then(|open| open.take(FILE_BYTES_MAX + 1).read_to_string(&mut text));
+    let mut text = Vec::new();
+    let read = File::open(file).and_then(|open| open.take(FILE_BYTES_MAX + 1).read_to_end(&mut text));
     let cause = match read {
-        Ok(bytes) if bytes as u64 <= FILE_BYTES_MAX => return Ok(text),
+        Ok(bytes) if bytes as u64 <= FILE_BYTES_MAX => {
+            return String::from_utf8(text).map_err(|error| not_utf8(file, &error));
+        }
         Ok(_) => io::Error::new(io::ErrorKind::FileTooLarge, "more than 1 MiB is no configuration"),
         Err(cause) => cause,
     };
     Err(ConfigError::Unreadable { file: file.display().to_string(), cause })
+}
+
+fn not_utf8(file: &Path, error: &FromUtf8Error) -> ConfigError {
+    let valid = String::from_utf8_lossy(&error.as_bytes()[..error.utf8_error().valid_up_to()]);
+    let mut place = Place { line: 1, column: 1 };
+    place.pass(&valid);
+    let Place { line, column } = place;
+    let message = "the text is not valid UTF-8".to_owned();
+    ConfigError::Invalid(vec![Fault { file: file.display().to_string(), line, column, message }])
 }
 
 /// A configuration file and what was found wrong in it so far.
@@ -103,19 +133,38 @@ impl<'t> Document<'t> {
             return Ok(());
         }
         faults.sort_by_key(|(offset, _)| *offset);
-        Err(ConfigError::Invalid(
-            faults.into_iter().map(|(offset, message)| self.place(offset, message)).collect(),
-        ))
+        let more = faults.len().saturating_sub(FAULTS_MAX);
+        if let Some((_, first_left_out)) = faults.get_mut(FAULTS_MAX) {
+            *first_left_out = format!("and {more} more faults from here on");
+            faults.truncate(FAULTS_MAX + 1);
+        }
+        let mut place = Place { line: 1, column: 1 };
+        let mut read = 0;
+        let file = self.file.display().to_string();
+        let place_of = |(offset, message): (usize, String)| {
+            // In their order, so that the text is read once.
+            place.pass(self.text.get(read..offset).unwrap_or_default());
+            read = offset;
+            Fault { file: file.clone(), line: place.line, column: place.column, message }
+        };
+        Err(ConfigError::Invalid(faults.into_iter().map(place_of).collect()))
     }
+}
 
-    fn place(&self, offset: usize, message: String) -> Fault {
-        let before = self.text.get(..offset).unwrap_or(self.text);
-        let line_start = before.rfind('\n').map_or(0, |newline| newline + 1);
-        Fault {
-            file: self.file.display().to_string(),
-            line: before.matches('\n').count() + 1,
-            column: before[line_start..].chars().count() + 1,
-            message,
+/// A place in a text, both counted from 1.
+struct Place {
+    line: usize,
+    column: usize,
+}
+
+impl Place {
+    fn pass(&mut self, text: &str) {
+        match text.rfind('\n') {
+            Some(newline) => {
+                self.line += text.matches('\n').count();
+                self.column = text[newline + 1..].chars().count() + 1;
+            }
+            None => self.column += text.chars().count(),
         }
     }
 }

@@ -5,14 +5,20 @@ use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::{Duration, SystemTime};
 
+use futures_util::StreamExt;
 use futures_util::future::join_all;
+use futures_util::stream::FuturesUnordered;
 use swarm_actors::identity::{Authority, AuthorityError, Identity, InvalidValidity, Validity};
 use swarm_protocols::{NodeId, Role};
+use tokio::time::timeout;
 
 use super::node_file::{Part, Peer};
 use super::process::{End, Process};
 use super::supervision::Assignment;
 use super::topology::{Agent, Topology};
+
+/// How long the last agents may take to get ready when others are.
+const BEHIND_MAX: Duration = Duration::from_secs(10);
 
 /// How long the certificates of a swarm hold that dies with its parent.
 const LIFETIME: Duration = Duration::from_secs(366 * 24 * 3600);
@@ -38,8 +44,18 @@ pub(crate) enum FleetError {
     NotReady { name: NodeId, end: End },
     #[error("the coordinator {name} (pid {pid}) ended: {end}")]
     CoordinatorEnded { name: NodeId, pid: u32, end: End },
-    #[error("no agent is left, all {count} have ended")]
-    NoAgentLeft { count: usize },
+    #[error("no agent is left, all {count} have ended{}", because(.misconfigured))]
+    NoAgentLeft {
+        count: usize,
+        /// The first agent that ended because of its configuration.
+        misconfigured: Option<(NodeId, End)>,
+    },
+}
+
+fn because(misconfigured: &Option<(NodeId, End)>) -> String {
+    misconfigured.as_ref().map_or_else(String::new, |(agent, end)| {
+        format!("; {agent}: {}", end.last_words.strip_prefix("swarm: ").unwrap_or(&end.last_words))
+    })
 }
 
 impl Fleet {
@@ -77,14 +93,31 @@ impl Fleet {
         Ok(self.authority.issue(name, role, self.validity)?)
     }
 
-    /// Waits until every agent is connected with the coordinator, or has ended.
+    /// Waits until every agent is connected with the coordinator, or has ended. Once some of them are ready,
+    /// those that are a good deal slower are not waited for.
     pub(crate) async fn agents_ready(&self) {
-        join_all(self.agents.iter().map(Process::ready)).await;
+        let mut starting: FuturesUnordered<_> = self.agents.iter().map(Process::ready).collect();
+        loop {
+            let patience = if self.ready_agents().next().is_some() { BEHIND_MAX } else { Duration::MAX };
+            match timeout(patience, starting.next()).await {
+                Ok(Some(_)) => {}
+                Ok(None) => return,
+                Err(_) => break,
+            }
+        }
+        for agent in self.agents.iter().filter(|agent| agent.is_running() && agent.address().is_none()) {
+            let Process { name, pid, .. } = agent;
+            tracing::warn!(
+                "the agent {name} (pid {pid}) is not ready {BEHIND_MAX:?} after the others, \
+                 it is gone on without"
+            );
+        }
     }
 
-    /// The agents whose processes run.
-    pub(crate) fn running_agents(&self) -> impl Iterator<Item = &NodeId> {
-        self.agents.iter().filter(|agent| agent.is_running()).map(|agent| &agent.name)
+    /// The agents that have connected, and whose processes run.
+    pub(crate) fn ready_agents(&self) -> impl Iterator<Item = &NodeId> {
+        let ready = |agent: &&Process| agent.is_running() && agent.address().is_some();
+        self.agents.iter().filter(ready).map(|agent| &agent.name)
     }
 
     /// Every process that was started, the coordinator first.
@@ -109,7 +142,7 @@ impl Fleet {
         }
     }
 
-    /// Does `work` unless every agent ends.
+    /// Does `work` unless every agent ends. A swarm that has none to begin with has none to lose.
     pub(crate) async fn while_manned<T, E: From<FleetError>>(
         &self,
         work: impl Future<Output = Result<T, E>>,
@@ -118,10 +151,23 @@ impl Fleet {
             // The last agent may end right after the work is done.
             biased;
             done = work => done,
-            ends = join_all(self.agents.iter().map(Process::ended)) => {
-                Err(FleetError::NoAgentLeft { count: ends.len() }.into())
-            }
+            lost = self.every_agent_ended(), if !self.agents.is_empty() => Err(lost.into()),
         }
+    }
+
+    /// Fails when there are agents and none of them runs.
+    pub(crate) async fn manned(&self) -> Result<(), FleetError> {
+        if self.agents.is_empty() || self.agents.iter().any(Process::is_running) {
+            return Ok(());
+        }
+        Err(self.every_agent_ended().await)
+    }
+
+    async fn every_agent_ended(&self) -> FleetError {
+        let ends = join_all(self.agents.iter().map(Process::ended)).await;
+        let mut named = self.agents.iter().map(|agent| agent.name.clone()).zip(ends);
+        let misconfigured = named.find(|(_, end)| end.is_misconfigured());
+        FleetError::NoAgentLeft { count: self.agents.len(), misconfigured }
     }
 
     /// Stops every process and waits for it, agents before their coordinator.

@@ -147,14 +147,14 @@ impl Operator {
         self.coordinator.ask(question).await.map_err(JobError::Question)
     }
 
-    /// Waits until the coordinator can give work to every agent of the fleet that runs.
+    /// Waits until the coordinator can give work to every agent of the fleet that is ready.
     pub(crate) async fn agents_listed(&self, fleet: &Fleet) -> Result<(), JobError> {
         fleet.agents_ready().await;
         let deadline = Instant::now() + LISTED_MAX;
         let mut pause = Duration::from_millis(2);
         loop {
             let listed = self.status().await?.agents;
-            let Some(missing) = fleet.running_agents().find(|agent| !listed.contains(*agent)) else {
+            let Some(missing) = fleet.ready_agents().find(|agent| !listed.contains(*agent)) else {
                 return Ok(());
             };
             if Instant::now() > deadline {

@@ -1,7 +1,8 @@
 //! One node as a file: what `swarm node` runs.
 
+use std::collections::BTreeSet;
 use std::fmt;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::num::NonZeroUsize;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
@@ -125,11 +126,21 @@ impl TryFrom<String> for PeerAddress {
 /// Reads an address to listen on, with a message that shows one.
 pub(super) fn listen_address<'de, D: Deserializer<'de>>(deserializer: D) -> Result<SocketAddr, D::Error> {
     let text = String::deserialize(deserializer)?;
-    text.parse().map_err(|_| {
+    let address: SocketAddr = text.parse().map_err(|_| {
         D::Error::custom(format_args!(
             "{text:?} is no address to listen on: an IP address and a port such as 127.0.0.1:0 are expected"
         ))
-    })
+    })?;
+    let of_many = match address.ip() {
+        IpAddr::V4(ip) => ip.is_multicast() || ip.is_broadcast(),
+        IpAddr::V6(ip) => ip.is_multicast(),
+    };
+    if of_many {
+        return Err(D::Error::custom(format_args!(
+            "{text} is no address to listen on: it is that of many machines"
+        )));
+    }
+    Ok(address)
 }
 
 fn some_listen_address<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<SocketAddr>, D::Error> {
@@ -305,6 +316,12 @@ fn agent(
     connect: Option<Spanned<Vec<Peer>>>,
     document: &mut Document<'_>,
 ) -> Option<(AgentType, Vec<Peer>)> {
+    if let Some(peers) = &connect {
+        let mut seen = BTreeSet::new();
+        for peer in peers.get_ref().iter().filter(|peer| !seen.insert(&peer.name)) {
+            document.fault(peers.span(), format_args!("two entries of `connect` are called {}", peer.name));
+        }
+    }
     let connect = connect.map(Spanned::into_inner).unwrap_or_default();
     if connect.is_empty() {
         let message = "`connect` is missing: an agent needs name and address of at least one coordinator";
@@ -434,6 +451,9 @@ authority = "Cargo.toml"
         assert!(unheard[0].starts_with("3:10: \"everywhere\" is no address to listen on"), "{unheard:?}");
         let crowded = faults(&AGENT.replace("[identity]", "workers = 1025\n[identity]"));
         assert_eq!(crowded, ["6:11: 1025 threads, expected are 1 to 1024"]);
+        let hub = "{ name = \"hub\", address = \"10.0.0.1:7400\" }";
+        let twice = faults(&AGENT.replace(hub, &format!("{hub}, {hub}")));
+        assert_eq!(twice, ["5:11: two entries of `connect` are called hub"]);
         let nowhere = faults(&AGENT.replace("10.0.0.1:7400", "10.0.0.1"));
         assert!(nowhere[0].contains("\"10.0.0.1\" is no address to connect to"), "{nowhere:?}");
         assert!(nowhere[0].starts_with("5:38: "), "{nowhere:?}");

@@ -24,6 +24,9 @@ const STOP_MAX: Duration = Duration::from_secs(5);
 /// How long the last words of a process that has ended may take.
 const LAST_WORDS_MAX: Duration = Duration::from_secs(1);
 
+/// The exit code of a node whose configuration is at fault.
+pub(crate) const MISCONFIGURED: u8 = 78;
+
 /// The longest line of a child that is passed on whole, in bytes.
 const LINE_BYTES_MAX: u64 = 4096;
 
@@ -47,8 +50,10 @@ struct State {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct End {
     /// Its exit code, if it had one.
-    pub(crate) code: Option<i32>,
+    code: Option<i32>,
     how: String,
+    /// The last line that it said.
+    pub(crate) last_words: String,
 }
 
 impl fmt::Display for End {
@@ -57,11 +62,22 @@ impl fmt::Display for End {
     }
 }
 
+impl End {
+    /// Whether it ended because it cannot do what it was told.
+    pub(crate) fn is_misconfigured(&self) -> bool {
+        self.code == Some(i32::from(MISCONFIGURED))
+    }
+}
+
 impl From<io::Result<ExitStatus>> for End {
     fn from(status: io::Result<ExitStatus>) -> Self {
         match status {
-            Ok(status) => Self { code: status.code(), how: status.to_string() },
-            Err(error) => Self { code: None, how: format!("it cannot be waited for: {error}") },
+            Ok(status) => Self { code: status.code(), how: status.to_string(), last_words: String::new() },
+            Err(error) => Self {
+                code: None,
+                how: format!("it cannot be waited for: {error}"),
+                last_words: String::new(),
+            },
         }
     }
 }
@@ -125,7 +141,11 @@ impl Process {
         let mut state = self.state.clone();
         let reached = state.wait_for(condition).await.map(|state| state.clone());
         reached.unwrap_or_else(|_| State {
-            end: Some(End { code: None, how: "its supervisor panicked".to_owned() }),
+            end: Some(End {
+                code: None,
+                how: "its supervisor panicked".to_owned(),
+                last_words: String::new(),
+            }),
             ..State::default()
         })
     }
@@ -175,8 +195,8 @@ async fn supervise(
             child.wait().await
         }
     };
-    let _in_time = timeout(LAST_WORDS_MAX, words).await;
-    let end = End::from(status);
+    let last_words = timeout(LAST_WORDS_MAX, words).await.ok().and_then(Result::ok).unwrap_or_default();
+    let end = End { last_words, ..End::from(status) };
     if !asked {
         tracing::warn!("{label} ended: {end}");
     }
@@ -208,17 +228,19 @@ async fn introduce(
     }
 }
 
-/// Passes the lines of a child on to our own stderr.
-async fn pass_on(stderr: ChildStderr, name: String) {
+/// Passes the lines of a child on to our own stderr; the last one remains.
+async fn pass_on(stderr: ChildStderr, name: String) -> String {
     let mut stderr = BufReader::new(stderr);
     let mut line = Vec::new();
+    let mut last = String::new();
     loop {
         line.clear();
         match (&mut stderr).take(LINE_BYTES_MAX).read_until(b'\n', &mut line).await {
-            Ok(0) | Err(_) => return,
+            Ok(0) | Err(_) => return last,
             Ok(_) => {
                 let text = String::from_utf8_lossy(&line);
                 super::progress::say(attributed(&name, text.trim_end()));
+                last = text.trim_end().to_owned();
             }
         }
     }

@@ -1,19 +1,19 @@
 //! What a person sees on stderr while a swarm works.
 
 use std::fmt::Display;
-use std::io::{self, IsTerminal, Write};
+use std::io::{self, IsTerminal};
 
 use swarm_protocols::coordinator::Progress as Parts;
+
+use crate::stderr;
 
 /// Begins a line anew on a terminal, whatever stands there.
 pub(crate) const CLEAR_LINE: &str = "\r\x1b[2K";
 
 /// Prints a line, on a terminal in place of a progress line that may stand there.
 pub(crate) fn say(line: impl Display) {
-    let mut stderr = io::stderr().lock();
-    let clear = if stderr.is_terminal() { CLEAR_LINE } else { "" };
-    // A closed stderr leaves nobody to tell.
-    let _unheard = writeln!(stderr, "{clear}{line}");
+    let clear = if io::stderr().is_terminal() { CLEAR_LINE } else { "" };
+    stderr::write(format!("{clear}{line}\n").as_bytes());
 }
 
 /// Shows how far a swarm is: one line that changes on a terminal, otherwise a line for each stage.
@@ -89,6 +89,5 @@ impl Drop for Progress {
 }
 
 fn draw(text: impl Display) {
-    let mut stderr = io::stderr().lock();
-    let _unseen = write!(stderr, "{CLEAR_LINE}{text}").and_then(|()| stderr.flush());
+    stderr::write(format!("{CLEAR_LINE}{text}").as_bytes());
 }

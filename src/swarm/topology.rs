@@ -1,7 +1,7 @@
 //! A swarm on one machine as a file: its nodes, who connects to whom, and the jobs it does.
 
-use std::collections::BTreeSet;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 
@@ -79,15 +79,24 @@ impl JobKind {
 struct RawNode {
     name: Spanned<NodeId>,
     role: Spanned<Role>,
-    #[serde(default = "loopback", deserialize_with = "listen_address")]
-    listen: SocketAddr,
+    listen: Option<Spanned<Listen>>,
     agent_type: Option<Spanned<AgentType>>,
     connect: Option<Spanned<Vec<Spanned<String>>>>,
     workers: Option<Spanned<Workers>>,
 }
 
-fn loopback() -> SocketAddr {
-    SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0)
+#[derive(Deserialize)]
+struct Listen(#[serde(deserialize_with = "listen_address")] SocketAddr);
+
+impl RawNode {
+    /// Where it listens. Those that do not say it are reached from this machine, in the same way as `others`.
+    fn listen(&self, others: Option<SocketAddr>) -> SocketAddr {
+        let loopback = match others {
+            Some(SocketAddr::V6(_)) => Ipv6Addr::LOCALHOST.into(),
+            Some(SocketAddr::V4(_)) | None => Ipv4Addr::LOCALHOST.into(),
+        };
+        self.listen.as_ref().map_or(SocketAddr::new(loopback, 0), |listen| listen.get_ref().0)
+    }
 }
 
 #[derive(Deserialize)]
@@ -127,6 +136,7 @@ impl Topology {
         document.so_far()?;
 
         find_duplicates(nodes.iter().map(|node| &node.name), "nodes", document);
+        find_occupied(&nodes, document);
         find_duplicates(raw_jobs.iter().map(|job| &job.name), "jobs", document);
         let (coordinators, agents): (Vec<_>, Vec<_>) = nodes
             .into_iter()
@@ -158,6 +168,28 @@ fn find_duplicates<'a, T: Ord + std::fmt::Display + 'a>(
     }
 }
 
+/// Finds fault with nodes that want an address which a node before them has.
+fn find_occupied(nodes: &[RawNode], document: &mut Document<'_>) {
+    let mut ports: BTreeMap<u16, BTreeSet<IpAddr>> = BTreeMap::new();
+    for listen in nodes.iter().filter_map(|node| node.listen.as_ref()) {
+        let Listen(address) = *listen.get_ref();
+        // Zero is a port of its own each time.
+        if address.port() == 0 {
+            continue;
+        }
+        let taken = ports.entry(address.port()).or_default();
+        let everywhere = [IpAddr::V4(Ipv4Addr::UNSPECIFIED), IpAddr::V6(Ipv6Addr::UNSPECIFIED)];
+        let occupied = if address.ip().is_unspecified() {
+            !taken.is_empty()
+        } else {
+            everywhere.iter().any(|ip| taken.contains(ip))
+        };
+        if !taken.insert(address.ip()) || occupied {
+            document.fault(listen.span(), format_args!("another node listens on {address} already"));
+        }
+    }
+}
+
 fn is_startable(node: &RawNode, document: &mut Document<'_>) -> bool {
     let startable = *node.role.get_ref() != Role::Operator;
     if !startable {
@@ -175,6 +207,7 @@ fn only_coordinator(coordinators: Vec<RawNode>, document: &mut Document<'_>) -> 
     for further in coordinators {
         document.fault(further.role.span(), "a second coordinator, one is expected");
     }
+    let listen = node.listen(None);
     only_for_agents(
         [
             ("agent_type", node.agent_type.map(|value| value.span())),
@@ -183,7 +216,7 @@ fn only_coordinator(coordinators: Vec<RawNode>, document: &mut Document<'_>) -> 
         ],
         document,
     );
-    Some(Coordinator { name: node.name.into_inner(), listen: node.listen })
+    Some(Coordinator { name: node.name.into_inner(), listen })
 }
 
 fn shared_cores(cores: NonZeroUsize, agents: usize) -> NonZeroUsize {
@@ -206,6 +239,14 @@ fn agent(
             document.fault(peer.span(), format_args!("no coordinator is called {}", peer.get_ref()));
         }
     }
+    find_duplicates(connect.iter(), "entries of `connect`", document);
+    let listen = node.listen(coordinator.map(|coordinator| coordinator.listen));
+    if let (Some(coordinator), Some(own)) = (coordinator, &node.listen)
+        && !reaches(listen, coordinator.listen)
+    {
+        let there = coordinator.listen;
+        document.fault(own.span(), format_args!("{name} cannot connect from {listen} to {there}"));
+    }
     let Some(agent_type) = node.agent_type else {
         let expected = AgentType::PatternMatcher;
         document.fault(at, format_args!("`agent_type` of {name} is missing: {expected} is expected"));
@@ -213,10 +254,15 @@ fn agent(
     };
     Some(Agent {
         name: node.name.into_inner(),
-        listen: node.listen,
+        listen,
         agent_type: agent_type.into_inner(),
         workers: node.workers.map_or(workers, |workers| workers.into_inner().0),
     })
+}
+
+/// Whether a socket at `from` can send to `to`: of IPv4 and IPv6 it has one, unless it is open to both.
+fn reaches(from: SocketAddr, to: SocketAddr) -> bool {
+    from.is_ipv4() == to.is_ipv4() || (from.is_ipv6() && from.ip().is_unspecified())
 }
 
 fn job(raw: RawJob, agents: &[Agent], document: &mut Document<'_>) -> Option<Job> {
@@ -246,144 +292,4 @@ fn job(raw: RawJob, agents: &[Agent], document: &mut Document<'_>) -> Option<Job
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    const CORES: NonZeroUsize = NonZeroUsize::new(8).expect("not zero");
-
-    fn parse(text: &str) -> Result<Topology, ConfigError> {
-        let mut document = Document::new(Path::new("swarm.toml"), text);
-        let sections = document.sections()?;
-        Topology::parse(&mut document, sections, CORES)
-    }
-
-    /// The faults of a topology as `line:column: message`.
-    fn faults(text: &str) -> Vec<String> {
-        match parse(text) {
-            Err(ConfigError::Invalid(faults)) => faults
-                .iter()
-                .map(|fault| fault.to_string().strip_prefix("swarm.toml:").unwrap().to_owned())
-                .collect(),
-            other => panic!("{other:?}"),
-        }
-    }
-
-    const VALID: &str = r#"name = "star"
-[[nodes]]
-name = "hub"
-role = "coordinator"
-listen = "0.0.0.0:7400"
-[[nodes]]
-name = "agent-1"
-role = "agent"
-agent_type = "pattern-matcher"
-connect = ["hub"]
-[[nodes]]
-name = "agent-2"
-role = "agent"
-agent_type = "pattern-matcher"
-connect = ["hub"]
-workers = 3
-[[jobs]]
-name = "daily"
-kind = "similar-windows"
-data = "."
-symbols = ["SPY", "AAPL"]
-"#;
-
-    #[test]
-    fn a_topology_says_what_is_to_be_started() {
-        let topology = parse(VALID).unwrap();
-        assert_eq!(topology.name.to_string(), "star");
-        assert_eq!(topology.coordinator.name.as_str(), "hub");
-        assert_eq!(topology.coordinator.listen.to_string(), "0.0.0.0:7400");
-        let agents: Vec<_> = topology.agents.iter().map(|a| (a.name.as_str(), a.workers.get())).collect();
-        assert_eq!(agents, [("agent-1", 4), ("agent-2", 3)], "eight cores shared by two agents");
-        assert!(topology.agents.iter().all(|agent| agent.listen.to_string() == "127.0.0.1:0"));
-        let JobKind::SimilarWindows { data, symbols } = &topology.jobs[0].kind;
-        assert_eq!(data, Path::new("."));
-        assert_eq!(symbols.iter().map(Symbol::as_str).collect::<Vec<_>>(), ["SPY", "AAPL"]);
-    }
-
-    #[test]
-    fn the_example_is_valid_and_finds_its_data() {
-        let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/topologies/star.toml");
-        let topology = Topology::read(&file, CORES).unwrap();
-        assert_eq!((topology.agents.len(), topology.jobs.len()), (4, 1));
-    }
-
-    #[test]
-    fn faults_are_found_in_every_section_at_once() {
-        let text = VALID
-            .replace("\"star\"", "7")
-            .replace("\"agent-1\"", "\"Agent 1\"")
-            .replace("workers = 3", "wokers = 3")
-            + "[[links]]\n";
-        let found = faults(&text);
-        for (fault, expected) in found.iter().zip([
-            "1:8: invalid type: integer `7`, expected a string",
-            "7:8: \"Agent 1\" is no valid name: 63 or fewer",
-            "16:1: unknown field `wokers`, expected one of `name`, `role`, `listen`",
-            "22:3: unknown key `links`, expected are `name`, [[nodes]] and [[jobs]]",
-        ]) {
-            assert!(fault.starts_with(expected), "{fault}\nis not\n{expected}");
-        }
-        assert_eq!(found.len(), 4);
-    }
-
-    #[test]
-    fn what_nodes_and_jobs_say_about_one_another_is_checked() {
-        let text = VALID
-            .replace("\"agent-2\"", "\"agent-1\"")
-            .replacen("[\"hub\"]", "[\"hob\"]", 1)
-            .replace("agent_type = \"pattern-matcher\"\nconnect = [\"hub\"]\nworkers", "workers")
-            .replace("data = \".\"", "data = \"nowhere\"")
-            .replace("\"AAPL\"", "\"SPY\", \"../A\"");
-        assert_eq!(
-            faults(&text),
-            [
-                "10:12: no coordinator is called hob",
-                "12:8: two nodes are called agent-1",
-                "12:8: `connect` of agent-1 is missing: coordinators are expected",
-                "12:8: `agent_type` of agent-1 is missing: pattern-matcher is expected",
-                "18:8: nowhere is no folder",
-                "19:19: two symbols are called SPY",
-                "19:26: \"../A\" is no symbol: 24 or fewer capital letters, digits, dots and hyphens are expected, \
-                 with a letter or a digit at the beginning",
-            ]
-        );
-    }
-
-    #[test]
-    fn there_is_one_coordinator_and_a_job_has_its_agents() {
-        assert_eq!(
-            faults(&VALID.replace("role = \"coordinator\"", "role = \"operator\"")),
-            [
-                "1:1: no node has the role coordinator, one is expected",
-                "4:8: an operator is no node to start, expected is coordinator or agent",
-            ]
-        );
-        let two = VALID.replace("role = \"agent\"", "role = \"coordinator\"");
-        assert_eq!(
-            faults(&two),
-            [
-                "8:8: a second coordinator, one is expected",
-                "13:8: a second coordinator, one is expected",
-                "19:8: the job similar-windows needs an agent of the type pattern-matcher",
-            ]
-        );
-        let idle = VALID.replace("listen = \"0.0.0.0:7400\"", "workers = 2");
-        assert_eq!(faults(&idle), ["5:11: `workers` belongs to agents, not to a coordinator"]);
-    }
-
-    #[test]
-    fn broken_toml_has_a_place() {
-        assert_eq!(faults("name = \"star\n"), ["1:13: invalid basic string, expected `\"`"]);
-        assert_eq!(faults(""), ["1:1: `name` is missing"]);
-        assert_eq!(
-            faults("name = \"a\"\nnodes = 3"),
-            ["2:9: tables [[nodes]] are expected, found is a value of type integer"]
-        );
-        assert_eq!(faults("a = \nb = \n").len(), 2);
-    }
-}
+mod tests;

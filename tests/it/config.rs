@@ -41,3 +41,23 @@ fn a_file_is_what_its_content_says() {
     swarm(&["config", "check", &neither]).fails(78, &["other.toml:1:1: neither a topology"]);
     swarm(&["config", "check", &folder.path("none.toml")]).fails(78, &["cannot read", "none.toml"]);
 }
+
+#[test]
+fn many_faults_are_counted_instead_of_listed() {
+    let folder = Folder::new("config_many");
+    let file = folder.write("swarm.toml", "[[nodes]]\nname = \"é\"\nrole = \"boss\"\n".repeat(20_000));
+    let run = swarm(&["config", "check", &file, "-o", "json"]);
+    assert_eq!(run.code, Some(78), "{}", run.stderr);
+    let answer: serde_json::Value = serde_json::from_str(&run.stdout).unwrap();
+    let errors = answer["errors"].as_array().unwrap();
+    assert_eq!(errors.len(), 101);
+    let place = |index: usize| (errors[index]["line"].as_u64(), errors[index]["column"].as_u64());
+    assert_eq!((place(0), place(1), place(2)), ((Some(1), Some(1)), (Some(2), Some(8)), (Some(5), Some(8))));
+    assert_eq!(errors[100]["message"], "and 19901 more faults from here on");
+}
+
+#[test]
+fn text_that_is_not_utf8_has_a_place() {
+    let file = Folder::new("config_utf8").write("swarm.toml", b"name = \"a\"\nname = \"\xc3\xa9\xff\"\n");
+    swarm(&["config", "check", &file]).fails(78, &["swarm.toml:2:10: the text is not valid UTF-8"]);
+}

@@ -7,6 +7,7 @@ mod bench;
 mod ca;
 mod cli;
 mod config;
+mod input;
 mod matching;
 #[cfg(target_os = "linux")]
 mod node;
@@ -14,6 +15,8 @@ mod node;
 mod ops;
 #[cfg(target_os = "linux")]
 mod processes;
+#[cfg(target_os = "linux")]
+mod unread;
 #[cfg(target_os = "linux")]
 mod up;
 

@@ -106,5 +106,26 @@ fn what_a_node_cannot_be_started_with_is_named() {
     swarm(&["node", "--config", &missing]).fails(78, &["missing.toml:", "there is no file", "none.pem"]);
     cluster.folder.write("hub.key.pem", "no key");
     swarm(&["node", "--config", &hub]).fails(78, &["private key", "hub.key.pem"]);
+    let checked = swarm(&["config", "check", &hub, "-o", "json"]);
+    assert_eq!(checked.code, Some(78), "{}", checked.stderr);
+    let answer: serde_json::Value = serde_json::from_str(&checked.stdout).unwrap();
+    assert!(answer["errors"][0]["message"].as_str().unwrap().contains("hub.key.pem"), "{answer}");
     swarm(&["node"]).fails(2, &["--config"]);
+}
+
+#[test]
+fn a_certificate_that_does_not_hold_now_is_noticed_by_its_holder() {
+    let (now, day) = (SystemTime::now(), Duration::from_secs(86_400));
+    for (test, from, until, said) in [
+        ("node_expired", now - day * 3, now - day, "expired at"),
+        ("node_early", now + day, now + day * 3, "is valid from"),
+    ] {
+        let authority = Authority::new("test", Validity::new(now - day * 9, now + day * 9).unwrap()).unwrap();
+        let validity = Validity::new(from, until).unwrap();
+        let cluster = Cluster { folder: Folder::new(test), authority, validity };
+        let hub = cluster.coordinator("127.0.0.1:0");
+        for command in [["node", "--config"], ["config", "check"]] {
+            swarm(&[&command[..], &[&hub]].concat()).fails(78, &["hub.pem: ", said]);
+        }
+    }
 }

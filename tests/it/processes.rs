@@ -1,7 +1,7 @@
 //! Processes that run while a test looks at them.
 
 use std::fs;
-use std::io::Read;
+use std::io::{self, Read};
 use std::net::SocketAddr;
 use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex};
@@ -69,6 +69,15 @@ impl Running {
 
     /// With these variables in its environment.
     pub(crate) fn start_in(environment: &[(&str, &str)], arguments: &[&str]) -> Self {
+        Self::spawn(environment, arguments, Stdio::piped(), Stdio::piped())
+    }
+
+    /// With pipes of the test's own, of which nothing is heard.
+    pub(crate) fn start_on(arguments: &[&str], stdout: Stdio, stderr: Stdio) -> Self {
+        Self::spawn(&[], arguments, stdout, stderr)
+    }
+
+    fn spawn(environment: &[(&str, &str)], arguments: &[&str], stdout: Stdio, stderr: Stdio) -> Self {
         let mut child = Command::new(env!("CARGO_BIN_EXE_swarm"))
             .args(arguments)
             .env_remove("SWARM_LOG")
@@ -76,12 +85,12 @@ impl Running {
             .env_remove("SWARM_IDENTITY")
             .envs(environment.iter().copied())
             .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
+            .stdout(stdout)
+            .stderr(stderr)
             .spawn()
             .unwrap();
-        let stdout = Heard::on(child.stdout.take().unwrap());
-        let stderr = Heard::on(child.stderr.take().unwrap());
+        let stdout = child.stdout.take().map_or_else(|| Heard::on(io::empty()), Heard::on);
+        let stderr = child.stderr.take().map_or_else(|| Heard::on(io::empty()), Heard::on);
         Self { child, stdout, stderr }
     }
 
@@ -110,6 +119,14 @@ impl Running {
 
     pub(crate) fn signal(&self, signal: &str) {
         assert!(signal_to(self.child.id(), signal), "{signal}");
+    }
+
+    /// Whether one of its threads waits in this function of the kernel.
+    pub(crate) fn waits_in(&self, function: &str) -> bool {
+        let threads = fs::read_dir(format!("/proc/{}/task", self.child.id())).unwrap();
+        let mut waits =
+            threads.filter_map(|thread| fs::read_to_string(thread.ok()?.path().join("wchan")).ok());
+        waits.any(|wait| wait.contains(function))
     }
 
     /// Waits for its end.

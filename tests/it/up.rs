@@ -2,6 +2,7 @@
 
 use std::net::UdpSocket;
 use std::path::Path;
+use std::process::Command;
 
 use serde_json::Value;
 
@@ -130,7 +131,7 @@ fn a_swarm_without_agents_or_without_its_coordinator_fails() {
             signal_to(pid, "KILL");
         }
     }
-    run.finish().fails(1, &["job similar-windows: no agent is left, all 4 have ended"]);
+    run.finish().fails(1, &["no agent is left, all 4 have ended"]);
 
     let run = Running::start(&["up", &star(), "-o", "json"]);
     let nodes = run.nodes(5);
@@ -221,4 +222,72 @@ fn what_cannot_be_started_is_said_with_its_place() {
         78,
         &["the coordinator hub did not start: exit status: 78", &format!("cannot listen on {address}")],
     );
+}
+
+#[test]
+fn too_few_files_are_an_error_in_a_sentence() {
+    let node =
+        ["ulimit -n 8; exec \"$0\" up \"$1\"", env!("CARGO_BIN_EXE_swarm"), &star()].map(str::to_owned);
+    let output = Command::new("sh").arg("-c").args(node).output().unwrap();
+    let stderr = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(1), "{stderr}");
+    assert!(stderr.starts_with("swarm: cannot open enough files"), "{stderr}");
+}
+
+/// A swarm without jobs, with an agent of which the file says `rest`.
+fn idle(coordinator: &str, rest: &str) -> String {
+    let whole = topology(coordinator, "");
+    let (nodes, _) = whole.split_once("[[jobs]]").unwrap();
+    format!("{nodes}{rest}\n")
+}
+
+#[test]
+fn agents_that_cannot_start_end_the_swarm_with_what_they_said() {
+    let folder = Folder::new("up_no_agent");
+    let occupied = UdpSocket::bind("127.0.0.1:0").unwrap();
+    let address = occupied.local_addr().unwrap();
+    let said = format!("agent-1: cannot listen on {address}");
+    let busy = folder.write("busy.toml", idle("127.0.0.1:0", &format!("listen = \"{address}\"")));
+    for options in [&[][..], &["--keep"]] {
+        let run = Running::start(&[&["up", &busy], options].concat());
+        run.finish().fails(78, &["no agent is left, all 1 have ended", &said]);
+    }
+}
+
+#[test]
+fn a_kept_swarm_ends_with_its_last_agent() {
+    let file = Folder::new("up_kept").write("idle.toml", idle("127.0.0.1:0", ""));
+    let mut run = Running::start(&["up", &file, "--keep", "-o", "json"]);
+    let nodes = run.nodes(2);
+    run.listens_on();
+    for (_, pid) in nodes.iter().filter(|(name, _)| name == "agent-1") {
+        assert!(signal_to(*pid, "KILL"));
+    }
+    let run = run.finish();
+    assert_eq!(run.code, Some(1), "{}", run.stderr);
+    assert!(run.stderr.contains("no agent is left, all 1 have ended"), "{}", run.stderr);
+    assert_gone(&nodes);
+}
+
+#[test]
+fn agents_follow_their_coordinator_to_ipv6() {
+    if UdpSocket::bind("[::1]:0").is_err() {
+        return;
+    }
+    let file = Folder::new("up_ipv6").write("idle.toml", idle("[::1]:0", ""));
+    let outcome = swarm(&["up", &file, "-o", "json"]).json();
+    assert!(outcome["nodes"][1]["address"].as_str().unwrap().starts_with("[::1]:"), "{outcome}");
+}
+
+#[test]
+fn an_agent_that_hangs_at_its_start_is_not_waited_for() {
+    let run = Running::start(&["up", &star(), "-o", "json"]);
+    let nodes = run.nodes(5);
+    let (_, agent) = nodes.iter().find(|(name, _)| name == "agent-1").unwrap();
+    // Where it was ready already, it hangs in its work, which ends as well.
+    assert!(signal_to(*agent, "STOP"));
+    let run = run.finish();
+    assert!(!run.stderr.contains("did not get ready within"), "{}", run.stderr);
+    assert_eq!(run.json()["jobs"][0]["result"]["symbols"][0]["candidates"], 45_416);
+    assert_gone(&nodes);
 }

@@ -4,8 +4,6 @@
 //! a bound never exceeds the distance; in `f64` it may by a few units in the last place, because it adds the same
 //! numbers in another order. A caller who prunes leaves that much room.
 
-use std::collections::VecDeque;
-
 /// Fewer points than this leave the three outer layers of the two corners overlapping.
 const LAYERED_LENGTH_MIN: usize = 6;
 
@@ -58,7 +56,7 @@ pub struct Envelope {
 }
 
 impl Envelope {
-    /// Computes the envelope in time proportional to the length, whatever the width (Lemire 2009).
+    /// Computes the envelope. Time grows with the logarithm of the width.
     pub fn new(series: &[f64], half_width: usize) -> Self {
         let mut envelope = Self::default();
         envelope.refill(series, half_width);
@@ -66,33 +64,44 @@ impl Envelope {
     }
 
     /// [`Envelope::new`] in place, reusing the memory.
+    #[inline(always)]
     pub(crate) fn refill(&mut self, series: &[f64], half_width: usize) {
-        running(series, half_width, |older, newer| older >= newer, &mut self.lower);
-        running(series, half_width, |older, newer| older <= newer, &mut self.upper);
+        running(series, half_width, f64::INFINITY, least, &mut self.lower);
+        running(series, half_width, f64::NEG_INFINITY, |x, y| if x > y { x } else { y }, &mut self.upper);
     }
 }
 
-/// The extreme around each point. `obsolete(older, newer)` says that `older` can no longer be the extreme once
-/// `newer` has come.
-fn running(series: &[f64], half_width: usize, obsolete: impl Fn(f64, f64) -> bool, extremes: &mut Vec<f64>) {
+/// The extreme around each point; `neutral` is more extreme than nothing.
+///
+/// By doubling: the extremes over 2, 4, 8 points, and at last over two such ranges that overlap. A few passes that
+/// compile to vectors, without the mispredicted branches of a queue of hopeful points (Lemire 2009).
+#[inline(always)]
+fn running(
+    series: &[f64],
+    half_width: usize,
+    neutral: f64,
+    extreme: impl Fn(f64, f64) -> f64,
+    extremes: &mut Vec<f64>,
+) {
     let half_width = half_width.min(series.len());
+    let width = 2 * half_width + 1;
+    // Entry `i` starts as the point `half_width` before point `i`, and becomes the extreme from there on.
     extremes.clear();
-    // Indices whose values may still become the extreme: ascending indices, from the best value to the worst.
-    let mut hopeful = VecDeque::new();
-    for newest in 0..series.len() + half_width {
-        if let Some(&value) = series.get(newest) {
-            while hopeful.back().is_some_and(|&index: &usize| obsolete(series[index], value)) {
-                hopeful.pop_back();
-            }
-            hopeful.push_back(newest);
+    extremes.resize(half_width, neutral);
+    extremes.extend_from_slice(series);
+    extremes.resize(series.len() + 2 * half_width, neutral);
+    let mut wider = vec![neutral; extremes.len()];
+    let mut covered = 1;
+    while covered < width {
+        let step = covered.min(width - covered);
+        let (current, ahead) = (&extremes[..extremes.len() - step], &extremes[step..]);
+        for ((wider, &x), &y) in wider.iter_mut().zip(current).zip(ahead) {
+            *wider = extreme(x, y);
         }
-        if let Some(centre) = newest.checked_sub(half_width) {
-            if hopeful.front().is_some_and(|&index| index + half_width < centre) {
-                hopeful.pop_front();
-            }
-            extremes.push(series[hopeful[0]]);
-        }
+        std::mem::swap(extremes, &mut wider);
+        covered += step;
     }
+    extremes.truncate(series.len());
 }
 
 /// LB_Keogh: what `series` spends outside the envelope of the other series (Keogh and Ratanamahatana 2005).

@@ -1,5 +1,9 @@
 //! Exact search for the windows of a long series that are nearest to a query under z-normalised, banded DTW.
 
+#[cfg(target_arch = "x86_64")]
+mod batch;
+#[cfg(target_arch = "x86_64")]
+mod lanes;
 mod picks;
 mod rolling;
 
@@ -7,12 +11,16 @@ use crate::band::{Band, Reach};
 use crate::dtw::sweep::sweep;
 use crate::input::{KernelError, Series, check};
 use crate::lower_bound::{self, Envelope, excess_squared, shares_to_limits};
+use crate::simd::Simd;
 use crate::znorm::{Moments, z_normalize};
 use picks::Picks;
 use rolling::{BLOCK_STARTS, Rolling, prune_above};
 
 /// Query points between two looks at the bound.
 const ABANDON_POINTS: usize = 8;
+
+/// Windows in the last of several blocks.
+const LAST_BLOCK_STARTS_MIN: usize = 16;
 
 /// Windows computed before the cascade, so that it starts with a useful bound.
 const SEEDS_MIN: usize = 32;
@@ -71,6 +79,7 @@ pub struct Search<'a> {
     apart: usize,
     starts: Option<&'a (dyn Fn(usize) -> bool + Sync)>,
     cancel: Option<&'a (dyn Fn() -> bool + Sync)>,
+    simd: Simd,
 }
 
 impl<'a> Search<'a> {
@@ -90,6 +99,7 @@ impl<'a> Search<'a> {
             apart: query.len(),
             starts: None,
             cancel: None,
+            simd: Simd::active(),
         })
     }
 
@@ -114,6 +124,13 @@ impl<'a> Search<'a> {
         Self { cancel: Some(cancelled), ..self }
     }
 
+    /// Uses no more than these instructions. The matches do not depend on it; what becomes of the other candidates may.
+    ///
+    /// [`Simd::Portable`] is the scalar cascade, the control of the benchmarks.
+    pub fn simd(self, most: Simd) -> Self {
+        Self { simd: most.min(Simd::active()), ..self }
+    }
+
     /// Searches a series.
     pub fn run(&self, series: &[f64]) -> Result<Found, KernelError> {
         check(Series::Searched, series)?;
@@ -126,7 +143,19 @@ impl<'a> Search<'a> {
         }
         let mut pass = Pass::new(self, series);
         let seeds = pass.seed()?;
-        pass.cascade(&seeds)?;
+        match self.simd {
+            // SAFETY: an instruction set that is in use was detected.
+            #[cfg(target_arch = "x86_64")]
+            Simd::Avx512 if lanes::pays(points, series.len()) => unsafe {
+                lanes::cascade_avx512(&mut pass, &seeds)?;
+            },
+            // SAFETY: as above.
+            #[cfg(target_arch = "x86_64")]
+            Simd::Avx2 if lanes::pays(points, series.len()) => unsafe {
+                lanes::cascade_avx2(&mut pass, &seeds)?;
+            },
+            _ => pass.cascade(&seeds)?,
+        }
         Ok(Found { matches: pass.picks.finish(), pruned: pass.pruned })
     }
 
@@ -173,33 +202,37 @@ impl<'s> Pass<'s> {
 
     fn blocks(&self) -> impl Iterator<Item = std::ops::Range<usize>> + use<> {
         let starts = self.series.len() - self.search.query.len() + 1;
-        (0..starts).step_by(BLOCK_STARTS).map(move |first| first..(first + BLOCK_STARTS).min(starts))
+        let mut first = 0;
+        std::iter::from_fn(move || {
+            let left = starts - first;
+            let length = match left.checked_sub(BLOCK_STARTS) {
+                None | Some(0) => left,
+                // The last block is not shorter than a register.
+                Some(rest) if rest < LAST_BLOCK_STARTS_MIN => BLOCK_STARTS - LAST_BLOCK_STARTS_MIN,
+                Some(_) => BLOCK_STARTS,
+            };
+            first += length;
+            (length > 0).then(|| first - length..first)
+        })
     }
 
     /// Computes windows that look promising by LB_Kim and lie in different places; returns their starts, ascending.
     fn seed(&mut self) -> Result<Vec<usize>, KernelError> {
         let points = self.search.query.len();
         let place_rows = self.search.apart.max(points);
-        let mut rolling = Rolling::default();
-        // The best window of each place, as (bound, start).
-        let mut promising: Vec<(f64, usize)> = Vec::new();
-        for block in self.blocks() {
-            self.search.check_cancelled()?;
-            for (start, moments) in block.clone().zip(rolling.fill(self.series, points, block)) {
-                if !self.search.admits(start) {
-                    continue;
-                }
-                let bound = self.kim(start, moments);
-                match promising.last_mut() {
-                    Some(best) if best.1 / place_rows == start / place_rows => {
-                        if bound < best.0 {
-                            *best = (bound, start);
-                        }
-                    }
-                    _ => promising.push((bound, start)),
-                }
-            }
-        }
+        let mut promising = match self.search.simd {
+            // SAFETY: an instruction set that is in use was detected.
+            #[cfg(target_arch = "x86_64")]
+            Simd::Avx512 if lanes::pays(points, self.series.len()) => unsafe {
+                lanes::promising_avx512(self, place_rows)?
+            },
+            // SAFETY: as above.
+            #[cfg(target_arch = "x86_64")]
+            Simd::Avx2 if lanes::pays(points, self.series.len()) => unsafe {
+                lanes::promising_avx2(self, place_rows)?
+            },
+            _ => self.promising(place_rows)?,
+        };
         promising.sort_by(|a, b| a.0.total_cmp(&b.0));
         promising.truncate(SEEDS_MIN.max(self.search.top.saturating_mul(4)));
         for &(_, start) in &promising {
@@ -215,6 +248,33 @@ impl<'s> Pass<'s> {
         Ok(seeds)
     }
 
+    /// The window with the least LB_Kim of each place, as (bound, start).
+    fn promising(&self, place_rows: usize) -> Result<Vec<(f64, usize)>, KernelError> {
+        let points = self.search.query.len();
+        let mut rolling = Rolling::default();
+        let mut promising: Vec<(f64, usize)> = Vec::new();
+        for block in self.blocks() {
+            self.search.check_cancelled()?;
+            rolling.fill(self.series, points, block.clone());
+            for (offset, start) in block.enumerate() {
+                let moments = &rolling.get(offset);
+                if !self.search.admits(start) {
+                    continue;
+                }
+                let bound = self.kim(start, moments);
+                match promising.last_mut() {
+                    Some(best) if best.1 / place_rows == start / place_rows => {
+                        if bound < best.0 {
+                            *best = (bound, start);
+                        }
+                    }
+                    _ => promising.push((bound, start)),
+                }
+            }
+        }
+        Ok(promising)
+    }
+
     /// Takes every other candidate through the bounds, the cheapest first, and computes what they leave.
     fn cascade(&mut self, seeds: &[usize]) -> Result<(), KernelError> {
         let (points, half_width) = (self.search.query.len(), self.search.half_width);
@@ -227,7 +287,9 @@ impl<'s> Pass<'s> {
             let first = block.start;
             let rows = &self.series[first..block.end - 1 + points];
             let mut envelope_known = false;
-            for (start, moments) in block.clone().zip(rolling.fill(self.series, points, block)) {
+            rolling.fill(self.series, points, block.clone());
+            for (offset, start) in block.enumerate() {
+                let moments = &rolling.get(offset);
                 if seeds.next_if_eq(&start).is_some() || !self.search.admits(start) {
                     continue;
                 }

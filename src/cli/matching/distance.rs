@@ -56,8 +56,8 @@ impl Distance {
 
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(f, "distance          {}", self.distance)?;
-        writeln!(f, "distance squared  {}", self.distance_squared)?;
+        writeln!(f, "distance          {}", readable(self.distance))?;
+        writeln!(f, "distance squared  {}", readable(self.distance_squared))?;
         if let Some(path) = &self.path {
             writeln!(f, "\n{:>8} {:>8}", "a", "b")?;
             for (i, j) in path {
@@ -66,4 +66,9 @@ impl fmt::Display for Report {
         }
         Ok(())
     }
+}
+
+/// A number in full, as a power of ten where it would be mostly zeros.
+fn readable(value: f64) -> String {
+    if value == 0.0 || (1e-6..1e16).contains(&value.abs()) { value.to_string() } else { format!("{value:e}") }
 }

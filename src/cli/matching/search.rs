@@ -75,6 +75,11 @@ impl Search {
             self.rows_of_query(&input::column(&self.query, &self.query_column)?)?.to_vec()
         };
 
+        if series.len() < query.len() {
+            let (rows, length) = (series.len(), query.len());
+            let message = format!("has {rows} rows, a query of {length} does not fit in it");
+            return Err(InputError::whole(&self.series, message).into());
+        }
         let started = Instant::now();
         let is_clear = |start: usize| start.abs_diff(self.query_start) >= query.len();
         let mut search = swarm_kernels::Search::new(&query, self.window)?.top(self.top.get());

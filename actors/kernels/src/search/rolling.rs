@@ -31,43 +31,79 @@ pub(super) fn prune_above(distance_squared: f64, points: usize) -> f64 {
 }
 
 /// Moments of the windows that start in one block, for bounds only: distances use [`Moments::of`].
+///
+/// Of window `i` they are entry `i` of three lists, so that those of windows that follow each other are contiguous.
 #[derive(Default)]
 pub(super) struct Rolling {
-    moments: Vec<Moments>,
+    pub(super) centres: Vec<f64>,
+    pub(super) shifts: Vec<f64>,
+    pub(super) scales: Vec<f64>,
+    squares: Vec<f64>,
 }
 
 impl Rolling {
+    /// The moments of one window.
+    #[inline(always)]
+    pub(super) fn get(&self, offset: usize) -> Moments {
+        Moments { centre: self.centres[offset], shift: self.shifts[offset], scale: self.scales[offset] }
+    }
+
     /// Moments of the windows of `points` rows that start in `starts`, a block of at most [`BLOCK_STARTS`].
-    pub(super) fn fill(&mut self, series: &[f64], points: usize, starts: Range<usize>) -> &[Moments] {
+    #[inline(always)]
+    pub(super) fn fill(&mut self, series: &[f64], points: usize, starts: Range<usize>) {
         let rows = &series[starts.start..starts.end - 1 + points];
         let count = points as f64;
         let centre = sum(rows, |x| x) / rows.len() as f64;
+        self.centres.clear();
+        self.centres.resize(starts.len(), centre);
+        self.scales.clear();
+        self.scales.resize(starts.len(), 0.0);
+        let squares_peak = self.fill_sums(rows, points, centre);
+
+        let share = 1.0 / count;
+        let mut all_trusted = true;
+        for ((shift, scale), &squares) in self.shifts.iter_mut().zip(&mut self.scales).zip(&self.squares) {
+            let total = *shift;
+            *shift = total * share;
+            let variance_sum = squares - total * *shift;
+            let deviation = (variance_sum * share).sqrt();
+            // False for NaN, the root of a variance that rounding made negative.
+            let trusted = (variance_sum >= TRUSTED_SHARE * squares_peak)
+                & ((centre + *shift).abs() < TRUSTED_OFFSET * deviation);
+            *scale = if trusted { 1.0 / deviation } else { f64::NAN };
+            all_trusted &= trusted;
+        }
+        if !all_trusted {
+            for offset in 0..starts.len() {
+                if self.scales[offset].is_nan() {
+                    let Moments { centre, shift, scale } = Moments::of(&rows[offset..offset + points]);
+                    (self.centres[offset], self.shifts[offset], self.scales[offset]) = (centre, shift, scale);
+                }
+            }
+        }
+    }
+
+    /// Leaves the sum of each window in `shifts` and that of its squares in `squares`, whose largest it returns.
+    #[inline(always)]
+    fn fill_sums(&mut self, rows: &[f64], points: usize, centre: f64) -> f64 {
         let mut total = sum(&rows[..points], |x| x - centre);
         let mut squares = sum(&rows[..points], |x| (x - centre) * (x - centre));
         let mut squares_peak = squares;
-
-        self.moments.clear();
-        let leaving_and_entering = rows.iter().zip(rows[points..].iter().chain([&centre]));
-        for (offset, (&leaving, &entering)) in leaving_and_entering.enumerate() {
-            let shift = total / count;
-            let variance_sum = squares - total * shift;
-            let deviation = (variance_sum / count).sqrt();
-            // False for NaN, the root of a variance that rounding made negative.
-            let trusted = variance_sum >= TRUSTED_SHARE * squares_peak
-                && (centre + shift).abs() < TRUSTED_OFFSET * deviation;
-            self.moments.push(if trusted {
-                Moments { centre, shift, scale: 1.0 / deviation }
-            } else {
-                Moments::of(&rows[offset..offset + points])
-            });
+        self.shifts.clear();
+        self.squares.clear();
+        self.shifts.push(total);
+        self.squares.push(squares);
+        for (&leaving, &entering) in rows.iter().zip(&rows[points..]) {
             let (leaving, entering) = (leaving - centre, entering - centre);
             total += entering - leaving;
             squares += entering * entering - leaving * leaving;
+            self.shifts.push(total);
+            self.squares.push(squares);
             if squares > squares_peak {
                 squares_peak = squares;
             }
         }
-        &self.moments
+        squares_peak
     }
 }
 
@@ -83,9 +119,10 @@ mod tests {
         let mut worst = 0.0_f64;
         for first in (0..starts).step_by(BLOCK_STARTS) {
             let block = first..(first + BLOCK_STARTS).min(starts);
-            let moments = rolling.fill(series, points, block.clone());
-            assert_eq!(moments.len(), block.len());
-            for (start, rolled) in block.zip(moments) {
+            rolling.fill(series, points, block.clone());
+            assert_eq!(rolling.shifts.len(), block.len());
+            for (offset, start) in block.enumerate() {
+                let rolled = rolling.get(offset);
                 let window = &series[start..start + points];
                 let exact = Moments::of(window);
                 assert_eq!(exact.scale == 0.0, rolled.scale == 0.0, "constancy at {start}");

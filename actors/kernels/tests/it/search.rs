@@ -3,7 +3,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use proptest::prelude::*;
 use rand::{RngExt, SeedableRng, rngs::StdRng};
 use swarm_kernels::search::{Found, Match};
-use swarm_kernels::{KernelError, Search, Series};
+use swarm_kernels::{KernelError, Search, Series, Simd};
 
 use crate::oracle;
 
@@ -23,9 +23,15 @@ fn check(
     let ranked = oracle::ranked(series, query, window, admitted);
     for &(top, apart) in wishes {
         let search = Search::new(query, window).unwrap().top(top).apart(apart).starts(admitted);
-        let found = search.run(series).unwrap();
-        assert_eq!(found.matches, oracle::picked(&ranked, top, apart), "top {top}, apart {apart}");
-        assert_eq!(total(&found), if top > 0 { ranked.len() as u64 } else { 0 });
+        for simd in [Simd::Avx512, Simd::Avx2, Simd::Portable] {
+            let found = search.clone().simd(simd).run(series).unwrap();
+            assert_eq!(
+                found.matches,
+                oracle::picked(&ranked, top, apart),
+                "{simd:?}, top {top}, apart {apart}"
+            );
+            assert_eq!(total(&found), if top > 0 { ranked.len() as u64 } else { 0 });
+        }
     }
 }
 

@@ -1,0 +1,361 @@
+//! The cascade of bounds over as many consecutive windows as a register has lanes.
+//!
+//! Point `k` of windows that follow each other is contiguous in the series, so a bound of all of them costs one load
+//! for each point of the query.
+
+use super::batch::Batch;
+use super::rolling::Rolling;
+use super::{ABANDON_POINTS, LAST_BLOCK_STARTS_MIN, Pass};
+use crate::dtw::lanes::{ROWS_AVX2, ROWS_AVX512};
+use crate::input::KernelError;
+use crate::lower_bound::{Envelope, excess_squared};
+use crate::simd::Vector;
+use crate::simd::x86::{F64x4, F64x8};
+use crate::znorm::Moments;
+
+/// Shorter queries have no three layers to either end.
+const POINTS_MIN: usize = 6;
+
+/// Whether a search is long enough for registers of windows.
+pub(super) fn pays(points: usize, series: usize) -> bool {
+    points >= POINTS_MIN && series - points + 1 >= LAST_BLOCK_STARTS_MIN
+}
+
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl")]
+pub(super) fn cascade_avx512(pass: &mut Pass<'_>, seeds: &[usize]) -> Result<(), KernelError> {
+    // SAFETY: this function has the instructions.
+    unsafe { cascade::<F64x8, ROWS_AVX512>(pass, seeds) }
+}
+
+#[target_feature(enable = "avx2")]
+pub(super) fn cascade_avx2(pass: &mut Pass<'_>, seeds: &[usize]) -> Result<(), KernelError> {
+    // SAFETY: this function has the instructions.
+    unsafe { cascade::<F64x4, ROWS_AVX2>(pass, seeds) }
+}
+
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl")]
+pub(super) fn promising_avx512(pass: &Pass<'_>, place_rows: usize) -> Result<Vec<(f64, usize)>, KernelError> {
+    // SAFETY: this function has the instructions.
+    unsafe { promising::<F64x8>(pass, place_rows) }
+}
+
+#[target_feature(enable = "avx2")]
+pub(super) fn promising_avx2(pass: &Pass<'_>, place_rows: usize) -> Result<Vec<(f64, usize)>, KernelError> {
+    // SAFETY: this function has the instructions.
+    unsafe { promising::<F64x4>(pass, place_rows) }
+}
+
+/// The window with the least LB_Kim of each place, as (bound, start).
+///
+/// # Safety
+/// The processor has the instructions of `V`; the series has at least `LAST_BLOCK_STARTS_MIN` windows.
+#[inline(always)]
+unsafe fn promising<V: Vector<Lane = f64>>(
+    pass: &Pass<'_>,
+    place_rows: usize,
+) -> Result<Vec<(f64, usize)>, KernelError> {
+    let points = pass.search.query.len();
+    let mut rolling = Rolling::default();
+    let mut promising: Vec<(f64, usize)> = Vec::new();
+    let mut place_end = 0;
+    let mut least = f64::INFINITY;
+    for block in pass.blocks() {
+        pass.search.check_cancelled()?;
+        let rows = &pass.series[block.start..block.end - 1 + points];
+        rolling.fill(pass.series, points, block.clone());
+        for offset in (0..block.len()).step_by(V::LANES) {
+            let from = offset.min(block.len() - V::LANES);
+            let mut bounds = [0.0; 8];
+            // SAFETY: the caller vouches for the instructions; the block has a register of windows from `from` on, and
+            // no register has more than 8 lanes.
+            let is_better = unsafe {
+                let kim = Windows::<V>::new(&rows[from..], &rolling, from).kim(&pass.search.query);
+                kim.store(&mut bounds, 0);
+                kim.less(V::splat(least)) != 0
+            };
+            if !is_better && block.start + from + V::LANES <= place_end {
+                continue;
+            }
+            for (start, &bound) in (block.start + from..).zip(&bounds[..V::LANES]).skip(offset - from) {
+                if !pass.search.admits(start) {
+                    continue;
+                }
+                if start >= place_end {
+                    place_end = (start / place_rows + 1) * place_rows;
+                    least = bound;
+                    promising.push((bound, start));
+                } else if bound < least
+                    && let Some(best) = promising.last_mut()
+                {
+                    least = bound;
+                    *best = (bound, start);
+                }
+            }
+        }
+    }
+    Ok(promising)
+}
+
+/// Takes every candidate but the seeds through the bounds, and computes what they leave.
+///
+/// # Safety
+/// The processor has the instructions of `V`; the series has at least `LAST_BLOCK_STARTS_MIN` windows.
+#[inline(always)]
+unsafe fn cascade<V: Vector<Lane = f64>, const K: usize>(
+    pass: &mut Pass<'_>,
+    seeds: &[usize],
+) -> Result<(), KernelError> {
+    let points = pass.search.query.len();
+    let mut rolling = Rolling::default();
+    let mut envelope = Envelope::default();
+    let mut batch = Batch::new::<V>(points);
+    let mut seeds = seeds.iter().copied().peekable();
+    for block in pass.blocks() {
+        pass.search.check_cancelled()?;
+        let rows = &pass.series[block.start..block.end - 1 + points];
+        rolling.fill(pass.series, points, block.clone());
+        let mut envelope_known = false;
+        for offset in (0..block.len()).step_by(V::LANES) {
+            // The last register reaches back to windows that were seen already.
+            let from = offset.min(block.len() - V::LANES);
+            let mut candidates = 0_u32;
+            for lane in offset - from..V::LANES {
+                let start = block.start + from + lane;
+                let is_seed = seeds.next_if_eq(&start).is_some();
+                candidates |= u32::from(!is_seed && pass.search.admits(start)) << lane;
+            }
+            if candidates == 0 {
+                continue;
+            }
+            // SAFETY: the caller vouches for the instructions; the block has a register of windows from `from` on.
+            let windows = unsafe { Windows::<V>::new(&rows[from..], &rolling, from) };
+            // SAFETY: as above.
+            let mut survivors = unsafe { windows.survivors(pass, block.start + from, candidates) };
+            if survivors == 0 {
+                continue;
+            }
+            if !envelope_known {
+                envelope.refill(rows, pass.search.half_width);
+                envelope_known = true;
+            }
+            // SAFETY: as above; the envelope is as long as the rows.
+            let beyond = unsafe {
+                windows.beyond_data(pass, &envelope.lower[from..], &envelope.upper[from..], survivors)
+            };
+            pass.pruned.keogh_data += u64::from((survivors & beyond).count_ones());
+            survivors &= !beyond;
+            for lane in (0..V::LANES).filter(|lane| survivors >> lane & 1 == 1) {
+                consider::<V>(pass, block.start + from + lane, from + lane, &envelope, &mut batch);
+                if batch.is_full::<V>() {
+                    // SAFETY: the caller vouches for the instructions.
+                    unsafe { batch.flush::<V, K>(pass)? };
+                }
+            }
+        }
+    }
+    // SAFETY: the caller vouches for the instructions.
+    unsafe { batch.flush::<V, K>(pass) }
+}
+
+/// Takes one window past the bound by the envelope of the series into the batch.
+#[inline(always)]
+fn consider<V: Vector<Lane = f64>>(
+    pass: &mut Pass<'_>,
+    start: usize,
+    offset: usize,
+    envelope: &Envelope,
+    batch: &mut Batch,
+) {
+    let query = &pass.search.query;
+    let moments = Moments::of(&pass.series[start..start + query.len()]);
+    let bounds = envelope.lower[offset..].iter().zip(&envelope.upper[offset..]);
+    for ((share, &q), (&lower, &upper)) in pass.query_shares.iter_mut().zip(query).zip(bounds) {
+        *share = excess_squared(q, moments.normalize(lower), moments.normalize(upper));
+    }
+    shares_to_later(&mut pass.query_shares);
+    if pass.query_shares[0] > pass.limit {
+        pass.pruned.keogh_data += 1;
+        return;
+    }
+    pass.normalize_window(start, moments);
+    let Envelope { lower, upper } = &pass.search.envelope;
+    let bounds = lower.iter().zip(upper);
+    for ((share, &z), (&lower, &upper)) in pass.window_shares.iter_mut().zip(&pass.window).zip(bounds) {
+        *share = excess_squared(z, lower, upper);
+    }
+    shares_to_later(&mut pass.window_shares);
+    let half_width = pass.search.half_width;
+    batch.push::<V>(start, &pass.window, &pass.query_shares, &pass.window_shares, half_width);
+}
+
+/// Turns the share of each point in a bound into that of the point and all later ones.
+#[inline(always)]
+fn shares_to_later(shares: &mut [f64]) {
+    let mut later = 0.0;
+    for share in shares.iter_mut().rev() {
+        later += *share;
+        *share = later;
+    }
+}
+
+/// A register of consecutive windows with their moments.
+struct Windows<'s, V> {
+    rows: &'s [f64],
+    centre: V,
+    shift: V,
+    scale: V,
+}
+
+impl<'s, V: Vector<Lane = f64>> Windows<'s, V> {
+    /// # Safety
+    /// The processor has the instructions of `V`, and the block has a register of windows from `from` on.
+    #[inline(always)]
+    unsafe fn new(rows: &'s [f64], rolling: &Rolling, from: usize) -> Self {
+        // SAFETY: the caller vouches for both.
+        unsafe {
+            Self {
+                rows,
+                centre: V::load(&rolling.centres, from),
+                shift: V::load(&rolling.shifts, from),
+                scale: V::load(&rolling.scales, from),
+            }
+        }
+    }
+
+    /// The normalised point `k` of each window.
+    ///
+    /// # Safety
+    /// All windows have such a point.
+    #[inline(always)]
+    unsafe fn point(&self, k: usize) -> V {
+        // SAFETY: the caller vouches for the point.
+        unsafe { self.normalized(self.rows, k) }
+    }
+
+    /// What each window makes of its value `k` in something as long as the rows.
+    ///
+    /// # Safety
+    /// All windows have such a value.
+    #[inline(always)]
+    unsafe fn normalized(&self, values: &[f64], k: usize) -> V {
+        // SAFETY: the caller vouches for the value.
+        (unsafe { V::load(values, k) } - self.centre - self.shift) * self.scale
+    }
+
+    /// Those of `candidates` that neither LB_Kim nor the envelope of the query rules out.
+    ///
+    /// # Safety
+    /// `rows` holds all windows.
+    #[inline(always)]
+    unsafe fn survivors(&self, pass: &mut Pass<'_>, first: usize, candidates: u32) -> u32 {
+        // SAFETY: a value of `V` exists; the caller vouches for the rows.
+        let (limit, kim) = unsafe { (V::splat(pass.limit), self.kim(&pass.search.query)) };
+        let mut left = candidates & !limit.less(kim);
+        for lane in 0..V::LANES {
+            if left >> lane & 1 == 1 && !pass.picks.may_want(first + lane) {
+                left &= !(1 << lane);
+            }
+        }
+        pass.pruned.kim += u64::from((candidates & !left).count_ones());
+        if left == 0 {
+            return 0;
+        }
+        // SAFETY: the caller vouches for the rows.
+        let survivors = left & !unsafe { self.beyond_query(pass, limit, left) };
+        pass.pruned.keogh_query += u64::from((left & !survivors).count_ones());
+        survivors
+    }
+
+    /// LB_Kim: the cheapest cells in the three outermost layers of both corners.
+    ///
+    /// # Safety
+    /// `rows` holds all windows.
+    #[inline(always)]
+    unsafe fn kim(&self, query: &[f64]) -> V {
+        let last = query.len() - 1;
+        // SAFETY: a value of `V` exists; queries have at least six points, and the caller vouches for the windows.
+        unsafe {
+            let first = corner(
+                [V::splat(query[0]), V::splat(query[1]), V::splat(query[2])],
+                [self.point(0), self.point(1), self.point(2)],
+            );
+            let end = corner(
+                [V::splat(query[last]), V::splat(query[last - 1]), V::splat(query[last - 2])],
+                [self.point(last), self.point(last - 1), self.point(last - 2)],
+            );
+            first + end
+        }
+    }
+
+    /// Windows whose LB_Keogh by the envelope of the query exceeds the limit, as far as it took to rule out all that
+    /// are `wanted`.
+    ///
+    /// # Safety
+    /// `rows` holds all windows.
+    #[inline(always)]
+    unsafe fn beyond_query(&self, pass: &Pass<'_>, limit: V, wanted: u32) -> u32 {
+        let Envelope { lower, upper } = &pass.search.envelope;
+        // SAFETY: a value of `V` exists.
+        let mut bound = unsafe { V::splat(0.0) };
+        let mut beyond = 0;
+        for some in pass.search.order.chunks(ABANDON_POINTS) {
+            for &k in some {
+                // SAFETY: as above; the caller vouches for the rows.
+                bound = bound + unsafe { excess(self.point(k), V::splat(lower[k]), V::splat(upper[k])) };
+            }
+            beyond = limit.less(bound);
+            if wanted & !beyond == 0 {
+                break;
+            }
+        }
+        beyond
+    }
+
+    /// The same by the envelope of the series.
+    ///
+    /// # Safety
+    /// The envelope holds all windows.
+    #[inline(always)]
+    unsafe fn beyond_data(&self, pass: &Pass<'_>, lower: &[f64], upper: &[f64], wanted: u32) -> u32 {
+        let query = &pass.search.query;
+        // SAFETY: a value of `V` exists.
+        let (mut bound, limit) = unsafe { (V::splat(0.0), V::splat(pass.limit)) };
+        let mut beyond = 0;
+        for some in pass.search.order.chunks(ABANDON_POINTS) {
+            for &k in some {
+                // SAFETY: as above; the caller vouches for the envelope.
+                bound = bound
+                    + unsafe {
+                        excess(V::splat(query[k]), self.normalized(lower, k), self.normalized(upper, k))
+                    };
+            }
+            beyond = limit.less(bound);
+            if wanted & !beyond == 0 {
+                break;
+            }
+        }
+        beyond
+    }
+}
+
+/// Squared distance of `x` from the interval `lower..=upper`.
+#[inline(always)]
+fn excess<V: Vector<Lane = f64>>(x: V, lower: V, upper: V) -> V {
+    // SAFETY: a value of `V` exists.
+    let zero = unsafe { V::splat(0.0) };
+    square((x - upper).max(lower - x).max(zero))
+}
+
+/// The cheapest cells of the layers `max(i, j) = 0, 1, 2`.
+#[inline(always)]
+fn corner<V: Vector>(q: [V; 3], z: [V; 3]) -> V {
+    let second = square(q[0] - z[1]).min(square(q[1] - z[0])).min(square(q[1] - z[1]));
+    let third = square(q[0] - z[2]).min(square(q[1] - z[2])).min(square(q[2] - z[2]));
+    let third = third.min(square(q[2] - z[0])).min(square(q[2] - z[1]));
+    square(q[0] - z[0]) + second + third
+}
+
+#[inline(always)]
+fn square<V: Vector>(x: V) -> V {
+    x * x
+}

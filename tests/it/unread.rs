@@ -1,0 +1,52 @@
+//! Output that nobody reads: it holds up neither signals nor work.
+
+use std::io::{PipeReader, Write as _};
+use std::process::Stdio;
+
+use crate::processes::{Running, eventually, is_running};
+use crate::{Folder, Run};
+
+/// A swarm that has nothing to do but to say that it is there.
+const IDLE: &str = r#"name = "idle"
+[[nodes]]
+name = "hub"
+role = "coordinator"
+[[nodes]]
+name = "agent-1"
+role = "agent"
+agent_type = "pattern-matcher"
+connect = ["hub"]
+"#;
+
+/// A pipe that takes not one byte more, as long as its reader lives.
+fn full_pipe() -> (PipeReader, Stdio) {
+    let (reader, mut writer) = std::io::pipe().unwrap();
+    // What a pipe holds on Linux.
+    writer.write_all(&[b'\n'; 64 << 10]).unwrap();
+    (reader, writer.into())
+}
+
+#[test]
+fn results_that_nobody_reads_do_not_hold_up_a_signal() {
+    let file = Folder::new("unread_results").write("idle.toml", IDLE);
+    let (_reader, stdout) = full_pipe();
+    let run = Running::start_on(&["up", &file, "-o", "json"], stdout, Stdio::piped());
+    let nodes = run.nodes(2);
+    eventually("it waits for a reader", || run.waits_in("pipe_write").then_some(()));
+    run.signal("TERM");
+    let Run { code, stderr, .. } = run.finish();
+    assert_eq!((code, stderr.as_str()), (Some(143), "swarm: stopped by SIGTERM\n"));
+    assert!(nodes.iter().all(|(_, pid)| !is_running(*pid)));
+}
+
+#[test]
+fn progress_that_nobody_reads_holds_up_nothing() {
+    let file = Folder::new("unread_progress").write("idle.toml", IDLE);
+    let (_reader, stderr) = full_pipe();
+    let run = Running::start_on(&["up", &file, "--keep"], Stdio::piped(), stderr);
+    let nodes = run.nodes(2);
+    eventually("the result", || run.stdout().contains("The coordinator sent").then_some(()));
+    run.signal("INT");
+    assert_eq!(run.finish().code, Some(130));
+    assert!(nodes.iter().all(|(_, pid)| !is_running(*pid)));
+}
