@@ -5,6 +5,7 @@
 //! A command prints its result through [`Output`], so data alone reaches stdout, and every error
 //! leaves as a [`CliError`], which knows the exit code.
 
+mod agents;
 mod bench;
 mod ca;
 mod completions;
@@ -13,9 +14,13 @@ mod error;
 mod logging;
 mod matching;
 mod node;
+mod operator;
 mod output;
 mod signals;
+mod status;
+mod submit;
 mod system;
+mod tasks;
 mod up;
 
 use clap::{Parser, Subcommand};
@@ -50,6 +55,14 @@ enum Command {
     /// identity is a folder with `node.pem`, `node.key.pem`, `authority.pem` and `revoked.pem`.
     #[command(subcommand)]
     Ca(ca::Ca),
+    /// What a running coordinator sees of itself
+    Status(status::StatusCommand),
+    /// The agents that a running coordinator can give work
+    Agents(agents::Agents),
+    /// The tasks of a running coordinator, and those that have ended lately
+    Tasks(tasks::Tasks),
+    /// Hand a task to a running coordinator, wait for it, print its result
+    Submit(submit::Submit),
     /// Check configuration files
     #[command(subcommand)]
     Config(config::Config),
@@ -71,6 +84,10 @@ pub(crate) fn run() -> Result<(), CliError> {
         Command::Up(command) => command.run(output),
         Command::Node(command) => command.run(),
         Command::Ca(command) => command.run(output),
+        Command::Status(command) => command.run(output),
+        Command::Agents(command) => command.run(output),
+        Command::Tasks(command) => command.run(output),
+        Command::Submit(command) => command.run(output),
         Command::Config(command) => command.run(output),
         Command::Bench(command) => command.run(output),
         Command::BenchResponder => bench::respond(),

@@ -81,9 +81,14 @@ impl InputError {
         InputError::Whole { input: input.clone(), message: message.into() }
     }
 
-    fn at(input: &Source, line: usize, column: usize, message: impl Into<String>) -> Self {
+    pub(crate) fn at(input: &Source, line: usize, column: usize, message: impl Into<String>) -> Self {
         InputError::At { input: input.clone(), line, column, message: message.into() }
     }
+}
+
+/// The whole of an input that is a document.
+pub(crate) fn text(input: &Source, bytes_max: u64) -> Result<String, InputError> {
+    lines::text(input, bytes_max)
 }
 
 /// Reads one number a line.

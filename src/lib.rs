@@ -73,10 +73,11 @@
 //! - The wire, for other languages: `protocols/SPEC.md` in the repository.
 
 pub use swarm_actors::{
-    Answer, Ask, AskError, AskFuture, Call, Caller, Cancellation, ConnectError, ExposeError, Exposing,
-    LocalMailbox, Mailbox, Node, NodeConfig, NodeStatistics, Outcome, Peer, PeerEvent, Priority,
-    Registration, ResolveError, SetIdentityError, StartError, TIMEOUT_DEFAULT, TIMEOUT_MAX, Tell, TellError,
-    UnhandledRequest, WorkError, Workers, coordinator, identity, pattern_matcher, testing,
+    Answer, Ask, AskError, AskFuture, Call, Caller, Cancellation, ConnectError, ExposeError, ExposedName,
+    Exposing, LocalMailbox, Mailbox, NameEvent, Node, NodeConfig, NodeStatistics, Outcome, Peer, PeerEvent,
+    Priority, Refusal, Registration, ResolveError, SetIdentityError, StartError, TIMEOUT_DEFAULT,
+    TIMEOUT_MAX, Tell, TellError, UnhandledRequest, Wanted, WorkError, Workers, coordinator, identity,
+    pattern_matcher, testing,
 };
 pub use swarm_protocols as protocols;
 pub use swarm_protocols::{

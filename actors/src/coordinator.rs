@@ -7,6 +7,7 @@
 
 mod agent_watch;
 mod asks;
+mod listing;
 mod submission;
 #[cfg(test)]
 mod tests;
@@ -31,8 +32,8 @@ use submission::{ClientLeft, Finished, LibraryPart, Running};
 use swarm_protocols::{
     ContentHash, NoError, NodeId, Protocol,
     coordinator::{
-        Coordinator as CoordinatorProtocol, CoordinatorStatus, Progress, Status, SubmitTask, TaskId,
-        TaskProgress,
+        Coordinator as CoordinatorProtocol, CoordinatorStatus, ListAgents, ListTasks, Progress, SubmitTask,
+        TaskId, TaskProgress,
         board::{Board, BoardConfig, Command, Completion},
     },
     similar_windows::{PatternMatcher as MatcherProtocol, SeriesPart, SimilarInPart, StoreError, StorePart},
@@ -85,14 +86,26 @@ pub struct Coordinator {
     library: PartStore<LibraryPart>,
     /// The tasks on the board, and who waits for them.
     tasks: BTreeMap<TaskId, Running>,
-    agents: BTreeMap<NodeId, Mailbox<MatcherProtocol>>,
+    agents: BTreeMap<NodeId, ConnectedAgent>,
     asks: Asks,
     timer: Option<(Instant, SpawnHandle)>,
+    started: Instant,
+}
+
+/// An agent that can be given work.
+struct ConnectedAgent {
+    matcher: Mailbox<MatcherProtocol>,
+    agent_type: String,
+    capabilities: BTreeSet<String>,
+    since: Instant,
+    /// How many parts it has answered.
+    answered: u64,
 }
 
 impl Coordinator {
-    /// A coordinator without agents. `node` is where its [`Status`] takes the numbers of requests
-    /// from; without one they are zero.
+    /// A coordinator without agents. `node` is where its
+    /// [`Status`](swarm_protocols::coordinator::Status) takes the numbers of requests from; without
+    /// one they are zero.
     ///
     /// # Panics
     /// Where the lease is zero.
@@ -107,6 +120,7 @@ impl Coordinator {
             tasks: BTreeMap::new(),
             agents: BTreeMap::new(),
             timer: None,
+            started: now(),
         }
     }
 
@@ -116,6 +130,8 @@ impl Coordinator {
             .handles::<SubmitTask>()
             .handles::<TaskProgress>()
             .handles::<CoordinatorStatus>()
+            .handles::<ListAgents>()
+            .handles::<ListTasks>()
             .handles::<StorePart>()
             .build()
             .expect("every request of the protocol is named")
@@ -126,7 +142,7 @@ impl Coordinator {
         while let Some(command) = self.board.poll() {
             match command {
                 Command::Assign { assignment, .. } => {
-                    let matcher = &self.agents[&assignment.agent];
+                    let matcher = &self.agents[&assignment.agent].matcher;
                     let search = &self.tasks[&assignment.task].search;
                     self.asks.begin(assignment, matcher.clone(), search.clone(), context.address());
                 }
@@ -175,6 +191,8 @@ fn now() -> Instant {
 pub struct AgentJoined {
     /// Its node.
     pub node: NodeId,
+    /// What kind of agent it says it is.
+    pub agent_type: String,
     /// What it can do; see [`PATTERN_MATCHER`].
     pub capabilities: BTreeSet<String>,
     /// How many parts it works on at once.
@@ -187,9 +205,16 @@ impl Handler<AgentJoined> for Coordinator {
     type Result = ();
 
     fn handle(&mut self, joined: AgentJoined, context: &mut Self::Context) {
-        let AgentJoined { node, capabilities, slots, matcher } = joined;
+        let AgentJoined { node, agent_type, capabilities, slots, matcher } = joined;
         self.asks.forget_agent(&node);
-        self.agents.insert(node.clone(), matcher);
+        let agent = ConnectedAgent {
+            matcher,
+            agent_type,
+            capabilities: capabilities.clone(),
+            since: now(),
+            answered: 0,
+        };
+        self.agents.insert(node.clone(), agent);
         self.board.agent_joined(node, capabilities, slots, now());
         self.drive(context);
     }
@@ -221,6 +246,9 @@ impl Handler<Answered> for Coordinator {
         let Some((assignment, outcome)) = self.asks.end(answered) else { return };
         match outcome {
             Ok(result) => {
+                if let Some(agent) = self.agents.get_mut(&assignment.agent) {
+                    agent.answered += 1;
+                }
                 let completion = self.board.completed(&assignment, result, now());
                 if completion == Completion::Fenced {
                     tracing::info!(agent = %assignment.agent, task = %assignment.task, "a late answer was dropped");
@@ -281,24 +309,5 @@ impl Handler<Call<TaskProgress>> for Coordinator {
 
     fn handle(&mut self, call: Call<TaskProgress>, _: &mut Self::Context) -> Self::Result {
         Ok(self.board.progress(call.request.id))
-    }
-}
-
-impl Handler<Call<CoordinatorStatus>> for Coordinator {
-    type Result = Answer<CoordinatorStatus>;
-
-    fn handle(&mut self, call: Call<CoordinatorStatus>, _: &mut Self::Context) -> Self::Result {
-        let agents = self.agents.keys().cloned().collect();
-        let node = self.node.clone();
-        call.answer(async move |_| {
-            let statistics = match node {
-                Some(node) => node.statistics().await,
-                None => None,
-            };
-            Ok(match statistics {
-                Some(of) => Status { agents, sent: of.sent, received: of.received, p50: of.p50, p99: of.p99 },
-                None => Status { agents, sent: 0, received: 0, p50: None, p99: None },
-            })
-        })
     }
 }

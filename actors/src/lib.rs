@@ -25,8 +25,8 @@ pub use mailbox::{
     UnhandledRequest,
 };
 pub use node::{
-    ConnectError, Exposing, Node, NodeConfig, NodeStatistics, Peer, PeerEvent, Registration, ResolveError,
-    SetIdentityError, StartError,
+    ConnectError, ExposedName, Exposing, NameEvent, Node, NodeConfig, NodeStatistics, Peer, PeerEvent,
+    Refusal, Registration, ResolveError, SetIdentityError, StartError, Wanted,
 };
 pub use quic_bridge::ExposeError;
 pub use workers::{WorkError, Workers};

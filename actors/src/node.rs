@@ -1,5 +1,11 @@
 //! [`Node`]: a member of a swarm, which exposes mailboxes and finds those of others.
 
+mod connecting;
+mod names;
+
+pub use connecting::{ConnectError, Refusal, Wanted};
+pub use names::{ExposedName, NameEvent};
+
 use crate::{
     identity::{Identity, KeyExchange, OutsideValidity, RevocationList},
     mailbox::Mailbox,
@@ -104,44 +110,6 @@ pub enum PeerEvent {
         /// Why it ended.
         reason: String,
     },
-}
-
-/// Why a node could not be connected to.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum ConnectError {
-    /// Nothing that speaks QUIC was found there.
-    #[error("{peer} at {address} cannot be reached: {reason}")]
-    Unreachable {
-        /// The node that was wanted.
-        peer: NodeId,
-        /// Where it was looked for.
-        address: SocketAddr,
-        /// What happened.
-        reason: String,
-    },
-    /// There was no session in time.
-    #[error("{peer} at {address} did not answer within {after:?}")]
-    TimedOut {
-        /// The node that was wanted.
-        peer: NodeId,
-        /// Where it was looked for.
-        address: SocketAddr,
-        /// The time it was given.
-        after: Duration,
-    },
-    /// One side did not want the session: a certificate, a version, another session.
-    #[error("no session with {peer} at {address}: {reason}")]
-    Refused {
-        /// The node that was wanted.
-        peer: NodeId,
-        /// Where it was looked for.
-        address: SocketAddr,
-        /// What was wrong.
-        reason: String,
-    },
-    /// This node has stopped.
-    #[error("the node has stopped")]
-    NodeStopped,
 }
 
 /// Why a name did not lead to a mailbox.
@@ -284,13 +252,6 @@ impl Node {
     /// Where it listens; `None` for a node of the test kit, which has no socket.
     pub fn address(&self) -> Option<SocketAddr> {
         self.address
-    }
-
-    /// Connects to the node `peer` at `address`. Completes when the peer has accepted the session,
-    /// which lets requests flow both ways. Where there is a session with it already, that one is
-    /// returned.
-    pub async fn connect(&self, peer: NodeId, address: SocketAddr) -> Result<Peer, ConnectError> {
-        self.bridge.send(quic_bridge::Dial { peer, address }).await.unwrap_or(Err(ConnectError::NodeStopped))
     }
 
     /// Begins to expose `mailbox` to other nodes under `name`: say who may call it with

@@ -6,6 +6,8 @@ mod calls;
 mod connect;
 mod exposed;
 mod lane;
+mod names;
+mod peers;
 mod remote;
 mod resolve;
 mod scratch;
@@ -16,6 +18,9 @@ pub(crate) use connect::Dial;
 pub use exposed::ExposeError;
 pub(crate) use exposed::Routes;
 pub(crate) use lane::{Outbox, new_histogram};
+pub(crate) use names::{Names, Subscribe};
+pub(crate) use peers::{Admit, Closed, Opened, PeerRoutes};
+use peers::{Live, Seat};
 pub(crate) use remote::{Outbound, Remote, RemoteCall};
 pub(crate) use resolve::Resolve;
 pub(crate) use serve::{Inbound, InboundParts, finish};
@@ -25,8 +30,8 @@ use crate::{
     identity::{Identity, KeyExchange, PeerChain},
     link::Link,
     mailbox::Mailbox,
-    node::{NodeStatistics, Peer, PeerEvent},
-    session::{ChangeRoutes, ConnectionSession, DrainSession, EndSession, Received, SessionParts, Side},
+    node::{NameEvent, NodeStatistics, PeerEvent},
+    session::{ChangeRoutes, ConnectionSession, DrainSession, EndSession, SessionParts, Side},
     transport,
 };
 use actix::{
@@ -45,11 +50,10 @@ use swarm_protocols::{
     session::{CloseCode, Timing},
     wire::{
         codec::BINCODE_2,
-        control::{Hello, Limits, RefuseCause, Route, RouteChange, WIRE_VERSIONS},
+        control::{Hello, Limits, RouteChange, WIRE_VERSIONS},
     },
 };
 use tokio::sync::oneshot;
-use uuid::Uuid;
 
 /// The most sessions of a node.
 const SESSIONS_MAX: usize = 4096;
@@ -87,27 +91,13 @@ pub(crate) struct QuicBridge {
     socket: Option<Socket>,
     routes: Rc<Routes>,
     sessions: Vec<Addr<ConnectionSession>>,
-    live: BTreeMap<NodeId, Live>,
+    live: BTreeMap<Seat, Live>,
     known: BTreeMap<NodeId, SocketAddr>,
     watchers: Vec<Recipient<PeerEvent>>,
+    subscribers: Vec<Recipient<NameEvent>>,
     past: (u64, u64),
     latency: Histogram<u32>,
     draining: bool,
-}
-
-/// A session that was admitted; it is open as soon as `open` is there.
-struct Live {
-    side: Side,
-    incarnation: u64,
-    session: Addr<ConnectionSession>,
-    open: Option<Open>,
-}
-
-struct Open {
-    peer: Peer,
-    outbound: Arc<Outbound>,
-    received: Received,
-    routes: BTreeMap<u32, Route>,
 }
 
 impl QuicBridge {
@@ -122,6 +112,7 @@ impl QuicBridge {
             live: BTreeMap::new(),
             known: BTreeMap::new(),
             watchers: Vec::new(),
+            subscribers: Vec::new(),
             past: (0, 0),
             latency: new_histogram(),
             draining: false,
@@ -173,10 +164,6 @@ impl QuicBridge {
             session.do_send(ChangeRoutes(change.clone()));
         }
     }
-
-    fn open(&self, node: &NodeId) -> Option<&Open> {
-        self.live.get(node)?.open.as_ref()
-    }
 }
 
 impl Actor for QuicBridge {
@@ -196,143 +183,6 @@ impl Actor for QuicBridge {
     }
 }
 
-/// May this node have a session?
-#[derive(Message)]
-#[rtype(result = "Result<Uuid, (RefuseCause, String)>")]
-pub(crate) struct Admit {
-    pub(crate) node: NodeId,
-    pub(crate) incarnation: u64,
-    pub(crate) session: Addr<ConnectionSession>,
-}
-
-impl Handler<Admit> for QuicBridge {
-    type Result = Result<Uuid, (RefuseCause, String)>;
-
-    fn handle(&mut self, Admit { node, incarnation, session }: Admit, _: &mut Self::Context) -> Self::Result {
-        if self.draining {
-            return Err((RefuseCause::Unavailable, format!("{} is stopping", self.local.node)));
-        }
-        if self.live.len() >= SESSIONS_MAX {
-            return Err((
-                RefuseCause::Unavailable,
-                format!("{SESSIONS_MAX} sessions are as many as there can be"),
-            ));
-        }
-        if node == self.local.node {
-            return Err((RefuseCause::AlreadyConnected, format!("{node} is this node")));
-        }
-        if let Some(live) = self.live.get(&node) {
-            if live.incarnation >= incarnation {
-                return Err((RefuseCause::AlreadyConnected, format!("{node} is connected already")));
-            }
-            let reason = format!("a newer incarnation of {node} connected");
-            live.session.do_send(EndSession(CloseCode::Superseded, reason));
-            self.forget(&node, "a newer incarnation connected");
-        }
-        self.live.insert(node, Live { side: Side::Acceptor, incarnation, session, open: None });
-        Ok(Uuid::now_v7())
-    }
-}
-
-impl QuicBridge {
-    fn forget(&mut self, node: &NodeId, reason: &str) {
-        let Some(Live { open: Some(open), .. }) = self.live.remove(node) else { return };
-        self.past.0 += open.outbound.sent();
-        self.past.1 += open.received.load(Ordering::Relaxed);
-        open.outbound.take_latency(&mut self.latency);
-        tracing::info!(peer = %node, reason, "session ended");
-        self.announce(&PeerEvent::Down { node: node.clone(), reason: reason.to_owned() });
-    }
-}
-
-/// A session is open.
-#[derive(Message)]
-#[rtype(result = "()")]
-pub(crate) struct Opened {
-    pub(crate) id: Uuid,
-    pub(crate) side: Side,
-    pub(crate) peer: Caller,
-    pub(crate) hello: Box<Hello>,
-    pub(crate) session: Addr<ConnectionSession>,
-    pub(crate) outbound: Arc<Outbound>,
-    pub(crate) received: Received,
-}
-
-impl Handler<Opened> for QuicBridge {
-    type Result = ();
-
-    fn handle(&mut self, opened: Opened, _: &mut Self::Context) {
-        let Opened { id, side, peer: Caller { node, role }, hello, session, outbound, received } = opened;
-        if self.draining {
-            return session.do_send(EndSession(CloseCode::Done, "this node is stopping".to_owned()));
-        }
-        let other = self.live.get(&node).filter(|live| live.session != session);
-        if let Some(other) = other {
-            // Two nodes dialled each other at once: both keep the session of the smaller id. Of two that
-            // were dialled by the same side the one that was admitted last took over.
-            let ours = self.local.node < node;
-            if other.side == side || (side == Side::Dialler) != ours {
-                return session
-                    .do_send(EndSession(CloseCode::Done, "another session of both is open".to_owned()));
-            }
-            other.session.do_send(EndSession(CloseCode::Done, "another session of both is open".to_owned()));
-            self.forget(&node, "another session took over");
-        }
-        let peer = Peer {
-            node: node.clone(),
-            role,
-            agent_type: hello.agent_type,
-            capabilities: hello.capabilities,
-            session: id,
-        };
-        tracing::info!(peer = %node, %role, session = %id, "session open");
-        let routes = hello.routes.into_iter().map(|route| (route.id, route)).collect();
-        let open = Open { peer: peer.clone(), outbound, received, routes };
-        self.live.insert(node, Live { side, incarnation: hello.incarnation, session, open: Some(open) });
-        self.announce(&PeerEvent::Up(peer));
-    }
-}
-
-/// A session has ended, open or not.
-#[derive(Message)]
-#[rtype(result = "()")]
-pub(crate) struct Closed {
-    pub(crate) session: Addr<ConnectionSession>,
-    pub(crate) reason: String,
-}
-
-impl Handler<Closed> for QuicBridge {
-    type Result = ();
-
-    fn handle(&mut self, Closed { session, reason }: Closed, _: &mut Self::Context) {
-        self.sessions.retain(|other| *other != session);
-        let node = self.live.iter().find(|(_, live)| live.session == session).map(|(node, _)| node.clone());
-        match node {
-            Some(node) => self.forget(&node, &reason),
-            None => tracing::debug!(reason, "a session ended before it was open"),
-        }
-    }
-}
-
-/// The routes of a peer changed.
-#[derive(Message)]
-#[rtype(result = "()")]
-pub(crate) struct PeerRoutes {
-    pub(crate) session: Addr<ConnectionSession>,
-    pub(crate) change: RouteChange,
-}
-
-impl Handler<PeerRoutes> for QuicBridge {
-    type Result = ();
-
-    fn handle(&mut self, PeerRoutes { session, change }: PeerRoutes, _: &mut Self::Context) {
-        let live = self.live.values_mut().find(|live| live.session == session);
-        let Some(Live { open: Some(open), .. }) = live else { return };
-        open.routes.extend(change.added.into_iter().map(|route| (route.id, route)));
-        change.removed.iter().for_each(|id| drop(open.routes.remove(id)));
-    }
-}
-
 /// Expose a mailbox.
 #[derive(Message)]
 #[rtype(result = "Result<u64, ExposeError>")]
@@ -346,7 +196,10 @@ impl<P: Protocol> Handler<Expose<P>> for QuicBridge {
     type Result = Result<u64, ExposeError>;
 
     fn handle(&mut self, expose: Expose<P>, _: &mut Self::Context) -> Self::Result {
-        let (registration, change) = self.routes.add(expose.name, &expose.mailbox, expose.allowed)?;
+        let Expose { name, mailbox, allowed } = expose;
+        let node = self.local.node.clone();
+        let (registration, change) =
+            self.changing_names(&node, |bridge| bridge.routes.add(name, &mailbox, allowed))?;
         self.tell_routes(&change);
         Ok(registration)
     }
@@ -364,7 +217,9 @@ impl Handler<Withdraw> for QuicBridge {
     type Result = ();
 
     fn handle(&mut self, Withdraw { name, registration }: Withdraw, _: &mut Self::Context) {
-        if let Some(change) = self.routes.remove(&name, registration) {
+        let node = self.local.node.clone();
+        let removed = self.changing_names(&node, |bridge| bridge.routes.remove(&name, registration));
+        if let Some(change) = removed {
             self.tell_routes(&change);
         }
     }

@@ -21,7 +21,6 @@ use std::{
     time::{Duration, SystemTime},
 };
 use swarm_protocols::{
-    NodeId,
     session::{Action, CloseCode, Session, Timing},
     wire::{
         control::{Control, Hello, Limits, RefuseCause, RouteChange},
@@ -144,7 +143,7 @@ impl ConnectionSession {
     fn perform(&mut self, action: Action, context: &mut Context<Self>) {
         match action {
             Action::Send(control) => self.send(&control),
-            Action::Admit { node, incarnation } => self.ask_for_admission(node, incarnation, context),
+            Action::Admit { incarnation, .. } => self.ask_for_admission(incarnation, context),
             Action::Open { session, peer } => self.open(session, &peer, context),
             Action::Routes(change) => {
                 self.bridge.do_send(quic_bridge::PeerRoutes { session: context.address(), change });
@@ -173,8 +172,8 @@ impl ConnectionSession {
         }
     }
 
-    fn ask_for_admission(&mut self, node: NodeId, incarnation: u64, context: &mut Context<Self>) {
-        let request = quic_bridge::Admit { node, incarnation, session: context.address() };
+    fn ask_for_admission(&mut self, incarnation: u64, context: &mut Context<Self>) {
+        let request = quic_bridge::Admit { peer: self.peer.clone(), incarnation, session: context.address() };
         let answer = self.bridge.send(request).into_actor(self);
         context.spawn(answer.map(|answer, session, context| {
             match answer {

@@ -7,7 +7,8 @@ mod requests;
 
 pub use offer::{InvalidOffer, Offer, SLOTS_DEFAULT, SLOTS_MAX};
 pub use requests::{
-    Coordinator, CoordinatorStatus, Job, JobResult, Status, SubmitTask, TaskProgress, TaskReport,
+    AgentSummary, Coordinator, CoordinatorStatus, Job, JobResult, ListAgents, ListTasks, Status, SubmitTask,
+    TaskProgress, TaskReport, TaskState, TaskSummary,
 };
 
 use crate::ContentHash;

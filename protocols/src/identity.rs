@@ -126,7 +126,7 @@ impl FromStr for Role {
 }
 
 /// Where a mailbox is: `node/name`.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct MailboxAddress {
     /// The node that exposes it.
     pub node: NodeId,

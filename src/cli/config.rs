@@ -12,6 +12,7 @@ use super::node::identity;
 use super::output::Output;
 use crate::swarm::document::{ConfigError, Document, Fault, read_text};
 use crate::swarm::node_file::NodeFile;
+use crate::swarm::node_options::{BadVariable, Overrides};
 use crate::swarm::topology::Topology;
 
 #[derive(Debug, Subcommand)]
@@ -40,7 +41,9 @@ impl fmt::Display for Checked {
 impl Config {
     pub(crate) fn run(self, output: Output) -> Result<(), CliError> {
         let Config::Check { file } = self;
-        match check(&file) {
+        // The environment goes before a node file here as it would when the node starts.
+        let overrides = Overrides::default().or_environment()?;
+        match check(&file, overrides) {
             Ok(None) => output.print(&Checked { valid: true, errors: Vec::new() }),
             Ok(Some(node)) => match identity(&file, &node) {
                 Ok(_) => output.print(&Checked { valid: true, errors: Vec::new() }),
@@ -68,8 +71,14 @@ impl From<&ConfigError> for CliError {
     }
 }
 
+impl From<BadVariable> for CliError {
+    fn from(error: BadVariable) -> Self {
+        Self::new(Exit::BadConfiguration, error)
+    }
+}
+
 /// Checks a file as what its content says it is. What a node file names is left to check.
-fn check(file: &Path) -> Result<Option<NodeFile>, ConfigError> {
+fn check(file: &Path, overrides: Overrides) -> Result<Option<NodeFile>, ConfigError> {
     let text = read_text(file)?;
     let mut document = Document::new(file, &text);
     let sections = document.sections()?;
@@ -78,7 +87,7 @@ fn check(file: &Path) -> Result<Option<NodeFile>, ConfigError> {
     if sections.has("nodes") {
         Topology::parse(&mut document, sections, cores).map(|_| None)
     } else if sections.has("role") || sections.has("identity") {
-        NodeFile::parse(&mut document, sections, cores).map(Some)
+        NodeFile::parse(&mut document, sections, overrides, cores).map(Some)
     } else {
         document.fault(0..0, "neither a topology, which has [[nodes]], nor a node file, which has `role`");
         document.so_far().map(|()| None)

@@ -1,26 +1,32 @@
 //! `swarm node`: one node of a swarm in this process.
 
+use std::cell::Cell;
+use std::convert::Infallible;
 use std::fmt;
 use std::future::Future;
 use std::io;
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, SystemTime};
 
 use clap::Args;
 use swarm_actors::StartError;
-use swarm_actors::identity::{Identity, IdentityPaths};
+use swarm_actors::identity::Identity;
 use swarm_protocols::NodeId;
 use swarm_protocols::session::Timing;
 
 use super::error::{CliError, Exit};
-use super::logging::{self, Verbosity};
+use super::logging::{self, Form, LogSwitch, Verbosity};
 use super::output::on_stdout;
-use super::signals::Signals;
+use super::signals::{Reloads, Signals};
 use super::system;
+use crate::swarm::fleet::reachable;
 use crate::swarm::member::{JoinError, Joined, Member};
-use crate::swarm::node_file::{IdentityFiles, NodeFile};
+use crate::swarm::node_file::{NodeFile, Part};
+use crate::swarm::node_options::{LogFilter, Overrides};
+use crate::swarm::run_folder::RunFolder;
 use crate::swarm::supervision::{Assignment, Ready, TIMING, end_of_stdin};
 
 /// How long a node takes to stop at the most.
@@ -34,19 +40,24 @@ pub(crate) struct NodeCommand {
     /// A node file in TOML
     #[arg(long, value_name = "NODE.toml")]
     config: PathBuf,
+    #[command(flatten)]
+    flags: Overrides,
     /// The node that a parent process runs here; it tells the rest on standard input
     #[arg(long, hide = true, requires = "supervised")]
     name: Option<NodeId>,
     /// Answer the parent on standard output, and stop when it closes standard input
     #[arg(long, hide = true, requires = "name")]
     supervised: bool,
+    /// Log for people: the parent has a terminal
+    #[arg(long, hide = true, requires = "supervised")]
+    readable_logs: bool,
 }
 
 impl NodeCommand {
     pub(crate) fn run(self) -> Result<(), CliError> {
         match self.name.filter(|_| self.supervised) {
-            Some(name) => run_supervised(&name),
-            None => run_file(&self.config),
+            Some(name) => run_supervised(&name, if self.readable_logs { Form::Readable } else { Form::Json }),
+            None => run_file(self.config, self.flags),
         }
     }
 }
@@ -56,28 +67,69 @@ pub(super) fn cores() -> NonZeroUsize {
     thread::available_parallelism().unwrap_or(NonZeroUsize::MIN)
 }
 
-fn run_file(file: &Path) -> Result<(), CliError> {
-    logging::start(Verbosity::Life)?;
-    let node = NodeFile::read(file, cores()).map_err(|error| CliError::from(&error))?;
-    let identity = identity(file, &node)?;
-    let role = identity.role();
+/// A node file with what goes before it, read again for every reload.
+struct Configuration {
+    file: PathBuf,
+    flags: Overrides,
+}
+
+impl Configuration {
+    /// The node, and what it logs.
+    fn read(&self) -> Result<NodeFile, CliError> {
+        let overrides = self.flags.clone().or_environment()?;
+        NodeFile::read(&self.file, overrides, cores()).map_err(|error| CliError::from(&error))
+    }
+}
+
+fn run_file(file: PathBuf, flags: Overrides) -> Result<(), CliError> {
+    let configuration = Arc::new(Configuration { file, flags });
+    let mut node = configuration.read()?;
+    let logs = logging::start_with(node.log.take(), Verbosity::Life, Form::of_stderr());
+    let identity = identity(&configuration.file, &node)?;
     let NodeFile { name, listen, part, .. } = node;
+    let role = identity.role();
     let member = Member { identity, listen, part, timing: Timing::default() };
     system::block_on(async {
         let ready = |joined: &Joined| {
             tracing::info!("the {role} {name} is ready, it listens on {}", joined.address());
             Ok(())
         };
-        run_member(member, STOP_MAX, std::future::pending(), ready).await
+        let mut reloads = Reloads::listen()?;
+        let reload = async |joined: &Joined| loop {
+            reloads.next().await;
+            match reload(Arc::clone(&configuration), &logs, joined).await {
+                Ok(()) => tracing::info!("certificates and log level were read again"),
+                Err(error) => tracing::error!("not reloaded, what was there before stays: {error}"),
+            }
+        };
+        run_member(member, STOP_MAX, std::future::pending(), ready, reload).await
     })
+}
+
+/// Reads configuration and identity again, and lets the node go on with them; sessions stay. What else the
+/// file says takes a restart.
+async fn reload(
+    configuration: Arc<Configuration>,
+    logs: &LogSwitch,
+    joined: &Joined,
+) -> Result<(), CliError> {
+    let read = move || {
+        let node = configuration.read()?;
+        Ok::<_, CliError>((identity(&configuration.file, &node)?, node.log))
+    };
+    let read = tokio::task::spawn_blocking(read).await;
+    let (identity, filter) = read.map_err(|error| CliError::new(Exit::Failed, error))??;
+    let set = joined.set_identity(identity).await;
+    set.map_err(|error| CliError::new(Exit::BadConfiguration, error))?;
+    logs.set(filter);
+    Ok(())
 }
 
 /// The identity of the node that `file` describes, if it can be used now.
 pub(super) fn identity(file: &Path, node: &NodeFile) -> Result<Identity, CliError> {
     let unusable = |message: &dyn fmt::Display| CliError::new(Exit::BadConfiguration, message);
-    let IdentityFiles { certificate, key, authority, revoked } = node.identity.clone();
-    let paths = IdentityPaths { certificate, key, authority, revoked };
-    let identity = Identity::load(&paths).map_err(|error| unusable(&error))?;
+    let paths = &node.identity;
+    let identity = Identity::load(paths).map_err(|error| unusable(&error))?;
     let (name, role) = (&node.name, node.part.role());
     if (identity.id(), identity.role()) != (name, role) {
         let (certified, certified_role) = (identity.id(), identity.role());
@@ -93,8 +145,8 @@ pub(super) fn identity(file: &Path, node: &NodeFile) -> Result<Identity, CliErro
     Ok(identity)
 }
 
-fn run_supervised(name: &NodeId) -> Result<(), CliError> {
-    logging::start(Verbosity::Warnings)?;
+fn run_supervised(name: &NodeId, form: Form) -> Result<(), CliError> {
+    logging::start_with(LogFilter::of_environment()?, Verbosity::Warnings, form);
     // Nothing runs yet that a blocking read could hold up.
     let Some(assignment) = Assignment::read(io::stdin().lock())
         .map_err(|error| CliError::new(Exit::BadInput, format_args!("the assignment of {name}: {error}")))?
@@ -103,16 +155,26 @@ fn run_supervised(name: &NodeId) -> Result<(), CliError> {
     };
     let identity = assignment.identity().map_err(|error| CliError::new(Exit::BadConfiguration, error))?;
     let Assignment { listen, part, .. } = assignment;
+    let left_by_parent = (part == Part::Coordinator).then_some(RunFolder::remove_abandoned);
     let member = Member { identity, listen, part, timing: TIMING };
     let abandoned = end_of_stdin();
+    let address = Cell::new(None);
     system::block_on(async {
         let ready = |joined: &Joined| {
             let ready = Ready { address: joined.address(), pid: std::process::id() };
+            address.set(Some(ready.address));
             on_stdout(|stdout| ready.write(stdout))
         };
         // A sender that is gone is an end as well.
-        let abandoned = async { drop(abandoned.await) };
-        run_member(member, STOP_MAX_SUPERVISED, abandoned, ready).await
+        let abandoned = async {
+            drop(abandoned.await);
+            // Nobody else can take the address as long as this node listens on it.
+            if let Some((remove, address)) = left_by_parent.zip(address.get()) {
+                let _removed = tokio::task::spawn_blocking(move || remove(reachable(address))).await;
+            }
+        };
+        run_member(member, STOP_MAX_SUPERVISED, abandoned, ready, async |_| std::future::pending().await)
+            .await
     })
 }
 
@@ -122,17 +184,20 @@ async fn run_member(
     stop_max: Duration,
     abandoned: impl Future<Output = ()>,
     ready: impl FnOnce(&Joined) -> Result<(), CliError>,
+    reload: impl AsyncFnOnce(&Joined) -> Infallible,
 ) -> Result<(), CliError> {
     let mut signals = Signals::listen()?;
     let mut abandoned = std::pin::pin!(abandoned);
-    let mut joined = tokio::select! {
+    let joined = tokio::select! {
         joined = member.join() => joined?,
         signal = signals.next() => return Err(signal.into()),
         () = &mut abandoned => return Ok(()),
     };
     ready(&joined)?;
+    let mut losses = joined.losses();
     let outcome = tokio::select! {
-        lost = joined.lost() => Err(CliError::new(Exit::Unavailable, lost)),
+        lost = losses.next() => Err(CliError::new(Exit::Unavailable, lost)),
+        never = reload(&joined) => match never {},
         signal = signals.next() => Err(signal.into()),
         () = &mut abandoned => Ok(()),
     };

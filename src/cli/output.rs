@@ -42,6 +42,17 @@ impl Output {
     }
 }
 
+/// A time for people: two units of it are enough.
+pub(crate) fn elapsed(seconds: f64) -> String {
+    let whole = seconds as u64;
+    match whole {
+        0..60 => format!("{seconds:.1} s"),
+        60..3_600 => format!("{} min {} s", whole / 60, whole % 60),
+        3_600..86_400 => format!("{} h {} min", whole / 3_600, whole % 3_600 / 60),
+        _ => format!("{} d {} h", whole / 86_400, whole % 86_400 / 3_600),
+    }
+}
+
 /// Writes to stdout. A reader that has seen enough (`swarm … | head`) is no failure.
 pub(crate) fn on_stdout(write: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> Result<(), CliError> {
     let mut stdout = BufWriter::new(io::stdout().lock());

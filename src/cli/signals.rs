@@ -86,3 +86,30 @@ impl Signals {
         }
     }
 }
+
+/// The requests to read the configuration again: SIGHUP, which ends a process that does not listen for it.
+pub(crate) struct Reloads {
+    #[cfg(unix)]
+    hangup: tokio::signal::unix::Signal,
+}
+
+impl Reloads {
+    /// From now on SIGHUP no longer ends the process.
+    pub(crate) fn listen() -> Result<Self, CliError> {
+        Ok(Self {
+            #[cfg(unix)]
+            hangup: tokio::signal::unix::signal(tokio::signal::unix::SignalKind::hangup()).map_err(
+                |error| CliError::new(Exit::Failed, format_args!("cannot listen for SIGHUP: {error}")),
+            )?,
+        })
+    }
+
+    /// The next request. Dropping the future loses none.
+    pub(crate) async fn next(&mut self) {
+        #[cfg(unix)]
+        if self.hangup.recv().await.is_some() {
+            return;
+        }
+        std::future::pending().await
+    }
+}

@@ -1,11 +1,12 @@
 //! `swarm up`: a whole swarm on this machine, as processes.
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use clap::Args;
-use swarm_actors::AskError;
-use swarm_protocols::coordinator::TaskError;
-use swarm_protocols::{DeliveryError, NodeId, Role};
+use swarm_actors::Wanted;
+use swarm_actors::identity::Identity;
+use swarm_protocols::{NodeId, Role};
 
 use super::error::{CliError, Exit};
 use super::logging::{self, Verbosity};
@@ -15,10 +16,12 @@ use super::signals::Signals;
 use super::system;
 use crate::input::InputError;
 use crate::swarm::fleet::{Fleet, FleetError};
-use crate::swarm::job::{Input, JobError, Operator};
+use crate::swarm::job::{Input, Operator, Terms};
 use crate::swarm::outcome::Outcome;
 use crate::swarm::progress::{Progress, say};
 use crate::swarm::report::Colour;
+use crate::swarm::run_folder::RunFolder;
+use crate::swarm::supervision::TIMING;
 use crate::swarm::topology::Topology;
 
 #[derive(Debug, Args)]
@@ -69,9 +72,12 @@ async fn bring_up(
     let fleet = &*fleet;
     let identity = fleet.issue(&operator_name(topology), Role::Operator)?;
     let coordinator = topology.coordinator.name.clone();
+    // Dropped when the swarm ends, whatever it ends by.
+    let _run_folder = keep.then(|| run_folder(address, &identity));
     fleet
         .while_coordinated(async {
-            let operator = Operator::connect(identity, coordinator.clone(), address).await?;
+            let wanted = Wanted::Node(coordinator.clone());
+            let operator = Operator::connect(identity, wanted, address, TIMING).await?;
             operator.agents_listed(fleet).await?;
             fleet.manned().await?;
             progress.stage(format_args!("{}: reading data", topology.name));
@@ -81,8 +87,9 @@ async fn bring_up(
             for (job, input) in topology.jobs.iter().zip(inputs) {
                 progress.stage(format_args!("{}: handing out its data", job.name));
                 let name = job.name.to_string();
-                let running =
-                    async { operator.run(&name, input, &mut progress).await.map_err(CliError::from) };
+                let running = async {
+                    Ok::<_, CliError>(operator.run(&name, input, Terms::default(), &mut progress).await?)
+                };
                 let outcome = fleet.while_manned(running).await;
                 done.push((job, outcome.map_err(|error| error.within(format_args!("job {name}")))?));
             }
@@ -99,6 +106,12 @@ async fn bring_up(
             Ok(())
         })
         .await
+}
+
+/// Leaves the identity for commands that connect to the swarm; without it they have to be given one.
+fn run_folder(address: SocketAddr, identity: &Identity) -> Option<RunFolder> {
+    let written = RunFolder::write(address, identity);
+    written.inspect_err(|error| tracing::warn!("other commands get no identity: {error}")).ok()
 }
 
 /// A name for this process that no node has.
@@ -124,33 +137,6 @@ impl From<FleetError> for CliError {
             | FleetError::NoAgentLeft { .. } => Exit::Failed,
         };
         Self::new(exit, error)
-    }
-}
-
-impl From<JobError> for CliError {
-    fn from(error: JobError) -> Self {
-        let exit = match &error {
-            JobError::Connect(_) | JobError::Resolve(_) => Exit::Unavailable,
-            JobError::Start(_) => Exit::Failed,
-            JobError::Status(AskError::Delivery(error))
-            | JobError::Upload { cause: AskError::Delivery(error), .. }
-            | JobError::Task(AskError::Delivery(error)) => undelivered(error),
-            JobError::Task(AskError::Handler(TaskError::QueueFull { .. })) => Exit::TryAgain,
-            JobError::Status(AskError::Handler(never)) => match *never {},
-            JobError::Upload { .. } | JobError::Task(AskError::Handler(_)) => Exit::Failed,
-        };
-        Self::new(exit, error)
-    }
-}
-
-fn undelivered(error: &DeliveryError) -> Exit {
-    match error {
-        DeliveryError::NotPermitted { .. } => Exit::NotPermitted,
-        DeliveryError::Overloaded { .. } => Exit::TryAgain,
-        DeliveryError::Draining | DeliveryError::Stopped | DeliveryError::SessionLost { .. } => {
-            Exit::Unavailable
-        }
-        _ => Exit::Failed,
     }
 }
 

@@ -39,19 +39,7 @@ pub(super) struct Line<'a> {
 
 impl<'a> Lines<'a> {
     pub(super) fn open(input: &'a Source) -> Result<Self, InputError> {
-        let reader: Box<dyn BufRead> = match input {
-            Source::Stdin => Box::new(io::stdin().lock()),
-            Source::File(path) => {
-                let file = File::open(path)
-                    .map_err(|cause| InputError::Unreadable { input: input.clone(), cause })?;
-                if is_gzip(input) {
-                    let text = MultiGzDecoder::new(file);
-                    Box::new(BufReader::with_capacity(READ_BUFFER_BYTES, text))
-                } else {
-                    Box::new(BufReader::with_capacity(READ_BUFFER_BYTES, file))
-                }
-            }
-        };
+        let reader = open(input)?;
         let buffer = Vec::new();
         Ok(Self { input, reader, buffer, number: 0, kept_bytes_left: KEPT_BYTES_MAX })
     }
@@ -152,6 +140,34 @@ pub(super) fn quote(text: &str) -> String {
     } else {
         format!("{:?}…", text.chars().take(CHARS_MAX).collect::<String>())
     }
+}
+
+/// Opens an input, and unpacks it where it is packed.
+fn open(input: &Source) -> Result<Box<dyn BufRead>, InputError> {
+    Ok(match input {
+        Source::Stdin => Box::new(io::stdin().lock()),
+        Source::File(path) => {
+            let file =
+                File::open(path).map_err(|cause| InputError::Unreadable { input: input.clone(), cause })?;
+            if is_gzip(input) {
+                let text = MultiGzDecoder::new(file);
+                Box::new(BufReader::with_capacity(READ_BUFFER_BYTES, text))
+            } else {
+                Box::new(BufReader::with_capacity(READ_BUFFER_BYTES, file))
+            }
+        }
+    })
+}
+
+/// The whole of a small input.
+pub(super) fn text(input: &Source, bytes_max: u64) -> Result<String, InputError> {
+    let mut text = Vec::new();
+    let read = open(input)?.take(bytes_max + 1).read_to_end(&mut text);
+    let length = read.map_err(|cause| unreadable(input, cause))? as u64;
+    if length > bytes_max {
+        return Err(InputError::whole(input, format!("is longer than {bytes_max} bytes")));
+    }
+    String::from_utf8(text).map_err(|_| InputError::whole(input, "is no valid UTF-8"))
 }
 
 fn is_gzip(input: &Source) -> bool {

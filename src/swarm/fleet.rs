@@ -80,7 +80,9 @@ impl Fleet {
             let Agent { name: agent, listen, agent_type, workers } = agent;
             let identity = self.issue(agent, Role::Agent)?;
             let connect = vec![Peer { name: name.clone(), address: address.into() }];
-            let part = Part::Agent { agent_type: *agent_type, workers: *workers, connect };
+            let (agent_type, workers) = (*agent_type, *workers);
+            // The swarm ends with its coordinator.
+            let part = Part::Agent { agent_type, workers, connect, reconnect: Duration::ZERO };
             self.agents.push(spawn(agent, Role::Agent, &Assignment::new(&identity, *listen, part))?);
         }
         Ok(address)
@@ -186,7 +188,7 @@ fn spawn(name: &NodeId, role: Role, assignment: &Assignment) -> Result<Process, 
 }
 
 /// Where a node of this machine is reached that listens on `address`, which may be all of its addresses.
-fn reachable(address: SocketAddr) -> SocketAddr {
+pub(crate) fn reachable(address: SocketAddr) -> SocketAddr {
     let ip = match address.ip() {
         IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
         IpAddr::V6(ip) if ip.is_unspecified() => Ipv6Addr::LOCALHOST.into(),

@@ -1,20 +1,21 @@
 //! The jobs of a topology: fed from files, done by a swarm.
 
 use std::future::Future;
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::Path;
 use std::time::Duration;
 
 use swarm_actors::identity::Identity;
-use swarm_actors::{AskError, ConnectError, Mailbox, Node, NodeConfig, ResolveError, StartError};
+use swarm_actors::{AskError, ConnectError, Mailbox, Node, NodeConfig, ResolveError, StartError, Wanted};
 use swarm_protocols::coordinator::{
-    Coordinator, CoordinatorStatus, Job as Task, JobResult, Priority, Status, SubmitTask, TaskError, TaskId,
-    TaskProgress, TaskReport,
+    AgentSummary, Coordinator, CoordinatorStatus, Job as Task, JobResult, ListAgents, ListTasks, Priority,
+    Status, SubmitTask, TaskError, TaskId, TaskProgress, TaskReport, TaskSummary,
 };
+use swarm_protocols::session::Timing;
 use swarm_protocols::similar_windows::{
     SimilarWindows, StoreError, StorePart, Symbol, WindowQuery, WindowRule,
 };
-use swarm_protocols::{Blob, ContentHash, NoError, NodeId};
+use swarm_protocols::{Accepts, Blob, ContentHash, NoError, NodeId, Request};
 use tokio::time::{Instant, sleep};
 use uuid::Uuid;
 
@@ -22,7 +23,6 @@ use super::fleet::Fleet;
 use super::member::COORDINATOR_NAME;
 use super::prices;
 use super::progress::Progress;
-use super::supervision::TIMING;
 use super::topology::JobKind;
 use crate::input::{InputError, Source};
 
@@ -41,6 +41,14 @@ pub(crate) struct Input {
     queries: Vec<WindowQuery>,
 }
 
+/// How a job stands among others.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Terms {
+    pub(crate) priority: Priority,
+    /// The time that it may take, queueing included.
+    pub(crate) deadline: Option<Duration>,
+}
+
 /// A job that was done.
 pub(crate) struct Done {
     pub(crate) agents: usize,
@@ -57,8 +65,8 @@ pub(crate) enum JobError {
     Connect(#[from] ConnectError),
     #[error(transparent)]
     Resolve(#[from] ResolveError),
-    #[error("the coordinator does not tell its status: {0}")]
-    Status(AskError<NoError>),
+    #[error("the coordinator does not answer: {0}")]
+    Question(AskError<NoError>),
     #[error("the coordinator does not take the series {symbol}: {cause}")]
     Upload { symbol: Symbol, cause: AskError<StoreError> },
     #[error("the task failed: {0}")]
@@ -93,28 +101,50 @@ impl Input {
 /// An operator with a session with the coordinator.
 pub(crate) struct Operator {
     node: Node,
+    pub(crate) coordinator_name: NodeId,
     coordinator: Mailbox<Coordinator>,
 }
 
 impl Operator {
-    /// Connects to the coordinator `peer` at `address`.
+    /// Connects to the coordinator that is `wanted` at `address`.
     pub(crate) async fn connect(
         identity: Identity,
-        peer: NodeId,
+        wanted: Wanted,
         address: SocketAddr,
+        timing: Timing,
     ) -> Result<Self, JobError> {
-        let local = if address.is_ipv4() { "127.0.0.1:0" } else { "[::1]:0" };
-        let mut config = NodeConfig::new(identity, local.parse().expect("an address"));
-        config.timing = TIMING;
+        let mut config = NodeConfig::new(identity, local_address(address));
+        config.timing = timing;
         let node = Node::start(config).await?;
-        node.connect(peer.clone(), address).await?;
-        let coordinator = node.resolve(&format!("{peer}/{COORDINATOR_NAME}")).await?;
-        Ok(Self { node, coordinator })
+        let connected = match wanted {
+            Wanted::Node(peer) => node.connect(peer, address).await,
+            Wanted::Any(role) => node.connect_any(role, address).await,
+        };
+        let coordinator_name = connected?.node;
+        let coordinator = node.resolve(&format!("{coordinator_name}/{COORDINATOR_NAME}")).await?;
+        Ok(Self { node, coordinator_name, coordinator })
     }
 
     /// What the coordinator sees.
     pub(crate) async fn status(&self) -> Result<Status, JobError> {
-        self.coordinator.ask(CoordinatorStatus).await.map_err(JobError::Status)
+        self.ask(CoordinatorStatus).await
+    }
+
+    /// The agents that it can give work.
+    pub(crate) async fn agents(&self) -> Result<Vec<AgentSummary>, JobError> {
+        self.ask(ListAgents).await
+    }
+
+    /// Its tasks, and those that have ended lately.
+    pub(crate) async fn tasks(&self) -> Result<Vec<TaskSummary>, JobError> {
+        self.ask(ListTasks).await
+    }
+
+    async fn ask<R: Request<Error = NoError>>(&self, question: R) -> Result<R::Reply, JobError>
+    where
+        Coordinator: Accepts<R>,
+    {
+        self.coordinator.ask(question).await.map_err(JobError::Question)
     }
 
     /// Waits until the coordinator can give work to every agent of the fleet that is ready.
@@ -141,6 +171,7 @@ impl Operator {
         &self,
         name: &str,
         input: Input,
+        terms: Terms,
         progress: &mut Progress,
     ) -> Result<Done, JobError> {
         let Input { parts, queries } = input;
@@ -152,7 +183,8 @@ impl Operator {
         }
         let id = TaskId::from(Uuid::now_v7());
         let job = Task::SimilarWindows { rule: WindowRule::DAILY, queries, library };
-        let task = SubmitTask { id, priority: Priority::default(), deadline: None, job };
+        let Terms { priority, deadline } = terms;
+        let task = SubmitTask { id, priority, deadline, job };
         let started = Instant::now();
         let submitted = self.coordinator.ask(task).timeout(JOB_MAX).into_future();
         let TaskReport { result, agents } = self.watched(name, id, submitted, progress).await?;
@@ -192,4 +224,15 @@ impl Operator {
     pub(crate) async fn leave(self) {
         self.node.stop(Duration::ZERO).await;
     }
+}
+
+/// From where a node reaches `address`, which sees nothing of it but a port.
+fn local_address(address: SocketAddr) -> SocketAddr {
+    let ip = match (address.is_ipv4(), address.ip().is_loopback()) {
+        (true, true) => Ipv4Addr::LOCALHOST.into(),
+        (true, false) => Ipv4Addr::UNSPECIFIED.into(),
+        (false, true) => Ipv6Addr::LOCALHOST.into(),
+        (false, false) => Ipv6Addr::UNSPECIFIED.into(),
+    };
+    SocketAddr::new(ip, 0)
 }

@@ -1,23 +1,23 @@
 //! One node of a swarm in this process: its identity, its actors, its sessions.
 
-use std::collections::BTreeMap;
 use std::io;
 use std::net::SocketAddr;
 use std::num::{NonZeroU32, NonZeroUsize};
 use std::time::Duration;
 
-use actix::{Actor, Context, Handler};
+use actix::Actor;
 use swarm_actors::coordinator::{AgentWatch, Coordinator, CoordinatorConfig, MATCHER_NAME};
 use swarm_actors::identity::Identity;
 use swarm_actors::pattern_matcher::PatternMatcher;
-use swarm_actors::{ConnectError, ExposeError, Node, NodeConfig, PeerEvent, StartError, Workers};
+use swarm_actors::{ConnectError, ExposeError, Node, NodeConfig, SetIdentityError, StartError, Workers};
+use swarm_protocols::Role;
 use swarm_protocols::coordinator::{Offer, SLOTS_MAX};
 use swarm_protocols::session::Timing;
-use swarm_protocols::{NodeId, Role};
 use tokio::sync::watch;
 use tokio::time::timeout;
 
 use super::node_file::{AgentType, Part, Peer};
+use super::reconnection::{CoordinatorWatch, Lost, connect_to};
 
 /// The name under which a coordinator exposes its actor.
 pub(crate) const COORDINATOR_NAME: &str = "coordinator";
@@ -46,14 +46,6 @@ pub(crate) enum JoinError {
     Expose(#[from] ExposeError),
 }
 
-/// The session with the last coordinator ended.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("the session with {coordinator} ended: {reason}")]
-pub(crate) struct Lost {
-    pub(crate) coordinator: NodeId,
-    pub(crate) reason: String,
-}
-
 /// A node that is part of its swarm.
 pub(crate) struct Joined {
     node: Node,
@@ -78,11 +70,10 @@ impl Member {
         expose(&node, &part).await?;
 
         let (losses, lost) = watch::channel(None);
-        if let Part::Agent { connect, .. } = part {
-            let coordinators = connect.iter().map(|peer| (peer.name.clone(), Session::Expected)).collect();
-            let watcher = CoordinatorWatch { coordinators, losses };
+        if let Part::Agent { connect, reconnect, .. } = part {
+            let watcher = CoordinatorWatch::new(node.clone(), &connect, reconnect, losses);
             node.watch(watcher.start().recipient());
-            for peer in connect {
+            for peer in &connect {
                 connect_to(&node, peer).await?;
             }
         }
@@ -96,13 +87,14 @@ impl Joined {
         self.address
     }
 
-    /// Completes when the node is an agent and its last coordinator is lost.
-    pub(crate) async fn lost(&mut self) -> Lost {
-        match self.lost.wait_for(Option::is_some).await {
-            Ok(lost) => lost.clone().expect("waited for"),
-            // Nobody watches: it is a coordinator.
-            Err(_) => std::future::pending().await,
-        }
+    /// Shows and believes another identity from now on; sessions go on.
+    pub(crate) async fn set_identity(&self, identity: Identity) -> Result<(), SetIdentityError> {
+        self.node.set_identity(identity).await
+    }
+
+    /// What is heard of its coordinators, if the node is an agent.
+    pub(crate) fn losses(&self) -> Losses {
+        Losses(self.lost.clone())
     }
 
     /// Stops within this time: what is in hand gets half of it to finish, then every session is closed.
@@ -113,17 +105,18 @@ impl Joined {
     }
 }
 
-async fn connect_to(node: &Node, peer: Peer) -> Result<(), JoinError> {
-    let unknown = |cause| JoinError::Lookup { peer: peer.clone(), cause };
-    let addresses = tokio::net::lookup_host(peer.address.as_str()).await.map_err(unknown)?;
-    let mut outcome = Err(unknown(io::ErrorKind::NotFound.into()));
-    for address in addresses {
-        match node.connect(peer.name.clone(), address).await {
-            Ok(_) => return Ok(()),
-            Err(error) => outcome = Err(error.into()),
+/// Tells when an agent has no coordinator any more.
+pub(crate) struct Losses(watch::Receiver<Option<Lost>>);
+
+impl Losses {
+    /// Completes when the last coordinator is lost for good.
+    pub(crate) async fn next(&mut self) -> Lost {
+        match self.0.wait_for(Option::is_some).await {
+            Ok(lost) => lost.clone().expect("waited for"),
+            // Nobody watches: it is a coordinator.
+            Err(_) => std::future::pending().await,
         }
     }
-    outcome
 }
 
 /// Exposes what a node does for others, as long as it runs.
@@ -135,7 +128,7 @@ async fn expose(node: &Node, part: &Part) -> Result<(), ExposeError> {
             let mailbox = Coordinator::mailbox(coordinator);
             node.expose(COORDINATOR_NAME, mailbox).allow(Role::Operator).register().await?
         }
-        Part::Agent { agent_type: AgentType::PatternMatcher, workers, connect } => {
+        Part::Agent { agent_type: AgentType::PatternMatcher, workers, connect, .. } => {
             // A full queue answers Busy, so it holds what every coordinator may ask for at once.
             let queued = slots(*workers).get() as usize * connect.len();
             let matcher = PatternMatcher::new(Workers::new(*workers, queued), STORE_BYTES_MAX).start();
@@ -154,66 +147,9 @@ fn slots(workers: NonZeroUsize) -> NonZeroU32 {
     NonZeroU32::new(slots).expect("at least 1")
 }
 
-/// Says when an agent has lost every coordinator that it is to be connected with.
-struct CoordinatorWatch {
-    coordinators: BTreeMap<NodeId, Session>,
-    losses: watch::Sender<Option<Lost>>,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Session {
-    /// Open, or about to be opened.
-    Expected,
-    Lost,
-}
-
-impl Actor for CoordinatorWatch {
-    type Context = Context<Self>;
-}
-
-impl Handler<PeerEvent> for CoordinatorWatch {
-    type Result = ();
-
-    fn handle(&mut self, event: PeerEvent, _: &mut Self::Context) {
-        let (node, now, reason) = match event {
-            PeerEvent::Up(peer) => (peer.node, Session::Expected, String::new()),
-            PeerEvent::Down { node, reason } => (node, Session::Lost, reason),
-        };
-        let Some(session) = self.coordinators.get_mut(&node) else { return };
-        *session = now;
-        if self.coordinators.values().all(|session| *session == Session::Lost) {
-            self.losses.send_replace(Some(Lost { coordinator: node, reason }));
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::collections::BTreeMap;
-    use swarm_actors::Peer;
-
-    #[test]
-    fn an_agent_is_lost_with_its_last_coordinator() {
-        let id = |name: &str| name.parse::<NodeId>().unwrap();
-        let down = |name: &str| PeerEvent::Down { node: id(name), reason: "gone".into() };
-        let up = |name: &str| {
-            let session = uuid::Uuid::now_v7();
-            let (agent_type, capabilities) = (String::new(), Vec::new());
-            PeerEvent::Up(Peer { node: id(name), role: Role::Coordinator, agent_type, capabilities, session })
-        };
-        actix_rt::System::new().block_on(async {
-            let (losses, lost) = watch::channel(None);
-            let coordinators = BTreeMap::from(["hub-1", "hub-2"].map(|name| (id(name), Session::Expected)));
-            let watch = CoordinatorWatch { coordinators, losses }.start();
-            for event in [up("hub-1"), down("hub-1"), up("hub-1"), down("hub-2"), down("operator")] {
-                watch.send(event).await.unwrap();
-                assert_eq!(*lost.borrow(), None);
-            }
-            watch.send(down("hub-1")).await.unwrap();
-            assert_eq!(*lost.borrow(), Some(Lost { coordinator: id("hub-1"), reason: "gone".into() }));
-        });
-    }
 
     #[test]
     fn slots_are_bounded() {

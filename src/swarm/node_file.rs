@@ -7,21 +7,28 @@ use std::num::NonZeroUsize;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
+use std::time::Duration;
 
-use serde::de::Error as _;
+use serde::de::value::MapAccessDeserializer;
+use serde::de::{Error as _, MapAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize};
+use swarm_actors::identity::IdentityPaths;
 use swarm_protocols::similar_windows::PatternMatcher;
 use swarm_protocols::{NodeId, Protocol, Role};
 use toml::Spanned;
 
 use super::document::{ConfigError, Document, Sections, read_text};
+use super::node_options::{LogFilter, Overrides, Reconnect, Workers};
 
 /// A node that can be started.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct NodeFile {
     pub(crate) name: NodeId,
     pub(crate) listen: SocketAddr,
-    pub(crate) identity: IdentityFiles,
+    /// The files in PEM by which it proves who it is and judges who others are.
+    pub(crate) identity: IdentityPaths,
+    /// What it logs; the life of the node where nobody says it.
+    pub(crate) log: Option<LogFilter>,
     pub(crate) part: Part,
 }
 
@@ -35,6 +42,8 @@ pub(crate) enum Part {
         workers: NonZeroUsize,
         /// The coordinators it connects to, at least one.
         connect: Vec<Peer>,
+        /// How long it looks for them when it has lost all of them, before it ends.
+        reconnect: Duration,
     },
 }
 
@@ -46,16 +55,6 @@ impl Part {
             Part::Agent { .. } => Role::Agent,
         }
     }
-}
-
-/// The files in PEM by which a node proves who it is and judges who others are.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct IdentityFiles {
-    pub(crate) certificate: PathBuf,
-    pub(crate) key: PathBuf,
-    pub(crate) authority: PathBuf,
-    /// The list of revoked certificates.
-    pub(crate) revoked: Option<PathBuf>,
 }
 
 /// A node to connect to.
@@ -78,21 +77,6 @@ impl fmt::Display for AgentType {
         f.write_str(match self {
             AgentType::PatternMatcher => PatternMatcher::NAME,
         })
-    }
-}
-
-/// A number of threads for computing: 1 to 1,024.
-#[derive(Debug, Clone, Copy, Deserialize)]
-#[serde(try_from = "i64")]
-pub(super) struct Workers(pub(super) NonZeroUsize);
-
-impl TryFrom<i64> for Workers {
-    type Error = String;
-
-    fn try_from(threads: i64) -> Result<Self, String> {
-        let number = usize::try_from(threads).ok().filter(|threads| *threads <= 1_024);
-        let workers = number.and_then(NonZeroUsize::new).map(Self);
-        workers.ok_or_else(|| format!("{threads} threads, expected are 1 to 1024"))
     }
 }
 
@@ -159,74 +143,148 @@ pub(super) fn listen_address<'de, D: Deserializer<'de>>(deserializer: D) -> Resu
     Ok(address)
 }
 
+fn some_listen_address<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<SocketAddr>, D::Error> {
+    listen_address(deserializer).map(Some)
+}
+
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct RawNode {
     name: NodeId,
     role: Spanned<Role>,
-    #[serde(deserialize_with = "listen_address")]
-    listen: SocketAddr,
-    identity: RawIdentity,
+    #[serde(default, deserialize_with = "some_listen_address")]
+    listen: Option<SocketAddr>,
+    identity: Option<RawIdentity>,
+    log: Option<LogFilter>,
     agent_type: Option<Spanned<AgentType>>,
     workers: Option<Spanned<Workers>>,
     connect: Option<Spanned<Vec<Peer>>>,
+    reconnect_seconds: Option<Spanned<Reconnect>>,
+}
+
+/// A folder with the usual names in it, or a table of files.
+enum RawIdentity {
+    Folder(PathBuf),
+    Files(RawFiles),
 }
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct RawIdentity {
+struct RawFiles {
     certificate: Spanned<PathBuf>,
     key: Spanned<PathBuf>,
     authority: Spanned<PathBuf>,
     revoked: Option<Spanned<PathBuf>>,
 }
 
+impl<'de> Deserialize<'de> for RawIdentity {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        // One of two forms, told apart by hand: an untagged enum would lose the places of faults.
+        struct Either;
+
+        impl<'de> Visitor<'de> for Either {
+            type Value = RawIdentity;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a folder, or a table with `certificate`, `key` and `authority`")
+            }
+
+            fn visit_str<E>(self, folder: &str) -> Result<RawIdentity, E> {
+                Ok(RawIdentity::Folder(folder.into()))
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, files: A) -> Result<RawIdentity, A::Error> {
+                RawFiles::deserialize(MapAccessDeserializer::new(files)).map(RawIdentity::Files)
+            }
+        }
+
+        deserializer.deserialize_any(Either)
+    }
+}
+
 impl NodeFile {
     /// Reads the file of a node on a machine with so many `cores`.
-    pub(crate) fn read(file: &Path, cores: NonZeroUsize) -> Result<Self, ConfigError> {
+    pub(crate) fn read(file: &Path, overrides: Overrides, cores: NonZeroUsize) -> Result<Self, ConfigError> {
         let text = read_text(file)?;
         let mut document = Document::new(file, &text);
         let sections = document.sections()?;
-        Self::parse(&mut document, sections, cores)
+        Self::parse(&mut document, sections, overrides, cores)
     }
 
     pub(crate) fn parse(
         document: &mut Document<'_>,
         sections: Sections<'_>,
+        overrides: Overrides,
         cores: NonZeroUsize,
     ) -> Result<Self, ConfigError> {
         let raw: Option<RawNode> = sections.take_all(document);
-        let node = raw.and_then(|raw| {
+        let node = raw.and_then(|raw| node(raw, overrides, cores, document));
+        document.so_far()?;
+        Ok(node.expect("a node without faults"))
+    }
+}
+
+fn node(
+    raw: RawNode,
+    overrides: Overrides,
+    cores: NonZeroUsize,
+    document: &mut Document<'_>,
+) -> Option<NodeFile> {
+    let RawNode { name, role, listen, identity, log, agent_type, workers, connect, reconnect_seconds } = raw;
+    let listen = overrides.listen.or(listen);
+    if listen.is_none() {
+        document.fault(0..0, "missing field `listen`, and neither --listen nor SWARM_LISTEN says it");
+    }
+    let identity = match (overrides.identity, identity) {
+        (Some(folder), _) => Some(IdentityPaths::in_directory(&folder)),
+        (None, Some(identity)) => Some(identity_paths(identity, document)),
+        (None, None) => {
+            document
+                .fault(0..0, "missing field `identity`, and neither --identity nor SWARM_IDENTITY says it");
+            None
+        }
+    };
+    let part = match role.get_ref() {
+        Role::Coordinator => {
+            only_for_agents(
+                [
+                    ("agent_type", agent_type.map(|value| value.span())),
+                    ("workers", workers.map(|value| value.span())),
+                    ("connect", connect.map(|value| value.span())),
+                    ("reconnect_seconds", reconnect_seconds.map(|value| value.span())),
+                ],
+                document,
+            );
+            Part::Coordinator
+        }
+        Role::Agent => {
+            let workers = overrides.workers.or(workers.map(Spanned::into_inner));
+            let workers = workers.map_or(cores, |Workers(workers)| workers);
+            let reconnect = overrides.reconnect_seconds.or(reconnect_seconds.map(Spanned::into_inner));
+            let Reconnect(reconnect) = reconnect.unwrap_or_default();
+            let (agent_type, connect) = agent(&role, agent_type, connect, document)?;
+            Part::Agent { agent_type, workers, connect, reconnect }
+        }
+        Role::Operator => {
+            document.fault(role.span(), NO_OPERATOR);
+            return None;
+        }
+    };
+    Some(NodeFile { name, listen: listen?, identity: identity?, log: overrides.log.or(log), part })
+}
+
+fn identity_paths(identity: RawIdentity, document: &mut Document<'_>) -> IdentityPaths {
+    match identity {
+        RawIdentity::Folder(folder) => IdentityPaths::in_directory(&document.resolve(&folder)),
+        RawIdentity::Files(RawFiles { certificate, key, authority, revoked }) => {
             let mut path = |path: Spanned<PathBuf>| existing_file(&path, document);
-            let RawIdentity { certificate, key, authority, revoked } = raw.identity;
-            let identity = IdentityFiles {
+            IdentityPaths {
                 certificate: path(certificate),
                 key: path(key),
                 authority: path(authority),
                 revoked: revoked.map(path),
-            };
-            let part = match raw.role.get_ref() {
-                Role::Coordinator => {
-                    only_for_agents(
-                        [
-                            ("agent_type", raw.agent_type.map(|value| value.span())),
-                            ("workers", raw.workers.map(|value| value.span())),
-                            ("connect", raw.connect.map(|value| value.span())),
-                        ],
-                        document,
-                    );
-                    Part::Coordinator
-                }
-                Role::Agent => agent(&raw.role, raw.agent_type, raw.workers, raw.connect, cores, document)?,
-                Role::Operator => {
-                    document.fault(raw.role.span(), NO_OPERATOR);
-                    return None;
-                }
-            };
-            Some(Self { name: raw.name, listen: raw.listen, identity, part })
-        });
-        document.so_far()?;
-        Ok(node.expect("a node without faults"))
+            }
+        }
     }
 }
 
@@ -241,7 +299,10 @@ fn existing_file(path: &Spanned<PathBuf>, document: &mut Document<'_>) -> PathBu
 pub(super) const NO_OPERATOR: &str = "an operator is no node to start, expected is coordinator or agent";
 
 /// Finds fault with keys of a coordinator that mean nothing to it, where they are.
-pub(super) fn only_for_agents(keys: [(&str, Option<Range<usize>>); 3], document: &mut Document<'_>) {
+pub(super) fn only_for_agents(
+    keys: impl IntoIterator<Item = (&'static str, Option<Range<usize>>)>,
+    document: &mut Document<'_>,
+) {
     for (key, span) in keys {
         if let Some(span) = span {
             document.fault(span, format_args!("`{key}` belongs to agents, not to a coordinator"));
@@ -252,11 +313,9 @@ pub(super) fn only_for_agents(keys: [(&str, Option<Range<usize>>); 3], document:
 fn agent(
     role: &Spanned<Role>,
     agent_type: Option<Spanned<AgentType>>,
-    workers: Option<Spanned<Workers>>,
     connect: Option<Spanned<Vec<Peer>>>,
-    cores: NonZeroUsize,
     document: &mut Document<'_>,
-) -> Option<Part> {
+) -> Option<(AgentType, Vec<Peer>)> {
     if let Some(peers) = &connect {
         let mut seen = BTreeSet::new();
         for peer in peers.get_ref().iter().filter(|peer| !seen.insert(&peer.name)) {
@@ -273,8 +332,7 @@ fn agent(
         document.fault(role.span(), format_args!("`agent_type` is missing: {expected} is expected"));
         return None;
     };
-    let workers = workers.map_or(cores, |workers| workers.into_inner().0);
-    Some(Part::Agent { agent_type: agent_type.into_inner(), workers, connect })
+    Some((agent_type.into_inner(), connect))
 }
 
 #[cfg(test)]
@@ -284,11 +342,15 @@ mod tests {
     const CORES: NonZeroUsize = NonZeroUsize::new(8).expect("not zero");
 
     fn parse(text: &str) -> Result<NodeFile, ConfigError> {
+        parse_with(text, Overrides::default())
+    }
+
+    fn parse_with(text: &str, overrides: Overrides) -> Result<NodeFile, ConfigError> {
         // Paths are relative to the file: the files named below lie beside this manifest.
         let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("node.toml");
         let mut document = Document::new(&file, text);
         let sections = document.sections()?;
-        NodeFile::parse(&mut document, sections, CORES)
+        NodeFile::parse(&mut document, sections, overrides, CORES)
     }
 
     fn faults(text: &str) -> Vec<String> {
@@ -324,6 +386,43 @@ authority = "Cargo.toml"
             .replace("agent_type = \"pattern-matcher\"\n", "")
             .replace("connect = [{ name = \"hub\", address = \"10.0.0.1:7400\" }]\n", "");
         assert_eq!(parse(&coordinator).unwrap().part, Part::Coordinator);
+    }
+
+    #[test]
+    fn what_goes_before_the_file_replaces_what_it_says_or_leaves_out() {
+        let folder = AGENT.split("[identity]").next().unwrap();
+        let said =
+            format!("{folder}identity = \"id\"\nlog = \"debug\"\nworkers = 3\nreconnect_seconds = 9\n");
+        let node = parse(&said).unwrap();
+        let beside = Path::new(env!("CARGO_MANIFEST_DIR")).join("id");
+        assert_eq!(node.identity, IdentityPaths::in_directory(&beside));
+        assert_eq!(node.log, Some("debug".parse().unwrap()));
+        let Part::Agent { workers, reconnect, .. } = node.part else { panic!("an agent") };
+        assert_eq!((workers.get(), reconnect), (3, Duration::from_secs(9)));
+
+        let overrides = Overrides {
+            listen: Some("127.0.0.1:7".parse().unwrap()),
+            log: Some("warn".parse().unwrap()),
+            workers: Some("5".parse().unwrap()),
+            identity: Some("elsewhere".into()),
+            reconnect_seconds: Some("0".parse().unwrap()),
+        };
+        let silent = folder.replace("listen = \"0.0.0.0:0\"\n", "");
+        for text in [said.as_str(), &silent] {
+            let node = parse_with(text, overrides.clone()).unwrap();
+            assert_eq!(node.listen.port(), 7);
+            assert_eq!(node.identity, IdentityPaths::in_directory(Path::new("elsewhere")));
+            assert_eq!(node.log, overrides.log);
+            let Part::Agent { workers, reconnect, .. } = node.part else { panic!("an agent") };
+            assert_eq!((workers.get(), reconnect), (5, Duration::ZERO));
+        }
+        let missing = faults(&silent);
+        assert!(missing[0].starts_with("1:1: missing field `listen`"), "{missing:?}");
+        assert!(missing[1].starts_with("1:1: missing field `identity`"), "{missing:?}");
+        let wrong = faults(&format!("{folder}log = \"a=loud\"\n"));
+        assert!(wrong[0].starts_with("6:7: \"a=loud\" is no filter"), "{wrong:?}");
+        let neither = faults(&format!("{folder}identity = 3\n"));
+        assert!(neither[0].contains("expected a folder, or a table"), "{neither:?}");
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! A node as a child process: started, listened to, stopped, waited for.
 
 use std::fmt;
-use std::io;
+use std::io::{self, IsTerminal};
 use std::net::SocketAddr;
 use std::process::{ExitStatus, Stdio};
 use std::time::Duration;
@@ -88,6 +88,8 @@ impl Process {
         let mut command = Command::new(std::env::current_exe()?);
         command
             .args(["node", "--name", name.as_str(), "--config", "-", "--supervised"])
+            // A pipe is no terminal; this process knows who reads in the end.
+            .args(io::stderr().is_terminal().then_some("--readable-logs"))
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
@@ -237,9 +239,17 @@ async fn pass_on(stderr: ChildStderr, name: String) -> String {
             Ok(0) | Err(_) => return last,
             Ok(_) => {
                 let text = String::from_utf8_lossy(&line);
-                super::progress::say(format_args!("{name}: {}", text.trim_end()));
+                super::progress::say(attributed(&name, text.trim_end()));
                 last = text.trim_end().to_owned();
             }
         }
+    }
+}
+
+/// A line of a node, with its name: beside a sentence, inside of a log line in JSON.
+fn attributed(name: &str, line: &str) -> String {
+    match line.strip_prefix('{').filter(|rest| rest.ends_with('}')) {
+        Some(rest) => format!("{{\"node\":\"{name}\",{rest}"),
+        None => format!("{name}: {line}"),
     }
 }

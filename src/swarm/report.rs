@@ -29,7 +29,7 @@ impl Colour {
         if stream.is_terminal() && !refused { Colour::Ansi } else { Colour::Plain }
     }
 
-    pub(super) fn paint(self, style: &'static str, text: String) -> String {
+    pub(crate) fn paint(self, style: &'static str, text: String) -> String {
         match self {
             Colour::Plain => text,
             Colour::Ansi => format!("\x1b[{style}m{text}\x1b[0m"),
@@ -38,7 +38,7 @@ impl Colour {
 }
 
 pub(super) const BOLD: &str = "1";
-pub(super) const DIM: &str = "2";
+pub(crate) const DIM: &str = "2";
 const RED: &str = "31";
 const GREEN: &str = "32";
 

@@ -11,7 +11,8 @@ use swarm_protocols::{NodeId, Role};
 use toml::Spanned;
 
 use super::document::{ConfigError, Document, Sections, Title, read_text};
-use super::node_file::{AgentType, NO_OPERATOR, Workers, listen_address, only_for_agents};
+use super::node_file::{AgentType, NO_OPERATOR, listen_address, only_for_agents};
+use super::node_options::Workers;
 
 /// A topology that exists can be started: names are unique, there is one coordinator to which every
 /// agent connects, and every job has agents that can do it.

@@ -12,6 +12,8 @@ mod matching;
 #[cfg(target_os = "linux")]
 mod node;
 #[cfg(target_os = "linux")]
+mod ops;
+#[cfg(target_os = "linux")]
 mod processes;
 #[cfg(target_os = "linux")]
 mod unread;
@@ -54,8 +56,19 @@ fn swarm(arguments: &[&str]) -> Run {
 }
 
 fn swarm_reading(arguments: &[&str], stdin: &[u8]) -> Run {
+    run(arguments, &[], stdin)
+}
+
+/// Runs `swarm` with these variables in its environment.
+fn swarm_in(environment: &[(&str, &str)], arguments: &[&str]) -> Run {
+    run(arguments, environment, b"")
+}
+
+fn run(arguments: &[&str], environment: &[(&str, &str)], stdin: &[u8]) -> Run {
     let mut child = Command::new(env!("CARGO_BIN_EXE_swarm"))
         .args(arguments)
+        .env_remove("SWARM_IDENTITY")
+        .envs(environment.iter().copied())
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())

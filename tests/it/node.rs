@@ -49,14 +49,14 @@ impl Cluster {
     fn agent(&self, address: impl std::fmt::Display) -> String {
         let rest = format!(
             "listen = \"127.0.0.1:0\"\nagent_type = \"pattern-matcher\"\n\
-             connect = [{{ name = \"hub\", address = \"{address}\" }}]"
+             connect = [{{ name = \"hub\", address = \"{address}\" }}]\nreconnect_seconds = 1"
         );
         self.node("agent-1", Role::Agent, &rest)
     }
 }
 
 #[test]
-fn an_agent_runs_as_long_as_its_coordinator() {
+fn an_agent_whose_coordinator_stays_away_ends() {
     let cluster = Cluster::new("node_pair");
     let mut coordinator = Running::start(&["node", "--config", &cluster.coordinator("127.0.0.1:0")]);
     let address = coordinator.listens_on();

@@ -64,15 +64,26 @@ impl Heard {
 
 impl Running {
     pub(crate) fn start(arguments: &[&str]) -> Self {
-        Self::start_on(arguments, Stdio::piped(), Stdio::piped())
+        Self::start_in(&[], arguments)
     }
 
-    /// The same with pipes of the test's own, of which nothing is heard.
+    /// With these variables in its environment.
+    pub(crate) fn start_in(environment: &[(&str, &str)], arguments: &[&str]) -> Self {
+        Self::spawn(environment, arguments, Stdio::piped(), Stdio::piped())
+    }
+
+    /// With pipes of the test's own, of which nothing is heard.
     pub(crate) fn start_on(arguments: &[&str], stdout: Stdio, stderr: Stdio) -> Self {
+        Self::spawn(&[], arguments, stdout, stderr)
+    }
+
+    fn spawn(environment: &[(&str, &str)], arguments: &[&str], stdout: Stdio, stderr: Stdio) -> Self {
         let mut child = Command::new(env!("CARGO_BIN_EXE_swarm"))
             .args(arguments)
             .env_remove("SWARM_LOG")
             .env_remove("RUST_LOG")
+            .env_remove("SWARM_IDENTITY")
+            .envs(environment.iter().copied())
             .stdin(Stdio::null())
             .stdout(stdout)
             .stderr(stderr)
@@ -103,7 +114,7 @@ impl Running {
     pub(crate) fn listens_on(&mut self) -> SocketAddr {
         let heard = self.says("listens on ");
         let (_, address) = heard.rsplit_once("listens on ").unwrap();
-        address.split([';', '\n']).next().unwrap().parse().unwrap()
+        address.split([';', '\n', '"']).next().unwrap().parse().unwrap()
     }
 
     pub(crate) fn signal(&self, signal: &str) {

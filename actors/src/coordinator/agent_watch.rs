@@ -41,7 +41,8 @@ impl AgentWatch {
             Ok(matcher) => {
                 let Offer { capability, slots } = offer;
                 let capabilities = BTreeSet::from([capability]);
-                self.coordinator.do_send(AgentJoined { node: peer.node, capabilities, slots, matcher });
+                let Peer { node, agent_type, .. } = peer;
+                self.coordinator.do_send(AgentJoined { node, agent_type, capabilities, slots, matcher });
             }
             Err(error) => tracing::warn!(peer = %peer.node, %error, "an agent cannot be given work"),
         }

@@ -58,6 +58,7 @@ impl Coordinator {
         let now = now();
         let task = NewTask {
             id: *id,
+            kind: job.kind(),
             priority: *priority,
             // A deadline beyond what a clock can say is none.
             deadline: deadline.and_then(|within| now.checked_add(within)),

@@ -3,6 +3,7 @@
 mod agents;
 mod failures;
 mod fixture;
+mod listing;
 
 use super::*;
 use crate::{AskError, testing::Probe};

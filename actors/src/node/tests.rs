@@ -2,6 +2,7 @@
 //! memory and in virtual time where only the order of events does.
 
 mod certificates;
+mod discovery;
 mod hostile;
 mod in_hand;
 
@@ -491,7 +492,7 @@ async fn a_newer_incarnation_takes_over_and_two_connects_share_a_session() {
     let (events, mut seen) = tokio::sync::mpsc::unbounded_channel();
     b.watch(Watcher(events).start().recipient());
     let address = b.address().unwrap();
-    let old = start("a", Role::Operator).await;
+    let old = start("a", Role::Agent).await;
     let id = || "b".parse::<NodeId>().unwrap();
     let (first, second) = tokio::join!(old.connect(id(), address), old.connect(id(), address));
     assert_eq!(first.unwrap().session, second.unwrap().session);
@@ -500,7 +501,7 @@ async fn a_newer_incarnation_takes_over_and_two_connects_share_a_session() {
     old.watch(Watcher(events).start().recipient());
     assert!(matches!(of_old.recv().await, Some(PeerEvent::Up(_))));
     // Incarnations are milliseconds, and the session took longer than one.
-    let new = start("a", Role::Operator).await;
+    let new = start("a", Role::Agent).await;
     let taken = new.connect(id(), address).await.unwrap();
     assert_ne!(taken.session, up.session);
     let down = PeerEvent::Down { node: up.node, reason: "a newer incarnation connected".into() };

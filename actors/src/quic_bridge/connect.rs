@@ -2,13 +2,14 @@
 
 use super::{Attach, QuicBridge, Socket};
 use crate::{
-    identity::{PeerChain, explain, server_name},
+    identity::{PeerChain, TlsReason, explain, server_name},
     link::quic::{self, QuicLink},
-    node::{ConnectError, Peer},
+    node::{ConnectError, Peer, Refusal, Wanted},
     session::Side,
     transport,
 };
 use actix::{ActorFutureExt, Addr, AsyncContext, Handler, Message, ResponseActFuture, WrapFuture};
+use quinn::ConnectionError;
 use std::{cell::Cell, net::SocketAddr, rc::Rc, sync::Arc, time::Duration};
 use swarm_protocols::{NodeId, session::CloseCode};
 use tokio::sync::oneshot;
@@ -88,30 +89,32 @@ fn shown(connection: &quinn::Connection) -> Result<PeerChain, String> {
 #[derive(Message)]
 #[rtype(result = "Result<Peer, ConnectError>")]
 pub(crate) struct Dial {
-    pub(crate) peer: NodeId,
+    pub(crate) wanted: Wanted,
     pub(crate) address: SocketAddr,
 }
 
 impl Handler<Dial> for QuicBridge {
     type Result = ResponseActFuture<Self, Result<Peer, ConnectError>>;
 
-    fn handle(&mut self, Dial { peer, address }: Dial, context: &mut Self::Context) -> Self::Result {
+    fn handle(&mut self, Dial { wanted, address }: Dial, context: &mut Self::Context) -> Self::Result {
         if self.draining {
             return Box::pin(actix::fut::ready(Err(ConnectError::NodeStopped)));
         }
-        self.known.insert(peer.clone(), address);
-        if let Some(open) = self.open(&peer) {
-            return Box::pin(actix::fut::ready(Ok(open.peer.clone())));
+        if let Wanted::Node(peer) = &wanted {
+            self.known.insert(peer.clone(), address);
+            if let Some(open) = self.open(peer) {
+                return Box::pin(actix::fut::ready(Ok(open.peer.clone())));
+            }
         }
         let Some(socket) = self.socket.clone() else {
             return Box::pin(actix::fut::ready(Err(ConnectError::Unreachable {
-                peer,
+                peer: wanted,
                 address,
                 reason: "this node has no endpoint".to_owned(),
             })));
         };
         let (bridge, within) = (context.address(), self.local.timing.handshake);
-        let target = peer.clone();
+        let target = wanted.clone();
         let dialled = async move {
             let timed_out = ConnectError::TimedOut { peer: target.clone(), address, after: within };
             tokio::time::timeout(within, dial(socket, bridge, target, address))
@@ -119,16 +122,25 @@ impl Handler<Dial> for QuicBridge {
                 .unwrap_or(Err(timed_out))
         };
         Box::pin(dialled.into_actor(self).map(move |result, bridge, _| {
+            let node = match (&result, &wanted) {
+                (Ok(node), _) | (Err(_), Wanted::Node(node)) => Some(node),
+                (Err(_), Wanted::Any(_)) => None,
+            };
             // Opened is handled before the answer of the session gets here. Where there is no answer,
             // another dial may have been quicker.
-            let open = bridge.open(&peer).map(|open| open.peer.clone());
+            let open = node.and_then(|node| bridge.open(node)).map(|open| open.peer.clone());
             match (open, result) {
-                (Some(peer), _) => Ok(peer),
-                (None, Err(error)) => Err(error),
-                (None, Ok(())) => {
-                    let reason = "the session ended at once".to_owned();
-                    Err(ConnectError::Refused { peer, address, reason })
+                (Some(peer), _) => {
+                    bridge.known.insert(peer.node.clone(), address);
+                    Ok(peer)
                 }
+                (None, Err(error)) => Err(error),
+                (None, Ok(_)) => Err(ConnectError::Refused {
+                    peer: wanted,
+                    address,
+                    refusal: Refusal::Session,
+                    reason: "the session ended at once".to_owned(),
+                }),
             }
         }))
     }
@@ -137,32 +149,62 @@ impl Handler<Dial> for QuicBridge {
 async fn dial(
     Socket { endpoint, identity, key_exchange }: Socket,
     bridge: Addr<QuicBridge>,
-    peer: NodeId,
+    wanted: Wanted,
     address: SocketAddr,
-) -> Result<(), ConnectError> {
-    let unreachable = |reason: String| ConnectError::Unreachable { peer: peer.clone(), address, reason };
-    let refused = |reason: String| ConnectError::Refused { peer: peer.clone(), address, reason };
-    let mut config = identity.client_config(Some(&peer), key_exchange);
+) -> Result<NodeId, ConnectError> {
+    let unreachable = |reason: String| ConnectError::Unreachable { peer: wanted.clone(), address, reason };
+    let refused =
+        |(refusal, reason)| ConnectError::Refused { peer: wanted.clone(), address, refusal, reason };
+    let expected = match &wanted {
+        Wanted::Node(id) => Some(id),
+        Wanted::Any(_) => None,
+    };
+    let mut config = identity.client_config(expected, key_exchange);
     config.transport_config(transport::parameters());
     let connecting = endpoint
-        .connect_with(config, address, server_name(Some(&peer)))
+        .connect_with(config, address, server_name(expected))
         .map_err(|error| unreachable(error.to_string()))?;
-    let connection = connecting.await.map_err(|error| match explain(&error) {
-        Some(failure) => refused(failure.to_string()),
+    let connection = connecting.await.map_err(|error| match refused_for(&error) {
+        Some(refusal) => refused(refusal),
         None => unreachable(quic::describe(error)),
     })?;
-    let shown = shown(&connection).map_err(refused)?;
+    let shown = shown(&connection).map_err(|reason| refused((Refusal::Certificate, reason)))?;
+    let (node, role) = (shown.peer.id.clone(), shown.peer.role);
+    if matches!(wanted, Wanted::Any(wanted) if wanted != role) {
+        connection.close((CloseCode::Done as u32).into(), b"another role is looked for");
+        return Err(ConnectError::OtherRole { wanted, address, node, role });
+    }
     let (opened, open) = oneshot::channel();
     let link = Arc::new(QuicLink::new(connection.clone()));
     bridge.do_send(Attach::certified(Side::Dialler, link, shown, Some(opened)));
     match open.await {
-        Ok(Ok(())) => Ok(()),
+        Ok(Ok(())) => Ok(node),
         Ok(Err(reason)) => {
             // The acceptor judges the dialler's certificate after the dialler is through with its own
             // part: then the close of the connection says what was wrong.
-            let tls = connection.close_reason().as_ref().and_then(explain).map(|failure| failure.to_string());
-            Err(refused(tls.unwrap_or(reason)))
+            let refusal = connection.close_reason().as_ref().and_then(refused_for);
+            Err(refused(refusal.unwrap_or((Refusal::Session, reason))))
         }
         Err(_) => Err(unreachable("the node has stopped".to_owned())),
+    }
+}
+
+/// What a connection was refused for, if it ended for that.
+fn refused_for(error: &ConnectionError) -> Option<(Refusal, String)> {
+    if let Some(failure) = explain(error) {
+        let refusal = match failure.reason {
+            TlsReason::NoCommonProtocol | TlsReason::NoCommonKeyExchange | TlsReason::Other(_) => {
+                Refusal::Session
+            }
+            _ => Refusal::Certificate,
+        };
+        return Some((refusal, failure.to_string()));
+    }
+    let bad_certificate = u64::from(CloseCode::BadCertificate as u32);
+    match error {
+        ConnectionError::ApplicationClosed(close) if close.error_code.into_inner() == bad_certificate => {
+            Some((Refusal::Certificate, quic::describe(error.clone())))
+        }
+        _ => None,
     }
 }

@@ -29,11 +29,12 @@ mod agents;
 mod dispatch;
 mod endings;
 mod invariants;
+mod listing;
 mod tasks;
 #[cfg(test)]
 mod tests;
 
-use super::{Priority, Progress, TaskError, TaskId};
+use super::{Priority, Progress, TaskError, TaskId, TaskSummary};
 use crate::{ContentHash, NodeId};
 use agents::{Agent, Agents, Held};
 use std::{
@@ -46,6 +47,9 @@ use tasks::{Rank, State, Task};
 
 /// The most parts of one task. Placing so many over 100 agents takes about 50 ms.
 pub const PARTS_MAX: usize = 4_096;
+
+/// How many tasks that have ended a board remembers, the latest of them.
+pub const ENDED_MAX: usize = 100;
 
 /// The limits of a [`Board`].
 #[derive(Debug, Clone)]
@@ -65,6 +69,8 @@ pub struct BoardConfig {
 pub struct NewTask {
     /// Its name.
     pub id: TaskId,
+    /// The word for what it does, for [`Board::tasks`] alone.
+    pub kind: &'static str,
     /// How urgent it is.
     pub priority: Priority,
     /// When it fails if it is not done.
@@ -146,11 +152,12 @@ pub enum Retry {
 /// [`handle_timeout`](Self::handle_timeout) at [`next_timeout`](Self::next_timeout).
 ///
 /// Memory is bounded by the limit of tasks, the parts of each, the agents that joined and their
-/// slots. What never is:
+/// slots, and [`ENDED_MAX`]. What never is:
 /// - an agent that holds more assignments than it has slots;
 /// - an unfinished part that neither is queued nor has exactly one current assignment;
 /// - a free slot of an agent for which a part waits;
-/// - anything left of a task that ended, but for the overdue assignments that agents still hold.
+/// - anything left of a task that ended, but for the overdue assignments that agents still hold
+///   and its line in [`tasks`](Board::tasks).
 #[derive(Debug)]
 pub struct Board<T> {
     config: BoardConfig,
@@ -160,6 +167,8 @@ pub struct Board<T> {
     /// The tasks with parts that have no home, by the capability they need.
     unplaced: BTreeMap<String, BTreeSet<Rank>>,
     commands: VecDeque<Command<T>>,
+    /// The latest tasks that have ended, the first to end first.
+    ended: VecDeque<TaskSummary>,
     /// How many tasks were accepted.
     sequence: u64,
 }
@@ -178,6 +187,7 @@ impl<T> Board<T> {
             ranks: BTreeMap::new(),
             unplaced: BTreeMap::new(),
             commands: VecDeque::new(),
+            ended: VecDeque::new(),
             sequence: 0,
         }
     }
@@ -229,7 +239,7 @@ impl<T> Board<T> {
         let stranded = self.agents.capable(&task.capability).next().is_none();
         self.unplaced.entry(task.capability.clone()).or_default().insert(rank);
         self.ranks.insert(task.id, rank);
-        let mut task = Task::new(task);
+        let mut task = Task::new(task, now);
         task.stranded_since = stranded.then_some(now);
         self.tasks.insert(rank, task);
         self.settle(now);
@@ -241,7 +251,7 @@ impl<T> Board<T> {
         let completion = match self.report(assignment) {
             None => Completion::Fenced,
             Some(rank) => {
-                self.accept(rank, assignment, result);
+                self.accept(rank, assignment, result, now);
                 Completion::Accepted
             }
         };
@@ -254,9 +264,9 @@ impl<T> Board<T> {
     pub fn failed(&mut self, assignment: &Assignment, cause: String, retry: Retry, now: Instant) {
         if let Some(rank) = self.report(assignment) {
             match retry {
-                Retry::Never => self.fail_part(rank, assignment.part, cause),
+                Retry::Never => self.fail_part(rank, assignment.part, cause, now),
                 Retry::Elsewhere if self.is_last_attempt(rank, assignment.part) => {
-                    self.fail_part(rank, assignment.part, cause);
+                    self.fail_part(rank, assignment.part, cause, now);
                 }
                 Retry::Elsewhere => {
                     let capability = &self.tasks[&rank].capability;
@@ -271,7 +281,7 @@ impl<T> Board<T> {
     /// Ends a task at its client's wish. `false` if there is none of this id.
     pub fn cancel(&mut self, task: TaskId, now: Instant) -> bool {
         let Some(rank) = self.ranks.get(&task).copied() else { return false };
-        self.fail(rank, TaskError::Cancelled);
+        self.fail(rank, TaskError::Cancelled, now);
         self.settle(now);
         true
     }

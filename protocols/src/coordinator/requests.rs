@@ -10,7 +10,9 @@ use std::{collections::BTreeSet, time::Duration};
 
 protocol! {
     /// An actor that accepts tasks and gives parts of them to agents.
-    pub Coordinator = "coordinator" { SubmitTask, TaskProgress, CoordinatorStatus, StorePart }
+    pub Coordinator = "coordinator" {
+        SubmitTask, TaskProgress, CoordinatorStatus, ListAgents, ListTasks, StorePart,
+    }
 }
 
 /// Does a task; the reply is its result. A client that stops waiting cancels the task.
@@ -42,6 +44,13 @@ pub enum Job {
 }
 
 impl Job {
+    /// The word for it in topologies, task files and lists.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Job::SimilarWindows { .. } => "similar-windows",
+        }
+    }
+
     /// Whether the job makes sense and is no larger than a task may be: it comes from a client.
     /// Whether its library is there is for the coordinator to find out.
     pub fn check(&self) -> Result<(), TaskError> {
@@ -103,8 +112,14 @@ pub struct CoordinatorStatus;
 /// The reply to [`CoordinatorStatus`].
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Status {
+    /// How long it has been running.
+    pub uptime: Duration,
     /// The agents that are connected and can be given work.
     pub agents: BTreeSet<NodeId>,
+    /// Tasks of which no part was given to an agent yet.
+    pub queued: u32,
+    /// Tasks that were begun.
+    pub running: u32,
     /// Requests that the coordinator's node has sent.
     pub sent: u64,
     /// Requests that it has received.
@@ -117,8 +132,85 @@ pub struct Status {
 
 impl Request for CoordinatorStatus {
     const NAME: &'static str = "coordinator-status";
-    const VERSION: u16 = 1;
+    const VERSION: u16 = 2;
     type Reply = Status;
+    type Error = NoError;
+}
+
+/// The agents that can be given work, by name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ListAgents;
+
+/// An agent as its coordinator sees it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AgentSummary {
+    /// Its node.
+    pub name: NodeId,
+    /// What kind of agent it says it is.
+    pub agent_type: String,
+    /// What it can be given.
+    pub capabilities: BTreeSet<String>,
+    /// How many parts it works on at once.
+    pub slots: u32,
+    /// How many it has in hand.
+    pub assigned: u32,
+    /// How many parts it has answered since it connected.
+    pub answered: u64,
+    /// How long it has been connected.
+    pub connected: Duration,
+}
+
+impl Request for ListAgents {
+    const NAME: &'static str = "list-agents";
+    const VERSION: u16 = 1;
+    type Reply = Vec<AgentSummary>;
+    type Error = NoError;
+}
+
+/// The tasks that are queued or running, the most urgent first, and after them the latest
+/// [`ENDED_MAX`](super::board::ENDED_MAX) that have ended, the last to end first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ListTasks;
+
+/// A task as its coordinator sees it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TaskSummary {
+    /// Its name.
+    pub id: TaskId,
+    /// The word for its job; see [`Job::kind`].
+    pub kind: String,
+    /// How urgent it is.
+    pub priority: Priority,
+    /// What becomes of it.
+    pub state: TaskState,
+    /// How far it got.
+    pub progress: Progress,
+    /// The time since it was submitted; of one that has ended, the time until it did.
+    pub age: Duration,
+}
+
+/// What becomes of a task.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum TaskState {
+    /// No part of it was given to an agent yet.
+    Queued,
+    /// It was begun.
+    Running,
+    /// Every part is done.
+    Done,
+    /// Its client cancelled it or stopped waiting.
+    Cancelled,
+    /// It ended without a result.
+    Failed {
+        /// The sentence of its [`TaskError`].
+        reason: String,
+    },
+}
+
+impl Request for ListTasks {
+    const NAME: &'static str = "list-tasks";
+    const VERSION: u16 = 1;
+    type Reply = Vec<TaskSummary>;
     type Error = NoError;
 }
 

@@ -76,7 +76,9 @@ impl Bench {
         let (matcher, probe) = Probe::new();
         let capabilities = BTreeSet::from([PATTERN_MATCHER.to_owned()]);
         let slots = NonZeroU32::new(slots).unwrap();
-        self.address.send(AgentJoined { node: node(agent), capabilities, slots, matcher }).await.unwrap();
+        let (node, agent_type) = (node(agent), "matching".to_owned());
+        let joined = AgentJoined { node, agent_type, capabilities, slots, matcher };
+        self.address.send(joined).await.unwrap();
         probe
     }
 

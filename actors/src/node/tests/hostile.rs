@@ -178,13 +178,33 @@ async fn a_hello_in_the_name_of_another_is_refused() {
 #[actix::test]
 async fn a_second_session_of_the_same_incarnation_is_refused() {
     let stage = stage().await;
-    let (first, _send, _recv, _) = stage.session("mallory").await;
-    let second = stage.connect("mallory").await;
+    let mallory = stage.authority.issue(&"mallory".parse().unwrap(), Role::Agent, stage.day).unwrap();
+    let (first, _send, _recv, _) = stage.session_as(&mallory).await;
+    let second = stage.connect_as(&mallory).await;
     let (mut send, _recv) = second.open_bi().await.unwrap();
     send.write_all(&[STREAM_CONTROL]).await.unwrap();
     send.write_all(&hello("mallory")).await.unwrap();
     assert_eq!(closed(&second).await, (CloseCode::Refused, "mallory is connected already".to_owned()));
     assert_eq!(first.close_reason(), None);
+}
+
+#[actix::test]
+async fn an_operator_has_many_sessions_but_not_any_number() {
+    let stage = stage().await;
+    let mut sessions = Vec::new();
+    for _ in 0..32 {
+        sessions.push(stage.session("alice").await);
+    }
+    let one_more = stage.connect("alice").await;
+    let (mut send, _recv) = one_more.open_bi().await.unwrap();
+    send.write_all(&[STREAM_CONTROL]).await.unwrap();
+    send.write_all(&hello("alice")).await.unwrap();
+    let reason = "alice has 32 sessions, as many as it can have".to_owned();
+    assert_eq!(closed(&one_more).await, (CloseCode::Refused, reason));
+    assert!(sessions.iter().all(|(connection, ..)| connection.close_reason().is_none()));
+    assert_eq!(stage.node.statistics().await.unwrap().sessions, 32);
+    drop(sessions.pop());
+    stage.session_again("alice").await;
 }
 
 #[actix::test]

@@ -83,6 +83,7 @@ impl<T> Board<T> {
         let agent = self.agents.0.get_mut(&id).expect("the step is one of an agent that is here");
         let task = self.tasks.get_mut(&rank).expect("only parts of tasks on the board wait");
         agent.waiting.remove(&(rank, part));
+        task.started = true;
         let (task, part_state) = (task.id, &mut task.parts[part]);
         part_state.attempts += 1;
         part_state.state = State::Assigned(id.clone());

@@ -2,16 +2,18 @@
 
 use super::agents::Lease;
 use super::dispatch::by_task;
+use super::listing::Ending;
 use super::*;
 
 impl<T> Board<T> {
     /// Takes the result of a current assignment, and ends the task with the last one.
-    pub(super) fn accept(&mut self, rank: Rank, assignment: &Assignment, result: T) {
+    pub(super) fn accept(&mut self, rank: Rank, assignment: &Assignment, result: T, now: Instant) {
         let task = self.tasks.get_mut(&rank).expect("a current assignment is one of a task on the board");
         task.parts[assignment.part].state = State::Done(assignment.agent.clone(), result);
         task.left -= 1;
         if task.left == 0 {
             let task = self.forget(rank);
+            self.remember(rank, &task, Ending::Done, now);
             let id = task.id;
             let (results, agents) = task.into_results();
             self.commands.push_back(Command::Finished { task: id, results, agents });
@@ -22,15 +24,17 @@ impl<T> Board<T> {
         self.tasks[&rank].parts[part].attempts >= self.config.attempts_max.get()
     }
 
-    pub(super) fn fail_part(&mut self, rank: Rank, part: usize, cause: String) {
+    pub(super) fn fail_part(&mut self, rank: Rank, part: usize, cause: String, now: Instant) {
         let attempts = self.tasks[&rank].parts[part].attempts;
         let part = u32::try_from(part).expect("a task has at most PARTS_MAX parts");
-        self.fail(rank, TaskError::PartFailed { part, attempts, cause });
+        self.fail(rank, TaskError::PartFailed { part, attempts, cause }, now);
     }
 
     /// Ends a task without a result: whoever works on it is told to stop, overdue agents too.
-    pub(super) fn fail(&mut self, rank: Rank, error: TaskError) {
-        let task = self.forget(rank).id;
+    pub(super) fn fail(&mut self, rank: Rank, error: TaskError, now: Instant) {
+        let task = self.forget(rank);
+        self.remember(rank, &task, Ending::Failed(&error), now);
+        let task = task.id;
         for (id, agent) in &mut self.agents.0 {
             for Held { part, attempt, .. } in agent.withdraw(task) {
                 let assignment = Assignment { agent: id.clone(), task, part, attempt };
@@ -75,7 +79,7 @@ impl<T> Board<T> {
                 continue;
             }
             if self.is_last_attempt(rank, part) {
-                self.fail_part(rank, part, format!("{id} was lost"));
+                self.fail_part(rank, part, format!("{id} was lost"), now);
             } else {
                 displaced.insert((rank, part));
             }
@@ -110,7 +114,7 @@ impl<T> Board<T> {
             }
         }
         for (rank, error) in ended {
-            self.fail(rank, error);
+            self.fail(rank, error, now);
         }
     }
 
@@ -138,7 +142,7 @@ impl<T> Board<T> {
             }
             let exhausted = assignments.iter().find(|(_, held)| self.is_last_attempt(rank, held.part));
             if let Some((id, held)) = exhausted {
-                self.fail_part(rank, held.part, format!("{id} did not answer within {lease:?}"));
+                self.fail_part(rank, held.part, format!("{id} did not answer within {lease:?}"), now);
             } else {
                 let parts: Vec<usize> = assignments.iter().map(|(_, held)| held.part).collect();
                 self.place(rank, &parts, &nodes);

@@ -18,6 +18,10 @@ pub(super) struct Rank {
 #[derive(Debug)]
 pub(super) struct Task<T> {
     pub(super) id: TaskId,
+    pub(super) kind: &'static str,
+    pub(super) submitted: Instant,
+    /// Whether a part of it was ever assigned.
+    pub(super) started: bool,
     pub(super) deadline: Option<Instant>,
     pub(super) capability: String,
     /// Since when there is no agent that could do it; `None` while there is one.
@@ -48,10 +52,13 @@ pub(super) enum State<T> {
 }
 
 impl<T> Task<T> {
-    pub(super) fn new(task: NewTask) -> Self {
+    pub(super) fn new(task: NewTask, submitted: Instant) -> Self {
         let part = |hash| Part { hash, attempts: 0, state: State::Unplaced };
         Self {
             id: task.id,
+            kind: task.kind,
+            submitted,
+            started: false,
             deadline: task.deadline,
             capability: task.capability,
             stranded_since: None,
@@ -75,6 +82,11 @@ impl<T> Task<T> {
 
     pub(super) fn progress(&self) -> Progress {
         let assigned = self.parts.iter().filter(|part| matches!(part.state, State::Assigned(_))).count();
+        self.progress_with(assigned)
+    }
+
+    /// The progress of a task of which so many parts are assigned.
+    pub(super) fn progress_with(&self, assigned: usize) -> Progress {
         let count = |n: usize| u32::try_from(n).expect("a task has at most PARTS_MAX parts");
         Progress {
             done: count(self.parts.len() - self.left),

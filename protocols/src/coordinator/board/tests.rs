@@ -1,6 +1,7 @@
 //! Scenarios: what happens, and the exact commands that follow.
 
 mod fixture;
+mod listing;
 mod simulation;
 
 use super::*;

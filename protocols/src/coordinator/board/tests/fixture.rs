@@ -40,7 +40,14 @@ pub(super) fn part_of(home: &str, number: u32) -> ContentHash {
 
 pub(super) fn task(number: u128, parts: &[ContentHash]) -> NewTask {
     let priority = Priority::default();
-    NewTask { id: id(number), priority, deadline: None, capability: "match".into(), parts: parts.to_vec() }
+    NewTask {
+        id: id(number),
+        kind: "look",
+        priority,
+        deadline: None,
+        capability: "match".into(),
+        parts: parts.to_vec(),
+    }
 }
 
 pub(super) fn given(agent: &str, task: u128, part: usize, attempt: u32) -> Assignment {

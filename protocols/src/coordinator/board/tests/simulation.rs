@@ -153,6 +153,7 @@ impl Model {
     fn submit(&mut self, task: TaskId, priority: u8, deadline: Option<u64>, capability: &str, parts: u8) {
         let now = self.bench.now;
         let new = NewTask {
+            kind: "look",
             id: task,
             priority: Priority::try_from(priority).unwrap(),
             deadline: deadline.map(|seconds| now + Duration::from_secs(seconds)),

@@ -1,0 +1,77 @@
+//! The receptionist: which names are exposed where, and telling of those that come and go.
+
+use super::QuicBridge;
+use crate::node::{ExposedName, NameEvent};
+use actix::{Handler, Message, MessageResult, Recipient};
+use std::collections::BTreeSet;
+use swarm_protocols::{MailboxAddress, NodeId, wire::control::Route};
+
+impl QuicBridge {
+    /// Makes a change of what `node` exposes, and tells the subscribers what came and went by it.
+    pub(super) fn changing_names<T>(&mut self, node: &NodeId, change: impl FnOnce(&mut Self) -> T) -> T {
+        self.subscribers.retain(Recipient::connected);
+        if self.subscribers.is_empty() {
+            return change(self);
+        }
+        let before = self.names_of(node);
+        let outcome = change(self);
+        let after = self.names_of(node);
+        for gone in before.difference(&after) {
+            self.tell_name(&NameEvent::Withdrawn(gone.clone()));
+        }
+        for come in after.difference(&before) {
+            self.tell_name(&NameEvent::Exposed(come.clone()));
+        }
+        outcome
+    }
+
+    fn tell_name(&self, event: &NameEvent) {
+        self.subscribers.iter().for_each(|subscriber| subscriber.do_send(event.clone()));
+    }
+
+    fn names_of(&self, node: &NodeId) -> BTreeSet<ExposedName> {
+        if *node == self.local.node {
+            return self.routes.all().iter().map(|route| exposed(node, route)).collect();
+        }
+        let routes = self.open_sessions(node).flat_map(|open| open.routes.values());
+        routes.map(|route| exposed(node, route)).collect()
+    }
+
+    fn all_names(&self) -> BTreeSet<ExposedName> {
+        let peers = self.live.values().filter_map(|live| live.open.as_ref());
+        let theirs = peers.flat_map(|open| open.routes.values().map(|route| exposed(&open.peer.node, route)));
+        theirs.chain(self.names_of(&self.local.node)).collect()
+    }
+}
+
+fn exposed(node: &NodeId, route: &Route) -> ExposedName {
+    let address = MailboxAddress { node: node.clone(), name: route.mailbox.clone() };
+    ExposedName { address, protocol: route.protocol.clone() }
+}
+
+/// Everything that is exposed here and by the peers.
+#[derive(Message)]
+#[rtype(result = "Vec<ExposedName>")]
+pub(crate) struct Names;
+
+impl Handler<Names> for QuicBridge {
+    type Result = MessageResult<Names>;
+
+    fn handle(&mut self, _: Names, _: &mut Self::Context) -> Self::Result {
+        MessageResult(self.all_names().into_iter().collect())
+    }
+}
+
+/// Tell of names that come and go, those that are there first.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub(crate) struct Subscribe(pub(crate) Recipient<NameEvent>);
+
+impl Handler<Subscribe> for QuicBridge {
+    type Result = ();
+
+    fn handle(&mut self, Subscribe(subscriber): Subscribe, _: &mut Self::Context) {
+        self.all_names().into_iter().for_each(|name| subscriber.do_send(NameEvent::Exposed(name)));
+        self.subscribers.push(subscriber);
+    }
+}

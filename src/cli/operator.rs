@@ -1,0 +1,178 @@
+//! What every command for a running swarm begins with: an identity, an address, a session.
+
+use std::io::ErrorKind;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use clap::Args;
+use swarm_actors::identity::Identity;
+use swarm_actors::{AskError, ConnectError, Refusal, Wanted};
+use swarm_protocols::coordinator::TaskError;
+use swarm_protocols::session::Timing;
+use swarm_protocols::{DeliveryError, Role};
+
+use super::error::{CliError, Exit};
+use super::logging::{self, Verbosity};
+use super::signals::Signals;
+use super::system;
+use crate::swarm::addresses::{first_that_answers, look_up};
+use crate::swarm::job::{JobError, Operator};
+use crate::swarm::node_file::PeerAddress;
+use crate::swarm::run_folder::RunFolder;
+
+/// The variable that names the folder with an identity.
+pub(super) const IDENTITY_VARIABLE: &str = "SWARM_IDENTITY";
+
+/// How long a coordinator has to open a session: somebody is waiting.
+const HANDSHAKE_MAX: Duration = Duration::from_secs(5);
+
+/// How long taking leave may take.
+const LEAVE_MAX: Duration = Duration::from_secs(2);
+
+/// How long the system may take to say that nobody listens on a port of this machine.
+const ICMP_MAX: Duration = Duration::from_millis(200);
+
+#[derive(Debug, Args)]
+pub(crate) struct Connection {
+    /// Where the coordinator listens: host and port
+    #[arg(long, value_name = "ADDR")]
+    connect: PeerAddress,
+    /// The folder with the identity of an operator; otherwise that in SWARM_IDENTITY is taken, else the one
+    /// that `swarm up --keep` left for ADDR
+    #[arg(long, value_name = "DIR")]
+    identity: Option<PathBuf>,
+}
+
+impl Connection {
+    /// Does `work` in a session with the coordinator, unless a signal comes first, and ends the session.
+    pub(super) fn run<T>(
+        self,
+        work: impl AsyncFnOnce(&Operator, SocketAddr) -> Result<T, CliError>,
+    ) -> Result<T, CliError> {
+        logging::start(Verbosity::Warnings)?;
+        system::block_on(async {
+            let mut signals = Signals::listen()?;
+            let (operator, address) = tokio::select! {
+                operator = self.open() => operator?,
+                signal = signals.next() => return Err(signal.into()),
+            };
+            let outcome = tokio::select! {
+                outcome = work(&operator, address) => outcome,
+                signal = signals.next() => Err(signal.into()),
+            };
+            let leave = async { drop(tokio::time::timeout(LEAVE_MAX, operator.leave()).await) };
+            signals.during_stop(leave).await;
+            outcome
+        })
+    }
+
+    async fn open(self) -> Result<(Operator, SocketAddr), CliError> {
+        let host = self.connect.as_str();
+        let addresses = look_up(&self.connect).await.map_err(|cause| {
+            CliError::new(Exit::Unavailable, format_args!("{host} cannot be looked up: {cause}"))
+        })?;
+        let identity = self.identity(&addresses).await?;
+        let wanted = Wanted::Any(Role::Coordinator);
+        let timing = Timing { handshake: HANDSHAKE_MAX, ..Timing::default() };
+        let connected = first_that_answers(&wanted, &addresses, async |address| {
+            match Operator::connect(identity.clone(), wanted.clone(), address, timing).await {
+                Err(JobError::Connect(error)) => Err(error),
+                connected => Ok((connected, address)),
+            }
+        });
+        let (operator, address) = connected.await.map_err(JobError::from)?;
+        Ok((operator?, address))
+    }
+
+    async fn identity(&self, addresses: &[SocketAddr]) -> Result<Identity, CliError> {
+        let named = self.identity.clone().or_else(|| {
+            std::env::var_os(IDENTITY_VARIABLE).filter(|folder| !folder.is_empty()).map(PathBuf::from)
+        });
+        let folder = match named {
+            Some(folder) => folder,
+            None => self.left_by_up(addresses).await?,
+        };
+        operator_identity(&folder)
+    }
+
+    /// The folder that `swarm up --keep` has left for one of the addresses.
+    async fn left_by_up(&self, addresses: &[SocketAddr]) -> Result<PathBuf, CliError> {
+        for address in addresses {
+            let found = RunFolder::find(*address);
+            if let Some(folder) = found.map_err(|error| CliError::new(Exit::BadConfiguration, error))? {
+                return Ok(folder);
+            }
+        }
+        let host = self.connect.as_str();
+        for address in addresses {
+            if !nobody_listens(*address).await {
+                let message = format_args!(
+                    "no identity for {host}: name a folder with --identity or {IDENTITY_VARIABLE}, \
+                     `swarm up --keep` of this user has left none"
+                );
+                return Err(CliError::new(Exit::BadConfiguration, message));
+            }
+        }
+        Err(CliError::new(Exit::Unavailable, format_args!("nobody listens on {host}")))
+    }
+}
+
+/// Reads the identity of an operator. Another one is of no use here, and would end the session of the node
+/// whose it is.
+fn operator_identity(folder: &Path) -> Result<Identity, CliError> {
+    let identity =
+        Identity::load_directory(folder).map_err(|error| CliError::new(Exit::BadConfiguration, error))?;
+    if identity.role() != Role::Operator {
+        let (id, role, folder) = (identity.id(), identity.role(), folder.display());
+        let message = format_args!("the identity in {folder} is that of the {role} {id}, not of an operator");
+        return Err(CliError::new(Exit::NotPermitted, message));
+    }
+    Ok(identity)
+}
+
+/// Whether the system says that a port is closed, which it does for those of this machine.
+async fn nobody_listens(address: SocketAddr) -> bool {
+    let any: SocketAddr = if address.is_ipv4() { ([0; 4], 0).into() } else { ([0_u16; 8], 0).into() };
+    let refused = async {
+        let socket = tokio::net::UdpSocket::bind(any).await?;
+        socket.connect(address).await?;
+        socket.send(&[]).await?;
+        socket.recv(&mut [0]).await
+    };
+    match tokio::time::timeout(ICMP_MAX, refused).await {
+        Ok(Err(error)) => error.kind() == ErrorKind::ConnectionRefused,
+        Ok(Ok(_)) | Err(_) => false,
+    }
+}
+
+impl From<JobError> for CliError {
+    fn from(error: JobError) -> Self {
+        let exit = match &error {
+            JobError::Connect(ConnectError::Refused { refusal: Refusal::Certificate, .. }) => {
+                Exit::NotPermitted
+            }
+            JobError::Connect(_) | JobError::Resolve(_) => Exit::Unavailable,
+            JobError::Start(_) => Exit::Failed,
+            JobError::Question(AskError::Delivery(error))
+            | JobError::Upload { cause: AskError::Delivery(error), .. }
+            | JobError::Task(AskError::Delivery(error)) => undelivered(error),
+            JobError::Task(AskError::Handler(TaskError::QueueFull { .. })) => Exit::TryAgain,
+            JobError::Question(AskError::Handler(never)) => match *never {},
+            JobError::Upload { .. } | JobError::Task(AskError::Handler(_)) => Exit::Failed,
+        };
+        Self::new(exit, error)
+    }
+}
+
+fn undelivered(error: &DeliveryError) -> Exit {
+    match error {
+        DeliveryError::NotPermitted { .. } => Exit::NotPermitted,
+        DeliveryError::Overloaded { .. } => Exit::TryAgain,
+        DeliveryError::Draining
+        | DeliveryError::Stopped
+        | DeliveryError::TimedOut { .. }
+        | DeliveryError::SessionLost { .. } => Exit::Unavailable,
+        _ => Exit::Failed,
+    }
+}

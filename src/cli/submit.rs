@@ -1,0 +1,64 @@
+//! `swarm submit`.
+
+use std::ffi::OsString;
+use std::fmt;
+use std::time::Duration;
+
+use clap::Args;
+use serde::Serialize;
+use swarm_protocols::similar_windows::{SimilarWindows, WindowRule};
+
+use super::error::{CliError, Exit};
+use super::operator::Connection;
+use super::output::Output;
+use crate::input::Source;
+use crate::swarm::job::{Done, Input, Terms};
+use crate::swarm::progress::Progress;
+use crate::swarm::report::{Colour, Report};
+use crate::swarm::task_file::TaskFile;
+
+#[derive(Debug, Args)]
+pub(crate) struct Submit {
+    /// A task in JSON, such as {"kind": "similar-windows", "data": "FOLDER", "symbols": ["SPY"]}, with a
+    /// "priority" of 0 to 10 and "deadline_seconds" if wanted; FOLDER is relative to the file
+    #[arg(value_name = "TASK.json")]
+    task: OsString,
+    #[command(flatten)]
+    connection: Connection,
+}
+
+/// The result in JSON is that of the job alone, as in the outcome of `swarm up`.
+#[derive(Debug, Serialize)]
+#[serde(transparent)]
+struct Shown {
+    result: SimilarWindows,
+    #[serde(skip)]
+    agents: usize,
+    #[serde(skip)]
+    time: Duration,
+}
+
+impl Submit {
+    pub(crate) fn run(self, output: Output) -> Result<(), CliError> {
+        let TaskFile { job, priority, deadline } = TaskFile::read(&Source::from(self.task))?;
+        let shown = self.connection.run(async |operator, _| {
+            let mut progress = Progress::shown();
+            let name = job.as_str();
+            progress.stage(format_args!("{name}: reading data"));
+            let reading = tokio::task::spawn_blocking(move || Input::load(&job));
+            let input = reading.await.map_err(|error| CliError::new(Exit::Failed, error))??;
+            progress.stage(format_args!("{name}: handing out its data"));
+            let done = operator.run(name, input, Terms { priority, deadline }, &mut progress).await?;
+            let Done { agents, time, result } = done;
+            Ok(Shown { result, agents, time })
+        })?;
+        output.print(&shown)
+    }
+}
+
+impl fmt::Display for Shown {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let report = Report { outcome: &self.result, rule: &WindowRule::DAILY, colour: Colour::of_stdout() };
+        writeln!(f, "{report}\nDone by {} agents in {:.2} s.", self.agents, self.time.as_secs_f64())
+    }
+}

@@ -1,0 +1,82 @@
+//! `swarm tasks`.
+
+use std::fmt;
+
+use clap::Args;
+use serde::Serialize;
+use swarm_protocols::coordinator::{Priority, Progress, TaskId, TaskState, TaskSummary};
+
+use super::error::CliError;
+use super::operator::Connection;
+use super::output::{Output, elapsed};
+use crate::swarm::report::{Colour, DIM};
+
+#[derive(Debug, Args)]
+pub(crate) struct Tasks {
+    #[command(flatten)]
+    connection: Connection,
+}
+
+#[derive(Debug, Serialize)]
+#[serde(transparent)]
+struct Shown {
+    tasks: Vec<Task>,
+}
+
+#[derive(Debug, Serialize)]
+struct Task {
+    id: TaskId,
+    kind: String,
+    priority: Priority,
+    state: &'static str,
+    progress: Progress,
+    /// Since it was submitted; of one that has ended, until it did.
+    age_seconds: f64,
+    /// Why it failed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reason: Option<String>,
+}
+
+impl Tasks {
+    pub(crate) fn run(self, output: Output) -> Result<(), CliError> {
+        let tasks = self.connection.run(async |operator, _| Ok(operator.tasks().await?))?;
+        output.print(&Shown { tasks: tasks.into_iter().map(Task::from).collect() })
+    }
+}
+
+impl From<TaskSummary> for Task {
+    fn from(summary: TaskSummary) -> Self {
+        let TaskSummary { id, kind, priority, state, progress, age } = summary;
+        let (state, reason) = match state {
+            TaskState::Queued => ("queued", None),
+            TaskState::Running => ("running", None),
+            TaskState::Done => ("done", None),
+            TaskState::Cancelled => ("cancelled", None),
+            TaskState::Failed { reason } => ("failed", Some(reason)),
+        };
+        Self { id, kind, priority, state, progress, age_seconds: age.as_secs_f64(), reason }
+    }
+}
+
+impl fmt::Display for Shown {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.tasks.is_empty() {
+            return writeln!(f, "no tasks");
+        }
+        let head = format!(
+            "{:<38}{:<17}{:>8}  {:<10}{:>9}{:>15}",
+            "task", "kind", "priority", "state", "parts", "age"
+        );
+        writeln!(f, "{}", Colour::of_stdout().paint(DIM, head))?;
+        for task in &self.tasks {
+            let Task { id, kind, priority, state, progress, age_seconds, reason } = task;
+            let (id, priority, age) = (id.to_string(), u8::from(*priority), elapsed(*age_seconds));
+            let parts = format!("{}/{}", progress.done, progress.total);
+            writeln!(f, "{id:<38}{kind:<17}{priority:>8}  {state:<10}{parts:>9}{age:>15}")?;
+            if let Some(reason) = reason {
+                writeln!(f, "  {}", reason.escape_debug())?;
+            }
+        }
+        Ok(())
+    }
+}

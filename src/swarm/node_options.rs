@@ -1,0 +1,179 @@
+//! What a node file may leave to the environment or to flags, which both go before it.
+
+use std::env;
+use std::net::SocketAddr;
+use std::num::NonZeroUsize;
+use std::path::PathBuf;
+use std::str::FromStr;
+use std::time::Duration;
+
+use clap::Args;
+use serde::Deserialize;
+use tracing_subscriber::EnvFilter;
+
+/// How long an agent looks for the coordinators that it has lost where nobody says it.
+const RECONNECT_DEFAULT: Duration = Duration::from_secs(60);
+
+/// The longest time that it may be told to, a week.
+const RECONNECT_SECONDS_MAX: u64 = 7 * 24 * 3600;
+
+/// Options from a place that goes before the node file: a flag before the variable `SWARM_` with the
+/// same name, the variable before the file, the file before the default.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Args)]
+pub(crate) struct Overrides {
+    /// Where to listen, instead of SWARM_LISTEN and what the file says
+    #[arg(long, value_name = "ADDR")]
+    pub(crate) listen: Option<SocketAddr>,
+    /// What to log, such as debug, instead of SWARM_LOG and what the file says
+    #[arg(long, value_name = "FILTER")]
+    pub(crate) log: Option<LogFilter>,
+    /// Threads of an agent, instead of SWARM_WORKERS and what the file says
+    #[arg(long, value_name = "N")]
+    pub(crate) workers: Option<Workers>,
+    /// The folder with the identity, instead of SWARM_IDENTITY and what the file says
+    #[arg(long, value_name = "DIR")]
+    pub(crate) identity: Option<PathBuf>,
+    /// How long an agent looks for lost coordinators, instead of SWARM_RECONNECT_SECONDS and what
+    /// the file says
+    #[arg(long, value_name = "SECONDS")]
+    pub(crate) reconnect_seconds: Option<Reconnect>,
+}
+
+/// A variable whose value cannot be used.
+#[derive(Debug, thiserror::Error)]
+#[error("the variable {variable} is {value:?}: {cause}")]
+pub(crate) struct BadVariable {
+    variable: &'static str,
+    value: String,
+    cause: String,
+}
+
+impl Overrides {
+    /// What the environment says where `self` says nothing.
+    pub(crate) fn or_environment(self) -> Result<Self, BadVariable> {
+        let Self { listen, log, workers, identity, reconnect_seconds } = self;
+        Ok(Self {
+            listen: listen.map_or_else(|| variable("SWARM_LISTEN"), |flag| Ok(Some(flag)))?,
+            log: log.map_or_else(LogFilter::of_environment, |flag| Ok(Some(flag)))?,
+            workers: workers.map_or_else(|| variable("SWARM_WORKERS"), |flag| Ok(Some(flag)))?,
+            identity: identity.map_or_else(|| variable("SWARM_IDENTITY"), |flag| Ok(Some(flag)))?,
+            reconnect_seconds: reconnect_seconds
+                .map_or_else(|| variable("SWARM_RECONNECT_SECONDS"), |flag| Ok(Some(flag)))?,
+        })
+    }
+}
+
+/// The value of a variable; an empty one says nothing.
+fn variable<T: FromStr<Err: ToString>>(variable: &'static str) -> Result<Option<T>, BadVariable> {
+    let Some(value) = env::var_os(variable).filter(|value| !value.is_empty()) else { return Ok(None) };
+    let value = value.to_string_lossy().into_owned();
+    match value.parse() {
+        Ok(parsed) => Ok(Some(parsed)),
+        Err(cause) => Err(BadVariable { variable, value, cause: cause.to_string() }),
+    }
+}
+
+/// What is logged: a level, or levels of parts of the program, as in `info,swarm_actors=debug`.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "String")]
+pub(crate) struct LogFilter(String);
+
+impl LogFilter {
+    pub(crate) fn filter(&self) -> EnvFilter {
+        EnvFilter::try_new(&self.0).expect("checked when it was made")
+    }
+
+    /// What the environment wants to be logged.
+    pub(crate) fn of_environment() -> Result<Option<Self>, BadVariable> {
+        Ok(variable("SWARM_LOG")?.or(variable("RUST_LOG")?))
+    }
+}
+
+impl FromStr for LogFilter {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match EnvFilter::try_new(text) {
+            Ok(_) => Ok(Self(text.to_owned())),
+            Err(error) => Err(format!("{text:?} is no filter for logs: {error}")),
+        }
+    }
+}
+
+impl TryFrom<String> for LogFilter {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        text.parse()
+    }
+}
+
+/// A number of threads for computing: 1 to 1,024.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "i64")]
+pub(crate) struct Workers(pub(crate) NonZeroUsize);
+
+impl TryFrom<i64> for Workers {
+    type Error = String;
+
+    fn try_from(threads: i64) -> Result<Self, String> {
+        let number = usize::try_from(threads).ok().filter(|threads| *threads <= 1_024);
+        let workers = number.and_then(NonZeroUsize::new).map(Self);
+        workers.ok_or_else(|| format!("{threads} threads, expected are 1 to 1024"))
+    }
+}
+
+impl FromStr for Workers {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        text.parse::<i64>().map_err(|error| error.to_string())?.try_into()
+    }
+}
+
+/// How long an agent looks for coordinators that it has lost, in whole seconds; with none it ends at once.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "i64")]
+pub(crate) struct Reconnect(pub(crate) Duration);
+
+impl Default for Reconnect {
+    fn default() -> Self {
+        Self(RECONNECT_DEFAULT)
+    }
+}
+
+impl TryFrom<i64> for Reconnect {
+    type Error = String;
+
+    fn try_from(seconds: i64) -> Result<Self, String> {
+        let seconds = u64::try_from(seconds).ok().filter(|seconds| *seconds <= RECONNECT_SECONDS_MAX);
+        let time = seconds.map(|seconds| Self(Duration::from_secs(seconds)));
+        time.ok_or_else(|| format!("0 to {RECONNECT_SECONDS_MAX} seconds are expected"))
+    }
+}
+
+impl FromStr for Reconnect {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        text.parse::<i64>().map_err(|error| error.to_string())?.try_into()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn options_are_checked_wherever_they_come_from() {
+        assert!("info,swarm_actors=debug".parse::<LogFilter>().is_ok());
+        assert!("swarm_actors=loud".parse::<LogFilter>().unwrap_err().contains("is no filter for logs"));
+        assert_eq!("0".parse::<Reconnect>(), Ok(Reconnect(Duration::ZERO)));
+        for bad in ["-1", "604801", "soon", ""] {
+            assert!(bad.parse::<Reconnect>().is_err(), "{bad:?} passed");
+        }
+        for bad in ["0", "1025", "many"] {
+            assert!(bad.parse::<Workers>().is_err(), "{bad:?} passed");
+        }
+    }
+}
