@@ -13,6 +13,8 @@ mod node;
 #[cfg(target_os = "linux")]
 mod processes;
 #[cfg(target_os = "linux")]
+mod python;
+#[cfg(target_os = "linux")]
 mod up;
 
 use std::fs;

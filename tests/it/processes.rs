@@ -26,7 +26,7 @@ pub(crate) fn eventually<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> 
     }
 }
 
-/// `swarm` in the background. Dropping it kills it.
+/// `swarm`, or a peer of it, in the background. Dropping it kills it.
 pub(crate) struct Running {
     child: Child,
     stdout: Heard,
@@ -64,18 +64,21 @@ impl Heard {
 
 impl Running {
     pub(crate) fn start(arguments: &[&str]) -> Self {
-        let mut child = Command::new(env!("CARGO_BIN_EXE_swarm"))
-            .args(arguments)
-            .env_remove("SWARM_LOG")
-            .env_remove("RUST_LOG")
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap();
+        let mut command = Command::new(env!("CARGO_BIN_EXE_swarm"));
+        command.args(arguments).env_remove("SWARM_LOG").env_remove("RUST_LOG");
+        Self::spawn(command)
+    }
+
+    pub(crate) fn spawn(mut command: Command) -> Self {
+        let mut child =
+            command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
         let stdout = Heard::on(child.stdout.take().unwrap());
         let stderr = Heard::on(child.stderr.take().unwrap());
         Self { child, stdout, stderr }
+    }
+
+    pub(crate) fn id(&self) -> u32 {
+        self.child.id()
     }
 
     pub(crate) fn stdout(&self) -> String {

@@ -258,7 +258,7 @@ class Tuple:
     def encode(self, value: Sequence[Any], out: bytearray) -> None:
         if len(value) != len(self._elements):
             raise CodecError(f"{len(value)} elements for {len(self._elements)}")
-        for codec, element in zip(self._elements, value):
+        for codec, element in zip(self._elements, value, strict=True):
             codec.encode(element, out)
 
     def decode(self, reader: Reader) -> tuple[Any, ...]:

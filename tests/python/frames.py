@@ -8,7 +8,6 @@ import re
 import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Union
 
 import codec1 as c1
 from codec1 import CodecError
@@ -117,9 +116,7 @@ class RouteChange:
 
 
 LIMITS = c1.Struct(Limits, message_bytes=c1.U64, in_flight=c1.U32)
-ROUTE = c1.Struct(
-    Route, id=c1.U32, mailbox=LABEL, protocol=c1.STRING, request=c1.STRING, version=c1.U16
-)
+ROUTE = c1.Struct(Route, id=c1.U32, mailbox=LABEL, protocol=c1.STRING, request=c1.STRING, version=c1.U16)
 HELLO = c1.Struct(
     Hello,
     node=LABEL,
@@ -218,10 +215,10 @@ class Accepted:
     correlation: int
 
 
-ControlFrame = Union[Hello, Welcome, Refuse, RouteChange, Ping, Pong, Drain]
-CallerFrame = Union[Request, Tell, Cancel]
-Answer = Union[Reply, Failed, Undelivered, Accepted]
-Frame = Union[ControlFrame, CallerFrame, Answer]
+ControlFrame = Hello | Welcome | Refuse | RouteChange | Ping | Pong | Drain
+CallerFrame = Request | Tell | Cancel
+Answer = Reply | Failed | Undelivered | Accepted
+Frame = ControlFrame | CallerFrame | Answer
 
 _KINDS: dict[type, int] = {
     Hello: 0x01,

@@ -27,7 +27,7 @@ def dtw_squared(a: list[float], b: list[float], band: int) -> float:
 def window_starts(part: SeriesPart, rule: WindowRule) -> list[int]:
     """Where windows begin: no neighbouring bars of one and of what follows it are too far apart."""
     span = rule.length + rule.following
-    gaps = [later - earlier for earlier, later in zip(part.days, part.days[1:])]
+    gaps = [later - earlier for earlier, later in zip(part.days, part.days[1:], strict=False)]
     return [
         start
         for start in range(len(part.days) - span + 1)

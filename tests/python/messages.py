@@ -163,17 +163,11 @@ WINDOW_RULE = c1.Struct(
     apart=c1.U16,
 )
 WINDOW_QUERY = c1.Struct(WindowQuery, symbol=c1.STRING, start=DAY, end=DAY, values=c1.FLOATS)
-FIND_SIMILAR = c1.Struct(
-    FindSimilar, part=CONTENT_HASH, rule=WINDOW_RULE, queries=c1.List(WINDOW_QUERY)
-)
+FIND_SIMILAR = c1.Struct(FindSimilar, part=CONTENT_HASH, rule=WINDOW_RULE, queries=c1.List(WINDOW_QUERY))
 FIND_ERROR = c1.Enum(MissingPart=(CONTENT_HASH,), Invalid=(c1.STRING,), Busy=(), Cancelled=())
-HIT = c1.Struct(
-    Hit, start=c1.U32, first=DAY, last=DAY, distance_squared=c1.F64, following_return=c1.F64
-)
+HIT = c1.Struct(Hit, start=c1.U32, first=DAY, last=DAY, distance_squared=c1.F64, following_return=c1.F64)
 QUERY_MATCHES = c1.Struct(QueryMatches, candidates=c1.U32, matches=c1.List(HIT))
-SIMILAR_IN_PART = c1.Struct(
-    SimilarInPart, queries=c1.List(QUERY_MATCHES), following_returns=c1.FLOATS
-)
+SIMILAR_IN_PART = c1.Struct(SimilarInPart, queries=c1.List(QUERY_MATCHES), following_returns=c1.FLOATS)
 STATUS = c1.Struct(
     Status,
     agents=c1.List(c1.STRING),
@@ -183,9 +177,7 @@ STATUS = c1.Struct(
     p99=c1.Option(DURATION),
 )
 JOB = c1.Enum(SimilarWindows=(WINDOW_RULE, c1.List(WINDOW_QUERY), c1.List(CONTENT_HASH)))
-SUBMIT_TASK = c1.Struct(
-    SubmitTask, id=c1.UUID, priority=c1.U8, deadline=c1.Option(DURATION), job=JOB
-)
+SUBMIT_TASK = c1.Struct(SubmitTask, id=c1.UUID, priority=c1.U8, deadline=c1.Option(DURATION), job=JOB)
 TASK_PROGRESS = c1.UUID
 TASK_ERROR = c1.Enum(
     QueueFull=(c1.U32,),
@@ -197,12 +189,8 @@ TASK_ERROR = c1.Enum(
     MissingParts=(c1.List(CONTENT_HASH),),
     Invalid=(c1.STRING,),
 )
-DISTRIBUTION = c1.Struct(
-    Distribution, mean=c1.F64, median=c1.F64, p05=c1.F64, p95=c1.F64, share_up=c1.F64
-)
-MATCH = c1.Struct(
-    Match, symbol=c1.STRING, start=DAY, end=DAY, distance=c1.F64, following_return=c1.F64
-)
+DISTRIBUTION = c1.Struct(Distribution, mean=c1.F64, median=c1.F64, p05=c1.F64, p95=c1.F64, share_up=c1.F64)
+MATCH = c1.Struct(Match, symbol=c1.STRING, start=DAY, end=DAY, distance=c1.F64, following_return=c1.F64)
 SIMILAR_TO_QUERY = c1.Struct(
     SimilarToQuery,
     symbol=c1.STRING,

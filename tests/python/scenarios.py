@@ -96,7 +96,9 @@ def coordinator(session: Session, request: str) -> int:
 
 
 async def status(session: Session, lane: Lane | None = Lane.NORMAL) -> m.Status:
-    return reply(m.STATUS, await within(session.ask(coordinator(session, "coordinator-status"), b"", lane=lane)))
+    return reply(
+        m.STATUS, await within(session.ask(coordinator(session, "coordinator-status"), b"", lane=lane))
+    )
 
 
 # A rule small enough for a naive matcher and a small library.
@@ -167,7 +169,9 @@ async def refused_requests(session: Session) -> None:
         equal(undelivered(await within(session.ask(*malformed, lane=lane))), Code.UNDECODABLE)
         trailing = coordinator(session, "coordinator-status"), b"\x00"
         equal(undelivered(await within(session.ask(*trailing, lane=lane))), Code.UNDECODABLE)
-        told = await within(session.ask(coordinator(session, "coordinator-status"), b"", lane=lane, tell=True))
+        told = await within(
+            session.ask(coordinator(session, "coordinator-status"), b"", lane=lane, tell=True)
+        )
         assert isinstance(told, Accepted), told
 
     # The handler's own errors. A long payload goes over a stream of its own.
@@ -227,7 +231,9 @@ async def progress(session: Session, name: uuid.UUID, there: bool) -> Any:
 
 async def ended_lane(session: Session) -> None:
     """What was asked on a lane that then ends is answered; the next request opens another lane."""
-    pending = [session.send(coordinator(session, "coordinator-status"), b"", lane=Lane.LOW) for _ in range(10)]
+    pending = [
+        session.send(coordinator(session, "coordinator-status"), b"", lane=Lane.LOW) for _ in range(10)
+    ]
     ended = session.end_lane(Lane.LOW)
     for one in pending:
         reply(m.STATUS, await within(one.answer))
@@ -392,7 +398,9 @@ async def there_is_no_session(
 ) -> SessionEnded:
     async def attempt() -> SessionEnded:
         try:
-            async with connect(place.address, identity, expected, **({"hello": greeting("agent-1")} | more)) as session:
+            async with connect(
+                place.address, identity, expected, **({"hello": greeting("agent-1")} | more)
+            ) as session:
                 raise AssertionError(f"a session: {session.opened.result()}")
         except SessionEnded as ended:
             return ended
@@ -483,12 +491,12 @@ async def refused_hellos(place: Place) -> None:
         async with place.connect("operator") as session:
             session.write(session.quic.get_next_available_stream_id(), b"\x00" + data)
             closed = await within(asyncio.shield(session.closed))
-            equal((closed.by_us, closed.code), (False, Close.PROTOCOL_VIOLATION))
+            assert (closed.by_us, closed.code) == (False, Close.PROTOCOL_VIOLATION), closed
     for frame in (b"\x01\x08", b"\x00", frames.encode_frame(frames.Pong(10_000))):
         async with place.connect("operator") as session:
             session.write(0, frame)
             closed = await within(asyncio.shield(session.closed))
-            equal((closed.by_us, closed.code), (False, Close.PROTOCOL_VIOLATION))
+            assert (closed.by_us, closed.code) == (False, Close.PROTOCOL_VIOLATION), closed
 
 
 async def session_ends_with_its_certificate(place: Place, minted: Callable[..., Identity]) -> None:
@@ -517,6 +525,14 @@ async def drain(place: Place) -> None:
 SCENARIOS = {scenario.__name__: scenario for scenario in (operator, agent, refused, drain)}
 
 
+async def run(scenario: Callable[[Place], Awaitable[None]], place: Place) -> None:
+    """A scenario; what fails beside it, in a callback or a task, is a failure as well."""
+    faults: list[dict[str, Any]] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: faults.append(context))
+    await scenario(place)
+    assert not faults, faults
+
+
 def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("scenario", choices=SCENARIOS)
@@ -528,7 +544,7 @@ def main() -> None:
     # aioquic tells of every refusal, which is what is tested.
     logging.getLogger("quic").setLevel(logging.CRITICAL)
     place = Place((host, int(port)), arguments.folder, arguments.pid)
-    asyncio.run(SCENARIOS[arguments.scenario](place))
+    asyncio.run(run(SCENARIOS[arguments.scenario], place))
 
 
 if __name__ == "__main__":

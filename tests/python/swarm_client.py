@@ -12,8 +12,7 @@ import math
 import ssl
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
-from dataclasses import dataclass, field, replace
-from datetime import datetime, timezone
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -491,7 +490,13 @@ class Session:
             raise
 
     def expose(
-        self, mailbox: str, protocol: str, handlers: Mapping[str, Handler], *, version: int = 1, allow: Iterable[str]
+        self,
+        mailbox: str,
+        protocol: str,
+        handlers: Mapping[str, Handler],
+        *,
+        version: int = 1,
+        allow: Iterable[str],
     ) -> list[Route]:
         """Serves requests of a mailbox to the given roles. Routes that are there as the session begins
         go out in HELLO (see ``connect``), later ones in ROUTES."""
@@ -541,7 +546,9 @@ class Session:
     # What the streams need.
 
     def write(self, stream: int, data: bytes, end: bool = False) -> None:
-        self.quic.send_stream_data(stream, data, end_stream=end)
+        # A STOP_SENDING has its effect in aioquic before its event is here: then nobody reads this.
+        with contextlib.suppress(RuntimeError):
+            self.quic.send_stream_data(stream, data, end_stream=end)
         self.transmit_soon()
 
     @property
@@ -600,7 +607,9 @@ class Session:
     def _on_event(self, event: events.QuicEvent) -> None:
         if isinstance(event, events.HandshakeCompleted):
             self._on_connected(event)
-        elif not isinstance(event, (events.StreamDataReceived, events.StreamReset, events.StopSendingReceived)):
+        elif not isinstance(
+            event, (events.StreamDataReceived, events.StreamReset, events.StopSendingReceived)
+        ):
             pass
         elif event.stream_id == CONTROL_STREAM:
             self._on_control(event)
@@ -639,9 +648,13 @@ class Session:
         self.write(CONTROL_STREAM, b"\x00" + frames.encode_frame(self.hello))
         return None
 
-    def _on_control(self, event: events.StreamDataReceived | events.StreamReset | events.StopSendingReceived) -> None:
-        if not isinstance(event, events.StreamDataReceived):
+    def _on_control(
+        self, event: events.StreamDataReceived | events.StreamReset | events.StopSendingReceived
+    ) -> None:
+        if isinstance(event, events.StreamReset):
             raise Violation("the control stream was reset")
+        if isinstance(event, events.StopSendingReceived):
+            return self._on_control_end()
         for frame in self._control.feed(event.data):
             self._heard = asyncio.get_running_loop().time()
             if not self.opened.done():
@@ -649,11 +662,15 @@ class Session:
             else:
                 self._on_control_frame(frame)
             if self._closing is not None:
-                return
+                return None
         if event.end_stream:
             self._control.end()
-            # The peer's close is on its way and says why. Ours would hide it.
-            asyncio.get_running_loop().call_later(CLOSE_SECONDS, self.close)
+            self._on_control_end()
+        return None
+
+    def _on_control_end(self) -> None:
+        """The session is over. The peer's close is on its way and says why; ours would hide it."""
+        asyncio.get_running_loop().call_later(CLOSE_SECONDS, self.close)
 
     def _on_first_frame(self, frame: frames.Frame) -> None:
         """Awaiting the welcome."""

@@ -152,7 +152,9 @@ class Vectors(unittest.TestCase):
             data = bytes.fromhex("".join(lines))
             with self.subTest(name):
                 self.assertEqual(frames.encode_frame(FRAMES[name]), data)
-                self.assertEqual(list(frames.FrameReader(frames.CONTROL_FRAME_MAX).feed(data)), [FRAMES[name]])
+                self.assertEqual(
+                    list(frames.FrameReader(frames.CONTROL_FRAME_MAX).feed(data)), [FRAMES[name]]
+                )
             seen.add(name)
         self.assertEqual(seen, set(FRAMES))
 
