@@ -94,6 +94,16 @@ fn an_agent_in_python_does_a_task() {
 }
 
 #[test]
+fn the_rules_hold_against_a_peer_in_python() {
+    Hub::new("python_rules").plays("rules");
+}
+
+#[test]
+fn a_peer_in_python_that_falls_silent_is_given_up() {
+    Hub::new("python_timeouts").plays("timeouts");
+}
+
+#[test]
 fn a_coordinator_that_stops_tells_a_peer_in_python() {
     Hub::new("python_drain").plays("drain");
 }
@@ -120,10 +130,6 @@ fn nobody_in_python_gets_in_with_a_certificate_that_does_not_hold() {
     ] {
         assert_eq!(before.matches(reason).count(), times, "{reason}: {before}");
     }
-    for (times, reason) in [
-        (1, "session ended peer=agent-1 reason=\"a newer incarnation connected\""),
-        (3, "the peer broke the protocol peer=operator reason=\"a stream of unknown kind [0]\""),
-    ] {
-        assert_eq!(heard.matches(reason).count(), times, "{reason}: {heard}");
-    }
+    let superseded = "session ended peer=agent-1 reason=\"a newer incarnation connected\"";
+    assert_eq!(heard.matches(superseded).count(), 1, "{heard}");
 }

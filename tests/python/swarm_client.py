@@ -181,7 +181,7 @@ class PeerDrains(ConnectionError):
 class Pending:
     """A request that was sent."""
 
-    def __init__(self, calls: _Calls, correlation: int, answer: asyncio.Future[Answer]) -> None:
+    def __init__(self, calls: Calls, correlation: int, answer: asyncio.Future[Answer]) -> None:
         self._calls = calls
         self.correlation = correlation
         self.stream = calls.stream
@@ -192,7 +192,7 @@ class Pending:
         self._calls.cancel(self.correlation)
 
 
-class _Calls:
+class Calls:
     """A lane or a request stream that this side opened."""
 
     def __init__(self, session: Session, stream: int, lane: Lane | None) -> None:
@@ -200,8 +200,8 @@ class _Calls:
         self._lane = lane
         self.stream = stream
         self.lost = False
-        # Done when the callee ended its direction.
-        self.ended: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        # Done when no more answers come: whether the callee ended its direction.
+        self.ended: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
         # The unanswered ones by their numbers: what they are, and who waits.
         self.open: dict[int, tuple[type, asyncio.Future[Answer]]] = {}
         self._next = 0
@@ -212,13 +212,19 @@ class _Calls:
     def send(
         self, made: type[frames.Request] | type[frames.Tell], route: int, deadline: int, payload: bytes
     ) -> Pending:
-        correlation = self._next
+        pending = self.expect(self._next, made)
         self._next += 1
-        answer: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
-        self.open[correlation] = made, answer
-        data = self._first + frames.encode_frame(made(correlation, route, deadline, payload))
+        data = self._first + frames.encode_frame(made(pending.correlation, route, deadline, payload))
         self._first = b""
         self._session.write(self.stream, data, end=self._lane is None)
+        return pending
+
+    def expect(
+        self, correlation: int, made: type[frames.Request] | type[frames.Tell] = frames.Request
+    ) -> Pending:
+        """Waits for the answer of a request that is about to be written."""
+        answer: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
+        self.open[correlation] = made, answer
         return Pending(self, correlation, answer)
 
     def cancel(self, correlation: int) -> None:
@@ -247,8 +253,7 @@ class _Calls:
                 answer.set_result(frame)
         if end:
             self._reader.end()
-            if not self.ended.done():
-                self.ended.set_result(None)
+            self.ended.set_result(True)
             self.lose("the callee ended the stream")
 
     def stopped(self) -> None:
@@ -261,6 +266,8 @@ class _Calls:
 
     def fail(self, error: Exception) -> None:
         self.lost = True
+        if not self.ended.done():
+            self.ended.set_result(False)
         for _, answer in self.open.values():
             if not answer.done():
                 answer.set_exception(error)
@@ -419,8 +426,8 @@ class Session:
         self._next_route = 0
         self._closing: Closed | None = None
         self._control = frames.FrameReader(frames.CONTROL_FRAME_MAX)
-        self._calls: dict[int, _Calls] = {}
-        self._lanes: dict[Lane, _Calls] = {}
+        self._calls: dict[int, Calls] = {}
+        self._lanes: dict[Lane, Calls] = {}
         self._served: dict[int, _Served] = {}
         self._handling: set[asyncio.Task[Answer]] = set()
         self._pulse: asyncio.Task[None] | None = None
@@ -462,11 +469,11 @@ class Session:
         if len(payload) > welcome.hello.limits.message_bytes:
             raise ValueError(f"a payload of {len(payload)} bytes")
         if lane is None or len(payload) > LANE_PAYLOAD_MAX:
-            calls = self._open(None)
+            calls = self.open_stream(None)
         else:
-            calls = self._lanes.get(lane) or self._open(lane)
+            calls = self._lanes.get(lane) or self.open_stream(lane)
             if calls.lost:
-                calls = self._open(lane)
+                calls = self.open_stream(lane)
             self._lanes[lane] = calls
         milliseconds = math.ceil(deadline * 1000)
         return calls.send(frames.Tell if tell else frames.Request, route, milliseconds, payload)
@@ -507,13 +514,13 @@ class Session:
             self._exposed[route.id] = _Exposed(handler, frozenset(allow))
             added.append(route)
         if self.opened.done():
-            self._send_control(frames.RouteChange(added, []))
+            self.send_control(frames.RouteChange(added, []))
         else:
             self.hello.routes.extend(added)
         return added
 
-    def end_lane(self, lane: Lane) -> asyncio.Future[None]:
-        """Asks no more on a lane. What was asked is answered; then the future is done."""
+    def end_lane(self, lane: Lane) -> asyncio.Future[bool]:
+        """Asks no more on a lane. What was asked is answered; then the future is done, with ``True``."""
         calls = self._lanes.pop(lane)
         self.write(calls.stream, b"", end=True)
         return calls.ended
@@ -523,7 +530,7 @@ class Session:
         removed = [route.id for route in routes]
         for number in removed:
             del self._exposed[number]
-        self._send_control(frames.RouteChange([], removed))
+        self.send_control(frames.RouteChange([], removed))
 
     def close(self, code: Close = Close.DONE, reason: str = "") -> None:
         if self._closing is None and not self.closed.done():
@@ -534,7 +541,7 @@ class Session:
     async def drain(self) -> None:
         """Stops in order: section "Drain"."""
         self._drains = True
-        self._send_control(frames.Drain())
+        self.send_control(frames.Drain())
         while self._handling:
             await asyncio.wait(self._handling)
         self.write(CONTROL_STREAM, b"", end=True)
@@ -589,8 +596,9 @@ class Session:
             return Undelivered(number, Code.UNENCODABLE, 0, "the reply is too long")
         return frames.Reply(number, payload)
 
-    def _open(self, lane: Lane | None) -> _Calls:
-        calls = _Calls(self, self.quic.get_next_available_stream_id(), lane)
+    def open_stream(self, lane: Lane | None) -> Calls:
+        """A further lane, or a request stream. Nothing is written yet."""
+        calls = Calls(self, self.quic.get_next_available_stream_id(), lane)
         self._calls[calls.stream] = calls
         return calls
 
@@ -698,7 +706,7 @@ class Session:
 
     def _on_control_frame(self, frame: frames.Frame) -> None:
         if isinstance(frame, frames.Ping):
-            self._send_control(frames.Pong(frame.number))
+            self.send_control(frames.Pong(frame.number))
         elif isinstance(frame, frames.Pong):
             if not 1 <= frame.number <= self._pings:
                 raise Violation(f"PONG {frame.number}, which was never asked for")
@@ -730,10 +738,10 @@ class Session:
             if silent >= SILENCE_SECONDS:
                 return self.close(Close.SILENT)
             self._pings += 1
-            self._send_control(frames.Ping(self._pings))
+            self.send_control(frames.Ping(self._pings))
             await asyncio.sleep(PING_SECONDS)
 
-    def _send_control(self, frame: frames.ControlFrame) -> None:
+    def send_control(self, frame: frames.ControlFrame) -> None:
         self.write(CONTROL_STREAM, frames.encode_frame(frame))
 
     def on_closed(self, closed: Closed) -> None:
