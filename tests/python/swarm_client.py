@@ -358,8 +358,6 @@ class _Served:
             number = frame.correlation
             if number in self._running:
                 raise Violation(f"a second request with the number {number}")
-            if not self._is_lane and number != 0:
-                raise Violation(f"the number {number} on a request stream")
             if undelivered := self._session.admit(frame.route):
                 self._answer(replace(undelivered, correlation=number))
             elif isinstance(frame, frames.Tell):
@@ -708,7 +706,7 @@ class Session:
         if isinstance(frame, frames.Ping):
             self.send_control(frames.Pong(frame.number))
         elif isinstance(frame, frames.Pong):
-            if not 1 <= frame.number <= self._pings:
+            if frame.number > self._pings:
                 raise Violation(f"PONG {frame.number}, which was never asked for")
             if not self.pong.done():
                 self.pong.set_result(frame.number)
