@@ -3,7 +3,7 @@
 
 use std::env;
 use std::io::Write as _;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Command;
 
 use crate::ca::Cluster;
@@ -15,34 +15,40 @@ const PYTHON: &str = "ACTIX_SWARM_PYTHON";
 /// Set where a test that cannot run is a failure, as it is for the gate.
 const REQUIRED: &str = "ACTIX_SWARM_REQUIRE_PYTHON";
 
-fn folder() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/python")
-}
+/// An interpreter that has the packages.
+struct Python(String);
 
-/// Runs Python with `arguments` to its end, or says that it cannot and gives `false`.
-fn python(arguments: &[&str]) -> bool {
-    let interpreter = env::var(PYTHON).unwrap_or_else(|_| "python3".to_owned());
-    let found = Command::new(&interpreter).args(["-c", "import aioquic, cryptography"]).output();
-    let missing = match found {
-        Ok(output) if output.status.success() => None,
-        Ok(output) => Some(String::from_utf8_lossy(&output.stderr).trim().to_owned()),
-        Err(error) => Some(error.to_string()),
-    };
-    if let Some(reason) = missing {
-        let hint = "install tests/python/requirements.txt";
-        let message =
-            format!("the peer in Python cannot run, {hint} for {interpreter} or set {PYTHON}: {reason}");
+impl Python {
+    /// `None`, with a message, where there is none.
+    fn find() -> Option<Self> {
+        let python = Python(env::var(PYTHON).unwrap_or_else(|_| "python3".to_owned()));
+        let reason = match python.command(&["installed.py"]).output() {
+            Ok(output) if output.status.success() => return Some(python),
+            Ok(output) => String::from_utf8_lossy(&output.stderr).trim().to_owned(),
+            Err(error) => error.to_string(),
+        };
+        let hint = format!("install tests/python/requirements.txt, or set {PYTHON}");
+        let message = format!("no peer in Python, {hint}: {}: {reason}", python.0);
         assert!(env::var_os(REQUIRED).is_none(), "{message}");
         // Not `eprintln!`, whose text the test runner hides when the test passes.
-        writeln!(std::io::stderr(), "SKIPPED: {message}").unwrap();
-        return false;
+        let mut stderr = std::io::stderr();
+        writeln!(stderr, "SKIPPED: {message}").unwrap();
+        None
     }
-    let mut command = Command::new(interpreter);
-    // Nothing is written beside the sources.
-    command.current_dir(folder()).env("PYTHONDONTWRITEBYTECODE", "1").args(arguments);
-    let run = Running::spawn(command).finish();
-    assert_eq!(run.code, Some(0), "{arguments:?}\n{}\n{}", run.stdout, run.stderr);
-    true
+
+    fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(&self.0);
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/python");
+        // Nothing is written beside the sources.
+        command.current_dir(folder).env("PYTHONDONTWRITEBYTECODE", "1").args(arguments);
+        command
+    }
+
+    /// Runs a script to its end, which is to be a good one.
+    fn run(&self, arguments: &[&str]) {
+        let run = Running::spawn(self.command(arguments)).finish();
+        assert_eq!(run.code, Some(0), "{arguments:?}\n{}\n{}", run.stdout, run.stderr);
+    }
 }
 
 /// A coordinator, and the identities of those that come to it.
@@ -71,49 +77,56 @@ impl Hub {
         Self { cluster, running, address }
     }
 
-    fn plays(&self, scenario: &str) -> bool {
+    fn plays(&self, scenario: &str, python: &Python) {
         let (folder, pid) = (self.cluster.path(""), self.running.id().to_string());
         let place = ["--address", &self.address, "--folder", &folder, "--pid", &pid];
-        python(&[&["scenarios.py", scenario][..], &place].concat())
+        python.run(&[&["scenarios.py", scenario][..], &place].concat());
     }
+}
+
+/// Plays a scenario with a coordinator of its own; `None` where there is no Python.
+fn play(scenario: &str) -> Option<Hub> {
+    let python = Python::find()?;
+    let hub = Hub::new(&format!("python_{scenario}"));
+    hub.plays(scenario, &python);
+    Some(hub)
 }
 
 #[test]
 fn the_vectors_of_the_text_hold_in_python() {
-    python(&["-m", "unittest", "test_vectors"]);
+    if let Some(python) = Python::find() {
+        python.run(&["-m", "unittest", "test_vectors"]);
+    }
 }
 
 #[test]
 fn an_operator_in_python_asks() {
-    Hub::new("python_operator").plays("operator");
+    play("operator");
 }
 
 #[test]
 fn an_agent_in_python_does_a_task() {
-    Hub::new("python_agent").plays("agent");
+    play("agent");
 }
 
 #[test]
 fn the_rules_hold_against_a_peer_in_python() {
-    Hub::new("python_rules").plays("rules");
+    play("rules");
 }
 
 #[test]
 fn a_peer_in_python_that_falls_silent_is_given_up() {
-    Hub::new("python_timeouts").plays("timeouts");
+    play("timeouts");
 }
 
 #[test]
 fn a_coordinator_that_stops_tells_a_peer_in_python() {
-    Hub::new("python_drain").plays("drain");
+    play("drain");
 }
 
 #[test]
 fn nobody_in_python_gets_in_with_a_certificate_that_does_not_hold() {
-    let mut hub = Hub::new("python_refused");
-    if !hub.plays("refused") {
-        return;
-    }
+    let Some(mut hub) = play("refused") else { return };
     // What the peer saw is asserted in Python; this is what the node saw, the last of it first.
     let heard = hub.running.says("session ended peer=agent-1 reason=\"the certificate expired");
     let (before, _) = heard.split_once("session open").unwrap();

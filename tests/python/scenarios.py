@@ -490,7 +490,7 @@ async def refused_hellos(place: Place) -> None:
 
 async def session_ends_with_its_certificate(place: Place, minted: Callable[..., Identity]) -> None:
     """A session is not longer than the certificate that was shown in it."""
-    short = minted(end=datetime.now(timezone.utc) + timedelta(seconds=5))
+    short = minted(end=datetime.now(timezone.utc) + timedelta(seconds=8))
     async with connect(place.address, short, HUB) as session:
         answer = await within(session.ask(coordinator(session, "coordinator-status"), b""))
         equal(undelivered(answer), Code.NOT_PERMITTED)
