@@ -13,29 +13,29 @@ use crate::processes::Running;
 use crate::{Folder, Run, swarm, swarm_reading};
 
 /// An authority in the folder of a test.
-struct Cluster {
+pub(crate) struct Cluster {
     folder: Folder,
     authority: String,
 }
 
 impl Cluster {
-    fn new(test: &str) -> Self {
+    pub(crate) fn new(test: &str) -> Self {
         let folder = Folder::new(test);
         let authority = folder.path("ca");
         assert_eq!(swarm(&["ca", "init", &authority]).code, Some(0));
         Self { folder, authority }
     }
 
-    fn path(&self, name: &str) -> String {
+    pub(crate) fn path(&self, name: &str) -> String {
         self.folder.path(name)
     }
 
     /// Runs `swarm ca VERB AUTHORITY ARGUMENTS… -o json`.
-    fn ca(&self, verb: &str, arguments: &[&str]) -> Run {
+    pub(crate) fn ca(&self, verb: &str, arguments: &[&str]) -> Run {
         swarm(&[&["ca", verb, &self.authority], arguments, &["-o", "json"]].concat())
     }
 
-    fn issue(&self, name: &str, role: &str) -> Value {
+    pub(crate) fn issue(&self, name: &str, role: &str) -> Value {
         self.ca("issue", &[name, "--role", role, "--out", &self.path(name)]).json()
     }
 
@@ -63,7 +63,7 @@ impl Cluster {
     }
 
     /// The file of a node whose identity is the folder of its name.
-    fn node(&self, name: &str, rest: &str) -> String {
+    pub(crate) fn node(&self, name: &str, rest: &str) -> String {
         let text = format!(
             "name = \"{name}\"\nlisten = \"127.0.0.1:0\"\n{rest}\n[identity]\ncertificate = \"{name}/node.pem\"\n\
              key = \"{name}/node.key.pem\"\nauthority = \"{name}/authority.pem\"\nrevoked = \"{name}/revoked.pem\"\n"

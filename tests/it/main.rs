@@ -16,6 +16,8 @@ mod ops;
 #[cfg(target_os = "linux")]
 mod processes;
 #[cfg(target_os = "linux")]
+mod python;
+#[cfg(target_os = "linux")]
 mod unread;
 #[cfg(target_os = "linux")]
 mod up;

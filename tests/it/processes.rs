@@ -26,7 +26,7 @@ pub(crate) fn eventually<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> 
     }
 }
 
-/// `swarm` in the background. Dropping it kills it.
+/// `swarm`, or a peer of it, in the background. Dropping it kills it.
 pub(crate) struct Running {
     child: Child,
     stdout: Heard,
@@ -69,29 +69,39 @@ impl Running {
 
     /// With these variables in its environment.
     pub(crate) fn start_in(environment: &[(&str, &str)], arguments: &[&str]) -> Self {
-        Self::spawn(environment, arguments, Stdio::piped(), Stdio::piped())
+        let mut command = Self::swarm(arguments);
+        command.envs(environment.iter().copied());
+        Self::spawn(command)
     }
 
     /// With pipes of the test's own, of which nothing is heard.
     pub(crate) fn start_on(arguments: &[&str], stdout: Stdio, stderr: Stdio) -> Self {
-        Self::spawn(&[], arguments, stdout, stderr)
+        Self::spawn_on(Self::swarm(arguments), stdout, stderr)
     }
 
-    fn spawn(environment: &[(&str, &str)], arguments: &[&str], stdout: Stdio, stderr: Stdio) -> Self {
-        let mut child = Command::new(env!("CARGO_BIN_EXE_swarm"))
-            .args(arguments)
-            .env_remove("SWARM_LOG")
-            .env_remove("RUST_LOG")
-            .env_remove("SWARM_IDENTITY")
-            .envs(environment.iter().copied())
-            .stdin(Stdio::null())
-            .stdout(stdout)
-            .stderr(stderr)
-            .spawn()
-            .unwrap();
+    /// Any command, which is heard.
+    pub(crate) fn spawn(command: Command) -> Self {
+        Self::spawn_on(command, Stdio::piped(), Stdio::piped())
+    }
+
+    fn swarm(arguments: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_swarm"));
+        command.args(arguments);
+        for variable in ["SWARM_LOG", "RUST_LOG", "SWARM_IDENTITY"] {
+            command.env_remove(variable);
+        }
+        command
+    }
+
+    fn spawn_on(mut command: Command, stdout: Stdio, stderr: Stdio) -> Self {
+        let mut child = command.stdin(Stdio::null()).stdout(stdout).stderr(stderr).spawn().unwrap();
         let stdout = child.stdout.take().map_or_else(|| Heard::on(io::empty()), Heard::on);
         let stderr = child.stderr.take().map_or_else(|| Heard::on(io::empty()), Heard::on);
         Self { child, stdout, stderr }
+    }
+
+    pub(crate) fn id(&self) -> u32 {
+        self.child.id()
     }
 
     pub(crate) fn stdout(&self) -> String {
