@@ -62,7 +62,7 @@ pub struct Found {
 ///
 /// The matches are those of the exhaustive search: all candidate windows in order of `(distance_squared, start)`,
 /// each picked unless it starts fewer than [`apart`](Self::apart) rows from one picked before, until there are
-/// [`top`](Self::top). Distances are those of [`dtw::distance_squared`](crate::dtw::distance_squared) on
+/// [`top`](Self::top). Distances are those of [`dtw::distance_squared`] on
 /// [`z_normalize`]d series, to the last bit; pruning never changes the answer.
 ///
 /// Beside the series, memory is proportional to the query, plus one entry for every `apart` rows (or every query
