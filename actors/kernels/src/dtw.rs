@@ -14,6 +14,7 @@ mod strips;
 pub(crate) mod sweep;
 
 pub use align::{ALIGN_CELLS_MAX, Alignment, align};
+pub(crate) use kernel::distance_within as distance_checked_within;
 pub use pairs::{all_pairs, all_pairs_f32};
 
 use crate::band::Band;

@@ -8,7 +8,7 @@ mod picks;
 mod rolling;
 
 use crate::band::{Band, Reach};
-use crate::dtw::sweep::sweep;
+use crate::dtw::{self, sweep::sweep};
 use crate::input::{KernelError, Series, check};
 use crate::lower_bound::{self, Envelope, excess_squared, shares_to_limits};
 use crate::simd::Simd;
@@ -62,7 +62,7 @@ pub struct Found {
 ///
 /// The matches are those of the exhaustive search: all candidate windows in order of `(distance_squared, start)`,
 /// each picked unless it starts fewer than [`apart`](Self::apart) rows from one picked before, until there are
-/// [`top`](Self::top). Distances are those of [`dtw::distance_squared`](crate::dtw::distance_squared) on
+/// [`top`](Self::top). Distances are those of [`dtw::distance_squared`] on
 /// [`z_normalize`]d series, to the last bit; pruning never changes the answer.
 ///
 /// Beside the series, memory is proportional to the query, plus one entry for every `apart` rows (or every query
@@ -118,8 +118,8 @@ impl<'a> Search<'a> {
         Self { starts: Some(admitted), ..self }
     }
 
-    /// Stops with [`KernelError::Cancelled`] once `cancelled` says so. It is asked every 1024 starts and before
-    /// each distance, so the delay is at most that of one distance.
+    /// Stops with [`KernelError::Cancelled`] once `cancelled` says so. It is asked every 1024 starts and before each
+    /// distance, or before some that are computed together, so the delay is at most that of those.
     pub fn cancel(self, cancelled: &'a (dyn Fn() -> bool + Sync)) -> Self {
         Self { cancel: Some(cancelled), ..self }
     }
@@ -236,12 +236,8 @@ impl<'s> Pass<'s> {
         promising.sort_by(|a, b| a.0.total_cmp(&b.0));
         promising.truncate(SEEDS_MIN.max(self.search.top.saturating_mul(4)));
         for &(_, start) in &promising {
-            let moments = Moments::of(&self.series[start..start + points]);
-            self.normalize_window(start, moments);
-            let bound = self.picks.bound();
-            self.query_shares.fill(bound);
-            self.window_shares.fill(bound);
-            self.compute(start)?;
+            self.search.check_cancelled()?;
+            self.compute_alone(start);
         }
         let mut seeds: Vec<usize> = promising.iter().map(|&(_, start)| start).collect();
         seeds.sort_unstable();
@@ -378,6 +374,22 @@ impl<'s> Pass<'s> {
     fn normalize_window(&mut self, start: usize, moments: Moments) {
         for (z, &x) in self.window.iter_mut().zip(&self.series[start..]) {
             *z = moments.normalize(x);
+        }
+    }
+
+    /// Warps one window within the bound, without any limits by point, and offers it.
+    fn compute_alone(&mut self, start: usize) {
+        let points = self.search.query.len();
+        self.normalize_window(start, Moments::of(&self.series[start..start + points]));
+        let band = Band::Points(self.search.half_width);
+        let (query, window, bound) = (&self.search.query, &self.window, self.picks.bound());
+        match dtw::distance_checked_within(self.search.simd, query, window, band, bound) {
+            Some(distance_squared) => {
+                self.pruned.computed += 1;
+                self.picks.offer(Match { start, distance_squared });
+                self.limit = prune_above(self.picks.bound(), points);
+            }
+            None => self.pruned.abandoned += 1,
         }
     }
 

@@ -15,7 +15,7 @@ const VECTOR_CELLS_MIN: usize = 256;
 const STRIP_POINTS_MIN: usize = 24;
 
 /// The squared distance, or nothing when it exceeds `bound`. All of `simd` give the same bits.
-pub(super) fn distance_within<T: Number>(simd: Simd, a: &[T], b: &[T], band: Band, bound: T) -> Option<T> {
+pub(crate) fn distance_within<T: Number>(simd: Simd, a: &[T], b: &[T], band: Band, bound: T) -> Option<T> {
     // Strips do better the shorter their rows and the more of them: the longer series goes down.
     let (rows, columns) = if a.len() >= b.len() { (a, b) } else { (b, a) };
     let reach = band.reach(rows.len(), columns.len());

@@ -1,29 +1,45 @@
-//! Windows that no bound rules out, warped several at a time.
+//! Windows that no bound rules out, warped several at a time in single precision.
+//!
+//! Their distances decide only who is warped once more, alone and in full precision: the limit leaves room for all that
+//! the rolled moments and the single precision may add.
 
-use super::{Match, Pass, prune_above};
+use super::rolling::ROLLED_ERROR;
+use super::{Pass, prune_above};
 use crate::dtw::lanes;
 use crate::input::KernelError;
+use crate::lower_bound::{Envelope, excess_squared};
 use crate::simd::Vector;
+use crate::znorm::Moments;
+
+/// Points that share one entry of what is still to pay.
+const STRIDE: usize = 8;
 
 /// Up to a register of windows that wait for their distance.
 pub(super) struct Batch {
     starts: Vec<usize>,
+    query: Vec<f32>,
     /// The normalised windows side by side: point `j` of lane `l` at `j * LANES + l`.
-    points: Vec<f64>,
-    /// What a path that has used `i` points of the query must still pay at least, likewise.
-    later: Vec<f64>,
-    edge: Vec<f64>,
-    found: Vec<f64>,
+    points: Vec<f32>,
+    /// What a path that has used `STRIDE * i` points of the query must still pay at least, likewise.
+    later: Vec<f32>,
+    edge: Vec<f32>,
+    found: Vec<f32>,
+    query_later: Vec<f64>,
+    window_later: Vec<f64>,
 }
 
 impl Batch {
-    pub(super) fn new<V: Vector<Lane = f64>>(points: usize) -> Self {
+    pub(super) fn new<V: Vector<Lane = f32>>(query: &[f64]) -> Self {
+        let points = query.len();
         Self {
             starts: Vec::with_capacity(V::LANES),
+            query: query.iter().map(|&q| q as f32).collect(),
             points: vec![0.0; points * V::LANES],
-            later: vec![f64::INFINITY; points * V::LANES],
+            later: vec![f32::INFINITY; (points.div_ceil(STRIDE) + 1) * V::LANES],
             edge: Vec::new(),
             found: vec![0.0; V::LANES],
+            query_later: vec![0.0; points.div_ceil(STRIDE) + 1],
+            window_later: vec![0.0; points.div_ceil(STRIDE) + 1],
         }
     }
 
@@ -31,36 +47,43 @@ impl Batch {
         self.starts.len() == V::LANES
     }
 
-    /// Takes a normalised window and what its points, and those of the query, cost from each one on.
+    /// Takes a window with its rolled moments, and the envelope of the series from its start on.
     #[inline(always)]
-    pub(super) fn push<V: Vector>(
+    pub(super) fn push<V: Vector<Lane = f32>>(
         &mut self,
+        pass: &Pass<'_>,
         start: usize,
-        window: &[f64],
-        query_later: &[f64],
-        window_later: &[f64],
-        half_width: usize,
+        moments: Moments,
+        (lower, upper): (&[f64], &[f64]),
     ) {
         let lane = self.starts.len();
         self.starts.push(start);
-        for (lanes, &z) in self.points.chunks_exact_mut(V::LANES).zip(window) {
-            lanes[lane] = z;
+        let query = &pass.search.query;
+        let window = &pass.series[start..start + query.len()];
+        for (lanes, &x) in self.points.chunks_exact_mut(V::LANES).zip(window) {
+            lanes[lane] = moments.normalize(x) as f32;
         }
+        let bounds = |lower, upper| (moments.normalize(lower), moments.normalize(upper));
+        still_to_pay(&mut self.query_later, query, lower, upper, |&q| q, bounds);
+        let Envelope { lower, upper } = &pass.search.envelope;
+        let z = |&x: &f64| moments.normalize(x);
+        still_to_pay(&mut self.window_later, window, lower, upper, z, |lower, upper| (lower, upper));
         // Rows before `i` reach columns before `i + half_width`: both what later rows and what later columns must pay
         // is still to come.
-        let columns = window_later[half_width.min(window_later.len())..].iter().copied();
-        let later = query_later.iter().zip(columns.chain(std::iter::repeat(0.0)));
+        let ahead = pass.search.half_width.div_ceil(STRIDE).min(self.window_later.len() - 1);
+        let columns = self.window_later[ahead..].iter().copied().chain(std::iter::repeat(0.0));
+        let later = self.query_later.iter().zip(columns);
         for (lanes, (&rows, columns)) in self.later.chunks_exact_mut(V::LANES).zip(later) {
-            lanes[lane] = if rows < columns { columns } else { rows };
+            lanes[lane] = if rows < columns { columns } else { rows } as f32;
         }
     }
 
-    /// Warps the windows and offers them. Distances are those of one pair at a time, to the last bit.
+    /// Warps the windows, and those again that may matter.
     ///
     /// # Safety
     /// The processor has the instructions of `V`.
     #[inline(always)]
-    pub(super) unsafe fn flush<V: Vector<Lane = f64>, const K: usize>(
+    pub(super) unsafe fn flush<V: Vector<Lane = f32>, const K: usize>(
         &mut self,
         pass: &mut Pass<'_>,
     ) -> Result<(), KernelError> {
@@ -70,32 +93,72 @@ impl Batch {
         pass.search.check_cancelled()?;
         // Lanes without a window are dead from the start.
         for lane in self.starts.len()..V::LANES {
-            self.later.iter_mut().skip(lane).step_by(V::LANES).for_each(|later| *later = f64::INFINITY);
+            self.later.iter_mut().skip(lane).step_by(V::LANES).for_each(|later| *later = f32::INFINITY);
         }
         let all = (1 << V::LANES) - 1;
-        let Self { points, later, edge, found, .. } = self;
-        // SAFETY: the caller vouches for the instructions; `later` has a register for each row, `found` has one.
-        let is_complete = unsafe {
-            let limit = V::splat(pass.limit);
-            let go_on = |rows: usize, least: V| limit.less(least + V::load(later, rows * V::LANES)) != all;
-            match lanes::distances::<V, K>(&pass.search.query, points, pass.reach, edge, go_on) {
-                Some(distances) => {
-                    distances.store(found, 0);
-                    true
-                }
-                None => false,
+        let limit = limit(pass);
+        let Self { query, points, later, edge, found, .. } = self;
+        // SAFETY: the caller vouches for the instructions; `later` has a register for every `STRIDE` rows and one
+        // more, `found` has one.
+        unsafe {
+            let limit = V::splat(limit);
+            let go_on = |rows: usize, least: V| {
+                limit.less(least + V::load(later, rows.div_ceil(STRIDE) * V::LANES)) != all
+            };
+            match lanes::distances::<V, K>(query, points, pass.reach, edge, go_on) {
+                Some(distances) => distances.store(found, 0),
+                None => found.fill(f32::INFINITY),
             }
-        };
-        if is_complete {
-            for (&start, &distance_squared) in self.starts.iter().zip(&self.found) {
-                pass.pruned.computed += 1;
-                pass.picks.offer(Match { start, distance_squared });
+        }
+        for lane in 0..self.starts.len() {
+            if self.found[lane] <= limit {
+                pass.compute_alone(self.starts[lane]);
+            } else {
+                pass.pruned.abandoned += 1;
             }
-            pass.limit = prune_above(pass.picks.bound(), pass.search.query.len());
-        } else {
-            pass.pruned.abandoned += self.starts.len() as u64;
         }
         self.starts.clear();
         Ok(())
+    }
+}
+
+/// What a distance from a batch may reach while the true one is within the bound.
+///
+/// Along the path of the true distance each point occurs at most `2 r + 1` times. Seen as the length of a vector, the
+/// rolled moments change it by `ROLLED_ERROR` times that of `1 + |z|`, at most `2 sqrt(m (2 r + 1))`, and single
+/// precision by 2⁻²⁴ times that of both series, as much again. Its sums and those of what is still to pay are off by
+/// 2⁻²⁴ of themselves for each of at most `2 m` cells, and a few more for the squares.
+fn limit(pass: &Pass<'_>) -> f32 {
+    let points = pass.search.query.len() as f64;
+    let single = 2_f64.powi(-24);
+    let along = 2.0 * (points * (2 * pass.search.half_width + 1) as f64).sqrt();
+    let room = (2.0 * ROLLED_ERROR + 2.0 * single) * along;
+    let bound = prune_above(pass.picks.bound(), pass.search.query.len());
+    ((bound.sqrt() + room).powi(2) * (1.0 + (2.0 * points + 20.0) * single)) as f32
+}
+
+/// What the points from each `STRIDE`th one on cost outside their interval.
+#[inline(always)]
+fn still_to_pay(
+    later: &mut [f64],
+    values: &[f64],
+    lower: &[f64],
+    upper: &[f64],
+    value: impl Fn(&f64) -> f64,
+    bounds: impl Fn(f64, f64) -> (f64, f64),
+) {
+    let (lower, upper) = (&lower[..values.len()], &upper[..values.len()]);
+    let chunks = values.chunks(STRIDE).zip(lower.chunks(STRIDE)).zip(upper.chunks(STRIDE));
+    for (share, ((values, lower), upper)) in later.iter_mut().zip(chunks) {
+        *share = 0.0;
+        for ((x, &lower), &upper) in values.iter().zip(lower).zip(upper) {
+            let (lower, upper) = bounds(lower, upper);
+            *share += excess_squared(value(x), lower, upper);
+        }
+    }
+    let mut sum = 0.0;
+    for share in later.iter_mut().rev().skip(1) {
+        sum += *share;
+        *share = sum;
     }
 }

@@ -8,10 +8,9 @@ use super::rolling::Rolling;
 use super::{ABANDON_POINTS, LAST_BLOCK_STARTS_MIN, Pass};
 use crate::dtw::lanes::{ROWS_AVX2, ROWS_AVX512};
 use crate::input::KernelError;
-use crate::lower_bound::{Envelope, excess_squared};
+use crate::lower_bound::Envelope;
 use crate::simd::Vector;
-use crate::simd::x86::{F64x4, F64x8};
-use crate::znorm::Moments;
+use crate::simd::x86::{F32x8, F32x16, F64x4, F64x8};
 
 /// Shorter queries have no three layers to either end.
 const POINTS_MIN: usize = 6;
@@ -24,13 +23,13 @@ pub(super) fn pays(points: usize, series: usize) -> bool {
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl")]
 pub(super) fn cascade_avx512(pass: &mut Pass<'_>, seeds: &[usize]) -> Result<(), KernelError> {
     // SAFETY: this function has the instructions.
-    unsafe { cascade::<F64x8, ROWS_AVX512>(pass, seeds) }
+    unsafe { cascade::<F64x8, F32x16, ROWS_AVX512>(pass, seeds) }
 }
 
 #[target_feature(enable = "avx2")]
 pub(super) fn cascade_avx2(pass: &mut Pass<'_>, seeds: &[usize]) -> Result<(), KernelError> {
     // SAFETY: this function has the instructions.
-    unsafe { cascade::<F64x4, ROWS_AVX2>(pass, seeds) }
+    unsafe { cascade::<F64x4, F32x8, ROWS_AVX2>(pass, seeds) }
 }
 
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl")]
@@ -99,16 +98,16 @@ unsafe fn promising<V: Vector<Lane = f64>>(
 /// Takes every candidate but the seeds through the bounds, and computes what they leave.
 ///
 /// # Safety
-/// The processor has the instructions of `V`; the series has at least `LAST_BLOCK_STARTS_MIN` windows.
+/// The processor has the instructions of `V` and `W`; the series has at least `LAST_BLOCK_STARTS_MIN` windows.
 #[inline(always)]
-unsafe fn cascade<V: Vector<Lane = f64>, const K: usize>(
+unsafe fn cascade<V: Vector<Lane = f64>, W: Vector<Lane = f32>, const K: usize>(
     pass: &mut Pass<'_>,
     seeds: &[usize],
 ) -> Result<(), KernelError> {
     let points = pass.search.query.len();
     let mut rolling = Rolling::default();
     let mut envelope = Envelope::default();
-    let mut batch = Batch::new::<V>(points);
+    let mut batch = Batch::new::<W>(&pass.search.query);
     let mut seeds = seeds.iter().copied().peekable();
     for block in pass.blocks() {
         pass.search.check_cancelled()?;
@@ -145,57 +144,18 @@ unsafe fn cascade<V: Vector<Lane = f64>, const K: usize>(
             pass.pruned.keogh_data += u64::from((survivors & beyond).count_ones());
             survivors &= !beyond;
             for lane in (0..V::LANES).filter(|lane| survivors >> lane & 1 == 1) {
-                consider::<V>(pass, block.start + from + lane, from + lane, &envelope, &mut batch);
-                if batch.is_full::<V>() {
+                let offset = from + lane;
+                let around = (&envelope.lower[offset..], &envelope.upper[offset..]);
+                batch.push::<W>(pass, block.start + offset, rolling.get(offset), around);
+                if batch.is_full::<W>() {
                     // SAFETY: the caller vouches for the instructions.
-                    unsafe { batch.flush::<V, K>(pass)? };
+                    unsafe { batch.flush::<W, K>(pass)? };
                 }
             }
         }
     }
     // SAFETY: the caller vouches for the instructions.
-    unsafe { batch.flush::<V, K>(pass) }
-}
-
-/// Takes one window past the bound by the envelope of the series into the batch.
-#[inline(always)]
-fn consider<V: Vector<Lane = f64>>(
-    pass: &mut Pass<'_>,
-    start: usize,
-    offset: usize,
-    envelope: &Envelope,
-    batch: &mut Batch,
-) {
-    let query = &pass.search.query;
-    let moments = Moments::of(&pass.series[start..start + query.len()]);
-    let bounds = envelope.lower[offset..].iter().zip(&envelope.upper[offset..]);
-    for ((share, &q), (&lower, &upper)) in pass.query_shares.iter_mut().zip(query).zip(bounds) {
-        *share = excess_squared(q, moments.normalize(lower), moments.normalize(upper));
-    }
-    shares_to_later(&mut pass.query_shares);
-    if pass.query_shares[0] > pass.limit {
-        pass.pruned.keogh_data += 1;
-        return;
-    }
-    pass.normalize_window(start, moments);
-    let Envelope { lower, upper } = &pass.search.envelope;
-    let bounds = lower.iter().zip(upper);
-    for ((share, &z), (&lower, &upper)) in pass.window_shares.iter_mut().zip(&pass.window).zip(bounds) {
-        *share = excess_squared(z, lower, upper);
-    }
-    shares_to_later(&mut pass.window_shares);
-    let half_width = pass.search.half_width;
-    batch.push::<V>(start, &pass.window, &pass.query_shares, &pass.window_shares, half_width);
-}
-
-/// Turns the share of each point in a bound into that of the point and all later ones.
-#[inline(always)]
-fn shares_to_later(shares: &mut [f64]) {
-    let mut later = 0.0;
-    for share in shares.iter_mut().rev() {
-        later += *share;
-        *share = later;
-    }
+    unsafe { batch.flush::<W, K>(pass) }
 }
 
 /// A register of consecutive windows with their moments.
@@ -341,9 +301,7 @@ impl<'s, V: Vector<Lane = f64>> Windows<'s, V> {
 /// Squared distance of `x` from the interval `lower..=upper`.
 #[inline(always)]
 fn excess<V: Vector<Lane = f64>>(x: V, lower: V, upper: V) -> V {
-    // SAFETY: a value of `V` exists.
-    let zero = unsafe { V::splat(0.0) };
-    square((x - upper).max(lower - x).max(zero))
+    square(x - x.max(lower).min(upper))
 }
 
 /// The cheapest cells of the layers `max(i, j) = 0, 1, 2`.

@@ -18,7 +18,7 @@ const TRUSTED_OFFSET: f64 = 1e15;
 /// Adding and subtracting 1024 terms leaves a sum of squares off by at most 3 x 1024 x 2⁻⁵³ of its largest value in
 /// the block, and the squared sum by twice that: 1e-12 together, 1e-8 of a trusted variance, 5e-9 of its deviation.
 /// The mean is off by far less, and the first sum of a block is pairwise.
-const ROLLED_ERROR: f64 = 2e-8;
+pub(super) const ROLLED_ERROR: f64 = 2e-8;
 
 /// What a bound from rolled moments may exceed while the window's true distance is at most `distance_squared`.
 ///
