@@ -128,7 +128,7 @@ fn a_coordinator_that_stops_tells_a_peer_in_python() {
 fn nobody_in_python_gets_in_with_a_certificate_that_does_not_hold() {
     let Some(mut hub) = play("refused") else { return };
     // What the peer saw is asserted in Python; this is what the node saw, the last of it first.
-    let heard = hub.running.says("session ended peer=agent-1 reason=\"the certificate expired");
+    let heard = hub.running.says("\"peer\":\"agent-1\",\"reason\":\"the certificate expired");
     let (before, _) = heard.split_once("session open").unwrap();
     for (times, reason) in [
         (1, "this node refused the peer: no certificate was shown"),
@@ -138,11 +138,11 @@ fn nobody_in_python_gets_in_with_a_certificate_that_does_not_hold() {
         (1, "this node refused the peer: the certificate is not for both servers and clients"),
         (4, "this node refused the peer: the certificate is not that of a node"),
         (2, "this node refused the peer: a signature does not match"),
-        (1, "error 120"),
+        (1, "this node refused the peer: there is no application protocol in common"),
         (2, "the peer refused this node: the certificate is that of another node than the expected one"),
     ] {
         assert_eq!(before.matches(reason).count(), times, "{reason}: {before}");
     }
-    let superseded = "session ended peer=agent-1 reason=\"a newer incarnation connected\"";
+    let superseded = "\"peer\":\"agent-1\",\"reason\":\"a newer incarnation connected\"";
     assert_eq!(heard.matches(superseded).count(), 1, "{heard}");
 }

@@ -90,7 +90,10 @@ class StorePart:
 
 @dataclass(frozen=True)
 class Status:
+    uptime: Duration
     agents: list[str]
+    queued: int
+    running: int
     sent: int
     received: int
     p50: Duration | None
@@ -170,7 +173,10 @@ QUERY_MATCHES = c1.Struct(QueryMatches, candidates=c1.U32, matches=c1.List(HIT))
 SIMILAR_IN_PART = c1.Struct(SimilarInPart, queries=c1.List(QUERY_MATCHES), following_returns=c1.FLOATS)
 STATUS = c1.Struct(
     Status,
+    uptime=DURATION,
     agents=c1.List(c1.STRING),
+    queued=c1.U32,
+    running=c1.U32,
     sent=c1.U64,
     received=c1.U64,
     p50=c1.Option(DURATION),

@@ -542,8 +542,7 @@ async def rules(place: Place) -> None:
         ("a route that is no u32", b"\x01\x01\x0b\x10\x00\xc0\x00\x00\x01\x00\x00\x00\x00\x00", False),
     ]:
         await violation(place, what, functools.partial(on_new_stream, data=data, end=end))
-    # The code is DONE as long as the text counts this among its known shortcomings.
-    await violation(place, "a control stream that is reset", reset_control, Close.DONE)
+    await violation(place, "a control stream that is reset", reset_control)
     await violation(place, "a number that is in use", ask_twice)
 
 
@@ -568,13 +567,12 @@ def ask_twice(session: Session) -> None:
     on_new_stream(session, b"\x01\x01" + 2 * request)
 
 
-async def violation(
-    place: Place, what: str, commit: Callable[[Session], None], code: Close = Close.PROTOCOL_VIOLATION
-) -> None:
+async def violation(place: Place, what: str, commit: Callable[[Session], None]) -> None:
     async with place.connect("operator") as session:
         commit(session)
         closed = await within(asyncio.shield(session.closed))
-        equal((what, closed.by_us, closed.application, closed.code), (what, False, True, code))
+        seen = (what, closed.by_us, closed.application, closed.code)
+        equal(seen, (what, False, True, Close.PROTOCOL_VIOLATION))
 
 
 async def unasked(payload: bytes) -> bytes:

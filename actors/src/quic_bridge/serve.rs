@@ -392,7 +392,7 @@ impl Input<'_> {
         Ok(frame)
     }
 
-    /// The next chunk; `None` at the end of the stream.
+    /// The next chunk; `None` where the peer ended or reset the stream.
     async fn read(&mut self) -> Result<Option<Bytes>, Fault> {
         self.note_partial()?;
         let within = self.inbound.frame_timeout;
@@ -403,9 +403,12 @@ impl Input<'_> {
                 Err(_) => return Err(Fault::Violation(format!("a frame took over {within:?}"))),
             },
         };
-        match chunk? {
-            Some(chunk) => Ok(Some(chunk)),
-            None => Ok(self.reader.finish().map(|()| None)?),
+        match chunk {
+            Ok(Some(chunk)) => Ok(Some(chunk)),
+            Ok(None) => Ok(self.reader.finish().map(|()| None)?),
+            // What came before the reset counts, but for a frame that was begun.
+            Err(LinkError::StreamAbandoned) => Ok(None),
+            Err(error) => Err(error.into()),
         }
     }
 

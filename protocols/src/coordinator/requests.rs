@@ -132,7 +132,7 @@ pub struct Status {
 
 impl Request for CoordinatorStatus {
     const NAME: &'static str = "coordinator-status";
-    const VERSION: u16 = 2;
+    const VERSION: u16 = 1;
     type Reply = Status;
     type Error = NoError;
 }
