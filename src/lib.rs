@@ -75,9 +75,9 @@
 pub use swarm_actors::{
     Answer, Ask, AskError, AskFuture, Call, Caller, Cancellation, ConnectError, ExposeError, ExposedName,
     Exposing, LocalMailbox, Mailbox, NameEvent, Node, NodeConfig, NodeStatistics, Outcome, Peer, PeerEvent,
-    Priority, Refusal, Registration, ResolveError, SetIdentityError, StartError, TIMEOUT_DEFAULT,
-    TIMEOUT_MAX, Tell, TellError, UnhandledRequest, Wanted, WorkError, Workers, coordinator, identity,
-    pattern_matcher, testing,
+    Priority, Refusal, Registration, ResolveError, SessionStatistics, SetIdentityError, StartError,
+    TIMEOUT_DEFAULT, TIMEOUT_MAX, Tell, TellError, UnhandledRequest, Wanted, WorkError, Workers, coordinator,
+    identity, pattern_matcher, testing,
 };
 pub use swarm_protocols as protocols;
 pub use swarm_protocols::{

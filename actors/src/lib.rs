@@ -26,7 +26,7 @@ pub use mailbox::{
 };
 pub use node::{
     ConnectError, ExposedName, Exposing, NameEvent, Node, NodeConfig, NodeStatistics, Peer, PeerEvent,
-    Refusal, Registration, ResolveError, SetIdentityError, StartError, Wanted,
+    Refusal, Registration, ResolveError, SessionStatistics, SetIdentityError, StartError, Wanted,
 };
 pub use quic_bridge::ExposeError;
 pub use workers::{WorkError, Workers};

@@ -199,6 +199,21 @@ pub struct NodeStatistics {
     pub p99: Option<Duration>,
 }
 
+/// What went over one session since it was opened.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SessionStatistics {
+    /// The other side.
+    pub peer: Peer,
+    /// How long it has been open.
+    pub open_for: Duration,
+    /// Requests sent to the peer.
+    pub sent: u64,
+    /// Requests received from it.
+    pub received: u64,
+    /// How long the last ping took to come back, if one has.
+    pub round_trip: Option<Duration>,
+}
+
 /// A member of a swarm. A handle: cheap to clone, usable from any thread.
 ///
 /// The node lives on the actix arbiter that started it, and runs until [`stop`](Self::stop) or the
@@ -308,6 +323,11 @@ impl Node {
     /// What went over its sessions; `None` once the node has stopped.
     pub async fn statistics(&self) -> Option<NodeStatistics> {
         self.bridge.send(quic_bridge::Statistics).await.ok()
+    }
+
+    /// What went over each open session; nothing once the node has stopped.
+    pub async fn sessions(&self) -> Vec<SessionStatistics> {
+        self.bridge.send(quic_bridge::Sessions).await.unwrap_or_default()
     }
 
     /// Drains and stops: no new requests or sessions are taken, those in hand get up to `grace` to

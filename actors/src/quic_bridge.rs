@@ -30,7 +30,7 @@ use crate::{
     identity::{Identity, KeyExchange, PeerChain},
     link::Link,
     mailbox::Mailbox,
-    node::{NameEvent, NodeStatistics, PeerEvent},
+    node::{NameEvent, NodeStatistics, PeerEvent, SessionStatistics},
     session::{ChangeRoutes, ConnectionSession, DrainSession, EndSession, SessionParts, Side},
     transport,
 };
@@ -266,6 +266,30 @@ impl Handler<Statistics> for QuicBridge {
             p50: quantile(0.5),
             p99: quantile(0.99),
         })
+    }
+}
+
+/// Count what went over each session.
+#[derive(Message)]
+#[rtype(result = "Vec<SessionStatistics>")]
+pub(crate) struct Sessions;
+
+impl Handler<Sessions> for QuicBridge {
+    type Result = Vec<SessionStatistics>;
+
+    fn handle(&mut self, _: Sessions, _: &mut Self::Context) -> Self::Result {
+        let open = self.live.values().filter_map(|live| live.open.as_ref());
+        open.map(|open| {
+            let round_trip = open.round_trip.load(Ordering::Relaxed);
+            SessionStatistics {
+                peer: open.peer.clone(),
+                open_for: open.since.elapsed(),
+                sent: open.outbound.sent(),
+                received: open.received.load(Ordering::Relaxed),
+                round_trip: (round_trip > 0).then(|| Duration::from_micros(round_trip)),
+            }
+        })
+        .collect()
     }
 }
 

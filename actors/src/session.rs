@@ -17,7 +17,10 @@ use std::{
     cell::RefCell,
     future::poll_fn,
     rc::Rc,
-    sync::{Arc, atomic::AtomicU64},
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
     time::{Duration, SystemTime},
 };
 use swarm_protocols::{
@@ -76,6 +79,7 @@ pub(crate) struct ConnectionSession {
     outbox: Rc<RefCell<Outbox>>,
     control_open: bool,
     timer: Option<SpawnHandle>,
+    round_trip: Arc<AtomicU64>,
     outbound: Option<Arc<Outbound>>,
     inbound: Option<Rc<Inbound>>,
     ended: Option<(CloseCode, String)>,
@@ -104,6 +108,7 @@ impl ConnectionSession {
             outbox: Rc::default(),
             control_open: false,
             timer: None,
+            round_trip: Arc::default(),
             outbound: None,
             inbound: None,
             ended: None,
@@ -149,7 +154,9 @@ impl ConnectionSession {
                 self.bridge.do_send(quic_bridge::PeerRoutes { session: context.address(), change });
             }
             Action::RoundTrip(time) => {
-                tracing::trace!(peer = %self.peer.node, ?time, "heartbeat");
+                let micros = u64::try_from(time.as_micros()).unwrap_or(u64::MAX);
+                // Zero stands for none yet.
+                self.round_trip.store(micros.max(1), Ordering::Relaxed);
             }
             Action::PeerDrains => {
                 tracing::info!(peer = %self.peer.node, "the peer drains");
@@ -210,6 +217,7 @@ impl ConnectionSession {
             session: context.address(),
             outbound: Arc::clone(&outbound),
             received: inbound.received(),
+            round_trip: Arc::clone(&self.round_trip),
         });
         (self.outbound, self.inbound) = (Some(outbound), Some(inbound));
         if let Some(opened) = self.opened.take() {

@@ -147,6 +147,9 @@ async fn requests_of_every_size_come_back_over_quic() {
     let statistics = nodes[0].statistics().await.unwrap();
     assert_eq!((statistics.sessions, statistics.sent, statistics.received), (1, 16, 0));
     assert!(statistics.p50.is_some() && statistics.p50 <= statistics.p99);
+    let [session] = &nodes[0].sessions().await[..] else { panic!("one session was opened") };
+    assert_eq!((session.peer.node.as_str(), session.sent, session.received), ("b", 16, 0));
+    assert!(session.round_trip.is_some(), "the first ping goes out when the session opens");
 }
 
 #[actix::test]

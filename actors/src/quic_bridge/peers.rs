@@ -9,13 +9,17 @@ use crate::{
 use actix::{Addr, Handler, Message};
 use std::{
     collections::BTreeMap,
-    sync::{Arc, atomic::Ordering},
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
 };
 use swarm_protocols::{
     NodeId, Role,
     session::CloseCode,
     wire::control::{Hello, RefuseCause, Route, RouteChange},
 };
+use tokio::time::Instant;
 use uuid::Uuid;
 
 /// The most sessions at once under the id of one operator.
@@ -37,6 +41,9 @@ pub(super) struct Open {
     pub(super) peer: Peer,
     pub(super) outbound: Arc<Outbound>,
     pub(super) received: Received,
+    /// Of the last ping, in microseconds; zero before the first has come back.
+    pub(super) round_trip: Arc<AtomicU64>,
+    pub(super) since: Instant,
     pub(super) routes: BTreeMap<u32, Route>,
 }
 
@@ -136,13 +143,15 @@ pub(crate) struct Opened {
     pub(crate) session: Addr<ConnectionSession>,
     pub(crate) outbound: Arc<Outbound>,
     pub(crate) received: Received,
+    pub(crate) round_trip: Arc<AtomicU64>,
 }
 
 impl Handler<Opened> for QuicBridge {
     type Result = ();
 
     fn handle(&mut self, opened: Opened, _: &mut Self::Context) {
-        let Opened { id, side, peer: Caller { node, role }, hello, session, outbound, received } = opened;
+        let Opened { id, side, peer: Caller { node, role }, hello, session, outbound, received, round_trip } =
+            opened;
         if self.draining {
             return session.do_send(EndSession(CloseCode::Done, "this node is stopping".to_owned()));
         }
@@ -169,7 +178,8 @@ impl Handler<Opened> for QuicBridge {
         };
         tracing::info!(peer = %node, %role, session = %id, "session open");
         let routes = hello.routes.into_iter().map(|route| (route.id, route)).collect();
-        let open = Open { peer: peer.clone(), outbound, received, routes };
+        let since = Instant::now();
+        let open = Open { peer: peer.clone(), outbound, received, round_trip, since, routes };
         let live = Live { side, incarnation: hello.incarnation, session, open: Some(open) };
         // A peer comes before what it exposes.
         self.announce(&PeerEvent::Up(peer));
