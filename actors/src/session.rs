@@ -154,6 +154,7 @@ impl ConnectionSession {
                 self.bridge.do_send(quic_bridge::PeerRoutes { session: context.address(), change });
             }
             Action::RoundTrip(time) => {
+                tracing::trace!(peer = %self.peer.node, ?time, "heartbeat");
                 let micros = u64::try_from(time.as_micros()).unwrap_or(u64::MAX);
                 // Zero stands for none yet.
                 self.round_trip.store(micros.max(1), Ordering::Relaxed);
