@@ -234,9 +234,12 @@ async fn dropping_an_ask_cancels_it_at_the_callee() {
 async fn the_callee_sees_who_asks_and_until_when() {
     tokio::time::pause();
     let (service, mut probe, _registration, _cut, _nodes) = probed().await;
+    let deadline = tokio::time::Instant::now() + Duration::from_secs(3);
     let ask = service.ask(Echo(vec![1])).timeout(Duration::from_secs(3));
     let (_, ()) = tokio::join!(ask.into_future(), async {
         let asked = probe.expect::<Echo>().await;
+        // No virtual time passes on the way.
+        assert_eq!(asked.deadline(), Some(deadline));
         let caller = asked.caller().unwrap();
         assert_eq!((caller.node.as_str(), caller.role), ("a", Role::Operator));
         asked.reply(Ok(vec![]));

@@ -42,6 +42,11 @@ impl<R: Request> Asked<R> {
         self.call.caller()
     }
 
+    /// Until when the asker waits; `None` where it told.
+    pub fn deadline(&self) -> Option<tokio::time::Instant> {
+        self.call.deadline()
+    }
+
     /// Whether it was told, so that no answer is wanted.
     pub fn is_told(&self) -> bool {
         self.answer.is_none()
