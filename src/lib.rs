@@ -63,6 +63,7 @@
 //! ```
 //!
 //! # Where to look
+//! - The [`guide`]: concepts, writing an actor, deploying, the security model.
 //! - Asking: [`Mailbox`], [`Ask`], and what can go wrong: [`AskError`], [`DeliveryError`].
 //! - Answering: [`Call`], [`Answer`], [`Workers`] for what takes long.
 //! - Machines: [`Node`], [`identity`], [`PeerEvent`].
@@ -71,6 +72,8 @@
 //!   [`protocols`].
 //! - Arithmetic without actors: the crate `swarm-kernels`.
 //! - The wire, for other languages: `protocols/SPEC.md` in the repository.
+
+pub mod guide;
 
 pub use swarm_actors::{
     Answer, Ask, AskError, AskFuture, Call, Caller, Cancellation, ConnectError, ExposeError, ExposedName,
