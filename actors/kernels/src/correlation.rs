@@ -8,8 +8,10 @@ use crate::matrix::Symmetric;
 use crate::simd::Simd;
 use crate::znorm::sum;
 
+mod pairs;
 mod rolling;
 
+pub use pairs::{LCSS_POINTS_MAX, Measure, Pairs, Partition};
 pub use rolling::RollingPearson;
 
 /// Lanes of the sums of products: part of the answer's rounding, so the same for all instructions.

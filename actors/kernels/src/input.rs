@@ -95,6 +95,16 @@ pub enum KernelError {
         /// How many it should have.
         expected: usize,
     },
+    /// The tables of such a series would fill the memory.
+    #[error("{series} has {length} points, more than {limit}")]
+    TooLong {
+        /// The series in question.
+        series: Series,
+        /// How many points it has.
+        length: usize,
+        /// The most that are accepted.
+        limit: usize,
+    },
     /// Points match within a distance that is not negative.
     #[error("{epsilon} is no distance within which points match")]
     Epsilon {

@@ -60,15 +60,19 @@ impl Lcss {
             check(Series::Member(index), values.as_ref())?;
         }
         let mut similarities = Symmetric::filled(series.len(), 1.0);
-        let mut ranges = Vec::new();
         for (i, a) in series.iter().enumerate() {
-            let prefixes = Prefixes::of(a.as_ref());
-            for (j, b) in series.iter().map(AsRef::as_ref).enumerate().skip(i + 1) {
-                let matches = self.count(&prefixes, b, &mut ranges);
-                similarities.set(i, j, matches as f64 / a.as_ref().len().min(b.len()) as f64);
+            let mut similarity = self.with(a.as_ref());
+            for (j, b) in series.iter().enumerate().skip(i + 1) {
+                similarities.set(i, j, similarity(b.as_ref()));
             }
         }
         Ok(similarities)
+    }
+
+    /// [`similarity`](Self::similarity) of one series with any others, of values that were checked.
+    pub(crate) fn with(self, a: &[f64]) -> impl FnMut(&[f64]) -> f64 + use<> {
+        let (prefixes, points, mut ranges) = (Prefixes::of(a), a.len(), Vec::new());
+        move |b| self.count(&prefixes, b, &mut ranges) as f64 / points.min(b.len()) as f64
     }
 
     fn count(&self, a: &Prefixes, b: &[f64], ranges: &mut Vec<(usize, usize)>) -> usize {

@@ -31,87 +31,157 @@ fn checked<T: Number>(simd: Simd, series: &[&[T]], band: Band) -> Result<Symmetr
         check(Series::Member(index), values)?;
     }
     let mut distances = Symmetric::filled(series.len(), T::ZERO);
-    let is_even = series.windows(2).all(|two| two[0].len() == two[1].len());
-    match simd {
-        // SAFETY: an instruction set that is in use was detected.
-        #[cfg(target_arch = "x86_64")]
-        Simd::Avx512 if is_even => unsafe { x86::all_pairs_avx512(series, band, &mut distances) },
-        // SAFETY: as above.
-        #[cfg(target_arch = "x86_64")]
-        Simd::Avx2 if is_even => unsafe { x86::all_pairs_avx2(series, band, &mut distances) },
-        _ => {
-            for (i, a) in series.iter().enumerate() {
-                for (j, b) in series.iter().enumerate().skip(i + 1) {
-                    let distance = kernel::distance_within(simd, a, b, band, T::INFINITY);
-                    distances.set(i, j, distance.expect("no distance exceeds infinity"));
-                }
+    if let Some(ring) = Ring::new(simd, series) {
+        for (i, &values) in series.iter().enumerate() {
+            let row = ring.row(values, i, series.len() / 2, band, &|| false).expect("nothing was cancelled");
+            for (ahead, distance) in row.into_iter().enumerate() {
+                distances.set(i, (i + ahead + 1) % series.len(), distance);
             }
+        }
+        return Ok(distances);
+    }
+    for (i, a) in series.iter().enumerate() {
+        for (j, b) in series.iter().enumerate().skip(i + 1) {
+            let distance = kernel::distance_within(simd, a, b, band, T::INFINITY);
+            distances.set(i, j, distance.expect("no distance exceeds infinity"));
         }
     }
     Ok(distances)
 }
 
-#[cfg(target_arch = "x86_64")]
-mod x86 {
-    use crate::band::Band;
-    use crate::dtw::lanes::{self, ROWS_AVX2, ROWS_AVX512};
-    use crate::matrix::Symmetric;
-    use crate::simd::{Number, Vector};
+/// Series of one length, so arranged that each can be compared with several that follow it at a time.
+///
+/// The first one follows the last. When each is compared with those up to half way round, every pair occurs, and nearly
+/// all registers are full.
+#[derive(Debug, Clone)]
+pub(crate) struct Ring<T> {
+    simd: Simd,
+    order: usize,
+    points: usize,
+    /// Point after point, all series side by side, and again from the first.
+    transposed: Vec<T>,
+    stride: usize,
+}
 
-    #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl")]
-    pub(super) fn all_pairs_avx512<T: Number>(series: &[&[T]], band: Band, distances: &mut Symmetric<T>) {
-        // SAFETY: this function has the instructions.
-        unsafe { all_pairs::<T::Avx512, ROWS_AVX512>(series, band, distances) }
-    }
-
-    #[target_feature(enable = "avx2")]
-    pub(super) fn all_pairs_avx2<T: Number>(series: &[&[T]], band: Band, distances: &mut Symmetric<T>) {
-        // SAFETY: this function has the instructions.
-        unsafe { all_pairs::<T::Avx2, ROWS_AVX2>(series, band, distances) }
-    }
-
-    /// Each series is compared with those that follow it, the first following the last, up to half way round: so every
-    /// pair occurs, and nearly all registers are full.
-    ///
-    /// # Safety
-    /// The processor has the instructions of `V`, and all series have one length.
-    #[inline(always)]
-    unsafe fn all_pairs<V: Vector, const K: usize>(
-        series: &[&[V::Lane]],
-        band: Band,
-        distances: &mut Symmetric<V::Lane>,
-    ) {
-        let (order, points) = (series.len(), series.first().map_or(0, |first| first.len()));
-        if order < 2 {
-            return;
+impl<T: Number> Ring<T> {
+    /// Arranges checked series, two or more of one length. There is no ring without vector instructions.
+    pub(crate) fn new<S: AsRef<[T]>>(simd: Simd, series: &[S]) -> Option<Self> {
+        let lanes = lanes_of::<T>(simd)?;
+        let order = series.len();
+        let points = series.first().map_or(0, |first| first.as_ref().len());
+        if order < 2 || series.iter().any(|values| values.as_ref().len() != points) {
+            return None;
         }
-        let half = order / 2;
-        let stride = order + half.next_multiple_of(V::LANES) + V::LANES;
-        let reach = band.reach(points, points);
-        // Point after point, all series side by side, and again from the first.
-        let mut transposed = vec![V::Lane::ZERO; points * stride];
+        let stride = order + (order / 2).next_multiple_of(lanes) + lanes;
+        let mut transposed = vec![T::ZERO; points * stride];
         for member in 0..stride {
-            for (j, &y) in series[member % order].iter().enumerate() {
+            for (j, &y) in series[member % order].as_ref().iter().enumerate() {
                 transposed[j * stride + member] = y;
             }
         }
-        let (mut tile, mut edge) = (vec![V::Lane::ZERO; points * V::LANES], Vec::new());
-        let mut found = vec![V::Lane::ZERO; V::LANES];
-        for i in 0..order {
-            for ahead in (1..=half).step_by(V::LANES) {
-                for (j, lanes) in tile.chunks_exact_mut(V::LANES).enumerate() {
-                    lanes.copy_from_slice(&transposed[j * stride + i + ahead..][..V::LANES]);
-                }
-                // SAFETY: the caller vouches for the instructions; `found` holds one register.
-                unsafe {
-                    let all = lanes::distances::<V, K>(series[i], &tile, reach, &mut edge, |_, _| true);
-                    all.expect("nothing was abandoned").store(&mut found, 0);
-                }
-                for (lane, &distance) in found.iter().enumerate().take(half + 1 - ahead) {
-                    distances.set(i, (i + ahead + lane) % order, distance);
-                }
+        Some(Self { simd, order, points, transposed, stride })
+    }
+
+    /// The squared distances of series `i`, whose values are given, to so many that follow it, at most half of all.
+    ///
+    /// `cancelled` is asked after every few points; nothing is returned when it says so.
+    pub(crate) fn row(
+        &self,
+        values: &[T],
+        i: usize,
+        ahead: usize,
+        band: Band,
+        cancelled: &dyn Fn() -> bool,
+    ) -> Option<Vec<T>> {
+        assert!(
+            values.len() == self.points && i < self.order && ahead <= self.order / 2,
+            "a row of the ring"
+        );
+        match self.simd {
+            // SAFETY: an instruction set that is in use was detected.
+            #[cfg(target_arch = "x86_64")]
+            Simd::Avx512 => unsafe { x86::row_avx512(self, values, i, ahead, band, cancelled) },
+            // SAFETY: as above.
+            #[cfg(target_arch = "x86_64")]
+            Simd::Avx2 => unsafe { x86::row_avx2(self, values, i, ahead, band, cancelled) },
+            _ => unreachable!("there is no ring without vector instructions"),
+        }
+    }
+}
+
+/// How many series are compared at a time.
+fn lanes_of<T: Number>(simd: Simd) -> Option<usize> {
+    match simd {
+        #[cfg(target_arch = "x86_64")]
+        Simd::Avx512 => Some(<T::Avx512 as crate::simd::Vector>::LANES),
+        #[cfg(target_arch = "x86_64")]
+        Simd::Avx2 => Some(<T::Avx2 as crate::simd::Vector>::LANES),
+        _ => None,
+    }
+}
+
+#[cfg(target_arch = "x86_64")]
+mod x86 {
+    use super::Ring;
+    use crate::band::Band;
+    use crate::dtw::lanes::{self, ROWS_AVX2, ROWS_AVX512};
+    use crate::simd::{Number, Vector};
+
+    #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl")]
+    pub(super) fn row_avx512<T: Number>(
+        ring: &Ring<T>,
+        values: &[T],
+        i: usize,
+        ahead: usize,
+        band: Band,
+        cancelled: &dyn Fn() -> bool,
+    ) -> Option<Vec<T>> {
+        // SAFETY: this function has the instructions.
+        unsafe { row::<T::Avx512, ROWS_AVX512>(ring, values, i, ahead, band, cancelled) }
+    }
+
+    #[target_feature(enable = "avx2")]
+    pub(super) fn row_avx2<T: Number>(
+        ring: &Ring<T>,
+        values: &[T],
+        i: usize,
+        ahead: usize,
+        band: Band,
+        cancelled: &dyn Fn() -> bool,
+    ) -> Option<Vec<T>> {
+        // SAFETY: this function has the instructions.
+        unsafe { row::<T::Avx2, ROWS_AVX2>(ring, values, i, ahead, band, cancelled) }
+    }
+
+    /// # Safety
+    /// The processor has the instructions of `V`, for whose lanes the ring was made.
+    #[inline(always)]
+    unsafe fn row<V: Vector, const K: usize>(
+        ring: &Ring<V::Lane>,
+        values: &[V::Lane],
+        i: usize,
+        ahead: usize,
+        band: Band,
+        cancelled: &dyn Fn() -> bool,
+    ) -> Option<Vec<V::Lane>> {
+        let reach = band.reach(ring.points, ring.points);
+        let (mut tile, mut edge) = (vec![V::Lane::ZERO; ring.points * V::LANES], Vec::new());
+        let mut found = vec![V::Lane::ZERO; ahead.next_multiple_of(V::LANES)];
+        for first in (0..ahead).step_by(V::LANES) {
+            if cancelled() {
+                return None;
+            }
+            for (j, lanes) in tile.chunks_exact_mut(V::LANES).enumerate() {
+                lanes.copy_from_slice(&ring.transposed[j * ring.stride + i + 1 + first..][..V::LANES]);
+            }
+            // SAFETY: the caller vouches for the instructions; `found` holds a register from `first` on.
+            unsafe {
+                lanes::distances::<V, K>(values, &tile, reach, &mut edge, |_, _| !cancelled())?
+                    .store(&mut found, first);
             }
         }
+        found.truncate(ahead);
+        Some(found)
     }
 }
 

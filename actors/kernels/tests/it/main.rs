@@ -8,4 +8,5 @@ mod dtw;
 mod lcss;
 mod lower_bound;
 mod oracle;
+mod pairs;
 mod search;
