@@ -10,7 +10,9 @@ mod bench;
 mod ca;
 mod completions;
 mod config;
+mod correlate;
 mod error;
+mod foreground;
 mod logging;
 mod matching;
 mod node;
@@ -44,6 +46,8 @@ enum Command {
     /// Compare, classify and search time series by dynamic time warping
     #[command(subcommand)]
     Match(matching::Match),
+    /// Compare all series of a table with each other: correlations, common subsequences, warping
+    Correlate(correlate::Correlate),
     /// Start a whole swarm on this machine, do its jobs, stop it
     Up(up::Up),
     /// Run one node of a swarm
@@ -81,6 +85,7 @@ pub(crate) fn run() -> Result<(), CliError> {
     let Cli { output, command } = Cli::parse();
     match command {
         Command::Match(command) => command.run(output),
+        Command::Correlate(command) => command.run(output),
         Command::Up(command) => command.run(output),
         Command::Node(command) => command.run(),
         Command::Ca(command) => command.run(output),

@@ -2,11 +2,12 @@
 //!
 //! Everything is read line by line, so that a small gzip file cannot fill the memory: a line may have
 //! 16 MiB, and what is kept of an input 512 MiB (a column of 67 million values), while the text around it
-//! may be of any length. Every value is a finite number; a missing one is never skipped.
+//! may be of any length. Every value is a finite number; a missing one is never skipped, and only a table may have any.
 
 mod csv;
 mod lines;
 mod rows;
+mod table;
 mod ucr;
 
 use std::ffi::OsString;
@@ -17,6 +18,7 @@ use std::path::{Path, PathBuf};
 pub(crate) use csv::column;
 use lines::Lines;
 pub(crate) use rows::Rows;
+pub(crate) use table::{Gaps, Table, table};
 pub(crate) use ucr::{LabelledSeries, ucr};
 
 /// Where an input comes from: a file, or standard input for `-`.

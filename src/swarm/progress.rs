@@ -43,6 +43,11 @@ impl Progress {
         Self { form: Form::Silent, tenths: None }
     }
 
+    /// Shows a changing line on a terminal, and nothing elsewhere.
+    pub(crate) fn on_terminal() -> Self {
+        if io::stderr().is_terminal() { Self::shown() } else { Self::silent() }
+    }
+
     pub(crate) fn is_shown(&self) -> bool {
         self.form != Form::Silent
     }

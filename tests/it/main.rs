@@ -7,6 +7,7 @@ mod bench;
 mod ca;
 mod cli;
 mod config;
+mod correlate;
 mod input;
 mod matching;
 #[cfg(target_os = "linux")]

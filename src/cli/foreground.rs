@@ -1,0 +1,106 @@
+//! Work of a command in this process: how far it is, on a terminal, and an end at once on a signal.
+
+use std::io;
+use std::panic::resume_unwind;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use tokio::sync::oneshot;
+
+use super::error::{CliError, Exit};
+use super::output::elapsed;
+use super::signals::Signals;
+use crate::swarm::progress::Progress;
+
+/// Work that is shorter shows nothing.
+const SILENT_AT_FIRST: Duration = Duration::from_millis(500);
+
+const BETWEEN_LINES: Duration = Duration::from_millis(200);
+
+/// What the work tells of itself, and whether it should stop.
+#[derive(Debug, Default)]
+pub(super) struct Watch {
+    cancelled: AtomicBool,
+    done: AtomicUsize,
+    total: AtomicUsize,
+}
+
+impl Watch {
+    /// Whether nobody waits for the outcome any more.
+    pub(super) fn is_cancelled(&self) -> bool {
+        self.cancelled.load(Ordering::Relaxed)
+    }
+
+    /// A stage of so many steps begins.
+    pub(super) fn begin(&self, steps: usize) {
+        self.done.store(0, Ordering::Relaxed);
+        self.total.store(steps, Ordering::Relaxed);
+    }
+
+    /// So many steps more are done.
+    pub(super) fn advance(&self, steps: usize) {
+        self.done.fetch_add(steps, Ordering::Relaxed);
+    }
+}
+
+/// Does `work`, called `name`, on a thread of its own until it is done or a signal comes.
+///
+/// A signal ends the command at once, whatever the work is at: it is told to stop, and not waited for.
+pub(super) fn run<T: Send + 'static>(
+    name: &'static str,
+    work: impl FnOnce(&Watch) -> Result<T, CliError> + Send + 'static,
+) -> Result<T, CliError> {
+    let failed =
+        |what| move |error: io::Error| CliError::new(Exit::Failed, format_args!("cannot {what}: {error}"));
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(failed("watch for signals"))?;
+    runtime.block_on(async {
+        let mut signals = Signals::listen()?;
+        let watch = Arc::new(Watch::default());
+        let (send, mut outcome) = oneshot::channel();
+        let watched = Arc::clone(&watch);
+        let worker = thread::Builder::new()
+            .name(name.to_owned())
+            // Who does not listen any more has no use for the outcome.
+            .spawn(move || drop(send.send(work(&watched))))
+            .map_err(failed("start a thread"))?;
+        let mut progress = Progress::on_terminal();
+        let started = Instant::now();
+        loop {
+            tokio::select! {
+                outcome = &mut outcome => {
+                    progress.clear();
+                    return outcome.unwrap_or_else(|_| match worker.join() {
+                        Err(panic) => resume_unwind(panic),
+                        Ok(()) => unreachable!("a worker that ends has sent its outcome"),
+                    });
+                }
+                signal = signals.next() => {
+                    watch.cancelled.store(true, Ordering::Relaxed);
+                    return Err(signal.into());
+                }
+                () = tokio::time::sleep(BETWEEN_LINES) => {
+                    if started.elapsed() >= SILENT_AT_FIRST {
+                        progress.stage(format_args!("{name}{}", watch.so_far(started.elapsed())));
+                    }
+                }
+            }
+        }
+    })
+}
+
+impl Watch {
+    fn so_far(&self, time: Duration) -> String {
+        let (done, total) = (self.done.load(Ordering::Relaxed), self.total.load(Ordering::Relaxed));
+        let time = elapsed(time.as_secs_f64());
+        // What is done of a stage that has just begun may belong to the one before.
+        match (done.min(total) * 100).checked_div(total) {
+            Some(percent) => format!(": {percent} % of {total}, {time}"),
+            None => format!(": {time}"),
+        }
+    }
+}
