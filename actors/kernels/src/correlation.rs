@@ -8,9 +8,11 @@ use crate::matrix::Symmetric;
 use crate::simd::Simd;
 use crate::znorm::sum;
 
+mod clustering;
 mod pairs;
 mod rolling;
 
+pub use clustering::{Dendrogram, Join};
 pub use pairs::{LCSS_POINTS_MAX, Measure, Pairs, Partition};
 pub use rolling::RollingPearson;
 

@@ -37,6 +37,7 @@
 //!   warping* (the UCR Suite: the cascade of bounds, reordering, cumulative abandoning).
 //! - Crochemore and others 2001: *A fast and practical bit-vector algorithm for the longest common subsequence problem*;
 //!   Hyyrö 2004: *Bit-parallel LCS-length computation revisited*.
+//! - Müllner 2011: *Modern hierarchical, agglomerative clustering algorithms* (the nearest-neighbour chain).
 //! - Herrmann, Webb 2021: *Early abandoning and pruning for elastic distances* (rows that only visit living cells).
 
 mod band;
