@@ -1,4 +1,4 @@
-//! Exact time-series kernels: dynamic time warping, subsequence search, nearest neighbours.
+//! Exact time-series kernels: dynamic time warping, subsequence search, nearest neighbours, price bars.
 //!
 //! Pure arithmetic on slices: no actors, no runtime, no clock, no input or output, and no randomness, so the same
 //! arguments give the same bits on every run, with whatever vector instructions the processor has ([`Simd`]).
@@ -41,6 +41,7 @@
 //! - Herrmann, Webb 2021: *Early abandoning and pruning for elastic distances* (rows that only visit living cells).
 
 mod band;
+pub mod bars;
 pub mod classify;
 pub mod correlation;
 pub mod dtw;

@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
+mod bars;
 mod classify;
 mod clustering;
 mod correlation;
