@@ -2,8 +2,11 @@
 
 #[cfg(target_arch = "x86_64")]
 mod batch;
+#[cfg(test)]
+mod drift;
 #[cfg(target_arch = "x86_64")]
 mod lanes;
+mod missing;
 mod picks;
 mod rolling;
 
