@@ -9,6 +9,9 @@ mod lanes;
 mod missing;
 mod picks;
 mod rolling;
+mod stream;
+
+pub use stream::{Leaders, Monitor};
 
 use crate::band::{Band, Reach};
 use crate::dtw::{self, sweep::sweep};

@@ -16,6 +16,7 @@ use super::Match;
 /// lies closer than `apart` to at most two members of `S`, because three members span at least `2 apart` rows. So
 /// some member of `S` lies apart from all of them. It was open to be picked when `p` was, hence `p` is no worse,
 /// and no worse than the worst of `S`. Windows beyond `p` never influence the answer.
+#[derive(Clone)]
 pub(super) struct Picks {
     top: usize,
     apart: usize,
@@ -60,6 +61,11 @@ impl Picks {
     pub(super) fn finish(mut self) -> Vec<Match> {
         self.pool.sort_unstable_by(better);
         lying_apart(&self.pool, self.apart).take(self.top).collect()
+    }
+
+    /// What [`finish`](Self::finish) would return now.
+    pub(super) fn best(&self) -> Vec<Match> {
+        self.clone().finish()
     }
 
     fn settle(&mut self) {

@@ -8,10 +8,10 @@ use crate::znorm::{Moments, sum};
 pub(super) const BLOCK_STARTS: usize = 1024;
 
 /// A window whose sum of squares is below this share of the largest one in its block gets its own two passes.
-const TRUSTED_SHARE: f64 = 1e-4;
+pub(super) const TRUSTED_SHARE: f64 = 1e-4;
 
 /// So does a window whose mean exceeds its deviation by more than this factor: it may count as constant.
-const TRUSTED_OFFSET: f64 = 1e15;
+pub(super) const TRUSTED_OFFSET: f64 = 1e15;
 
 /// Largest error of a rolled z-value `z`, relative to `1 + |z|`.
 ///

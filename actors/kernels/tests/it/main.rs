@@ -12,3 +12,4 @@ mod lower_bound;
 mod oracle;
 mod pairs;
 mod search;
+mod stream;
