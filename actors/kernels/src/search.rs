@@ -6,11 +6,13 @@ mod batch;
 mod drift;
 #[cfg(target_arch = "x86_64")]
 mod lanes;
+mod many;
 mod missing;
 mod picks;
 mod rolling;
 mod stream;
 
+pub use many::run_all;
 pub use stream::{Leaders, Monitor};
 
 use crate::band::{Band, Reach};
@@ -56,7 +58,7 @@ pub struct Pruned {
 }
 
 /// The answer of a search.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct Found {
     /// Nearest first; equal distances by start.
     pub matches: Vec<Match>,
@@ -145,24 +147,12 @@ impl<'a> Search<'a> {
             return Err(KernelError::QueryTooLong { query: points, series: series.len() });
         }
         if self.top == 0 {
-            return Ok(Found { matches: Vec::new(), pruned: Pruned::default() });
+            return Ok(Found::default());
         }
-        let mut pass = Pass::new(self, series);
-        let seeds = pass.seed()?;
-        match self.simd {
-            // SAFETY: an instruction set that is in use was detected.
-            #[cfg(target_arch = "x86_64")]
-            Simd::Avx512 if lanes::pays(points, series.len()) => unsafe {
-                lanes::cascade_avx512(&mut pass, &seeds)?;
-            },
-            // SAFETY: as above.
-            #[cfg(target_arch = "x86_64")]
-            Simd::Avx2 if lanes::pays(points, series.len()) => unsafe {
-                lanes::cascade_avx2(&mut pass, &seeds)?;
-            },
-            _ => pass.cascade(&seeds)?,
-        }
-        Ok(Found { matches: pass.picks.finish(), pruned: pass.pruned })
+        let mut pass = [Pass::new(self, series)];
+        Pass::run(&mut pass)?;
+        let [pass] = pass;
+        Ok(pass.found())
     }
 
     fn admits(&self, start: usize) -> bool {
@@ -222,23 +212,54 @@ impl<'s> Pass<'s> {
         })
     }
 
-    /// Computes windows that look promising by LB_Kim and lie in different places; returns their starts, ascending.
-    fn seed(&mut self) -> Result<Vec<usize>, KernelError> {
-        let points = self.search.query.len();
-        let place_rows = self.search.apart.max(points);
-        let mut promising = match self.search.simd {
+    /// Takes all candidates of searches with the same length of query, band, instructions and series.
+    fn run(passes: &mut [Self]) -> Result<(), KernelError> {
+        let Some(first) = passes.first() else { return Ok(()) };
+        let simd = first.simd();
+        let promising: Vec<Vec<(f64, usize)>> = match simd {
             // SAFETY: an instruction set that is in use was detected.
             #[cfg(target_arch = "x86_64")]
-            Simd::Avx512 if lanes::pays(points, self.series.len()) => unsafe {
-                lanes::promising_avx512(self, place_rows)?
-            },
+            Simd::Avx512 => unsafe { lanes::promising_avx512(passes)? },
             // SAFETY: as above.
             #[cfg(target_arch = "x86_64")]
-            Simd::Avx2 if lanes::pays(points, self.series.len()) => unsafe {
-                lanes::promising_avx2(self, place_rows)?
-            },
-            _ => self.promising(place_rows)?,
+            Simd::Avx2 => unsafe { lanes::promising_avx2(passes)? },
+            _ => passes.iter().map(Self::promising).collect::<Result<_, _>>()?,
         };
+        let mut seeds = Vec::with_capacity(passes.len());
+        for (pass, promising) in passes.iter_mut().zip(promising) {
+            seeds.push(pass.seed(promising)?);
+        }
+        match simd {
+            // SAFETY: as above.
+            #[cfg(target_arch = "x86_64")]
+            Simd::Avx512 => unsafe { lanes::cascade_avx512(passes, &seeds) },
+            // SAFETY: as above.
+            #[cfg(target_arch = "x86_64")]
+            Simd::Avx2 => unsafe { lanes::cascade_avx2(passes, &seeds) },
+            _ => passes.iter_mut().zip(&seeds).try_for_each(|(pass, seeds)| pass.cascade(seeds)),
+        }
+    }
+
+    /// The instructions that pay for this search, all of which were detected.
+    fn simd(&self) -> Simd {
+        #[cfg(target_arch = "x86_64")]
+        if lanes::pays(self.search.query.len(), self.series.len()) {
+            return self.search.simd;
+        }
+        Simd::Portable
+    }
+
+    fn found(self) -> Found {
+        Found { matches: self.picks.finish(), pruned: self.pruned }
+    }
+
+    /// Rows of the series among which at most one window is a seed.
+    fn place_rows(&self) -> usize {
+        self.search.apart.max(self.search.query.len())
+    }
+
+    /// Computes the windows that look most promising of all places; returns their starts, ascending.
+    fn seed(&mut self, mut promising: Vec<(f64, usize)>) -> Result<Vec<usize>, KernelError> {
         promising.sort_by(|a, b| a.0.total_cmp(&b.0));
         promising.truncate(SEEDS_MIN.max(self.search.top.saturating_mul(4)));
         for &(_, start) in &promising {
@@ -251,8 +272,8 @@ impl<'s> Pass<'s> {
     }
 
     /// The window with the least LB_Kim of each place, as (bound, start).
-    fn promising(&self, place_rows: usize) -> Result<Vec<(f64, usize)>, KernelError> {
-        let points = self.search.query.len();
+    fn promising(&self) -> Result<Vec<(f64, usize)>, KernelError> {
+        let (points, place_rows) = (self.search.query.len(), self.place_rows());
         let mut rolling = Rolling::default();
         let mut promising: Vec<(f64, usize)> = Vec::new();
         for block in self.blocks() {

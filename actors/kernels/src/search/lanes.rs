@@ -21,141 +21,170 @@ pub(super) fn pays(points: usize, series: usize) -> bool {
 }
 
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl")]
-pub(super) fn cascade_avx512(pass: &mut Pass<'_>, seeds: &[usize]) -> Result<(), KernelError> {
+pub(super) fn cascade_avx512(passes: &mut [Pass<'_>], seeds: &[Vec<usize>]) -> Result<(), KernelError> {
     // SAFETY: this function has the instructions.
-    unsafe { cascade::<F64x8, F32x16, ROWS_AVX512>(pass, seeds) }
+    unsafe { cascade::<F64x8, F32x16, ROWS_AVX512>(passes, seeds) }
 }
 
 #[target_feature(enable = "avx2")]
-pub(super) fn cascade_avx2(pass: &mut Pass<'_>, seeds: &[usize]) -> Result<(), KernelError> {
+pub(super) fn cascade_avx2(passes: &mut [Pass<'_>], seeds: &[Vec<usize>]) -> Result<(), KernelError> {
     // SAFETY: this function has the instructions.
-    unsafe { cascade::<F64x4, F32x8, ROWS_AVX2>(pass, seeds) }
+    unsafe { cascade::<F64x4, F32x8, ROWS_AVX2>(passes, seeds) }
 }
 
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl")]
-pub(super) fn promising_avx512(pass: &Pass<'_>, place_rows: usize) -> Result<Vec<(f64, usize)>, KernelError> {
+pub(super) fn promising_avx512(passes: &[Pass<'_>]) -> Result<Vec<Vec<(f64, usize)>>, KernelError> {
     // SAFETY: this function has the instructions.
-    unsafe { promising::<F64x8>(pass, place_rows) }
+    unsafe { promising::<F64x8>(passes) }
 }
 
 #[target_feature(enable = "avx2")]
-pub(super) fn promising_avx2(pass: &Pass<'_>, place_rows: usize) -> Result<Vec<(f64, usize)>, KernelError> {
+pub(super) fn promising_avx2(passes: &[Pass<'_>]) -> Result<Vec<Vec<(f64, usize)>>, KernelError> {
     // SAFETY: this function has the instructions.
-    unsafe { promising::<F64x4>(pass, place_rows) }
+    unsafe { promising::<F64x4>(passes) }
 }
 
-/// The window with the least LB_Kim of each place, as (bound, start).
+/// Of each search the window with the least LB_Kim of each place, as (bound, start).
 ///
 /// # Safety
-/// The processor has the instructions of `V`; the series has at least `LAST_BLOCK_STARTS_MIN` windows.
+/// The processor has the instructions of `V`; the series has at least `LAST_BLOCK_STARTS_MIN` windows; all searches have
+/// queries of the same length.
 #[inline(always)]
 unsafe fn promising<V: Vector<Lane = f64>>(
-    pass: &Pass<'_>,
-    place_rows: usize,
-) -> Result<Vec<(f64, usize)>, KernelError> {
-    let points = pass.search.query.len();
+    passes: &[Pass<'_>],
+) -> Result<Vec<Vec<(f64, usize)>>, KernelError> {
+    let (points, series) = (passes[0].search.query.len(), passes[0].series);
     let mut rolling = Rolling::default();
-    let mut promising: Vec<(f64, usize)> = Vec::new();
-    let mut place_end = 0;
-    let mut least = f64::INFINITY;
-    for block in pass.blocks() {
-        pass.search.check_cancelled()?;
-        let rows = &pass.series[block.start..block.end - 1 + points];
-        rolling.fill(pass.series, points, block.clone());
-        for offset in (0..block.len()).step_by(V::LANES) {
-            let from = offset.min(block.len() - V::LANES);
-            let mut bounds = [0.0; 8];
-            // SAFETY: the caller vouches for the instructions; the block has a register of windows from `from` on, and
-            // no register has more than 8 lanes.
-            let is_better = unsafe {
-                let kim = Windows::<V>::new(&rows[from..], &rolling, from).kim(&pass.search.query);
-                kim.store(&mut bounds, 0);
-                kim.less(V::splat(least)) != 0
-            };
-            if !is_better && block.start + from + V::LANES <= place_end {
-                continue;
-            }
-            for (start, &bound) in (block.start + from..).zip(&bounds[..V::LANES]).skip(offset - from) {
-                if !pass.search.admits(start) {
-                    continue;
-                }
-                if start >= place_end {
-                    place_end = (start / place_rows + 1) * place_rows;
-                    least = bound;
-                    promising.push((bound, start));
-                } else if bound < least
-                    && let Some(best) = promising.last_mut()
-                {
-                    least = bound;
-                    *best = (bound, start);
+    let mut places: Vec<Places> = passes.iter().map(|_| Places::default()).collect();
+    for block in passes[0].blocks() {
+        let rows = &series[block.start..block.end - 1 + points];
+        rolling.fill(series, points, block.clone());
+        for (pass, places) in passes.iter().zip(&mut places) {
+            pass.search.check_cancelled()?;
+            for offset in (0..block.len()).step_by(V::LANES) {
+                let from = offset.min(block.len() - V::LANES);
+                let mut bounds = [0.0; 8];
+                // SAFETY: the caller vouches for the instructions; the block has a register of windows from `from` on,
+                // and no register has more than 8 lanes.
+                let is_better = unsafe {
+                    let kim = Windows::<V>::new(&rows[from..], &rolling, from).kim(&pass.search.query);
+                    kim.store(&mut bounds, 0);
+                    kim.less(V::splat(places.least)) != 0
+                };
+                if is_better || block.start + from + V::LANES > places.end {
+                    let windows = (block.start + from..).zip(bounds).take(V::LANES).skip(offset - from);
+                    places.take(pass, windows);
                 }
             }
         }
     }
-    Ok(promising)
+    Ok(places.into_iter().map(|places| places.promising).collect())
+}
+
+/// The best windows so far of a search, one for each place.
+struct Places {
+    promising: Vec<(f64, usize)>,
+    /// Where the place of the last one ends.
+    end: usize,
+    /// The bound of the last one.
+    least: f64,
+}
+
+impl Default for Places {
+    fn default() -> Self {
+        Self { promising: Vec::new(), end: 0, least: f64::INFINITY }
+    }
+}
+
+impl Places {
+    fn take(&mut self, pass: &Pass<'_>, windows: impl Iterator<Item = (usize, f64)>) {
+        let place_rows = pass.place_rows();
+        for (start, bound) in windows {
+            if !pass.search.admits(start) {
+                continue;
+            }
+            if start >= self.end {
+                self.end = (start / place_rows + 1) * place_rows;
+                self.least = bound;
+                self.promising.push((bound, start));
+            } else if bound < self.least
+                && let Some(best) = self.promising.last_mut()
+            {
+                self.least = bound;
+                *best = (bound, start);
+            }
+        }
+    }
 }
 
 /// Takes every candidate but the seeds through the bounds, and computes what they leave.
 ///
 /// # Safety
-/// The processor has the instructions of `V` and `W`; the series has at least `LAST_BLOCK_STARTS_MIN` windows.
+/// The processor has the instructions of `V` and `W`; the series has at least `LAST_BLOCK_STARTS_MIN` windows; all
+/// searches have queries and bands of the same size.
 #[inline(always)]
 unsafe fn cascade<V: Vector<Lane = f64>, W: Vector<Lane = f32>, const K: usize>(
-    pass: &mut Pass<'_>,
-    seeds: &[usize],
+    passes: &mut [Pass<'_>],
+    seeds: &[Vec<usize>],
 ) -> Result<(), KernelError> {
-    let points = pass.search.query.len();
+    let (points, half_width) = (passes[0].search.query.len(), passes[0].search.half_width);
+    let series = passes[0].series;
     let mut rolling = Rolling::default();
     let mut envelope = Envelope::default();
-    let mut batch = Batch::new::<W>(&pass.search.query);
-    let mut seeds = seeds.iter().copied().peekable();
-    for block in pass.blocks() {
-        pass.search.check_cancelled()?;
-        let rows = &pass.series[block.start..block.end - 1 + points];
-        rolling.fill(pass.series, points, block.clone());
+    let mut batches: Vec<Batch> = passes.iter().map(|pass| Batch::new::<W>(&pass.search.query)).collect();
+    let mut seeds: Vec<_> = seeds.iter().map(|seeds| seeds.iter().copied().peekable()).collect();
+    for block in passes[0].blocks() {
+        let rows = &series[block.start..block.end - 1 + points];
+        rolling.fill(series, points, block.clone());
         let mut envelope_known = false;
-        for offset in (0..block.len()).step_by(V::LANES) {
-            // The last register reaches back to windows that were seen already.
-            let from = offset.min(block.len() - V::LANES);
-            let mut candidates = 0_u32;
-            for lane in offset - from..V::LANES {
-                let start = block.start + from + lane;
-                let is_seed = seeds.next_if_eq(&start).is_some();
-                candidates |= u32::from(!is_seed && pass.search.admits(start)) << lane;
-            }
-            if candidates == 0 {
-                continue;
-            }
-            // SAFETY: the caller vouches for the instructions; the block has a register of windows from `from` on.
-            let windows = unsafe { Windows::<V>::new(&rows[from..], &rolling, from) };
-            // SAFETY: as above.
-            let mut survivors = unsafe { windows.survivors(pass, block.start + from, candidates) };
-            if survivors == 0 {
-                continue;
-            }
-            if !envelope_known {
-                envelope.refill(rows, pass.search.half_width);
-                envelope_known = true;
-            }
-            // SAFETY: as above; the envelope is as long as the rows.
-            let beyond = unsafe {
-                windows.beyond_data(pass, &envelope.lower[from..], &envelope.upper[from..], survivors)
-            };
-            pass.pruned.keogh_data += u64::from((survivors & beyond).count_ones());
-            survivors &= !beyond;
-            for lane in (0..V::LANES).filter(|lane| survivors >> lane & 1 == 1) {
-                let offset = from + lane;
-                let around = (&envelope.lower[offset..], &envelope.upper[offset..]);
-                batch.push::<W>(pass, block.start + offset, rolling.get(offset), around);
-                if batch.is_full::<W>() {
-                    // SAFETY: the caller vouches for the instructions.
-                    unsafe { batch.flush::<W, K>(pass)? };
+        for ((pass, batch), seeds) in passes.iter_mut().zip(&mut batches).zip(&mut seeds) {
+            pass.search.check_cancelled()?;
+            for offset in (0..block.len()).step_by(V::LANES) {
+                // The last register reaches back to windows that were seen already.
+                let from = offset.min(block.len() - V::LANES);
+                let mut candidates = 0_u32;
+                for lane in offset - from..V::LANES {
+                    let start = block.start + from + lane;
+                    let is_seed = seeds.next_if_eq(&start).is_some();
+                    candidates |= u32::from(!is_seed && pass.search.admits(start)) << lane;
+                }
+                if candidates == 0 {
+                    continue;
+                }
+                // SAFETY: the caller vouches for the instructions; the block has a register of windows from `from` on.
+                let windows = unsafe { Windows::<V>::new(&rows[from..], &rolling, from) };
+                // SAFETY: as above.
+                let mut survivors = unsafe { windows.survivors(pass, block.start + from, candidates) };
+                if survivors == 0 {
+                    continue;
+                }
+                if !envelope_known {
+                    envelope.refill(rows, half_width);
+                    envelope_known = true;
+                }
+                // SAFETY: as above; the envelope is as long as the rows.
+                let beyond = unsafe {
+                    windows.beyond_data(pass, &envelope.lower[from..], &envelope.upper[from..], survivors)
+                };
+                pass.pruned.keogh_data += u64::from((survivors & beyond).count_ones());
+                survivors &= !beyond;
+                for lane in (0..V::LANES).filter(|lane| survivors >> lane & 1 == 1) {
+                    let offset = from + lane;
+                    let around = (&envelope.lower[offset..], &envelope.upper[offset..]);
+                    batch.push::<W>(pass, block.start + offset, rolling.get(offset), around);
+                    if batch.is_full::<W>() {
+                        // SAFETY: the caller vouches for the instructions.
+                        unsafe { batch.flush::<W, K>(pass)? };
+                    }
                 }
             }
         }
     }
-    // SAFETY: the caller vouches for the instructions.
-    unsafe { batch.flush::<W, K>(pass) }
+    for (pass, batch) in passes.iter_mut().zip(&mut batches) {
+        // SAFETY: the caller vouches for the instructions.
+        unsafe { batch.flush::<W, K>(pass)? };
+    }
+    Ok(())
 }
 
 /// A register of consecutive windows with their moments.

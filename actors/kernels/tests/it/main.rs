@@ -9,6 +9,7 @@ mod correlation;
 mod dtw;
 mod lcss;
 mod lower_bound;
+mod many;
 mod oracle;
 mod pairs;
 mod search;
