@@ -6,6 +6,7 @@
 //! cargo test --example test_a_rule
 //! ```
 
+use actix_swarm::testing::FakeClock;
 use proptest::{
     collection::vec,
     prelude::{Just, Strategy, prop_assert, prop_assert_eq, prop_oneof},
@@ -15,7 +16,6 @@ use std::{
     collections::VecDeque,
     time::{Duration, Instant},
 };
-use swarm_actors::testing::FakeClock;
 
 /// The rule: lets at most `calls` through in any `window`. It reads no clock; the actor around it
 /// hands in tokio's, a test a fake one.

@@ -7,13 +7,12 @@
 //! ```
 
 use actix::{Actor, Context, Handler};
-use serde::{Deserialize, Serialize};
-use std::time::Duration;
-use swarm_actors::{
-    Answer, Call, Mailbox,
+use actix_swarm::{
+    Answer, Call, Mailbox, NoError, Request, protocol,
     testing::{MockActor, Probe},
 };
-use swarm_protocols::{NoError, Request, protocol};
+use serde::{Deserialize, Serialize};
+use std::time::Duration;
 use tokio::time::Instant;
 
 /// What a thermometer is asked: the temperature in degrees Celsius.

@@ -6,6 +6,10 @@
 //! cargo test --example test_over_a_bad_network
 //! ```
 
+use actix_swarm::{
+    AskError, DeliveryError, NoError, Node, Request, Role, protocol,
+    testing::{Direction, MemoryNode, MockActor, Network, pair_over},
+};
 use serde::{Deserialize, Serialize};
 use std::{
     collections::BTreeMap,
@@ -15,11 +19,6 @@ use std::{
     },
     time::Duration,
 };
-use swarm_actors::{
-    AskError, Node,
-    testing::{Direction, MemoryNode, MockActor, Network, pair_over},
-};
-use swarm_protocols::{DeliveryError, NoError, Request, Role, protocol};
 
 /// Writes a line into a book, once for each number however often it is asked.
 #[derive(Debug, Serialize, Deserialize)]

@@ -129,13 +129,21 @@ pub enum ResolveError {
     /// There was a session once, and a new one could not be had.
     #[error(transparent)]
     Connect(#[from] ConnectError),
-    /// The node exposes no such name, or an actor of another protocol under it.
-    #[error("{address} exposes no {protocol}")]
+    /// The node exposes no such name.
+    #[error("{} exposes nothing named {}", address.node, address.name)]
     NotFound {
         /// What was looked for.
         address: MailboxAddress,
+    },
+    /// The actor there speaks another protocol.
+    #[error("{address} speaks {}, not {wanted}", swarm_protocols::printable(offered))]
+    OtherProtocol {
+        /// What was looked for.
+        address: MailboxAddress,
         /// The protocol it should have.
-        protocol: &'static str,
+        wanted: &'static str,
+        /// The one it has.
+        offered: String,
     },
     /// It takes another version of a request, or not that request at all.
     #[error("{address} takes {request} {}, not in version {wanted}", in_version(*offered))]
@@ -217,7 +225,7 @@ pub struct SessionStatistics {
 /// A member of a swarm. A handle: cheap to clone, usable from any thread.
 ///
 /// The node lives on the actix arbiter that started it, and runs until [`stop`](Self::stop) or the
-/// end of that arbiter, whichever comes first. Actors that are asked often do best on the same
+/// end of that arbiter, whichever comes first; dropping every handle does not end it. Actors that are asked often do best on the same
 /// arbiter; work that takes long belongs on [workers](crate::Workers).
 #[derive(Debug, Clone)]
 pub struct Node {
@@ -366,7 +374,7 @@ impl<P: Protocol> Exposing<'_, P> {
 
 /// Keeps a mailbox exposed. Dropping it takes the mailbox back; requests in hand are still answered.
 #[derive(Debug)]
-#[must_use = "dropping it takes the mailbox back at once"]
+#[must_use = "dropping it takes the mailbox back at once: keep it in a variable with a name, or `detach` it"]
 pub struct Registration(Option<Registered>);
 
 #[derive(Debug)]

@@ -9,6 +9,9 @@
 //! | the clock of actors and nodes | `tokio::time::pause` |
 //! | the clock of a rule that is given `now` | [`FakeClock`] |
 //!
+//! An application names the crate `actix_swarm` where these pages say `swarm_actors` and `swarm_protocols`;
+//! for a paused clock it has tokio with the feature `test-util` among its development dependencies.
+//!
 //! Everything that waits is bounded, and a panic names the line of the test, what was expected and
 //! what came. The examples `test_an_actor`, `test_over_a_bad_network` and `test_a_rule` of the
 //! repository hold what follows at more length, to be run and to be copied.

@@ -61,7 +61,6 @@ pub(crate) fn start(verbosity: Verbosity) -> Result<(), CliError> {
 pub(crate) fn start_with(filter: Option<LogFilter>, verbosity: Verbosity, form: Form) -> LogSwitch {
     let (filter, switch) = reload::Layer::new(or_default(filter, verbosity));
     let lines = fmt::layer()
-        .with_target(false)
         // A complaint about a closed stderr would go there as well, and panic.
         .log_internal_errors(false)
         .with_writer(|| OverProgress);
@@ -69,8 +68,10 @@ pub(crate) fn start_with(filter: Option<LogFilter>, verbosity: Verbosity, form: 
         (Form::Json, _) => {
             lines.json().flatten_event(true).with_current_span(false).with_span_list(false).boxed()
         }
-        (Form::Readable, Verbosity::Life) => lines.with_ansi(has_colour()).boxed(),
-        (Form::Readable, Verbosity::Warnings) => lines.with_ansi(has_colour()).without_time().boxed(),
+        (Form::Readable, Verbosity::Life) => lines.with_target(false).with_ansi(has_colour()).boxed(),
+        (Form::Readable, Verbosity::Warnings) => {
+            lines.with_target(false).with_ansi(has_colour()).without_time().boxed()
+        }
     };
     tracing_subscriber::registry().with(filter).with(lines).init();
     LogSwitch { filter: switch, verbosity }

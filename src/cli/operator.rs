@@ -109,7 +109,7 @@ impl Connection {
             if !nobody_listens(*address).await {
                 let message = format_args!(
                     "no identity for {host}: name a folder with --identity or {IDENTITY_VARIABLE}, \
-                     `swarm up --keep` of this user has left none"
+                     no `swarm up --keep` of this user has its coordinator there"
                 );
                 return Err(CliError::new(Exit::BadConfiguration, message));
             }

@@ -14,9 +14,13 @@ use crate::input::{InputError, Rows, Source};
 pub(crate) fn load(folder: &Path, symbol: &Symbol) -> Result<SeriesPart, InputError> {
     let prefix = symbol.as_str().to_ascii_lowercase();
     let source = |file: &str| Source::File(folder.join(format!("{prefix}_{file}")));
+    let bars = source("daily.csv.gz");
+    if matches!(&bars, Source::File(file) if !file.exists()) {
+        let message = format!("holds no bars of {symbol}: there is no {prefix}_daily.csv.gz");
+        return Err(InputError::whole(&Source::File(folder.to_owned()), message));
+    }
     let listed = listing_day(&source("map_files.csv"))?;
     let factors = factors(&source("factor_files.csv"))?;
-    let bars = source("daily.csv.gz");
 
     let (mut days, mut closes) = (Vec::new(), Vec::new());
     let mut factors = factors.into_iter().peekable();

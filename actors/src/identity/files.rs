@@ -103,6 +103,7 @@ impl IdentityPem {
             fs::read_to_string(paths.of(part))
                 .map_err(|error| IdentityError::new(part, IdentityFault::Unreadable(error)).in_files(paths))
         };
+        warn_of_readers(&paths.key);
         Ok(Self {
             certificate: read(IdentityPart::Certificate)?,
             key: PrivateKeyPem::new(read(IdentityPart::Key)?),
@@ -110,6 +111,21 @@ impl IdentityPem {
         })
     }
 }
+
+/// Says so where others may read a private key. It is no error: what puts secrets into containers often
+/// leaves no choice.
+#[cfg(unix)]
+fn warn_of_readers(key: &Path) {
+    use std::os::unix::fs::PermissionsExt;
+    let mode = fs::metadata(key).map_or(0, |file| file.permissions().mode() & 0o777);
+    if mode & 0o077 != 0 {
+        let mode = format!("{mode:03o}");
+        tracing::warn!(target: "audit", key = %key.display(), mode, "others than its owner may use this private key");
+    }
+}
+
+#[cfg(not(unix))]
+fn warn_of_readers(_: &Path) {}
 
 /// One of the texts of an identity.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -378,7 +378,9 @@ async fn another_version_or_protocol_is_an_error_when_the_name_is_resolved() {
     let error = a.resolve::<newer::Service>("b/service").await.unwrap_err();
     assert_eq!(error.to_string(), "b/service takes echo in version 1, not in version 2");
     let error = a.resolve::<newer::Other>("b/service").await.unwrap_err();
-    assert_eq!(error.to_string(), "b/service exposes no other");
+    assert_eq!(error.to_string(), "b/service speaks service, not other");
+    let error = a.resolve::<Service>("b/servant").await.unwrap_err();
+    assert_eq!(error.to_string(), "b exposes nothing named servant");
     let error = a.resolve::<Service>("c/service").await.unwrap_err();
     assert_eq!(error.to_string(), "there is no session with c, so c/service cannot be found");
     assert!(matches!(a.resolve::<Service>("nonsense").await, Err(ResolveError::Address(_))));

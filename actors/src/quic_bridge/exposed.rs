@@ -5,6 +5,7 @@ use crate::{
     call::{Call, CallContext, CallState, Caller},
     gate::Permit,
     mailbox::{AskError, InFlight, Local, Mailbox, Target},
+    node::ResolveError,
 };
 use bytes::Bytes;
 use futures_util::{FutureExt, future::LocalBoxFuture};
@@ -19,7 +20,7 @@ use std::{
     task::Poll,
 };
 use swarm_protocols::{
-    Accepts, Delivery, DeliveryError, MailboxName, Protocol, Request, Role, Visitor,
+    Accepts, Delivery, DeliveryError, MailboxAddress, MailboxName, Protocol, Request, Role, Visitor,
     wire::{
         codec,
         control::{ROUTES_MAX, Route, RouteChange},
@@ -122,9 +123,14 @@ impl Routes {
         self.names.borrow().values().flat_map(|named| named.routes.clone()).collect()
     }
 
-    /// The mailbox that is exposed here under `name`, if it is one of protocol `P`.
-    pub(crate) fn local<P: Protocol>(&self, name: &MailboxName) -> Option<Mailbox<P>> {
-        self.names.borrow().get(name)?.mailbox.downcast_ref::<Mailbox<P>>().cloned()
+    /// The mailbox that is exposed here under the name in `address`.
+    pub(crate) fn local<P: Protocol>(&self, address: MailboxAddress) -> Result<Mailbox<P>, ResolveError> {
+        let names = self.names.borrow();
+        let Some(named) = names.get(&address.name) else { return Err(ResolveError::NotFound { address }) };
+        named.mailbox.downcast_ref::<Mailbox<P>>().cloned().ok_or_else(|| {
+            let offered = named.routes.first().map(|route| route.protocol.clone()).unwrap_or_default();
+            ResolveError::OtherProtocol { address, wanted: P::NAME, offered }
+        })
     }
 
     /// Who handles the requests of `route`, if `role` may call it.
@@ -136,7 +142,7 @@ impl Routes {
                 let reason = format!("{} may not be called by the role {role}", entry.name);
                 Err(DeliveryError::NotPermitted { reason })
             }
-            _ => Err(DeliveryError::NotExposed { what: format!("route {route}") }),
+            _ => Err(DeliveryError::NotExposed { what: format!("the mailbox behind route {route}") }),
         }
     }
 }

@@ -28,7 +28,7 @@ use std::{
 use swarm_protocols::{
     Delivery, DeliveryError, MailboxAddress, Protocol, Request,
     wire::{
-        codec,
+        codec::{self, EncodeError, MESSAGE_BYTES_MAX},
         control::Limits,
         frame::{self, Answered, Frame, FrameReader, OVERHEAD_BYTES_MAX, RequestHead},
     },
@@ -194,9 +194,16 @@ impl<P: Protocol> Remote<P> {
         if self.outbound.draining.load(Ordering::Relaxed) {
             return Err(DeliveryError::Draining);
         }
-        codec::encode_into(request, payload).map_err(|error| {
-            let reason = format!("{}: {error}", R::NAME);
-            DeliveryError::Codec { reason, delivery: Delivery::NotSent }
+        codec::encode_into(request, payload).map_err(|error| match error {
+            // How much longer it is, nobody has counted.
+            EncodeError::TooLarge => {
+                let limit = self.outbound.limits.message_bytes;
+                DeliveryError::TooLarge { bytes: MESSAGE_BYTES_MAX as u64 + 1, limit }
+            }
+            error => {
+                let reason = format!("{}: {error}", R::NAME);
+                DeliveryError::Codec { reason, delivery: Delivery::NotSent }
+            }
         })?;
         self.outbound.check_length(payload.len())?;
         self.outbound.sent.fetch_add(1, Ordering::Relaxed);

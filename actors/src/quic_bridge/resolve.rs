@@ -19,20 +19,19 @@ impl<P: Protocol> Handler<Resolve<P>> for QuicBridge {
 
     fn handle(&mut self, Resolve { address, .. }: Resolve<P>, _: &mut Self::Context) -> Self::Result {
         if address.node == self.local.node {
-            let local = self.routes.local::<P>(&address.name);
-            return local.ok_or(ResolveError::NotFound { address, protocol: P::NAME });
+            return self.routes.local::<P>(address);
         }
         let Some(open) = self.open(&address.node) else {
             let dial = self.known.get(&address.node).copied();
             return Err(ResolveError::NotConnected { address, dial });
         };
-        let offered: Vec<&Route> = open
-            .routes
-            .values()
-            .filter(|route| route.mailbox == address.name && route.protocol == P::NAME)
-            .collect();
+        let named = || open.routes.values().filter(|route| route.mailbox == address.name);
+        let offered: Vec<&Route> = named().filter(|route| route.protocol == P::NAME).collect();
         if offered.is_empty() {
-            return Err(ResolveError::NotFound { address, protocol: P::NAME });
+            return Err(match named().next().map(|route| route.protocol.clone()) {
+                Some(offered) => ResolveError::OtherProtocol { address, wanted: P::NAME, offered },
+                None => ResolveError::NotFound { address },
+            });
         }
         let mut matcher = RouteMatcher { offered: &offered, routes: Ok(Vec::new()) };
         P::visit(&mut matcher);
