@@ -1,11 +1,14 @@
 //! `swarm correlate`: all series of a table against each other.
 
 mod matrix;
+mod picture;
 mod report;
+mod rolling;
 
 use std::num::NonZeroUsize;
 use std::time::Instant;
 
+use clap::builder::{OsStringValueParser, TypedValueParser};
 use clap::{Args, ValueEnum};
 use swarm_kernels::correlation::{Measure, Pairs};
 use swarm_kernels::{Band, KernelError, Lcss, z_normalize};
@@ -15,7 +18,11 @@ use super::foreground;
 use super::node::cores;
 use super::output::Output;
 use crate::input::{self, Gaps, InputError, Source, Table};
+use crate::plot::PictureFile;
+use crate::plot::heat_map::SERIES_MAX;
+use picture::{Order, Picture};
 use report::Report;
+use rolling::Rolling;
 
 /// Which points may match when `--epsilon` does not say: those a quarter of a standard deviation apart.
 const EPSILON: f64 = 0.25;
@@ -41,6 +48,18 @@ pub(crate) struct Correlate {
     /// Compare the values as they are, not z-normalised [lcss, dtw]
     #[arg(long)]
     raw: bool,
+    /// Correlate over windows of so many rows instead of all; prints CSV, or with -o json a list [pearson]
+    #[arg(long, value_name = "ROWS", conflicts_with = "heatmap", value_parser = window)]
+    rolling: Option<NonZeroUsize>,
+    /// How many rows lie between the ends of two windows; at most 10 million values are printed
+    #[arg(long, value_name = "ROWS", default_value = "1", requires = "rolling")]
+    every: NonZeroUsize,
+    /// Draw the matrix too, as SVG or PNG after the end of the name
+    #[arg(long, value_name = "FILE.svg|.png", value_parser = OsStringValueParser::new().try_map(PictureFile::parse))]
+    heatmap: Option<PictureFile>,
+    /// The order of series in the heat map; the table and JSON have that of the input [default: cluster]
+    #[arg(long, value_enum, requires = "heatmap", value_name = "ORDER")]
+    order: Option<Order>,
     /// On how many threads; the result does not depend on it [default: one for each core]
     #[arg(long, value_name = "COUNT")]
     threads: Option<NonZeroUsize>,
@@ -58,7 +77,14 @@ Methods:
 
 Missing values: a pair's correlation is over the rows in which neither is missing. It is undefined (null in JSON, - in
 the table) with fewer than two such rows, or when one of the two is constant there. lcss and dtw refuse missing values,
-and z-normalise each series (population deviation; a constant one becomes zeros) unless told --raw.";
+and z-normalise each series (population deviation; a constant one becomes zeros) unless told --raw. --rolling refuses
+missing values too.
+
+Rolling JSON: {\"labels\", \"window\", \"pairs\": [[i, j], ...] as places in labels, \"steps\": [{\"row\": last row of the
+window, \"index\", \"correlations\": one for each pair}, ...], \"seconds\"}.
+
+Heat map: correlations are coloured from -1 to 1, similarities over the range that occurs between two series.
+Clusters are those of average linkage by 1 - r, 1 - share or d; an undefined value counts as the greatest distance.";
 
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
 pub(super) enum Method {
@@ -83,13 +109,33 @@ impl Method {
 impl Correlate {
     pub(crate) fn run(self, output: Output) -> Result<(), CliError> {
         let measure = self.measure()?;
+        if let Some(file) = &self.heatmap {
+            file.check()?;
+        }
         foreground::run("correlating", move |watch| {
+            if let Some(window) = self.rolling {
+                let table = input::table(&self.input, Gaps::Refused)?;
+                let started = Instant::now();
+                let mut rolling = Rolling::of(&self.input, &table, window, self.every, watch)?;
+                rolling.seconds = started.elapsed().as_secs_f64();
+                return output.print(&rolling);
+            }
             let Table { labels, series, .. } = input::table(&self.input, self.gaps())?;
+            let rows = series[0].len();
+            if self.heatmap.is_some() && labels.len() > SERIES_MAX {
+                let message = format!("has {} series, a heat map shows at most {SERIES_MAX}", labels.len());
+                return Err(InputError::whole(&self.input, message).into());
+            }
             let started = Instant::now();
             let series = if self.is_normalised() { normalised(series) } else { series };
             let pairs = Pairs::new(measure, series).map_err(|error| self.bad_series(error, &labels))?;
             let matrix = matrix::on_threads(&pairs, self.threads.unwrap_or_else(cores), watch)?;
             let seconds = started.elapsed().as_secs_f64();
+            if let Some(file) = &self.heatmap {
+                let (labels, matrix) = (&labels, &matrix);
+                let order = self.order.unwrap_or(Order::Cluster);
+                file.write(&Picture { method: self.method, measure, rows, labels, matrix, order }.scene())?;
+            }
             output.print(&Report::new(&labels, &matrix, seconds))
         })
     }
@@ -101,6 +147,7 @@ impl Correlate {
             ("--epsilon", self.epsilon.is_some(), self.method == Method::Lcss),
             ("--window", self.window.is_some(), !correlates),
             ("--raw", self.raw, !correlates),
+            ("--rolling", self.rolling.is_some(), self.method == Method::Pearson),
         ] {
             if is_given && !is_meant {
                 let message = format!("{option} says nothing to the method {}", self.method.name());
@@ -144,6 +191,14 @@ impl Correlate {
 
 fn normalised(series: Vec<Vec<f64>>) -> Vec<Vec<f64>> {
     series.iter().map(|values| z_normalize(values)).collect()
+}
+
+/// One point correlates with nothing.
+fn window(argument: &str) -> Result<NonZeroUsize, String> {
+    match argument.parse() {
+        Ok(rows) if rows > NonZeroUsize::MIN => Ok(rows),
+        _ => Err("expected a number of rows from 2 on".to_owned()),
+    }
 }
 
 fn distance(argument: &str) -> Result<f64, String> {

@@ -6,6 +6,7 @@ use std::process::ExitCode;
 use swarm_kernels::KernelError;
 
 use crate::input::InputError;
+use crate::plot::PictureError;
 use crate::swarm::process::MISCONFIGURED;
 
 /// The exit codes of the command line contract; 0 is success.
@@ -72,6 +73,12 @@ impl std::error::Error for CliError {}
 impl From<InputError> for CliError {
     fn from(error: InputError) -> Self {
         Self::new(Exit::BadInput, error)
+    }
+}
+
+impl From<PictureError> for CliError {
+    fn from(error: PictureError) -> Self {
+        Self::new(Exit::Failed, error)
     }
 }
 

@@ -5,13 +5,18 @@ use std::num::NonZeroUsize;
 use std::time::Instant;
 
 use clap::Args;
+use clap::builder::{OsStringValueParser, TypedValueParser};
 use serde::Serialize;
 use swarm_kernels::search::{self as kernel, Found};
+use swarm_kernels::z_normalize;
 
 use super::refuse_stdin_twice;
 use crate::cli::error::CliError;
+use crate::cli::foreground::{self, Watch};
 use crate::cli::output::Output;
 use crate::input::{self, InputError, Source};
+use crate::plot::matches::{Match as Drawn, Matches};
+use crate::plot::{PictureFile, Scene, count};
 
 #[derive(Debug, Args)]
 pub(crate) struct Search {
@@ -39,6 +44,9 @@ pub(crate) struct Search {
     /// How many windows to find
     #[arg(long, value_name = "COUNT", default_value = "1")]
     top: NonZeroUsize,
+    /// Draw the matches too, as SVG or PNG after the end of the name
+    #[arg(long, value_name = "FILE.svg|.png", value_parser = OsStringValueParser::new().try_map(PictureFile::parse))]
+    plot: Option<PictureFile>,
 }
 
 #[derive(Debug, Serialize)]
@@ -67,6 +75,13 @@ struct Pruned {
 impl Search {
     pub(crate) fn run(self, output: Output) -> Result<(), CliError> {
         refuse_stdin_twice(&self.series, &self.query)?;
+        if let Some(file) = &self.plot {
+            file.check()?;
+        }
+        foreground::run("searching", move |watch| self.search(output, watch))
+    }
+
+    fn search(&self, output: Output, watch: &Watch) -> Result<(), CliError> {
         let series = input::column(&self.series, &self.column)?;
         let in_same_file = self.series.is_same_file(&self.query);
         let query = if in_same_file && self.column == self.query_column {
@@ -82,12 +97,38 @@ impl Search {
         }
         let started = Instant::now();
         let is_clear = |start: usize| start.abs_diff(self.query_start) >= query.len();
-        let mut search = swarm_kernels::Search::new(&query, self.window)?.top(self.top.get());
+        let is_cancelled = || watch.is_cancelled();
+        let mut search =
+            swarm_kernels::Search::new(&query, self.window)?.top(self.top.get()).cancel(&is_cancelled);
         if in_same_file {
             search = search.starts(&is_clear);
         }
         let found = search.run(&series)?;
-        output.print(&Report::new(&found, started.elapsed().as_secs_f64()))
+        let report = Report::new(&found, started.elapsed().as_secs_f64());
+        if let Some(file) = &self.plot {
+            file.write(&self.scene(&series, &query, in_same_file, &found))?;
+        }
+        output.print(&report)
+    }
+
+    fn scene(&self, series: &[f64], query: &[f64], in_same_file: bool, found: &Found) -> Scene {
+        let (first, last) = (count(self.query_start), count(self.query_start + query.len() - 1));
+        let drawn = |m: &kernel::Match| Drawn {
+            start: m.start,
+            distance: m.distance_squared.sqrt(),
+            values: z_normalize(&series[m.start..m.start + query.len()]),
+        };
+        let band =
+            if self.window == 1 { "1 point".to_owned() } else { format!("{} points", count(self.window)) };
+        Matches {
+            title: &format!("{} like rows {first} to {last} of {}", self.column, self.query_column),
+            note: &format!("{} rows of {}, warping within {band}", count(series.len()), self.series),
+            series,
+            query: &z_normalize(query),
+            query_start: (in_same_file && self.column == self.query_column).then_some(self.query_start),
+            found: found.matches.iter().map(drawn).collect(),
+        }
+        .scene()
     }
 
     fn rows_of_query<'a>(&self, column: &'a [f64]) -> Result<&'a [f64], InputError> {

@@ -1,0 +1,92 @@
+//! Files that pictures are written to.
+
+use std::ffi::OsString;
+use std::fs::{self, File};
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+use std::process;
+
+use super::{Scene, raster, svg};
+
+/// A file for a picture, whose name says what form it has.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct PictureFile {
+    path: PathBuf,
+    form: Form,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Form {
+    Svg,
+    Png,
+}
+
+/// Why a picture was not written.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot write {path}: {cause}", path = path.display())]
+pub(crate) struct PictureError {
+    path: PathBuf,
+    cause: io::Error,
+}
+
+impl PictureFile {
+    /// From an argument of the command line.
+    pub(crate) fn parse(argument: OsString) -> Result<Self, String> {
+        let path = PathBuf::from(argument);
+        let is = |wanted: &str| path.extension().is_some_and(|end| end.eq_ignore_ascii_case(wanted));
+        let form = if is("svg") {
+            Form::Svg
+        } else if is("png") {
+            Form::Png
+        } else {
+            return Err("expected a file name that ends in .svg or .png".to_owned());
+        };
+        Ok(Self { path, form })
+    }
+
+    /// Refuses, before the work, a file that could not be written after it.
+    pub(crate) fn check(&self) -> Result<(), PictureError> {
+        let folder = self.folder();
+        match fs::metadata(folder) {
+            Ok(found) if !found.is_dir() => Err(self.error(io::ErrorKind::NotADirectory.into())),
+            Ok(_) if self.path.is_dir() => Err(self.error(io::ErrorKind::IsADirectory.into())),
+            Ok(_) => Ok(()),
+            Err(cause) => Err(self.error(cause)),
+        }
+    }
+
+    /// Writes a picture. The file is the former one until all of the new one is on the disk.
+    pub(crate) fn write(&self, scene: &Scene) -> Result<(), PictureError> {
+        let content = match self.form {
+            Form::Svg => svg::document(scene).into_bytes(),
+            Form::Png => raster::png(scene).map_err(|cause| self.error(cause))?,
+        };
+        let mut name = OsString::from(".");
+        name.push(self.path.file_name().unwrap_or_default());
+        name.push(format!(".{}.part", process::id()));
+        let part = self.folder().join(name);
+        let written = write_new(&part, &content).and_then(|()| fs::rename(&part, &self.path));
+        written.map_err(|cause| {
+            // What is left of it is of no use; that it cannot be removed says nothing more than the cause.
+            let _ = fs::remove_file(&part);
+            self.error(cause)
+        })
+    }
+
+    fn folder(&self) -> &Path {
+        match self.path.parent() {
+            Some(folder) if folder != Path::new("") => folder,
+            _ => Path::new("."),
+        }
+    }
+
+    fn error(&self, cause: io::Error) -> PictureError {
+        PictureError { path: self.path.clone(), cause }
+    }
+}
+
+fn write_new(path: &Path, content: &[u8]) -> io::Result<()> {
+    let mut file = File::create_new(path)?;
+    file.write_all(content)?;
+    file.sync_all()
+}
