@@ -86,7 +86,7 @@ impl From<KernelError> for CliError {
     fn from(error: KernelError) -> Self {
         let exit = match error {
             KernelError::PercentOutOfRange { .. } => Exit::Usage,
-            KernelError::AlignmentTooLarge { .. } | KernelError::Cancelled => Exit::Failed,
+            KernelError::Cancelled => Exit::Failed,
             _ => Exit::BadInput,
         };
         Self::new(exit, error)

@@ -13,7 +13,7 @@ mod pairs;
 mod strips;
 pub(crate) mod sweep;
 
-pub use align::{ALIGN_CELLS_MAX, Alignment, align};
+pub use align::{ALIGN_MATRIX_CELLS_MAX, Alignment, align};
 pub(crate) use kernel::distance_within as distance_checked_within;
 pub(crate) use pairs::Ring;
 pub use pairs::{all_pairs, all_pairs_f32};

@@ -111,14 +111,6 @@ pub enum KernelError {
         /// The distance asked for.
         epsilon: f64,
     },
-    /// The path would need more memory than [`ALIGN_CELLS_MAX`](crate::dtw::ALIGN_CELLS_MAX) cells.
-    #[error("the alignment spans {cells} cells, more than {limit}; narrow the band")]
-    AlignmentTooLarge {
-        /// Cells inside the band.
-        cells: u64,
-        /// The most that are accepted.
-        limit: u64,
-    },
     /// A query longer than the searched series has no window to be compared with.
     #[error("the query has {query} points, the searched series only {series}")]
     QueryTooLong {
