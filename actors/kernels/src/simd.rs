@@ -7,6 +7,8 @@
 //! behind `#[target_feature]`. A new instruction set is a new implementation of `Vector`.
 
 #[cfg(target_arch = "x86_64")]
+pub(crate) mod wide;
+#[cfg(target_arch = "x86_64")]
 pub(crate) mod x86;
 
 use std::fmt::Debug;

@@ -6,7 +6,7 @@ use crate::band::Band;
 use crate::correlation::{LANES, check_lengths, pairwise, ranks, total, unit};
 use crate::dtw::{self, Ring};
 use crate::input::{KernelError, Series, check};
-use crate::lcss::Lcss;
+use crate::lcss::{self, Lcss};
 use crate::matrix::Symmetric;
 use crate::simd::Simd;
 
@@ -115,19 +115,24 @@ enum Prepared {
     /// Each series as a vector of length 1, nothing where values are missing; NaN where it is constant.
     Units(Vec<Option<Vec<f64>>>),
     Ring(Ring<f64>),
+    Order(lcss::Order),
 }
 
 impl Pairs {
-    /// Checks the series and makes them ready, in memory of up to 1.5 times theirs.
+    /// Checks the series and makes them ready, in memory of up to 1.5 times theirs; by LCSS twice theirs, and for a
+    /// moment five times.
     ///
     /// Correlations want series of one length, in which NaN is a missing value.
+    ///
+    /// # Panics
+    /// By LCSS when the series have 2³² points together, or more.
     pub fn new(measure: Measure, series: Vec<Vec<f64>>) -> Result<Self, KernelError> {
         let prepared = match measure {
             Measure::Pearson => units(&series, unit)?,
             Measure::Spearman => units(&series, |values| unit(&ranks(values)))?,
-            Measure::Lcss(_) => {
+            Measure::Lcss(lcss) => {
                 check_all(&series, LCSS_POINTS_MAX)?;
-                Prepared::Nothing
+                Prepared::Order(lcss.order(&series))
             }
             Measure::Dtw(_) => {
                 check_all(&series, usize::MAX)?;
@@ -161,13 +166,13 @@ impl Pairs {
                     values.extend(distances.into_iter().map(similarity));
                 }
             }
-            (Measure::Lcss(lcss), _) => {
+            (Measure::Lcss(lcss), Prepared::Order(order)) => {
                 for i in partition.rows(part) {
                     values.push(1.0);
-                    let mut similarity = lcss.with(&self.series[i]);
+                    let mut similarity = lcss.with(order, i);
                     for ahead in 1..=partition.ahead(i) {
                         check_cancelled()?;
-                        values.push(similarity(&self.series[(i + ahead) % self.series.len()]));
+                        values.push(similarity((i + ahead) % self.series.len()));
                     }
                 }
             }
