@@ -4,6 +4,8 @@
 //! a bound never exceeds the distance; in `f64` it may by a few units in the last place, because it adds the same
 //! numbers in another order. A caller who prunes leaves that much room.
 
+use crate::simd::Number;
+
 /// Fewer points than this leave the three outer layers of the two corners overlapping.
 const LAYERED_LENGTH_MIN: usize = 6;
 
@@ -66,9 +68,21 @@ impl Envelope {
     /// [`Envelope::new`] in place, reusing the memory.
     #[inline(always)]
     pub(crate) fn refill(&mut self, series: &[f64], half_width: usize) {
-        running(series, half_width, f64::INFINITY, least, &mut self.lower);
-        running(series, half_width, f64::NEG_INFINITY, |x, y| if x > y { x } else { y }, &mut self.upper);
+        running_minimum(series, half_width, &mut self.lower);
+        running_maximum(series, half_width, &mut self.upper);
     }
+}
+
+/// The minimum around each point.
+#[inline(always)]
+pub(crate) fn running_minimum<T: Number>(series: &[T], half_width: usize, minima: &mut Vec<T>) {
+    running(series, half_width, T::INFINITY, |x, y| if x < y { x } else { y }, minima);
+}
+
+/// The maximum around each point.
+#[inline(always)]
+pub(crate) fn running_maximum<T: Number>(series: &[T], half_width: usize, maxima: &mut Vec<T>) {
+    running(series, half_width, T::ZERO - T::INFINITY, |x, y| if x > y { x } else { y }, maxima);
 }
 
 /// The extreme around each point; `neutral` is more extreme than nothing.
@@ -76,12 +90,12 @@ impl Envelope {
 /// By doubling: the extremes over 2, 4, 8 points, and at last over two such ranges that overlap. A few passes that
 /// compile to vectors, without the mispredicted branches of a queue of hopeful points (Lemire 2009).
 #[inline(always)]
-fn running(
-    series: &[f64],
+fn running<T: Number>(
+    series: &[T],
     half_width: usize,
-    neutral: f64,
-    extreme: impl Fn(f64, f64) -> f64,
-    extremes: &mut Vec<f64>,
+    neutral: T,
+    extreme: impl Fn(T, T) -> T,
+    extremes: &mut Vec<T>,
 ) {
     let half_width = half_width.min(series.len());
     let width = 2 * half_width + 1;

@@ -2,6 +2,8 @@
 
 #[cfg(target_arch = "x86_64")]
 mod batch;
+#[cfg(target_arch = "x86_64")]
+mod coarse;
 #[cfg(test)]
 mod drift;
 #[cfg(target_arch = "x86_64")]
@@ -11,6 +13,8 @@ mod missing;
 mod picks;
 mod rolling;
 mod stream;
+#[cfg(target_arch = "x86_64")]
+mod windows;
 
 pub use many::run_all;
 pub use stream::{Leaders, Monitor};
@@ -19,6 +23,8 @@ use crate::band::{Band, Reach};
 use crate::dtw::{self, sweep::sweep};
 use crate::input::{KernelError, Series, check};
 use crate::lower_bound::{self, Envelope, excess_squared, shares_to_limits};
+#[cfg(target_arch = "x86_64")]
+use crate::simd::Number;
 use crate::simd::Simd;
 use crate::znorm::{Moments, z_normalize};
 use picks::Picks;
@@ -159,6 +165,12 @@ impl<'a> Search<'a> {
         self.starts.is_none_or(|admitted| admitted(start))
     }
 
+    /// The query with its envelope, in the precision of the bounds.
+    #[cfg(target_arch = "x86_64")]
+    fn shape<T: Number>(&self, number: fn(f64) -> T) -> windows::Shape<T> {
+        windows::Shape::new(&self.query, &self.envelope, &self.order, number)
+    }
+
     fn check_cancelled(&self) -> Result<(), KernelError> {
         if self.cancel.is_some_and(|cancelled| cancelled()) { Err(KernelError::Cancelled) } else { Ok(()) }
     }
@@ -256,6 +268,33 @@ impl<'s> Pass<'s> {
     /// Rows of the series among which at most one window is a seed.
     fn place_rows(&self) -> usize {
         self.search.apart.max(self.search.query.len())
+    }
+
+    /// Which of the windows from `first` on are to be looked at, of those in `lanes`; the seeds were already.
+    #[cfg(target_arch = "x86_64")]
+    fn candidates(
+        &mut self,
+        first: usize,
+        lanes: std::ops::Range<usize>,
+        seeds: &mut std::iter::Peekable<impl Iterator<Item = usize>>,
+    ) -> u32 {
+        let mut candidates = ((1_u64 << lanes.end) - (1_u64 << lanes.start)) as u32;
+        while let Some(seed) = seeds.next_if(|&seed| seed < first + lanes.end) {
+            candidates &= !(1 << (seed - first));
+        }
+        if self.search.starts.is_some() {
+            for lane in lanes.clone().filter(|lane| !self.search.admits(first + lane)) {
+                candidates &= !(1 << lane);
+            }
+        }
+        // Unless all the best lie at distance 0, a window at distance 0 is wanted wherever it starts.
+        if self.picks.bound() == 0.0 {
+            for lane in lanes.filter(|lane| !self.picks.may_want(first + lane)) {
+                self.pruned.kim += u64::from(candidates >> lane & 1);
+                candidates &= !(1 << lane);
+            }
+        }
+        candidates
     }
 
     /// Computes the windows that look most promising of all places; returns their starts, ascending.

@@ -3,6 +3,7 @@
 //! Their distances decide only who is warped once more, alone and in full precision: the limit leaves room for all that
 //! the rolled moments and the single precision may add.
 
+use super::coarse::{Coarse, ROW_ERROR};
 use super::rolling::ROLLED_ERROR;
 use super::{Pass, prune_above};
 use crate::dtw::lanes;
@@ -24,6 +25,8 @@ pub(super) struct Batch {
     later: Vec<f32>,
     edge: Vec<f32>,
     found: Vec<f32>,
+    /// Of the window that is being taken.
+    normalized: Vec<f64>,
     query_later: Vec<f64>,
     window_later: Vec<f64>,
 }
@@ -38,6 +41,7 @@ impl Batch {
             later: vec![f32::INFINITY; (points.div_ceil(STRIDE) + 1) * V::LANES],
             edge: Vec::new(),
             found: vec![0.0; V::LANES],
+            normalized: vec![0.0; points],
             query_later: vec![0.0; points.div_ceil(STRIDE) + 1],
             window_later: vec![0.0; points.div_ceil(STRIDE) + 1],
         }
@@ -47,27 +51,36 @@ impl Batch {
         self.starts.len() == V::LANES
     }
 
-    /// Takes a window with its rolled moments, and the envelope of the series from its start on.
+    /// Takes a window with its rolled moments; it is window `offset` of the block.
     #[inline(always)]
     pub(super) fn push<V: Vector<Lane = f32>>(
         &mut self,
         pass: &Pass<'_>,
         start: usize,
         moments: Moments,
-        (lower, upper): (&[f64], &[f64]),
+        coarse: &Coarse,
+        offset: usize,
     ) {
         let lane = self.starts.len();
         self.starts.push(start);
         let query = &pass.search.query;
         let window = &pass.series[start..start + query.len()];
-        for (lanes, &x) in self.points.chunks_exact_mut(V::LANES).zip(window) {
-            lanes[lane] = moments.normalize(x) as f32;
+        for (z, &x) in self.normalized.iter_mut().zip(window) {
+            *z = moments.normalize(x);
         }
-        let bounds = |lower, upper| (moments.normalize(lower), moments.normalize(upper));
-        still_to_pay(&mut self.query_later, query, lower, upper, |&q| q, bounds);
+        for (lanes, &z) in self.points.chunks_exact_mut(V::LANES).zip(&self.normalized) {
+            lanes[lane] = z as f32;
+        }
+        let (factor, summand) = coarse.normalization(&moments);
+        let ends = offset..offset + query.len();
+        let (lower, upper) = (&coarse.lower[ends.clone()], &coarse.upper[ends]);
+        // A little wider, for what single precision did to it.
+        let lower_z = |&lower: &f32| (f64::from(lower) - ROW_ERROR) * factor + summand;
+        let upper_z = |&upper: &f32| (f64::from(upper) + ROW_ERROR) * factor + summand;
+        still_to_pay(&mut self.query_later, query, lower.iter().map(lower_z), upper.iter().map(upper_z));
         let Envelope { lower, upper } = &pass.search.envelope;
-        let z = |&x: &f64| moments.normalize(x);
-        still_to_pay(&mut self.window_later, window, lower, upper, z, |lower, upper| (lower, upper));
+        let (lower, upper) = (lower.iter().copied(), upper.iter().copied());
+        still_to_pay(&mut self.window_later, &self.normalized, lower, upper);
         // Rows before `i` reach columns before `i + half_width`: both what later rows and what later columns must pay
         // is still to come.
         let ahead = pass.search.half_width.div_ceil(STRIDE).min(self.window_later.len() - 1);
@@ -142,19 +155,18 @@ fn limit(pass: &Pass<'_>) -> f32 {
 fn still_to_pay(
     later: &mut [f64],
     values: &[f64],
-    lower: &[f64],
-    upper: &[f64],
-    value: impl Fn(&f64) -> f64,
-    bounds: impl Fn(f64, f64) -> (f64, f64),
+    lower: impl Iterator<Item = f64>,
+    upper: impl Iterator<Item = f64>,
 ) {
-    let (lower, upper) = (&lower[..values.len()], &upper[..values.len()]);
-    let chunks = values.chunks(STRIDE).zip(lower.chunks(STRIDE)).zip(upper.chunks(STRIDE));
-    for (share, ((values, lower), upper)) in later.iter_mut().zip(chunks) {
-        *share = 0.0;
-        for ((x, &lower), &upper) in values.iter().zip(lower).zip(upper) {
-            let (lower, upper) = bounds(lower, upper);
-            *share += excess_squared(value(x), lower, upper);
+    let mut excesses = [0.0; STRIDE];
+    let mut bounds = lower.zip(upper);
+    for (share, values) in later.iter_mut().zip(values.chunks(STRIDE)) {
+        excesses.fill(0.0);
+        for (excess, (&x, (lower, upper))) in excesses.iter_mut().zip(values.iter().zip(&mut bounds)) {
+            *excess = excess_squared(x, lower, upper);
         }
+        let [a, b, c, d, e, f, g, h] = excesses;
+        *share = ((a + b) + (c + d)) + ((e + f) + (g + h));
     }
     let mut sum = 0.0;
     for share in later.iter_mut().rev().skip(1) {

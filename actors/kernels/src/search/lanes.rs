@@ -1,19 +1,31 @@
-//! The cascade of bounds over as many consecutive windows as a register has lanes.
-//!
-//! Point `k` of windows that follow each other is contiguous in the series, so a bound of all of them costs one load
-//! for each point of the query.
+//! The cascade of bounds over as many consecutive windows as a register has lanes, in single precision; in double
+//! precision where that cannot tell.
+
+use std::iter::Peekable;
+use std::ops::Range;
 
 use super::batch::Batch;
+use super::coarse::Coarse;
 use super::rolling::Rolling;
-use super::{ABANDON_POINTS, LAST_BLOCK_STARTS_MIN, Pass};
+use super::windows::{Shape, Windows};
+use super::{LAST_BLOCK_STARTS_MIN, Pass};
 use crate::dtw::lanes::{ROWS_AVX2, ROWS_AVX512};
 use crate::input::KernelError;
-use crate::lower_bound::Envelope;
 use crate::simd::Vector;
 use crate::simd::x86::{F32x8, F32x16, F64x4, F64x8};
 
 /// Shorter queries have no three layers to either end.
 const POINTS_MIN: usize = 6;
+
+/// Lanes of the widest register of single precision.
+const LANES_MAX: usize = 16;
+
+/// Single precision cannot tell when the room that it needs exceeds this share of the root of the limit.
+const ROOM_SHARE_MAX: f32 = 1.0 / 64.0;
+
+/// Long series are sampled for windows to begin with: every so many blocks at most, and as many blocks at least.
+const SAMPLED_STEP_MAX: usize = 4;
+const SAMPLED_BLOCKS_MIN: usize = 64;
 
 /// Whether a search is long enough for registers of windows.
 pub(super) fn pays(points: usize, series: usize) -> bool {
@@ -35,43 +47,46 @@ pub(super) fn cascade_avx2(passes: &mut [Pass<'_>], seeds: &[Vec<usize>]) -> Res
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl")]
 pub(super) fn promising_avx512(passes: &[Pass<'_>]) -> Result<Vec<Vec<(f64, usize)>>, KernelError> {
     // SAFETY: this function has the instructions.
-    unsafe { promising::<F64x8>(passes) }
+    unsafe { promising::<F32x16>(passes) }
 }
 
 #[target_feature(enable = "avx2")]
 pub(super) fn promising_avx2(passes: &[Pass<'_>]) -> Result<Vec<Vec<(f64, usize)>>, KernelError> {
     // SAFETY: this function has the instructions.
-    unsafe { promising::<F64x4>(passes) }
+    unsafe { promising::<F32x8>(passes) }
 }
 
-/// Of each search the window with the least LB_Kim of each place, as (bound, start).
+/// Of each search the window with the least LB_Kim of each place that is looked at, as (bound, start).
 ///
 /// # Safety
 /// The processor has the instructions of `V`; the series has at least `LAST_BLOCK_STARTS_MIN` windows; all searches have
 /// queries of the same length.
 #[inline(always)]
-unsafe fn promising<V: Vector<Lane = f64>>(
+unsafe fn promising<V: Vector<Lane = f32>>(
     passes: &[Pass<'_>],
 ) -> Result<Vec<Vec<(f64, usize)>>, KernelError> {
     let (points, series) = (passes[0].search.query.len(), passes[0].series);
-    let mut rolling = Rolling::default();
+    let shapes: Vec<Shape<f32>> = passes.iter().map(|pass| pass.search.shape(|value| value as f32)).collect();
+    let (mut rolling, mut coarse) = (Rolling::default(), Coarse::default());
     let mut places: Vec<Places> = passes.iter().map(|_| Places::default()).collect();
-    for block in passes[0].blocks() {
-        let rows = &series[block.start..block.end - 1 + points];
+    let step = (passes[0].blocks().count() / SAMPLED_BLOCKS_MIN).clamp(1, SAMPLED_STEP_MAX);
+    for block in passes[0].blocks().step_by(step) {
         rolling.fill(series, points, block.clone());
-        for (pass, places) in passes.iter().zip(&mut places) {
+        coarse.fill(&series[block.start..block.end - 1 + points], points, &rolling);
+        for ((pass, shape), places) in passes.iter().zip(&shapes).zip(&mut places) {
             pass.search.check_cancelled()?;
             for offset in (0..block.len()).step_by(V::LANES) {
                 let from = offset.min(block.len() - V::LANES);
-                let mut bounds = [0.0; 8];
+                let mut bounds = [0.0; LANES_MAX];
                 // SAFETY: the caller vouches for the instructions; the block has a register of windows from `from` on,
-                // and no register has more than 8 lanes.
+                // and no register has more than `LANES_MAX` lanes.
                 let is_better = unsafe {
-                    let kim = Windows::<V>::new(&rows[from..], &rolling, from).kim(&pass.search.query);
+                    let kim = coarse.windows::<V>(from).kim(shape);
                     kim.store(&mut bounds, 0);
-                    kim.less(V::splat(places.least)) != 0
+                    kim.less(V::splat(places.least as f32)) != 0
                 };
                 if is_better || block.start + from + V::LANES > places.end {
+                    let bounds = bounds.into_iter().map(f64::from);
                     let windows = (block.start + from..).zip(bounds).take(V::LANES).skip(offset - from);
                     places.take(pass, windows);
                 }
@@ -127,222 +142,186 @@ unsafe fn cascade<V: Vector<Lane = f64>, W: Vector<Lane = f32>, const K: usize>(
     passes: &mut [Pass<'_>],
     seeds: &[Vec<usize>],
 ) -> Result<(), KernelError> {
-    let (points, half_width) = (passes[0].search.query.len(), passes[0].search.half_width);
-    let series = passes[0].series;
-    let mut rolling = Rolling::default();
-    let mut envelope = Envelope::default();
-    let mut batches: Vec<Batch> = passes.iter().map(|pass| Batch::new::<W>(&pass.search.query)).collect();
-    let mut seeds: Vec<_> = seeds.iter().map(|seeds| seeds.iter().copied().peekable()).collect();
+    let (points, series) = (passes[0].search.query.len(), passes[0].series);
+    let mut current = Block { half_width: passes[0].search.half_width, ..Block::default() };
+    let mut runs: Vec<Run<_>> =
+        seeds.iter().zip(&*passes).map(|(seeds, pass)| Run::new::<W>(pass, seeds.iter().copied())).collect();
     for block in passes[0].blocks() {
-        let rows = &series[block.start..block.end - 1 + points];
-        rolling.fill(series, points, block.clone());
-        let mut envelope_known = false;
-        for ((pass, batch), seeds) in passes.iter_mut().zip(&mut batches).zip(&mut seeds) {
+        current.fill(series, points, block);
+        for (pass, run) in passes.iter_mut().zip(&mut runs) {
             pass.search.check_cancelled()?;
-            for offset in (0..block.len()).step_by(V::LANES) {
-                // The last register reaches back to windows that were seen already.
-                let from = offset.min(block.len() - V::LANES);
-                let mut candidates = 0_u32;
-                for lane in offset - from..V::LANES {
-                    let start = block.start + from + lane;
-                    let is_seed = seeds.next_if_eq(&start).is_some();
-                    candidates |= u32::from(!is_seed && pass.search.admits(start)) << lane;
-                }
-                if candidates == 0 {
-                    continue;
-                }
-                // SAFETY: the caller vouches for the instructions; the block has a register of windows from `from` on.
-                let windows = unsafe { Windows::<V>::new(&rows[from..], &rolling, from) };
-                // SAFETY: as above.
-                let mut survivors = unsafe { windows.survivors(pass, block.start + from, candidates) };
-                if survivors == 0 {
-                    continue;
-                }
-                if !envelope_known {
-                    envelope.refill(rows, half_width);
-                    envelope_known = true;
-                }
-                // SAFETY: as above; the envelope is as long as the rows.
-                let beyond = unsafe {
-                    windows.beyond_data(pass, &envelope.lower[from..], &envelope.upper[from..], survivors)
-                };
-                pass.pruned.keogh_data += u64::from((survivors & beyond).count_ones());
-                survivors &= !beyond;
-                for lane in (0..V::LANES).filter(|lane| survivors >> lane & 1 == 1) {
-                    let offset = from + lane;
-                    let around = (&envelope.lower[offset..], &envelope.upper[offset..]);
-                    batch.push::<W>(pass, block.start + offset, rolling.get(offset), around);
-                    if batch.is_full::<W>() {
-                        // SAFETY: the caller vouches for the instructions.
-                        unsafe { batch.flush::<W, K>(pass)? };
-                    }
-                }
-            }
+            // SAFETY: the caller vouches for the instructions, and the block has a register of windows.
+            unsafe { run.take::<V, W, K>(pass, &mut current)? };
         }
     }
-    for (pass, batch) in passes.iter_mut().zip(&mut batches) {
+    for (pass, run) in passes.iter_mut().zip(&mut runs) {
         // SAFETY: the caller vouches for the instructions.
-        unsafe { batch.flush::<W, K>(pass)? };
+        unsafe { run.batch.flush::<W, K>(pass)? };
     }
     Ok(())
 }
 
-/// A register of consecutive windows with their moments.
-struct Windows<'s, V> {
+/// A block of windows, for all searches.
+#[derive(Default)]
+struct Block<'s> {
+    half_width: usize,
+    starts: Range<usize>,
     rows: &'s [f64],
-    centre: V,
-    shift: V,
-    scale: V,
+    rolling: Rolling,
+    coarse: Coarse,
+    is_envelope_known: bool,
 }
 
-impl<'s, V: Vector<Lane = f64>> Windows<'s, V> {
-    /// # Safety
-    /// The processor has the instructions of `V`, and the block has a register of windows from `from` on.
+impl<'s> Block<'s> {
     #[inline(always)]
-    unsafe fn new(rows: &'s [f64], rolling: &Rolling, from: usize) -> Self {
-        // SAFETY: the caller vouches for both.
-        unsafe {
-            Self {
-                rows,
-                centre: V::load(&rolling.centres, from),
-                shift: V::load(&rolling.shifts, from),
-                scale: V::load(&rolling.scales, from),
-            }
+    fn fill(&mut self, series: &'s [f64], points: usize, starts: Range<usize>) {
+        self.rows = &series[starts.start..starts.end - 1 + points];
+        self.rolling.fill(series, points, starts.clone());
+        self.coarse.fill(self.rows, points, &self.rolling);
+        self.is_envelope_known = false;
+        self.starts = starts;
+    }
+
+    /// Computed when the first window needs it.
+    #[inline(always)]
+    fn need_envelope(&mut self) {
+        if !self.is_envelope_known {
+            self.coarse.fill_envelope(self.half_width);
+            self.is_envelope_known = true;
+        }
+    }
+}
+
+/// What one search carries from block to block.
+struct Run<I: Iterator<Item = usize>> {
+    single: Shape<f32>,
+    double: Shape<f64>,
+    /// What single precision makes of a limit and of the sum that it is compared with.
+    rounding: f32,
+    batch: Batch,
+    seeds: Peekable<I>,
+}
+
+impl<I: Iterator<Item = usize>> Run<I> {
+    fn new<W: Vector<Lane = f32>>(pass: &Pass<'_>, seeds: I) -> Self {
+        // Off by 2⁻²⁴ of themselves for each term, and a few more for the terms and the limit.
+        let terms = (2 * pass.search.query.len() + 32) as f64;
+        Self {
+            single: pass.search.shape(|value| value as f32),
+            double: pass.search.shape(|value| value),
+            rounding: (1.0 + terms / (1 << 24) as f64) as f32,
+            batch: Batch::new::<W>(&pass.search.query),
+            seeds: seeds.peekable(),
         }
     }
 
-    /// The normalised point `k` of each window.
+    /// Takes the windows of a block through the bounds.
     ///
     /// # Safety
-    /// All windows have such a point.
+    /// The processor has the instructions of `V` and `W`; the block has a register of windows.
     #[inline(always)]
-    unsafe fn point(&self, k: usize) -> V {
-        // SAFETY: the caller vouches for the point.
-        unsafe { self.normalized(self.rows, k) }
-    }
-
-    /// What each window makes of its value `k` in something as long as the rows.
-    ///
-    /// # Safety
-    /// All windows have such a value.
-    #[inline(always)]
-    unsafe fn normalized(&self, values: &[f64], k: usize) -> V {
-        // SAFETY: the caller vouches for the value.
-        (unsafe { V::load(values, k) } - self.centre - self.shift) * self.scale
-    }
-
-    /// Those of `candidates` that neither LB_Kim nor the envelope of the query rules out.
-    ///
-    /// # Safety
-    /// `rows` holds all windows.
-    #[inline(always)]
-    unsafe fn survivors(&self, pass: &mut Pass<'_>, first: usize, candidates: u32) -> u32 {
-        // SAFETY: a value of `V` exists; the caller vouches for the rows.
-        let (limit, kim) = unsafe { (V::splat(pass.limit), self.kim(&pass.search.query)) };
-        let mut left = candidates & !limit.less(kim);
-        for lane in 0..V::LANES {
-            if left >> lane & 1 == 1 && !pass.picks.may_want(first + lane) {
-                left &= !(1 << lane);
+    unsafe fn take<V: Vector<Lane = f64>, W: Vector<Lane = f32>, const K: usize>(
+        &mut self,
+        pass: &mut Pass<'_>,
+        block: &mut Block<'_>,
+    ) -> Result<(), KernelError> {
+        for offset in (0..block.starts.len()).step_by(W::LANES) {
+            // The last register reaches back to windows that were seen already.
+            let from = offset.min(block.starts.len() - W::LANES);
+            let first = block.starts.start + from;
+            let mut left = pass.candidates(first, offset - from..W::LANES, &mut self.seeds);
+            if left == 0 {
+                continue;
+            }
+            // SAFETY: the caller vouches for the instructions; the block has a register of windows from `from` on.
+            left = unsafe { self.survivors::<V, W>(pass, block, from, left) };
+            for lane in (0..W::LANES).filter(|lane| left >> lane & 1 == 1) {
+                let offset = from + lane;
+                self.batch.push::<W>(pass, first + lane, block.rolling.get(offset), &block.coarse, offset);
+                if self.batch.is_full::<W>() {
+                    // SAFETY: the caller vouches for the instructions.
+                    unsafe { self.batch.flush::<W, K>(pass)? };
+                }
             }
         }
-        pass.pruned.kim += u64::from((candidates & !left).count_ones());
+        Ok(())
+    }
+
+    /// Those of the windows `left` in the register from `from` on that no bound rules out.
+    ///
+    /// # Safety
+    /// The processor has the instructions of `V` and `W`; the block has a register of windows from `from` on.
+    #[inline(always)]
+    unsafe fn survivors<V: Vector<Lane = f64>, W: Vector<Lane = f32>>(
+        &self,
+        pass: &mut Pass<'_>,
+        block: &mut Block<'_>,
+        from: usize,
+        mut left: u32,
+    ) -> u32 {
+        let root = pass.limit.sqrt() as f32;
+        // SAFETY: the caller vouches for all of it; windows have at least `POINTS_MIN` points.
+        let (limits, beyond) = unsafe {
+            let roots = W::load(&block.coarse.rooms, from) + W::splat(root);
+            let limits = roots * roots * W::splat(self.rounding);
+            (limits, limits.less(block.coarse.windows::<W>(from).kim(&self.single)))
+        };
+        pass.pruned.kim += u64::from((left & beyond).count_ones());
+        left &= !beyond;
         if left == 0 {
             return 0;
         }
-        // SAFETY: the caller vouches for the rows.
-        let survivors = left & !unsafe { self.beyond_query(pass, limit, left) };
-        pass.pruned.keogh_query += u64::from((left & !survivors).count_ones());
-        survivors
-    }
-
-    /// LB_Kim: the cheapest cells in the three outermost layers of both corners.
-    ///
-    /// # Safety
-    /// `rows` holds all windows.
-    #[inline(always)]
-    unsafe fn kim(&self, query: &[f64]) -> V {
-        let last = query.len() - 1;
-        // SAFETY: a value of `V` exists; queries have at least six points, and the caller vouches for the windows.
-        unsafe {
-            let first = corner(
-                [V::splat(query[0]), V::splat(query[1]), V::splat(query[2])],
-                [self.point(0), self.point(1), self.point(2)],
-            );
-            let end = corner(
-                [V::splat(query[last]), V::splat(query[last - 1]), V::splat(query[last - 2])],
-                [self.point(last), self.point(last - 1), self.point(last - 2)],
-            );
-            first + end
+        // SAFETY: as above.
+        let beyond = unsafe { block.coarse.windows::<W>(from).beyond_query(&self.single, limits, left) };
+        pass.pruned.keogh_query += u64::from((left & beyond).count_ones());
+        left &= !beyond;
+        if left == 0 {
+            return 0;
         }
-    }
-
-    /// Windows whose LB_Keogh by the envelope of the query exceeds the limit, as far as it took to rule out all that
-    /// are `wanted`.
-    ///
-    /// # Safety
-    /// `rows` holds all windows.
-    #[inline(always)]
-    unsafe fn beyond_query(&self, pass: &Pass<'_>, limit: V, wanted: u32) -> u32 {
-        let Envelope { lower, upper } = &pass.search.envelope;
-        // SAFETY: a value of `V` exists.
-        let mut bound = unsafe { V::splat(0.0) };
-        let mut beyond = 0;
-        for some in pass.search.order.chunks(ABANDON_POINTS) {
-            for &k in some {
-                // SAFETY: as above; the caller vouches for the rows.
-                bound = bound + unsafe { excess(self.point(k), V::splat(lower[k]), V::splat(upper[k])) };
-            }
-            beyond = limit.less(bound);
-            if wanted & !beyond == 0 {
-                break;
+        block.need_envelope();
+        // SAFETY: as above; the envelope is as long as the rows.
+        let beyond = unsafe {
+            let around = (&block.coarse.lower[from..], &block.coarse.upper[from..]);
+            block.coarse.windows::<W>(from).beyond_data(&self.single, around, limits, left)
+        };
+        pass.pruned.keogh_data += u64::from((left & beyond).count_ones());
+        left &= !beyond;
+        let is_rough = |lane: usize| block.coarse.rooms[from + lane] > ROOM_SHARE_MAX * root;
+        if (0..W::LANES).any(|lane| left >> lane & 1 == 1 && is_rough(lane)) {
+            for part in (0..W::LANES).step_by(V::LANES) {
+                // SAFETY: as above.
+                left &= !unsafe { self.beyond_in_double::<V>(pass, block, from, part, left) };
             }
         }
-        beyond
+        left
     }
 
-    /// The same by the envelope of the series.
+    /// Those of a part of a larger register that LB_Keogh by the envelope of the query rules out in double precision,
+    /// among those `left`.
     ///
     /// # Safety
-    /// The envelope holds all windows.
+    /// The processor has the instructions of `V`; the block has a register of windows from `from + part` on.
     #[inline(always)]
-    unsafe fn beyond_data(&self, pass: &Pass<'_>, lower: &[f64], upper: &[f64], wanted: u32) -> u32 {
-        let query = &pass.search.query;
-        // SAFETY: a value of `V` exists.
-        let (mut bound, limit) = unsafe { (V::splat(0.0), V::splat(pass.limit)) };
-        let mut beyond = 0;
-        for some in pass.search.order.chunks(ABANDON_POINTS) {
-            for &k in some {
-                // SAFETY: as above; the caller vouches for the envelope.
-                bound = bound
-                    + unsafe {
-                        excess(V::splat(query[k]), self.normalized(lower, k), self.normalized(upper, k))
-                    };
-            }
-            beyond = limit.less(bound);
-            if wanted & !beyond == 0 {
-                break;
-            }
+    unsafe fn beyond_in_double<V: Vector<Lane = f64>>(
+        &self,
+        pass: &mut Pass<'_>,
+        block: &Block<'_>,
+        from: usize,
+        part: usize,
+        left: u32,
+    ) -> u32 {
+        let wanted = left >> part & ((1 << V::LANES) - 1);
+        if wanted == 0 {
+            return 0;
         }
-        beyond
+        let (at, rolling) = (from + part, &block.rolling);
+        // SAFETY: the caller vouches for both.
+        let beyond = unsafe {
+            let means = [V::load(&rolling.centres, at), V::load(&rolling.shifts, at)];
+            let windows = Windows { rows: &block.rows[at..], means, scale: V::load(&rolling.scales, at) };
+            wanted & windows.beyond_query(&self.double, V::splat(pass.limit), wanted)
+        };
+        pass.pruned.keogh_query += u64::from(beyond.count_ones());
+        beyond << part
     }
-}
-
-/// Squared distance of `x` from the interval `lower..=upper`.
-#[inline(always)]
-fn excess<V: Vector<Lane = f64>>(x: V, lower: V, upper: V) -> V {
-    square(x - x.max(lower).min(upper))
-}
-
-/// The cheapest cells of the layers `max(i, j) = 0, 1, 2`.
-#[inline(always)]
-fn corner<V: Vector>(q: [V; 3], z: [V; 3]) -> V {
-    let second = square(q[0] - z[1]).min(square(q[1] - z[0])).min(square(q[1] - z[1]));
-    let third = square(q[0] - z[2]).min(square(q[1] - z[2])).min(square(q[2] - z[2]));
-    let third = third.min(square(q[2] - z[0])).min(square(q[2] - z[1]));
-    square(q[0] - z[0]) + second + third
-}
-
-#[inline(always)]
-fn square<V: Vector>(x: V) -> V {
-    x * x
 }

@@ -89,16 +89,17 @@ impl Rolling {
         let mut total = sum(&rows[..points], |x| x - centre);
         let mut squares = sum(&rows[..points], |x| (x - centre) * (x - centre));
         let mut squares_peak = squares;
+        let starts = rows.len() - points + 1;
         self.shifts.clear();
+        self.shifts.resize(starts, total);
         self.squares.clear();
-        self.shifts.push(total);
-        self.squares.push(squares);
-        for (&leaving, &entering) in rows.iter().zip(&rows[points..]) {
+        self.squares.resize(starts, squares);
+        let sums = self.shifts[1..].iter_mut().zip(&mut self.squares[1..]);
+        for ((own_total, own_squares), (&leaving, &entering)) in sums.zip(rows.iter().zip(&rows[points..])) {
             let (leaving, entering) = (leaving - centre, entering - centre);
             total += entering - leaving;
             squares += entering * entering - leaving * leaving;
-            self.shifts.push(total);
-            self.squares.push(squares);
+            (*own_total, *own_squares) = (total, squares);
             if squares > squares_peak {
                 squares_peak = squares;
             }
