@@ -5,6 +5,7 @@
 //! take events and `now` and say what is to be done.
 
 mod blob;
+pub mod certificates;
 pub mod content;
 pub mod coordinator;
 mod delivery;
