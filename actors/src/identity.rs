@@ -66,7 +66,9 @@ mod authority;
 mod authority_folder;
 mod failure;
 mod files;
+mod newcomer;
 mod peer;
+mod renewal_request;
 mod request;
 mod revocation;
 #[cfg(test)]
@@ -76,13 +78,16 @@ mod validity;
 
 pub use authority::{Authority, AuthorityError, IssuedCertificate};
 pub use authority_folder::{
-    AuthorityFolder, Certificate, FolderError, InvalidRegister, JoinToken, OnExisting, Register, Standing,
-    Token, TokenRefusal, TokenState, create_file, private_folder, write_identity, write_request,
+    AuthorityFolder, Certificate, FolderError, InvalidRegister, JoinToken, OnExisting, RENEWALS_MAX,
+    Register, Standing, Token, TokenRefusal, TokenState, create_file, private_folder, write_identity,
+    write_request,
 };
 pub use failure::{RefusedBy, TlsFailure, TlsReason, explain};
 pub use files::{IdentityError, IdentityFault, IdentityPart, IdentityPaths, IdentityPem, PrivateKeyPem};
+pub(crate) use newcomer::newcomer_config;
 pub(crate) use peer::PeerChain;
 pub use peer::{InvalidCertificate, InvalidSerial, PeerIdentity, Serial};
+pub use renewal_request::{InvalidRenewal, RenewalRequest};
 pub use request::{InvalidRequest, SigningRequest};
 pub use revocation::{RevocationList, Revoked};
 pub use tls::{ALPN, KeyExchange, server_name};
@@ -184,6 +189,15 @@ impl Identity {
     /// What a peer sees of this node.
     pub fn as_peer(&self) -> &PeerIdentity {
         &self.own
+    }
+}
+
+/// The SHA-256 digest of the only certificate in a PEM text, as [`Authority::fingerprint`] gives it.
+pub(crate) fn authority_fingerprint(pem: &str) -> Result<String, IdentityError> {
+    let at_authority = |fault| IdentityError::new(IdentityPart::Authority, fault);
+    match files::certificates(pem).map_err(at_authority)?.as_slice() {
+        [authority] => Ok(peer::fingerprint(authority)),
+        _ => Err(at_authority(peer::malformed("there is more than one").into())),
     }
 }
 

@@ -5,7 +5,9 @@
 //! [`testing::Probe`].
 
 mod call;
+pub mod certificate_authority;
 pub mod coordinator;
+pub mod enrolment;
 mod gate;
 pub mod identity;
 mod link;

@@ -16,8 +16,9 @@ use time::OffsetDateTime;
 use zeroize::Zeroizing;
 
 use super::{
-    Identity, IdentityError, IdentityFault, IdentityPart, IdentityPem, InvalidCertificate, KeyExchange,
-    PeerIdentity, PrivateKeyPem, Serial, SigningRequest, Validity, files, peer, tls, validity::date,
+    Identity, IdentityError, IdentityFault, IdentityPart, IdentityPem, InvalidCertificate, InvalidValidity,
+    KeyExchange, PeerIdentity, PrivateKeyPem, Serial, SigningRequest, Validity, files, peer, tls,
+    validity::date,
 };
 
 /// The longest name of a cluster, in characters: that of an X.520 organization name.
@@ -63,6 +64,9 @@ pub enum AuthorityError {
     /// A key, a certificate or a list of revoked ones could not be made.
     #[error("cannot make a certificate: {0}")]
     Generation(#[from] rcgen::Error),
+    /// The times cannot be those of a certificate.
+    #[error(transparent)]
+    Validity(#[from] InvalidValidity),
     /// The authority's own texts cannot be used, or what it issued is not usable with its certificate.
     #[error(transparent)]
     Identity(#[from] IdentityError),
@@ -172,7 +176,28 @@ impl Authority {
         validity: Validity,
     ) -> Result<IssuedCertificate, AuthorityError> {
         self.outlives(validity)?;
-        let params = node_params(request.id(), role, validity)?;
+        self.certify(request, &node_params(request.id(), role, validity)?)
+    }
+
+    /// Issues once more what was issued for the same key before, with the same serial number: only the signature
+    /// is another one.
+    pub(super) fn sign_again(
+        &self,
+        request: &SigningRequest,
+        role: Role,
+        validity: Validity,
+        serial: &Serial,
+    ) -> Result<IssuedCertificate, AuthorityError> {
+        let mut params = node_params(request.id(), role, validity)?;
+        params.serial_number = Some(SerialNumber::from_slice(serial.as_bytes()));
+        self.certify(request, &params)
+    }
+
+    fn certify(
+        &self,
+        request: &SigningRequest,
+        params: &CertificateParams,
+    ) -> Result<IssuedCertificate, AuthorityError> {
         let issuer = Issuer::from_ca_cert_der(&self.certificate, &*self.key)?;
         let certificate = params.signed_by(request.public_key(), &issuer)?;
         let peer = PeerIdentity::from_certificate(certificate.der()).map_err(|error| {

@@ -23,6 +23,7 @@ mod tests;
 mod token;
 
 pub use disk::{OnExisting, create_file, private_folder, write_identity, write_request};
+pub use enrolment::RENEWALS_MAX;
 pub use register::{Certificate, InvalidRegister, Register, Standing, Token, TokenState};
 pub use token::{JoinToken, TokenRefusal};
 
@@ -103,9 +104,18 @@ pub enum FolderError {
     /// The join token does not let the node in.
     #[error(transparent)]
     Token(#[from] TokenRefusal),
-    /// Who asks for a renewal does not hold a good certificate for the same node.
+    /// Who asks for a renewal does not hold a good certificate of this authority.
     #[error("the certificate {0} gives no right to this renewal")]
     NotTheHolder(Serial),
+    /// It is too early for a renewal.
+    #[error("the certificate is renewed from {} on", date(*.0))]
+    NotDue(SystemTime),
+    /// The node has been given as many certificates as it may in an hour.
+    #[error("{0} was given {RENEWALS_MAX} certificates within an hour")]
+    TooOften(NodeId),
+    /// A further certificate would hold no longer, because its authority does not.
+    #[error("the authority expires at {}, no certificate can hold longer", date(*.0))]
+    AuthorityEnds(SystemTime),
 }
 
 impl FolderError {

@@ -10,6 +10,7 @@ use rustls::pki_types::{
     CertificateSigningRequestDer, PrivateKeyDer,
     pem::{self, PemObject},
 };
+use sha2::{Digest, Sha256};
 use swarm_protocols::NodeId;
 use x509_parser::{
     certification_request::X509CertificationRequest, extensions::ParsedExtension, prelude::FromDer,
@@ -19,7 +20,7 @@ use zeroize::Zeroizing;
 use super::{
     AuthorityError, IdentityError, IdentityPart, InvalidCertificate, PrivateKeyPem,
     authority::new_key,
-    peer::{malformed, only_node_id},
+    peer::{hex, malformed, only_node_id},
 };
 
 /// A PKCS #10 signing request (RFC 2986) that its maker has signed with the key that it is for.
@@ -121,6 +122,11 @@ impl SigningRequest {
 
     pub(super) fn public_key(&self) -> &SubjectPublicKeyInfo {
         &self.public_key
+    }
+
+    /// The SHA-256 digest of the key, by which a request is recognized that is made once more.
+    pub(super) fn key_digest(&self) -> String {
+        hex(&Sha256::digest(self.public_key.subject_public_key_info()))
     }
 }
 

@@ -58,6 +58,28 @@ impl RevocationList {
         if sections == 0 { Err(at_list(IdentityFault::NothingInIt)) } else { Ok(all) }
     }
 
+    /// The lists of two PEM texts in one: of each authority the newer one. It is what to keep in a file when a
+    /// node learns of a list.
+    ///
+    /// # Errors
+    /// As [`from_pem`](Self::from_pem); a text without any list is none.
+    pub fn newest_pem(held: &str, other: &str, authority: &str) -> Result<String, IdentityError> {
+        let authorities = files::certificates(authority)
+            .map_err(|fault| IdentityError::new(IdentityPart::Authority, fault))?;
+        let at_list = |fault| IdentityError::new(IdentityPart::RevocationList, fault);
+        let mut newest = BTreeMap::<_, (u64, &str)>::new();
+        for section in sections(held).chain(sections(other)) {
+            let der = CertificateRevocationListDer::from_pem_slice(section.as_bytes());
+            let (issuer, list) =
+                read(&der.map_err(|error| at_list(error.into()))?, &authorities).map_err(at_list)?;
+            match newest.get(&issuer) {
+                Some((number, _)) if *number >= list.number => {}
+                _ => drop(newest.insert(issuer, (list.number, section))),
+            }
+        }
+        Ok(newest.into_values().map(|(_, section)| format!("{section}\n")).collect())
+    }
+
     /// Checks that a certificate was not revoked: to be called on every connection before anything is
     /// dispatched, beside [`PeerIdentity::check`].
     ///
@@ -100,6 +122,12 @@ impl RevocationList {
             _ => drop(self.lists.insert(issuer, list)),
         }
     }
+}
+
+/// The PEM sections of a text that hold lists.
+fn sections(text: &str) -> impl Iterator<Item = &str> {
+    text.split_inclusive("-----END X509 CRL-----")
+        .filter_map(|piece| piece.find("-----BEGIN X509 CRL-----").map(|begin| &piece[begin..]))
 }
 
 fn read(

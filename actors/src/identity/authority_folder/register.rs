@@ -6,18 +6,15 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use swarm_protocols::{NodeId, Role};
+use swarm_protocols::{NodeId, Role, certificates::renewal_due};
 
 use crate::identity::{
-    PeerIdentity, Serial,
+    CLOCK_SKEW, PeerIdentity, Serial,
     validity::{parse_rfc3339, rfc3339},
 };
 
 /// The first line of the file.
 const HEADER: &str = "actix-swarm register 1";
-
-/// How long before its expiry a certificate is due for renewal, at most; see [`Certificate::renewal_due`].
-const RENEWAL_LEAD: Duration = Duration::from_secs(30 * 24 * 60 * 60);
 
 /// What an authority knows about its certificates and tokens.
 ///
@@ -28,9 +25,10 @@ const RENEWAL_LEAD: Duration = Duration::from_secs(30 * 24 * 60 * 60);
 /// issued SERIAL NAME ROLE VALID-FROM VALID-UNTIL
 /// revoked SERIAL AT
 /// token SHA256-OF-THE-TOKEN NAME ROLE EXPIRES
-/// spent SHA256-OF-THE-TOKEN SERIAL
+/// spent SHA256-OF-THE-TOKEN SERIAL SHA256-OF-THE-KEY
 /// withdrawn SHA256-OF-THE-TOKEN AT
 /// ```
+/// The digest of the key may be missing.
 #[derive(Debug, Clone, Default)]
 pub struct Register {
     text: String,
@@ -84,8 +82,7 @@ impl Standing {
 impl Certificate {
     /// From when on it should be renewed: 30 days before its end, or in the last third of a shorter life.
     pub fn renewal_due(&self) -> SystemTime {
-        let lifetime = self.valid_until.duration_since(self.valid_from).unwrap_or_default();
-        self.valid_until - RENEWAL_LEAD.min(lifetime / 3)
+        renewal_due(self.valid_from, self.valid_until)
     }
 
     /// Whether it holds at a time.
@@ -118,6 +115,8 @@ pub struct Token {
     pub expires: SystemTime,
     /// What became of it.
     pub state: TokenState,
+    /// The certificate that was issued for it, and the digest of its key.
+    pub(super) certified: Option<(Serial, String)>,
 }
 
 /// What became of a join token.
@@ -194,6 +193,12 @@ impl Register {
         self.by_serial.get(serial).map(|index| &self.certificates[*index])
     }
 
+    /// How many certificates of a node were issued since then.
+    pub(super) fn issued_since(&self, id: &NodeId, since: SystemTime) -> usize {
+        let of_node = self.certificates.iter().rev().filter(|one| one.id == *id);
+        of_node.filter(|one| one.valid_from + CLOCK_SKEW >= since).count()
+    }
+
     pub(super) fn knows(&self, id: &NodeId) -> bool {
         self.certificates.iter().any(|one| one.id == *id) || self.tokens.iter().any(|one| one.id == *id)
     }
@@ -221,8 +226,8 @@ impl Register {
         self.add(format_args!("token {digest} {id} {role} {}", rfc3339(expires)));
     }
 
-    pub(super) fn spend(&mut self, digest: &str, serial: &Serial) {
-        self.add(format_args!("spent {digest} {serial}"));
+    pub(super) fn spend(&mut self, digest: &str, serial: &Serial, key_digest: &str) {
+        self.add(format_args!("spent {digest} {serial} {key_digest}"));
     }
 
     pub(super) fn withdraw(&mut self, digest: &str, at: SystemTime) {
@@ -261,8 +266,7 @@ impl Register {
                 self.certificates[*index].revoked_at.get_or_insert(at);
             }
             ["token", digest, id, role, expires] => {
-                let hexadecimal = digest.len() == 64 && digest.bytes().all(|digit| digit.is_ascii_hexdigit());
-                if !hexadecimal || self.tokens.iter().any(|one| one.digest == *digest) {
+                if !is_digest(digest) || self.tokens.iter().any(|one| one.digest == *digest) {
                     return Err("this is no digest of a new token");
                 }
                 self.tokens.push(Token {
@@ -271,28 +275,39 @@ impl Register {
                     role: role.parse().map_err(|_| ROLE)?,
                     expires: parse_rfc3339(expires).ok_or(TIME)?,
                     state: TokenState::Open,
+                    certified: None,
                 });
             }
-            ["spent", digest, serial] => {
-                let _: Serial = serial.parse().map_err(|_| SERIAL)?;
-                self.settle(digest, TokenState::Spent)?;
+            ["spent", digest, serial, key_digest @ ..] if key_digest.len() <= 1 => {
+                let serial: Serial = serial.parse().map_err(|_| SERIAL)?;
+                let key_digest = key_digest.first().copied();
+                if key_digest.is_some_and(|key_digest| !is_digest(key_digest)) {
+                    return Err("this is no digest of a key");
+                }
+                self.settle(digest, TokenState::Spent)?.certified =
+                    key_digest.map(|key_digest| (serial, key_digest.to_owned()));
             }
             ["withdrawn", digest, at] => {
                 let _: SystemTime = parse_rfc3339(at).ok_or(TIME)?;
-                self.settle(digest, TokenState::Withdrawn)?;
+                let _: &mut Token = self.settle(digest, TokenState::Withdrawn)?;
             }
             _ => return Err("this is no record"),
         }
         Ok(())
     }
 
-    fn settle(&mut self, digest: &str, state: TokenState) -> Result<(), &'static str> {
+    fn settle(&mut self, digest: &str, state: TokenState) -> Result<&mut Token, &'static str> {
         let token = self.tokens.iter_mut().find(|one| one.digest == digest);
         let token =
             token.filter(|token| token.state == TokenState::Open).ok_or("there is no such open token")?;
         token.state = state;
-        Ok(())
+        Ok(token)
     }
+}
+
+/// Whether a word is a SHA-256 digest in hexadecimal digits.
+fn is_digest(word: &str) -> bool {
+    word.len() == 64 && word.bytes().all(|digit| digit.is_ascii_hexdigit())
 }
 
 const SERIAL: &str = "a serial number cannot be read";

@@ -6,6 +6,7 @@ use super::*;
 use crate::identity::{IdentityFault, IdentityPaths};
 
 mod enrolment;
+mod renewal;
 
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 

@@ -93,3 +93,21 @@ fn the_newer_list_of_each_authority_holds() {
     let read = RevocationList::from_pem(&texts.concat(), &authorities).unwrap();
     assert_eq!(held(&read), (false, false));
 }
+
+#[test]
+fn what_is_kept_of_two_texts_is_the_newer_list_of_each_authority() {
+    let (a, b) = (authority(), authority());
+    let both = format!("{}{}", a.certificate_pem(), b.certificate_pem());
+    let list = |authority: &Authority, number| authority.revocation_list(number, [], now()).unwrap();
+    let (a1, a2, b4, b5) = (list(&a, 1), list(&a, 2), list(&b, 4), list(&b, 5));
+    let held = format!("{a1}{b5}");
+    for (other, kept) in [(&a2, [&a2, &b5]), (&b4, [&a1, &b5])] {
+        let text = RevocationList::newest_pem(&held, other, &both).unwrap();
+        RevocationList::from_pem(&text, &both).unwrap();
+        assert!(kept.iter().all(|one| text.contains(one.trim())), "{text}");
+        assert_eq!(text.matches("BEGIN").count(), 2, "nothing is kept twice");
+    }
+    assert_eq!(RevocationList::newest_pem("", "", &both).unwrap(), "");
+    let stranger = authority();
+    assert!(RevocationList::newest_pem(&held, &list(&stranger, 9), &both).is_err());
+}

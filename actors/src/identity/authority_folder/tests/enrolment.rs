@@ -36,6 +36,51 @@ fn a_token_is_good_once_for_its_node_in_its_role() {
 }
 
 #[test]
+fn a_machine_that_did_not_get_its_certificate_is_given_the_same_once_more() {
+    let place = Place::new("again");
+    let folder = place.authority();
+    let token = folder.join_token(&node("a"), Role::Agent, now() + DAY).unwrap();
+    let (key, asked) = SigningRequest::new(&node("a")).unwrap();
+    let first = folder.enrol(&asked, &token, lasting(DAY), now()).unwrap();
+    // Another text for the same key, another lifetime asked for, another process.
+    let again = SigningRequest::with_key(&node("a"), &key).unwrap();
+    let folder = AuthorityFolder::open(&place.path("ca")).unwrap();
+    let second = folder.enrol(&again, &token, lasting(2 * DAY), now() + DAY / 2).unwrap();
+    assert_eq!(second.peer, first.peer);
+    assert_eq!(folder.register().unwrap().certificates().len(), 1);
+    let authority = folder.authority().certificate_pem().to_owned();
+    Identity::from_pem(IdentityPem { certificate: second.pem, key: key.clone(), authority }).unwrap();
+
+    let refused = |request: &SigningRequest, at| match folder.enrol(request, &token, lasting(DAY), at) {
+        Err(FolderError::Token(refusal)) => refusal,
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(refused(&request("a"), now()), TokenRefusal::Spent, "another key");
+    let renamed = SigningRequest::with_key(&node("b"), &key).unwrap();
+    assert!(matches!(refused(&renamed, now()), TokenRefusal::OtherName { .. }));
+    assert!(matches!(refused(&again, now() + 2 * DAY), TokenRefusal::Expired(_)));
+    folder.revoke(&node("a"), now()).unwrap();
+    assert_eq!(refused(&again, now()), TokenRefusal::Spent, "what was revoked is not given out again");
+}
+
+#[test]
+fn a_register_from_before_keys_were_noted_is_read() {
+    let place = Place::new("before");
+    let folder = place.authority();
+    let token = folder.join_token(&node("a"), Role::Agent, now() + DAY).unwrap();
+    let (_, asked) = SigningRequest::new(&node("a")).unwrap();
+    folder.enrol(&asked, &token, lasting(DAY), now()).unwrap();
+    let file = place.path("ca").join(REGISTER);
+    let text = fs::read_to_string(&file).unwrap();
+    let (before, _) = text.trim_end().rsplit_once(' ').unwrap();
+    fs::write(&file, format!("{before}\n")).unwrap();
+    let refused = folder.enrol(&asked, &token, lasting(DAY), now());
+    assert!(matches!(refused, Err(FolderError::Token(TokenRefusal::Spent))), "{refused:?}");
+    fs::write(&file, format!("{before} abc\n")).unwrap();
+    assert!(matches!(folder.register(), Err(FolderError::Register { .. })));
+}
+
+#[test]
 fn a_token_that_was_changed_made_up_or_taken_back_is_refused() {
     let place = Place::new("forged");
     let folder = place.authority();
@@ -93,28 +138,6 @@ fn one_token_asked_for_by_many_at_once_lets_one_in() {
     });
     assert_eq!(let_in, 1);
     assert_eq!(folder.register().unwrap().certificates().len(), 1);
-}
-
-#[test]
-fn a_holder_renews_its_own_certificate_and_no_other() {
-    let place = Place::new("holder");
-    let folder = place.authority();
-    let holder = folder.issue(&node("a"), Role::Agent, lasting(DAY), OnExisting::Refuse).unwrap();
-    let renew = |id: &str, holder: &Identity, at| {
-        folder
-            .renew_for_holder(&request(id), holder.as_peer(), lasting(2 * DAY), at)
-            .map(|issued| issued.peer)
-    };
-    let renewed = renew("a", &holder, now()).unwrap();
-    assert_eq!((renewed.id.as_str(), renewed.role), ("a", Role::Agent));
-    let unlisted = folder.authority().issue(&node("a"), Role::Agent, lasting(DAY)).unwrap();
-    for (id, holder, at) in [("b", &holder, now()), ("a", &unlisted, now()), ("a", &holder, now() + 2 * DAY)]
-    {
-        let refused = renew(id, holder, at);
-        assert!(matches!(refused, Err(FolderError::NotTheHolder(_))), "{refused:?}");
-    }
-    folder.revoke(&node("a"), now()).unwrap();
-    assert!(matches!(renew("a", &holder, now()), Err(FolderError::NotTheHolder(_))));
 }
 
 #[test]

@@ -1,0 +1,234 @@
+//! [`CertificateAuthority`]: an actor that issues the certificates of a cluster on one of its coordinators.
+
+#[cfg(test)]
+pub(crate) mod tests;
+
+use crate::{
+    call::{Answer, Call, Caller},
+    identity::{
+        AuthorityFolder, FolderError, InvalidRenewal, JoinToken, PeerIdentity, RenewalRequest, SigningRequest,
+    },
+    mailbox::Mailbox,
+    workers::{WorkError, Workers},
+};
+use actix::{Actor, Addr, Context, Handler, Message, ResponseFuture};
+use std::{
+    net::SocketAddr,
+    num::NonZeroUsize,
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
+use swarm_protocols::{
+    ContentHash,
+    certificates::{
+        CertificateAuthority as AuthorityProtocol, Enrol, Enrolled, EnrolmentOutcome, EnrolmentRefusal,
+        ListUnavailable, PEM_BYTES_MAX, RenewCertificate, RenewalRefusal, Renewed, RevocationList,
+    },
+};
+
+/// The name under which a coordinator exposes it.
+pub const AUTHORITY_NAME: &str = "certificate-authority";
+
+/// How many requests wait for the folder; beyond that the answer is that it is busy.
+const QUEUED_MAX: usize = 64;
+
+/// When somebody who was told so may ask again.
+const RETRY_AFTER: Duration = Duration::from_secs(5);
+
+/// Issues certificates from an authority's folder: further ones for nodes that hold one, first ones for newcomers
+/// with a join token.
+///
+/// It speaks the protocol of the same name: get its [`mailbox`](Self::mailbox). A node is given nothing but a
+/// certificate of its own id and role, which come from the certificate of its session. A caller of the same
+/// process is believed to be the node whose certificate it shows. One thread works on the folder, with a bounded
+/// queue before it; every issue and every refusal leaves a line with the target `audit` in the log.
+pub struct CertificateAuthority {
+    folder: Arc<AuthorityFolder>,
+    lifetime: Duration,
+    workers: Workers,
+}
+
+impl CertificateAuthority {
+    /// Issues from `folder`; to newcomers for `lifetime`, or as long as the authority holds.
+    pub fn new(folder: Arc<AuthorityFolder>, lifetime: Duration) -> Self {
+        Self { folder, lifetime, workers: Workers::new(NonZeroUsize::MIN, QUEUED_MAX) }
+    }
+
+    /// The mailbox of a started one.
+    pub fn mailbox(address: Addr<Self>) -> Mailbox<AuthorityProtocol> {
+        let mailbox = Mailbox::local(address).handles::<RenewCertificate>().handles::<RevocationList>();
+        mailbox.build().expect("every request of the protocol is named")
+    }
+
+    /// Works on the folder; `None` where too much waits for it already.
+    fn work<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&AuthorityFolder) -> T + Send + 'static,
+    ) -> impl Future<Output = Option<T>> + 'static {
+        let (folder, workers) = (Arc::clone(&self.folder), self.workers.clone());
+        async move {
+            match workers.run(move || work(&folder)).await {
+                Ok(done) => Some(done),
+                Err(WorkError::Busy) => None,
+                // Passed on, so that the caller is told what happened here.
+                Err(WorkError::Panicked) => panic!("the work on the authority's folder panicked"),
+            }
+        }
+    }
+}
+
+impl Actor for CertificateAuthority {
+    type Context = Context<Self>;
+}
+
+impl Handler<Call<RenewCertificate>> for CertificateAuthority {
+    type Result = Answer<RenewCertificate>;
+
+    fn handle(&mut self, call: Call<RenewCertificate>, _: &mut Self::Context) -> Self::Result {
+        let (caller, request) = (call.caller().cloned(), call.request.clone());
+        let renewed = self.work(move |folder| {
+            let renewed = renew(folder, &request, caller.as_ref(), SystemTime::now());
+            if let Err(refusal) = &renewed {
+                let by = caller.as_ref().map_or("this node", |caller| caller.node.as_str());
+                tracing::warn!(target: "audit", node = by, %refusal, "a certificate was not renewed");
+            }
+            renewed
+        });
+        call.answer(async move |_| {
+            renewed.await.unwrap_or(Err(RenewalRefusal::Busy { retry_after: RETRY_AFTER }))
+        })
+    }
+}
+
+fn renew(
+    folder: &AuthorityFolder,
+    RenewCertificate { certificate, request }: &RenewCertificate,
+    caller: Option<&Caller>,
+    now: SystemTime,
+) -> Result<Renewed, RenewalRefusal> {
+    let request = RenewalRequest::from_pem(certificate, request).map_err(|error| {
+        let reason = error.to_string();
+        match error {
+            InvalidRenewal::OtherNode { .. } | InvalidRenewal::OtherKey => {
+                RenewalRefusal::NotPermitted { reason }
+            }
+            _ => RenewalRefusal::Malformed { reason },
+        }
+    })?;
+    let PeerIdentity { id, role, serial, .. } = request.holder();
+    if caller.is_some_and(|caller| (&caller.node, caller.role) != (id, *role)) {
+        let reason = format!("the certificate is that of the {role} {id}");
+        return Err(RenewalRefusal::NotPermitted { reason });
+    }
+    // First what may fail, then what stays in the register.
+    let revoked = folder.revocation_list().map_err(|error| refusal(error, now))?;
+    let issued = folder.renew_for_holder(&request, now).map_err(|error| refusal(error, now))?;
+    let until = crate::identity::rfc3339(issued.peer.valid_until);
+    tracing::info!(
+        target: "audit", node = %id, %role, former = %serial, serial = %issued.peer.serial, until,
+        "a certificate was renewed"
+    );
+    Ok(Renewed { certificate: issued.pem, revoked })
+}
+
+fn refusal(error: FolderError, now: SystemTime) -> RenewalRefusal {
+    match error {
+        FolderError::NotTheHolder(_) => RenewalRefusal::NotPermitted { reason: error.to_string() },
+        FolderError::WasRevoked(_) => RenewalRefusal::Revoked,
+        FolderError::NotDue(from) => {
+            RenewalRefusal::NotDue { from: from.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default() }
+        }
+        FolderError::AuthorityEnds(_) => RenewalRefusal::AuthorityEnds,
+        FolderError::TooOften(_) => RenewalRefusal::Busy { retry_after: Duration::from_secs(60 * 60) },
+        error => {
+            tracing::error!(%error, at = crate::identity::rfc3339(now), "the authority's folder cannot be used");
+            RenewalRefusal::Unavailable
+        }
+    }
+}
+
+impl Handler<Call<RevocationList>> for CertificateAuthority {
+    type Result = Answer<RevocationList>;
+
+    fn handle(&mut self, call: Call<RevocationList>, _: &mut Self::Context) -> Self::Result {
+        let known = call.request.known;
+        let list = self.work(AuthorityFolder::revocation_list);
+        call.answer(async move |_| match list.await {
+            Some(Ok(list)) => Ok((known != Some(ContentHash::of(list.as_bytes()))).then_some(list)),
+            Some(Err(error)) => {
+                tracing::error!(%error, "the authority's revocation list cannot be read");
+                Err(ListUnavailable)
+            }
+            None => Err(ListUnavailable),
+        })
+    }
+}
+
+/// A newcomer asks for its first certificate.
+#[derive(Message)]
+#[rtype(result = "EnrolmentOutcome")]
+pub(crate) struct EnrolNewcomer {
+    pub(crate) enrol: Enrol,
+    /// Where it is, for the log.
+    pub(crate) from: SocketAddr,
+}
+
+impl Handler<EnrolNewcomer> for CertificateAuthority {
+    type Result = ResponseFuture<EnrolmentOutcome>;
+
+    fn handle(
+        &mut self,
+        EnrolNewcomer { enrol, from }: EnrolNewcomer,
+        _: &mut Self::Context,
+    ) -> Self::Result {
+        let lifetime = self.lifetime;
+        let enrolled = self.work(move |folder| admit(folder, &enrol, lifetime, from, SystemTime::now()));
+        Box::pin(
+            async move { enrolled.await.unwrap_or(Err(EnrolmentRefusal::Busy { retry_after: RETRY_AFTER })) },
+        )
+    }
+}
+
+fn admit(
+    folder: &AuthorityFolder,
+    Enrol { token, request }: &Enrol,
+    lifetime: Duration,
+    from: SocketAddr,
+    now: SystemTime,
+) -> EnrolmentOutcome {
+    let refused = |node: Option<&JoinToken>, refusal: EnrolmentRefusal| {
+        // A name that is only claimed, by whoever holds something that looks like a token.
+        let node = node.map_or("", |token| token.id.as_str());
+        tracing::warn!(target: "audit", %from, node, %refusal, "a newcomer was refused");
+        refusal
+    };
+    let token: JoinToken = token
+        .parse()
+        .map_err(|error| refused(None, EnrolmentRefusal::Token { reason: format!("{error}") }))?;
+    let refused = |refusal| refused(Some(&token), refusal);
+    if request.len() > PEM_BYTES_MAX {
+        let reason = format!("a signing request of up to {PEM_BYTES_MAX} bytes is expected");
+        return Err(refused(EnrolmentRefusal::Malformed { reason }));
+    }
+    let request = SigningRequest::from_pem(request)
+        .map_err(|error| refused(EnrolmentRefusal::Malformed { reason: error.to_string() }))?;
+    let failed = |error| match error {
+        FolderError::Token(refusal) => refused(EnrolmentRefusal::Token { reason: refusal.to_string() }),
+        FolderError::NameInUse { id, .. } => refused(EnrolmentRefusal::NameInUse(id)),
+        error => {
+            tracing::error!(%error, "the authority's folder cannot be used");
+            refused(EnrolmentRefusal::Unavailable)
+        }
+    };
+    // First what may fail, then what stays in the register.
+    let revoked = folder.revocation_list().map_err(failed)?;
+    let validity = folder.lasting(lifetime, now).map_err(|error| {
+        tracing::error!(%error, "the authority cannot certify newcomers any more");
+        refused(EnrolmentRefusal::Unavailable)
+    })?;
+    let issued = folder.enrol(&request, &token, validity, now).map_err(failed)?;
+    let PeerIdentity { id, role, serial, .. } = &issued.peer;
+    tracing::info!(target: "audit", %from, node = %id, %role, %serial, "a newcomer was given a certificate");
+    let authority = folder.authority().certificate_pem().to_owned();
+    Ok(Enrolled { certificate: issued.pem, authority, revoked })
+}

@@ -1,0 +1,220 @@
+//! The coordinator's side of enrolment.
+
+use crate::{
+    certificate_authority::{CertificateAuthority, EnrolNewcomer},
+    identity::{AuthorityFolder, Identity, IdentityError, explain},
+};
+use actix::Addr;
+use futures_util::{StreamExt, future::LocalBoxFuture, stream::FuturesUnordered};
+use std::{
+    io,
+    net::{IpAddr, SocketAddr},
+    sync::Arc,
+    time::{Duration, Instant},
+};
+use swarm_protocols::{
+    certificates::{Attempts, ENROL_BYTES_MAX, Enrol, EnrolmentOutcome, EnrolmentRefusal},
+    wire::codec,
+};
+use tokio::time::timeout;
+
+/// How many newcomers are served at once; others are refused.
+pub const CONNECTIONS_MAX: usize = 16;
+
+/// How long a newcomer may take over everything: handshake, request, and taking its answer.
+pub const TIME_MAX: Duration = Duration::from_secs(10);
+
+/// The code of the close when all was said.
+const DONE: u32 = 0;
+
+/// Lets machines with a join token get their first certificate. Dropping it closes the port.
+#[derive(Debug)]
+pub struct EnrolmentListener {
+    endpoint: quinn::Endpoint,
+    folder: Arc<AuthorityFolder>,
+    address: SocketAddr,
+}
+
+/// Why newcomers cannot be let in.
+#[derive(Debug, thiserror::Error)]
+pub enum EnrolmentError {
+    /// The address cannot be listened on.
+    #[error("cannot listen for newcomers on {address}: {source}")]
+    Listen {
+        /// The address as given.
+        address: SocketAddr,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// Newcomers would not believe this coordinator.
+    #[error("newcomers would refuse this coordinator: {0}")]
+    Identity(#[from] IdentityError),
+}
+
+impl EnrolmentListener {
+    /// Listens on `listen`, as the coordinator with this identity, and hands what newcomers ask to `authority`,
+    /// which issues from `folder`. It is served on the current arbiter.
+    ///
+    /// # Errors
+    /// When the address cannot be listened on, or the authority of the folder did not issue the identity.
+    pub fn start(
+        listen: SocketAddr,
+        identity: &Identity,
+        folder: Arc<AuthorityFolder>,
+        authority: Addr<CertificateAuthority>,
+    ) -> Result<Self, EnrolmentError> {
+        let config = configuration(identity, &folder)?;
+        let at = |source| EnrolmentError::Listen { address: listen, source };
+        let endpoint = quinn::Endpoint::server(config, listen).map_err(at)?;
+        let address = endpoint.local_addr().map_err(at)?;
+        actix_rt::spawn(serve(endpoint.clone(), authority));
+        Ok(Self { endpoint, folder, address })
+    }
+
+    /// Where it listens.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Shows another certificate of the coordinator from now on.
+    ///
+    /// # Errors
+    /// When the authority of the folder did not issue it; the former one stays.
+    pub fn set_identity(&self, identity: &Identity) -> Result<(), IdentityError> {
+        self.endpoint.set_server_config(Some(configuration(identity, &self.folder)?));
+        Ok(())
+    }
+}
+
+impl Drop for EnrolmentListener {
+    fn drop(&mut self) {
+        self.endpoint.close(DONE.into(), b"the coordinator stops");
+    }
+}
+
+fn configuration(
+    identity: &Identity,
+    folder: &AuthorityFolder,
+) -> Result<quinn::ServerConfig, IdentityError> {
+    let mut config = identity.enrolment_config(folder.authority())?;
+    let mut transport = quinn::TransportConfig::default();
+    transport
+        .max_concurrent_bidi_streams(1_u8.into())
+        .max_concurrent_uni_streams(0_u8.into())
+        .stream_receive_window((2 * ENROL_BYTES_MAX as u32).into())
+        .receive_window((2 * ENROL_BYTES_MAX as u32).into())
+        .datagram_receive_buffer_size(None)
+        .max_idle_timeout(Some(TIME_MAX.try_into().expect("a few seconds are a QUIC timeout")));
+    config.transport_config(Arc::new(transport));
+    config.max_incoming(2 * CONNECTIONS_MAX);
+    Ok(config)
+}
+
+/// Serves newcomers until the endpoint is closed.
+async fn serve(endpoint: quinn::Endpoint, authority: Addr<CertificateAuthority>) {
+    let mut attempts = Attempts::default();
+    let mut serving = FuturesUnordered::<LocalBoxFuture<'static, (IpAddr, Outcome)>>::new();
+    loop {
+        let incoming = tokio::select! {
+            incoming = endpoint.accept() => incoming,
+            Some((source, outcome)) = serving.next(), if !serving.is_empty() => {
+                if outcome == Outcome::Failed {
+                    attempts.failed(source, Instant::now());
+                }
+                continue;
+            }
+        };
+        let Some(incoming) = incoming else { return };
+        // Whoever is to be counted shows first that it is where it says.
+        if !incoming.remote_address_validated() && incoming.may_retry() {
+            let _validated_next = incoming.retry();
+            continue;
+        }
+        let from = incoming.remote_address();
+        if serving.len() >= CONNECTIONS_MAX || attempts.wait(from.ip(), Instant::now()).is_some() {
+            // No line in the log: there could be any number of them. Each failure that led to this has one.
+            incoming.refuse();
+            continue;
+        }
+        let served = serve_one(incoming, from, authority.clone());
+        serving.push(Box::pin(async move { (from.ip(), served.await) }));
+    }
+}
+
+/// Whether a newcomer counts among the failures of its address.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Outcome {
+    Fine,
+    Failed,
+}
+
+async fn serve_one(
+    incoming: quinn::Incoming,
+    from: SocketAddr,
+    authority: Addr<CertificateAuthority>,
+) -> Outcome {
+    let reason = match timeout(TIME_MAX, answer(incoming, from, authority)).await {
+        Ok(Ok(outcome)) => return outcome,
+        Ok(Err(reason)) => reason,
+        Err(_) => "it took too long".to_owned(),
+    };
+    tracing::warn!(target: "audit", %from, reason, "a newcomer got no certificate");
+    Outcome::Failed
+}
+
+/// Answers one newcomer. The error says how it failed to ask.
+async fn answer(
+    incoming: quinn::Incoming,
+    from: SocketAddr,
+    authority: Addr<CertificateAuthority>,
+) -> Result<Outcome, String> {
+    let explained = |error: quinn::ConnectionError| {
+        explain(&error).map_or_else(|| error.to_string(), |failure| failure.to_string())
+    };
+    let connection = incoming.accept().map_err(explained)?.await.map_err(explained)?;
+    let closing = CloseOnDrop(connection.clone());
+    let (mut send, mut receive) = connection.accept_bi().await.map_err(explained)?;
+    let request = receive.read_to_end(ENROL_BYTES_MAX).await.map_err(|error| match error {
+        quinn::ReadToEndError::TooLong => format!("its request is longer than {ENROL_BYTES_MAX} bytes"),
+        quinn::ReadToEndError::Read(error) => error.to_string(),
+    });
+    let outcome: EnrolmentOutcome = match request.and_then(|request| {
+        codec::decode::<Enrol>(&request).map_err(|error| format!("its request cannot be read: {error}"))
+    }) {
+        Ok(enrol) => {
+            authority.send(EnrolNewcomer { enrol, from }).await.unwrap_or(Err(EnrolmentRefusal::Unavailable))
+        }
+        Err(reason) => {
+            tracing::warn!(target: "audit", %from, reason, "a newcomer was refused");
+            Err(EnrolmentRefusal::Malformed { reason })
+        }
+    };
+    let answer = codec::encode(&outcome).map_err(|error| error.to_string())?;
+    // The request is decided, whether or not the answer arrives: the newcomer may ask again for the same key.
+    let delivered = async {
+        send.write_all(&answer).await.ok()?;
+        send.finish().ok()?;
+        connection.closed().await;
+        Some(())
+    };
+    if delivered.await.is_none() {
+        tracing::info!(%from, "a newcomer left before it had its answer");
+    }
+    drop(closing);
+    let failed = matches!(
+        outcome,
+        Err(EnrolmentRefusal::Malformed { .. }
+            | EnrolmentRefusal::Token { .. }
+            | EnrolmentRefusal::NameInUse(_))
+    );
+    Ok(if failed { Outcome::Failed } else { Outcome::Fine })
+}
+
+/// Ends a connection on every way out, so that none lingers until it is idle.
+struct CloseOnDrop(quinn::Connection);
+
+impl Drop for CloseOnDrop {
+    fn drop(&mut self) {
+        self.0.close(DONE.into(), b"");
+    }
+}
