@@ -12,6 +12,7 @@ pub(crate) mod prices;
 pub(crate) mod process;
 pub(crate) mod progress;
 pub(crate) mod reconnection;
+pub(crate) mod renewal;
 pub(crate) mod report;
 pub(crate) mod run_folder;
 pub(crate) mod supervision;

@@ -13,13 +13,16 @@ use crate::{
 };
 use actix::{Actor, Addr, Context, Handler, Message, ResponseFuture};
 use std::{
+    cell::RefCell,
+    collections::BTreeSet,
     net::SocketAddr,
     num::NonZeroUsize,
+    rc::Rc,
     sync::Arc,
     time::{Duration, SystemTime},
 };
 use swarm_protocols::{
-    ContentHash,
+    ContentHash, NodeId,
     certificates::{
         CertificateAuthority as AuthorityProtocol, Enrol, Enrolled, EnrolmentOutcome, EnrolmentRefusal,
         ListUnavailable, PEM_BYTES_MAX, RenewCertificate, RenewalRefusal, Renewed, RevocationList,
@@ -41,23 +44,47 @@ const RETRY_AFTER: Duration = Duration::from_secs(5);
 /// It speaks the protocol of the same name: get its [`mailbox`](Self::mailbox). A node is given nothing but a
 /// certificate of its own id and role, which come from the certificate of its session. A caller of the same
 /// process is believed to be the node whose certificate it shows. One thread works on the folder, with a bounded
-/// queue before it; every issue and every refusal leaves a line with the target `audit` in the log.
+/// queue before it, in which no other node has more than one request; every issue and every refusal leaves a line with the target `audit` in the log.
 pub struct CertificateAuthority {
     folder: Arc<AuthorityFolder>,
     lifetime: Duration,
     workers: Workers,
+    /// The nodes whose requests are in hand.
+    in_hand: Rc<RefCell<BTreeSet<NodeId>>>,
+}
+
+/// The right of a caller to have a request in hand. It ends when this is dropped.
+struct Turn {
+    caller: Option<NodeId>,
+    in_hand: Rc<RefCell<BTreeSet<NodeId>>>,
+}
+
+impl Drop for Turn {
+    fn drop(&mut self) {
+        if let Some(caller) = &self.caller {
+            self.in_hand.borrow_mut().remove(caller);
+        }
+    }
 }
 
 impl CertificateAuthority {
     /// Issues from `folder`; to newcomers for `lifetime`, or as long as the authority holds.
     pub fn new(folder: Arc<AuthorityFolder>, lifetime: Duration) -> Self {
-        Self { folder, lifetime, workers: Workers::new(NonZeroUsize::MIN, QUEUED_MAX) }
+        let workers = Workers::new(NonZeroUsize::MIN, QUEUED_MAX);
+        Self { folder, lifetime, workers, in_hand: Rc::default() }
     }
 
     /// The mailbox of a started one.
     pub fn mailbox(address: Addr<Self>) -> Mailbox<AuthorityProtocol> {
         let mailbox = Mailbox::local(address).handles::<RenewCertificate>().handles::<RevocationList>();
         mailbox.build().expect("every request of the protocol is named")
+    }
+
+    /// Whether it is a caller's turn; a node that has a request in hand waits for that one.
+    fn turn(&self, caller: Option<&Caller>) -> Option<Turn> {
+        let caller = caller.map(|caller| caller.node.clone());
+        let free = caller.clone().is_none_or(|caller| self.in_hand.borrow_mut().insert(caller));
+        free.then(|| Turn { caller, in_hand: Rc::clone(&self.in_hand) })
     }
 
     /// Works on the folder; `None` where too much waits for it already.
@@ -85,6 +112,7 @@ impl Handler<Call<RenewCertificate>> for CertificateAuthority {
     type Result = Answer<RenewCertificate>;
 
     fn handle(&mut self, call: Call<RenewCertificate>, _: &mut Self::Context) -> Self::Result {
+        let turn = self.turn(call.caller());
         let (caller, request) = (call.caller().cloned(), call.request.clone());
         let renewed = self.work(move |folder| {
             let renewed = renew(folder, &request, caller.as_ref(), SystemTime::now());
@@ -95,7 +123,9 @@ impl Handler<Call<RenewCertificate>> for CertificateAuthority {
             renewed
         });
         call.answer(async move |_| {
-            renewed.await.unwrap_or(Err(RenewalRefusal::Busy { retry_after: RETRY_AFTER }))
+            let busy = Err(RenewalRefusal::Busy { retry_after: RETRY_AFTER });
+            let Some(_turn) = turn else { return busy };
+            renewed.await.unwrap_or(busy)
         })
     }
 }
@@ -151,15 +181,19 @@ impl Handler<Call<RevocationList>> for CertificateAuthority {
     type Result = Answer<RevocationList>;
 
     fn handle(&mut self, call: Call<RevocationList>, _: &mut Self::Context) -> Self::Result {
+        let turn = self.turn(call.caller());
         let known = call.request.known;
         let list = self.work(AuthorityFolder::revocation_list);
-        call.answer(async move |_| match list.await {
-            Some(Ok(list)) => Ok((known != Some(ContentHash::of(list.as_bytes()))).then_some(list)),
-            Some(Err(error)) => {
-                tracing::error!(%error, "the authority's revocation list cannot be read");
-                Err(ListUnavailable)
+        call.answer(async move |_| {
+            let Some(_turn) = turn else { return Err(ListUnavailable) };
+            match list.await {
+                Some(Ok(list)) => Ok((known != Some(ContentHash::of(list.as_bytes()))).then_some(list)),
+                Some(Err(error)) => {
+                    tracing::error!(%error, "the authority's revocation list cannot be read");
+                    Err(ListUnavailable)
+                }
+                None => Err(ListUnavailable),
             }
-            None => Err(ListUnavailable),
         })
     }
 }

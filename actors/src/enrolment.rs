@@ -2,9 +2,7 @@
 //!
 //! A connection carries one request and its answer, on one stream, and nothing else can be reached through it.
 //! The newcomer shows no certificate; what it knows of the coordinator is the fingerprint of the authority in its
-//! token, which is not sent before the coordinator has proved itself. [`protocols/SPEC.md`] says it byte by byte.
-//!
-//! [`protocols/SPEC.md`]: https://docs.rs/crate/swarm-protocols/latest/source/SPEC.md
+//! token, which is not sent before the coordinator has proved itself. `protocols/SPEC.md` says it byte by byte.
 
 mod listener;
 mod newcomer;

@@ -1,6 +1,7 @@
 //! Who a node is and how it proves that: certificates of a cluster's authority, and mutual TLS over QUIC.
 //!
-//! There is no way to make a TLS configuration here that leaves out the certificate of either side.
+//! There is no way to make a TLS configuration here that leaves out the certificate of either side. The one of
+//! [enrolment](crate::enrolment), where the newcomer has none yet, cannot be had from outside of this crate.
 //!
 //! # The certificate of a node
 //! - The only dNSName of the subject alternative name is the [`NodeId`]: one lower-case DNS label. Names of

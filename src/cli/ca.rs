@@ -1,5 +1,6 @@
 //! `swarm ca`: the certificate authority of a cluster, in a folder.
 
+mod enrol;
 mod enrolment;
 mod show;
 mod trust;
@@ -41,12 +42,14 @@ pub(crate) enum Ca {
     Issue(Issue),
     /// Issue a further certificate for a node, in its role, before the former one expires
     ///
-    /// The former certificate holds until it expires, so that sessions go on. A node that keeps its key on a
-    /// machine of its own renews with `swarm ca token`, `request` and `sign`.
+    /// The former certificate holds until it expires, so that sessions go on. Nodes whose coordinator has an
+    /// `[authority]` renew theirs by themselves; another one that keeps its key on a machine of its own renews
+    /// with `swarm ca token`, `request` and `sign`.
     Renew(Renew),
     /// Revoke every certificate of a node, and its unused join tokens
     ///
-    /// Every node has to be given the new `revoked.pem` of the authority.
+    /// A coordinator that issues from this folder, and its agents, take the new list by themselves. Every other
+    /// node has to be given the new `revoked.pem` of the authority.
     Revoke(Revoke),
     /// List what was issued
     Show(show::Show),
@@ -61,6 +64,12 @@ pub(crate) enum Ca {
     Request(enrolment::Request),
     /// Sign a request that comes with a join token, once
     Sign(enrolment::Sign),
+    /// Get a certificate from a coordinator that enrols newcomers, with a key that is made here and stays here
+    ///
+    /// The coordinator is told by the fingerprint of the authority in the join token: nothing is trusted on first
+    /// use, and the token is sent to nobody else. The folder is then what a node file calls its identity. Where
+    /// the answer was lost, the same command gets the same certificate until the token expires.
+    Enrol(enrol::Enrol),
 }
 
 #[derive(Debug, Args)]
@@ -144,6 +153,7 @@ impl Ca {
             Ca::Token(command) => command.run(output),
             Ca::Request(command) => command.run(output),
             Ca::Sign(command) => command.run(output),
+            Ca::Enrol(command) => command.run(output),
         }
     }
 }
@@ -317,7 +327,10 @@ impl From<FolderError> for CliError {
             }
             FolderError::Register { .. } => Exit::BadConfiguration,
             FolderError::Identity(error) => exit_of(error),
-            FolderError::AlreadyThere(_)
+            FolderError::TooOften(_) => Exit::TryAgain,
+            FolderError::NotDue(_)
+            | FolderError::AuthorityEnds(_)
+            | FolderError::AlreadyThere(_)
             | FolderError::Authority(_)
             | FolderError::NameInUse { .. }
             | FolderError::UnknownName(_)

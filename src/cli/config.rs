@@ -8,7 +8,7 @@ use clap::Subcommand;
 use serde::Serialize;
 
 use super::error::{CliError, Exit};
-use super::node::identity;
+use super::node::{authority, identity};
 use super::output::Output;
 use crate::swarm::document::{ConfigError, Document, Fault, read_text};
 use crate::swarm::node_file::NodeFile;
@@ -45,7 +45,7 @@ impl Config {
         let overrides = Overrides::default().or_environment()?;
         match check(&file, overrides) {
             Ok(None) => output.print(&Checked { valid: true, errors: Vec::new() }),
-            Ok(Some(node)) => match identity(&file, &node) {
+            Ok(Some(node)) => match identity(&file, &node).and_then(|identity| authority(&node, &identity)) {
                 Ok(_) => output.print(&Checked { valid: true, errors: Vec::new() }),
                 Err(error) => {
                     let fault = Fault::of_whole(&file, &error);

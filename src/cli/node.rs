@@ -13,7 +13,7 @@ use std::time::{Duration, SystemTime};
 
 use clap::Args;
 use swarm_actors::StartError;
-use swarm_actors::identity::Identity;
+use swarm_actors::identity::{AuthorityFolder, Identity, IdentityPaths};
 use swarm_protocols::NodeId;
 use swarm_protocols::session::Timing;
 
@@ -23,9 +23,10 @@ use super::output::on_stdout;
 use super::signals::{Reloads, Signals};
 use super::system;
 use crate::swarm::fleet::reachable;
-use crate::swarm::member::{JoinError, Joined, Member};
+use crate::swarm::member::{JoinError, Joined, Member, MemberAuthority};
 use crate::swarm::node_file::{NodeFile, Part};
 use crate::swarm::node_options::{LogFilter, Overrides};
+use crate::swarm::renewal::Keeper;
 use crate::swarm::run_folder::RunFolder;
 use crate::swarm::supervision::{Assignment, Ready, TIMING, end_of_stdin};
 
@@ -86,23 +87,34 @@ fn run_file(file: PathBuf, flags: Overrides) -> Result<(), CliError> {
     let mut node = configuration.read()?;
     let logs = logging::start_with(node.log.take(), Verbosity::Life, Form::of_stderr());
     let identity = identity(&configuration.file, &node)?;
-    let NodeFile { name, listen, part, .. } = node;
+    let authority = authority(&node, &identity)?;
+    let NodeFile { name, listen, part, identity: paths, .. } = node;
     let role = identity.role();
-    let member = Member { identity, listen, part, timing: Timing::default() };
+    let mut keeper = Keeper::new(paths, identity.clone());
+    let member = Member { identity, listen, part, timing: Timing::default(), authority };
     system::block_on(async {
         let ready = |joined: &Joined| {
+            if let Some(address) = joined.enrols_at() {
+                tracing::info!("newcomers with a join token are enrolled at {address}");
+            }
             tracing::info!("the {role} {name} is ready, it listens on {}", joined.address());
             Ok(())
         };
         let mut reloads = Reloads::listen()?;
-        let reload = async |joined: &Joined| loop {
-            reloads.next().await;
-            match reload(Arc::clone(&configuration), &logs, joined).await {
-                Ok(()) => tracing::info!("certificates and log level were read again"),
-                Err(error) => tracing::error!("not reloaded, what was there before stays: {error}"),
+        // One after the other: both replace the identity.
+        let tend = async |joined: &Joined| loop {
+            tokio::select! {
+                () = keeper.rest() => keeper.act(joined).await,
+                () = reloads.next() => match reload(Arc::clone(&configuration), &logs, joined).await {
+                    Ok((paths, identity)) => {
+                        keeper.replaced(paths, identity);
+                        tracing::info!("certificates and log level were read again");
+                    }
+                    Err(error) => tracing::error!("not reloaded, what was there before stays: {error}"),
+                },
             }
         };
-        run_member(member, STOP_MAX, std::future::pending(), ready, reload).await
+        run_member(member, STOP_MAX, std::future::pending(), ready, tend).await
     })
 }
 
@@ -112,17 +124,17 @@ async fn reload(
     configuration: Arc<Configuration>,
     logs: &LogSwitch,
     joined: &Joined,
-) -> Result<(), CliError> {
+) -> Result<(IdentityPaths, Identity), CliError> {
     let read = move || {
         let node = configuration.read()?;
-        Ok::<_, CliError>((identity(&configuration.file, &node)?, node.log))
+        Ok::<_, CliError>((identity(&configuration.file, &node)?, node))
     };
     let read = tokio::task::spawn_blocking(read).await;
-    let (identity, filter) = read.map_err(|error| CliError::new(Exit::Failed, error))??;
-    let set = joined.set_identity(identity).await;
+    let (identity, node) = read.map_err(|error| CliError::new(Exit::Failed, error))??;
+    let set = joined.set_identity(identity.clone()).await;
     set.map_err(|error| CliError::new(Exit::BadConfiguration, error))?;
-    logs.set(filter);
-    Ok(())
+    logs.set(node.log);
+    Ok((node.identity, identity))
 }
 
 /// The identity of the node that `file` describes, if it can be used now.
@@ -145,6 +157,19 @@ pub(super) fn identity(file: &Path, node: &NodeFile) -> Result<Identity, CliErro
     Ok(identity)
 }
 
+/// The authority that a coordinator issues from, if it can be used and is the one that certified the coordinator.
+pub(super) fn authority(node: &NodeFile, identity: &Identity) -> Result<Option<MemberAuthority>, CliError> {
+    let Some(options) = &node.authority else { return Ok(None) };
+    let folder = AuthorityFolder::open(&options.folder)?;
+    identity.issued_by(folder.authority()).map_err(|error| {
+        let folder = options.folder.display();
+        let message = format_args!("{folder} is not the authority of this coordinator: {error}");
+        CliError::new(Exit::BadConfiguration, message)
+    })?;
+    let (enrol, lifetime) = (options.enrol, options.lifetime);
+    Ok(Some(MemberAuthority { folder: Arc::new(folder), enrol, lifetime }))
+}
+
 fn run_supervised(name: &NodeId, form: Form) -> Result<(), CliError> {
     logging::start_with(LogFilter::of_environment()?, Verbosity::Warnings, form);
     // Nothing runs yet that a blocking read could hold up.
@@ -156,7 +181,7 @@ fn run_supervised(name: &NodeId, form: Form) -> Result<(), CliError> {
     let identity = assignment.identity().map_err(|error| CliError::new(Exit::BadConfiguration, error))?;
     let Assignment { listen, part, .. } = assignment;
     let left_by_parent = (part == Part::Coordinator).then_some(RunFolder::remove_abandoned);
-    let member = Member { identity, listen, part, timing: TIMING };
+    let member = Member { identity, listen, part, timing: TIMING, authority: None };
     let abandoned = end_of_stdin();
     let address = Cell::new(None);
     system::block_on(async {
@@ -208,7 +233,7 @@ async fn run_member(
 impl From<JoinError> for CliError {
     fn from(error: JoinError) -> Self {
         let exit = match error {
-            JoinError::Start(StartError::Listen { .. }) => Exit::BadConfiguration,
+            JoinError::Start(StartError::Listen { .. }) | JoinError::Enrolment(_) => Exit::BadConfiguration,
             JoinError::Start(
                 StartError::TooMuchToSay | StartError::UnusableLimits | StartError::UnusableTiming,
             )

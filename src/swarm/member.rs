@@ -3,16 +3,22 @@
 use std::io;
 use std::net::SocketAddr;
 use std::num::{NonZeroU32, NonZeroUsize};
+use std::sync::Arc;
 use std::time::Duration;
 
 use actix::Actor;
+use swarm_actors::certificate_authority::{AUTHORITY_NAME, CertificateAuthority};
 use swarm_actors::coordinator::{AgentWatch, Coordinator, CoordinatorConfig, MATCHER_NAME};
-use swarm_actors::identity::Identity;
+use swarm_actors::enrolment::{EnrolmentError, EnrolmentListener};
+use swarm_actors::identity::{AuthorityFolder, Identity, IdentityError, RevocationList};
 use swarm_actors::pattern_matcher::PatternMatcher;
-use swarm_actors::{ConnectError, ExposeError, Node, NodeConfig, SetIdentityError, StartError, Workers};
-use swarm_protocols::Role;
+use swarm_actors::{
+    ConnectError, ExposeError, Mailbox, Node, NodeConfig, SetIdentityError, StartError, Workers,
+};
+use swarm_protocols::certificates::CertificateAuthority as AuthorityProtocol;
 use swarm_protocols::coordinator::{Offer, SLOTS_MAX};
 use swarm_protocols::session::Timing;
+use swarm_protocols::{NodeId, Role};
 use tokio::sync::watch;
 use tokio::time::timeout;
 
@@ -31,6 +37,17 @@ pub(crate) struct Member {
     pub(crate) listen: SocketAddr,
     pub(crate) part: Part,
     pub(crate) timing: Timing,
+    /// What it issues certificates from, if it does.
+    pub(crate) authority: Option<MemberAuthority>,
+}
+
+/// The authority of a coordinator that issues certificates.
+pub(crate) struct MemberAuthority {
+    pub(crate) folder: Arc<AuthorityFolder>,
+    /// Where it listens for newcomers.
+    pub(crate) enrol: Option<SocketAddr>,
+    /// How long the certificates of newcomers hold.
+    pub(crate) lifetime: Duration,
 }
 
 /// Why a node did not start.
@@ -44,6 +61,17 @@ pub(crate) enum JoinError {
     Connect(#[from] ConnectError),
     #[error(transparent)]
     Expose(#[from] ExposeError),
+    #[error(transparent)]
+    Enrolment(#[from] EnrolmentError),
+}
+
+/// Why a node does not show another identity.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum ReplaceError {
+    #[error(transparent)]
+    Node(#[from] SetIdentityError),
+    #[error("newcomers are shown the former certificate: {0}")]
+    Enrolment(#[from] IdentityError),
 }
 
 /// A node that is part of its swarm.
@@ -51,13 +79,23 @@ pub(crate) struct Joined {
     node: Node,
     address: SocketAddr,
     lost: watch::Receiver<Option<Lost>>,
+    authorities: Authorities,
+    enrolment: Option<EnrolmentListener>,
+}
+
+/// Who renews the certificate of a node.
+enum Authorities {
+    /// The node itself, if it has an authority.
+    Own(Option<Mailbox<AuthorityProtocol>>),
+    /// Those of its coordinators that have one.
+    Of(Vec<NodeId>),
 }
 
 impl Member {
     /// Starts the node; an agent has a session with every coordinator then.
     pub(crate) async fn join(self) -> Result<Joined, JoinError> {
-        let Member { identity, listen, part, timing } = self;
-        let mut config = NodeConfig::new(identity, listen);
+        let Member { identity, listen, part, timing, authority } = self;
+        let mut config = NodeConfig::new(identity.clone(), listen);
         config.timing = timing;
         if let Part::Agent { agent_type, workers, .. } = &part {
             config.agent_type = agent_type.to_string();
@@ -68,16 +106,22 @@ impl Member {
         let address = node.address().expect("a node that has started has a socket");
         // Before the first peer: it learns what is exposed from the hello.
         expose(&node, &part).await?;
+        let (own, enrolment) = match authority {
+            Some(authority) => issue(&node, &identity, authority).await?,
+            None => (None, None),
+        };
 
         let (losses, lost) = watch::channel(None);
+        let mut authorities = Authorities::Own(own);
         if let Part::Agent { connect, reconnect, .. } = part {
+            authorities = Authorities::Of(connect.iter().map(|peer| peer.name.clone()).collect());
             let watcher = CoordinatorWatch::new(node.clone(), &connect, reconnect, losses);
             node.watch(watcher.start().recipient());
             for peer in &connect {
                 connect_to(&node, peer).await?;
             }
         }
-        Ok(Joined { node, address, lost })
+        Ok(Joined { node, address, lost, authorities, enrolment })
     }
 }
 
@@ -88,8 +132,44 @@ impl Joined {
     }
 
     /// Shows and believes another identity from now on; sessions go on.
-    pub(crate) async fn set_identity(&self, identity: Identity) -> Result<(), SetIdentityError> {
-        self.node.set_identity(identity).await
+    pub(crate) async fn set_identity(&self, identity: Identity) -> Result<(), ReplaceError> {
+        self.node.set_identity(identity.clone()).await?;
+        match &self.enrolment {
+            Some(listener) => Ok(listener.set_identity(&identity)?),
+            None => Ok(()),
+        }
+    }
+
+    /// Refuses what is on this list from now on, if it is newer than the one that holds.
+    pub(crate) async fn set_revocation_list(&self, list: RevocationList) -> Result<(), SetIdentityError> {
+        self.node.set_revocation_list(list).await
+    }
+
+    /// Where it listens for newcomers, if it does.
+    pub(crate) fn enrols_at(&self) -> Option<SocketAddr> {
+        self.enrolment.as_ref().map(EnrolmentListener::address)
+    }
+
+    /// Whether it issues certificates itself.
+    pub(crate) fn is_authority(&self) -> bool {
+        matches!(self.authorities, Authorities::Own(Some(_)))
+    }
+
+    /// An authority that can be asked now. The error says for each why it cannot.
+    pub(crate) async fn authority(&self) -> Result<Mailbox<AuthorityProtocol>, String> {
+        let coordinators = match &self.authorities {
+            Authorities::Own(Some(own)) => return Ok(own.clone()),
+            Authorities::Own(None) => return Err("this coordinator has no [authority]".to_owned()),
+            Authorities::Of(coordinators) => coordinators,
+        };
+        let mut reasons = Vec::new();
+        for coordinator in coordinators {
+            match self.node.resolve(&format!("{coordinator}/{AUTHORITY_NAME}")).await {
+                Ok(authority) => return Ok(authority),
+                Err(error) => reasons.push(error.to_string()),
+            }
+        }
+        Err(reasons.join("; "))
     }
 
     /// What is heard of its coordinators, if the node is an agent.
@@ -138,6 +218,21 @@ async fn expose(node: &Node, part: &Part) -> Result<(), ExposeError> {
     };
     registration.detach();
     Ok(())
+}
+
+/// Issues certificates to nodes, and to newcomers where it listens for them.
+async fn issue(
+    node: &Node,
+    identity: &Identity,
+    MemberAuthority { folder, enrol, lifetime }: MemberAuthority,
+) -> Result<(Option<Mailbox<AuthorityProtocol>>, Option<EnrolmentListener>), JoinError> {
+    let authority = CertificateAuthority::new(Arc::clone(&folder), lifetime).start();
+    let listener =
+        enrol.map(|address| EnrolmentListener::start(address, identity, folder, authority.clone()));
+    let mailbox = CertificateAuthority::mailbox(authority);
+    let exposing = node.expose(AUTHORITY_NAME, mailbox.clone());
+    exposing.allow(Role::Agent).allow(Role::Coordinator).register().await?.detach();
+    Ok((Some(mailbox), listener.transpose()?))
 }
 
 /// How many parts a coordinator may give to an agent at once: one for each thread, and one that is

@@ -1,5 +1,7 @@
 //! One node as a file: what `swarm node` runs.
 
+mod authority;
+
 use std::collections::BTreeSet;
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
@@ -17,6 +19,9 @@ use swarm_protocols::similar_windows::PatternMatcher;
 use swarm_protocols::{NodeId, Protocol, Role};
 use toml::Spanned;
 
+pub(crate) use authority::AuthorityOptions;
+use authority::RawAuthority;
+
 use super::document::{ConfigError, Document, Sections, read_text};
 use super::node_options::{LogFilter, Overrides, Reconnect, Workers};
 
@@ -30,6 +35,8 @@ pub(crate) struct NodeFile {
     /// What it logs; the life of the node where nobody says it.
     pub(crate) log: Option<LogFilter>,
     pub(crate) part: Part,
+    /// What a coordinator issues certificates from, if it does.
+    pub(crate) authority: Option<AuthorityOptions>,
 }
 
 /// What a node does in its swarm.
@@ -160,6 +167,7 @@ struct RawNode {
     workers: Option<Spanned<Workers>>,
     connect: Option<Spanned<Vec<Peer>>>,
     reconnect_seconds: Option<Spanned<Reconnect>>,
+    authority: Option<Spanned<RawAuthority>>,
 }
 
 /// A folder with the usual names in it, or a table of files.
@@ -230,7 +238,18 @@ fn node(
     cores: NonZeroUsize,
     document: &mut Document<'_>,
 ) -> Option<NodeFile> {
-    let RawNode { name, role, listen, identity, log, agent_type, workers, connect, reconnect_seconds } = raw;
+    let RawNode {
+        name,
+        role,
+        listen,
+        identity,
+        log,
+        agent_type,
+        workers,
+        connect,
+        reconnect_seconds,
+        authority,
+    } = raw;
     let listen = overrides.listen.or(listen);
     if listen.is_none() {
         document.fault(0..0, "missing field `listen`, and neither --listen nor SWARM_LISTEN says it");
@@ -244,6 +263,13 @@ fn node(
             None
         }
     };
+    let authority = authority.and_then(|authority| {
+        if *role.get_ref() == Role::Agent {
+            document.fault(authority.span(), "`authority` belongs to coordinators, not to an agent");
+            return None;
+        }
+        Some(authority.into_inner().options(listen, document))
+    });
     let part = match role.get_ref() {
         Role::Coordinator => {
             only_for_agents(
@@ -270,7 +296,8 @@ fn node(
             return None;
         }
     };
-    Some(NodeFile { name, listen: listen?, identity: identity?, log: overrides.log.or(log), part })
+    let log = overrides.log.or(log);
+    Some(NodeFile { name, listen: listen?, identity: identity?, log, part, authority })
 }
 
 fn identity_paths(identity: RawIdentity, document: &mut Document<'_>) -> IdentityPaths {
@@ -386,6 +413,35 @@ authority = "Cargo.toml"
             .replace("agent_type = \"pattern-matcher\"\n", "")
             .replace("connect = [{ name = \"hub\", address = \"10.0.0.1:7400\" }]\n", "");
         assert_eq!(parse(&coordinator).unwrap().part, Part::Coordinator);
+    }
+
+    #[test]
+    fn a_coordinator_may_issue_from_an_authority() {
+        let hub = "name = \"hub\"\nrole = \"coordinator\"\nlisten = \"0.0.0.0:7400\"\nidentity = \"id\"\n";
+        assert_eq!(parse(hub).unwrap().authority, None);
+        let section = format!("{hub}[authority]\nfolder = \"src\"\n");
+        let options = parse(&section).unwrap().authority.unwrap();
+        assert!(options.folder.is_absolute() && options.folder.ends_with("src"));
+        assert_eq!((options.enrol, options.lifetime.as_secs()), (None, 90 * 86_400));
+        let enrol = parse(&format!("{section}enrol = \"0.0.0.0:7401\"\ndays = 7\n")).unwrap();
+        let options = enrol.authority.unwrap();
+        assert_eq!(options.enrol, Some("0.0.0.0:7401".parse().unwrap()));
+        assert_eq!(options.lifetime.as_secs(), 7 * 86_400);
+
+        for (rest, fault) in [
+            ("folder = \"none\"\n", "6:10: there is no folder "),
+            ("folder = \"src\"\nenrol = \"here\"\n", "7:9: \"here\" is no address to listen on"),
+            ("folder = \"src\"\nenrol = \"0.0.0.0:7400\"\n", "7:9: newcomers need a port of their own"),
+            ("folder = \"src\"\ndays = 7\n", "7:8: `days` is for newcomers"),
+            ("folder = \"src\"\nenrol = \"0.0.0.0:1\"\ndays = 0\n", "8:8: 1 to 36500 days are expected"),
+            ("folder = \"src\"\nenroll = \"0.0.0.0:1\"\n", "7:1: unknown field `enroll`, expected one of"),
+            ("enrol = \"0.0.0.0:1\"\n", "5:1: missing field `folder`"),
+        ] {
+            let found = faults(&format!("{hub}[authority]\n{rest}"));
+            assert!(found[0].starts_with(fault), "{rest}: {found:?}");
+        }
+        let agent = faults(&AGENT.replace("[identity]", "authority = { folder = \"src\" }\n[identity]"));
+        assert_eq!(agent, ["6:13: `authority` belongs to coordinators, not to an agent"]);
     }
 
     #[test]

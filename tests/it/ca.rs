@@ -15,7 +15,7 @@ use crate::{Folder, Run, swarm, swarm_reading};
 /// An authority in the folder of a test.
 pub(crate) struct Cluster {
     folder: Folder,
-    authority: String,
+    pub(crate) authority: String,
 }
 
 impl Cluster {
@@ -47,7 +47,7 @@ impl Cluster {
         self.ca("show", &[]).json()
     }
 
-    fn token(&self, name: &str, role: &str) -> String {
+    pub(crate) fn token(&self, name: &str, role: &str) -> String {
         let token = self.ca("token", &[name, "--role", role]).json();
         token["token"].as_str().unwrap().to_owned()
     }
@@ -71,7 +71,7 @@ impl Cluster {
         self.folder.write(&format!("{name}.toml"), text)
     }
 
-    fn agent(&self, name: &str, address: impl std::fmt::Display) -> String {
+    pub(crate) fn agent(&self, name: &str, address: impl std::fmt::Display) -> String {
         let rest = format!(
             "role = \"agent\"\nagent_type = \"pattern-matcher\"\n\
              connect = [{{ name = \"hub\", address = \"{address}\" }}]"
@@ -80,7 +80,7 @@ impl Cluster {
     }
 }
 
-fn mode(path: impl AsRef<Path>) -> u32 {
+pub(crate) fn mode(path: impl AsRef<Path>) -> u32 {
     fs::metadata(path).unwrap().permissions().mode() & 0o777
 }
 
@@ -88,7 +88,7 @@ fn set_mode(path: &str, mode: u32) {
     fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
 }
 
-fn load(folder: &str) -> Identity {
+pub(crate) fn load(folder: &str) -> Identity {
     Identity::load_directory(Path::new(folder)).unwrap()
 }
 

@@ -8,6 +8,8 @@ mod ca;
 mod cli;
 mod config;
 mod correlate;
+#[cfg(target_os = "linux")]
+mod enrol;
 mod input;
 mod matching;
 #[cfg(target_os = "linux")]

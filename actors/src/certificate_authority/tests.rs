@@ -58,12 +58,12 @@ fn asking(identity: &Identity) -> RenewCertificate {
     }
 }
 
-/// The authority on `hub`, as the agent `agent-1` reaches it, with the two nodes.
-async fn reached(place: &Place) -> (Mailbox<AuthorityProtocol>, (Node, Node)) {
+/// An authority on `hub`, as the agent `agent-1` reaches it, with the two nodes.
+async fn reached(actor: Addr<CertificateAuthority>) -> (Mailbox<AuthorityProtocol>, (Node, Node)) {
     let [hub, agent] =
         [("hub", Role::Coordinator), ("agent-1", Role::Agent)].map(|(id, role)| MemoryNode::new(id, role));
     let (hub, agent, _cut) = testing::pair(hub, agent).await;
-    let mailbox = CertificateAuthority::mailbox(place.actor());
+    let mailbox = CertificateAuthority::mailbox(actor);
     hub.expose(AUTHORITY_NAME, mailbox).allow(Role::Agent).register().await.unwrap().detach();
     let mailbox = agent.resolve("hub/certificate-authority").await.unwrap();
     (mailbox, (hub, agent))
@@ -72,7 +72,7 @@ async fn reached(place: &Place) -> (Mailbox<AuthorityProtocol>, (Node, Node)) {
 #[actix::test]
 async fn a_node_is_given_a_certificate_of_its_own_id_and_role_and_no_other() {
     let place = Place::new("own");
-    let (authority, _nodes) = reached(&place).await;
+    let (authority, _nodes) = reached(place.actor()).await;
     let own = place.due("agent-1", Role::Agent);
     let renewed = authority.ask(asking(&own)).await.unwrap();
     let peer = PeerIdentity::from_certificate(&certificate(&renewed.certificate)).unwrap();
@@ -122,7 +122,7 @@ async fn a_refusal_says_what_the_matter_is() {
 #[actix::test]
 async fn the_revocation_list_is_sent_to_those_who_do_not_have_it() {
     let place = Place::new("list");
-    let (authority, _nodes) = reached(&place).await;
+    let (authority, _nodes) = reached(place.actor()).await;
     let first = authority.ask(RevocationList { known: None }).await.unwrap().unwrap();
     let known = Some(ContentHash::of(first.as_bytes()));
     assert_eq!(authority.ask(RevocationList { known }).await, Ok(None));
@@ -157,4 +157,27 @@ async fn what_waits_for_the_folder_is_bounded() {
     assert_eq!(working.await, Some(true));
     drop(waiting);
     mailbox.ask(RevocationList { known: None }).await.unwrap();
+}
+
+#[actix::test]
+async fn a_node_has_one_request_in_hand_and_does_not_crowd_out_others() {
+    let place = Place::new("turns");
+    let actor = CertificateAuthority::new(Arc::clone(&place.folder), DAY);
+    let (release, held) = std::sync::mpsc::channel::<()>();
+    let mut working = Box::pin(actor.work(move |_| held.recv().is_err()));
+    assert!(futures_util::poll!(&mut working).is_pending());
+    let actor = actor.start();
+    let local = CertificateAuthority::mailbox(actor.clone());
+    let (authority, _nodes) = reached(actor).await;
+    let list = || RevocationList { known: None };
+    // Both travel on one lane, so the second comes after the first.
+    let mut first = Box::pin(authority.ask(list()).into_future());
+    assert!(futures_util::poll!(&mut first).is_pending());
+    let refused = authority.ask(list()).await;
+    assert_eq!(refused, Err(AskError::Handler(ListUnavailable)));
+    drop(release);
+    assert_eq!(working.await, Some(true));
+    local.ask(list()).await.unwrap();
+    first.await.unwrap();
+    authority.ask(list()).await.unwrap();
 }

@@ -30,6 +30,16 @@ const TLS13: &str = "aws-lc-rs has cipher suites and key exchange groups for TLS
 const INITIAL_SUITE: &str = "aws-lc-rs has TLS13_AES_128_GCM_SHA256, which QUIC begins with";
 
 impl Identity {
+    /// Checks that the certificate was issued by this authority, and not by another one that is trusted as well.
+    ///
+    /// # Errors
+    /// When it was not.
+    pub fn issued_by(&self, authority: &Authority) -> Result<(), IdentityError> {
+        let mut pem = self.pem.clone();
+        pem.authority = authority.certificate_pem().to_owned();
+        Identity::from_pem(pem).map(drop)
+    }
+
     /// How this coordinator accepts newcomers to the cluster of `authority`: it shows its certificate and that of
     /// the authority, which they do not have yet. The transport parameters are left to the caller.
     ///
@@ -40,10 +50,7 @@ impl Identity {
         authority: &Authority,
     ) -> Result<quinn::ServerConfig, IdentityError> {
         let at_authority = |fault| IdentityError::new(IdentityPart::Authority, fault);
-        // Newcomers would refuse any other.
-        let mut pem = self.pem.clone();
-        pem.authority = authority.certificate_pem().to_owned();
-        Identity::from_pem(pem)?;
+        self.issued_by(authority)?;
         let mut chain = self.certified.cert.clone();
         chain.extend(certificates(authority.certificate_pem()).map_err(at_authority)?);
         let certified = CertifiedKey::new(chain, Arc::clone(&self.certified.key));

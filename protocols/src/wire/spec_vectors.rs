@@ -12,7 +12,12 @@ use super::{
     },
 };
 use crate::{
-    Delivery, DeliveryError, Floats, NAME_BYTES_MAX,
+    Delivery, DeliveryError, Floats, NAME_BYTES_MAX, Protocol, Request,
+    certificates::{
+        CertificateAuthority, ENROL_BYTES_MAX, ENROLLED_BYTES_MAX, ENROLMENT_ALPN, Enrol, Enrolled,
+        EnrolmentOutcome, EnrolmentRefusal, FAILURES_MAX, PEM_BYTES_MAX, RenewCertificate, RenewalRefusal,
+        Renewed, RevocationList, WINDOW,
+    },
     session::{CloseCode, Timing},
 };
 use bytes::Bytes;
@@ -216,6 +221,45 @@ fn values() -> BTreeMap<&'static str, Vec<u8>> {
         ("Shape::Box {x: -1, name: \"a\"}", bytes(Shape::Box { x: -1, name: "a".into() })),
         ("result<u8, string> ok 7", bytes(Ok::<u8, String>(7))),
         ("result<u8, string> error \"a\"", bytes(Err::<u8, _>("a".to_owned()))),
+        (
+            "RenewCertificate {certificate: \"c\", request: \"r\"}",
+            bytes(RenewCertificate { certificate: "c".into(), request: "r".into() }),
+        ),
+        (
+            "Renewed {certificate: \"c\", revoked: \"l\"}",
+            bytes(Renewed { certificate: "c".into(), revoked: "l".into() }),
+        ),
+        (
+            "RenewalRefusal::NotPermitted {reason: \"no\"}",
+            bytes(RenewalRefusal::NotPermitted { reason: "no".into() }),
+        ),
+        ("RenewalRefusal::Revoked", bytes(RenewalRefusal::Revoked)),
+        (
+            "RenewalRefusal::NotDue {from: 300 s}",
+            bytes(RenewalRefusal::NotDue { from: Duration::from_secs(300) }),
+        ),
+        ("RevocationList {known: none}", bytes(RevocationList { known: None })),
+        ("Enrol {token: \"t\", request: \"r\"}", bytes(Enrol { token: "t".into(), request: "r".into() })),
+        (
+            "EnrolmentOutcome ok {certificate: \"c\", authority: \"a\", revoked: \"l\"}",
+            bytes(EnrolmentOutcome::Ok(Enrolled {
+                certificate: "c".into(),
+                authority: "a".into(),
+                revoked: "l".into(),
+            })),
+        ),
+        (
+            "EnrolmentOutcome error Token {reason: \"no\"}",
+            bytes(EnrolmentOutcome::Err(EnrolmentRefusal::Token { reason: "no".into() })),
+        ),
+        (
+            "EnrolmentOutcome error NameInUse \"agent-1\"",
+            bytes(EnrolmentOutcome::Err(EnrolmentRefusal::NameInUse("agent-1".parse().unwrap()))),
+        ),
+        (
+            "EnrolmentOutcome error Busy {retry_after: 5 s}",
+            bytes(EnrolmentOutcome::Err(EnrolmentRefusal::Busy { retry_after: Duration::from_secs(5) })),
+        ),
         ("uuid 00112233-4455-6677-8899-aabbccddeeff", {
             bytes(Uuid::from_u128(0x0011_2233_4455_6677_8899_aabb_ccdd_eeff))
         }),
@@ -411,6 +455,13 @@ fn the_limits_are_those_of_the_code() {
         ("handshake of the session", seconds(timing.handshake)),
         ("pause between two PINGs", seconds(timing.heartbeat)),
         ("silence of a peer", seconds(timing.silence)),
+        ("Enrol", format!("{ENROL_BYTES_MAX} bytes")),
+        ("EnrolmentOutcome", format!("{ENROLLED_BYTES_MAX} bytes")),
+        (
+            "PEM text of a certificate or signing request, sent to the authority",
+            format!("{PEM_BYTES_MAX} bytes"),
+        ),
+        ("failed enrolments of one address", format!("{FAILURES_MAX} in {}", seconds(WINDOW))),
     ];
     let rows = rows(SPEC, "## Limits");
     for (what, limit) in expected {
@@ -421,6 +472,10 @@ fn the_limits_are_those_of_the_code() {
 
 #[test]
 fn the_names_in_the_handshake_are_those_of_the_code() {
-    assert!(SPEC.contains(&format!("`{}`", std::str::from_utf8(ALPN).unwrap())));
+    for alpn in [ALPN, ENROLMENT_ALPN] {
+        assert!(SPEC.contains(&format!("`{}`", std::str::from_utf8(alpn).unwrap())));
+    }
+    let authority = [CertificateAuthority::NAME, RenewCertificate::NAME, RevocationList::NAME];
+    assert!(authority.iter().all(|name| SPEC.contains(&format!("`{name}`"))));
     assert_eq!((WIRE_VERSIONS, BINCODE_2), ((1, 1), 1), "the text speaks of version 1 and codec 1");
 }

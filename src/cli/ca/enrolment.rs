@@ -21,7 +21,7 @@ use crate::cli::output::Output;
 const REQUEST_BYTES_MAX: u64 = 64 << 10;
 
 /// The longest token that is read, in bytes.
-const TOKEN_BYTES_MAX: u64 = 4 << 10;
+pub(super) const TOKEN_BYTES_MAX: u64 = 4 << 10;
 
 #[derive(Debug, Args)]
 pub(crate) struct MakeToken {
@@ -164,7 +164,7 @@ impl Sign {
     }
 }
 
-fn text(from: impl io::Read, bytes_max: u64) -> io::Result<String> {
+pub(super) fn text(from: impl io::Read, bytes_max: u64) -> io::Result<String> {
     let mut text = String::new();
     let read = from.take(bytes_max + 1).read_to_string(&mut text)? as u64;
     if read > bytes_max {

@@ -1,0 +1,259 @@
+//! How a node keeps its certificate and its revocation list fresh.
+
+use std::fs;
+use std::io;
+use std::path::Path;
+use std::time::{Duration, SystemTime};
+
+use swarm_actors::AskError;
+use swarm_actors::identity::{
+    FolderError, Identity, IdentityPaths, IdentityPem, OnExisting, PeerIdentity, RevocationList,
+    SigningRequest, create_file, rfc3339,
+};
+use swarm_protocols::ContentHash;
+use swarm_protocols::certificates::{
+    RenewCertificate, Renewal, RenewalRefusal, Renewed, RevocationList as ListWanted, Step, Term,
+};
+use tokio::time::{Instant, sleep};
+
+use super::member::Joined;
+
+/// The pause between two looks at the revocation list, which are also looks at the clock.
+const PAUSE: Duration = Duration::from_secs(30);
+
+/// The same of a coordinator, which looks into a folder of its own.
+const PAUSE_AT_HOME: Duration = Duration::from_secs(5);
+
+/// How long the authority has to answer.
+const ANSWER_MAX: Duration = Duration::from_secs(20);
+
+/// Keeps the certificate and the revocation list of a node fresh, on disk and in use.
+///
+/// A renewed certificate is for the same key. So one file changes, which is replaced whole, and whatever happens
+/// in between, the folder holds a pair that can be used. Who wants a new key renews by hand or enrols anew.
+pub(crate) struct Keeper {
+    paths: IdentityPaths,
+    identity: Identity,
+    rule: Renewal,
+    /// The revocation list that was got the last time.
+    known: Option<ContentHash>,
+    /// When to look at it again.
+    look: Instant,
+}
+
+/// Why a renewal did not succeed.
+struct Failure {
+    reason: String,
+    /// From when on the authority wants to be asked again.
+    not_before: Option<SystemTime>,
+}
+
+impl Failure {
+    fn new(reason: impl ToString) -> Self {
+        Self { reason: reason.to_string(), not_before: None }
+    }
+}
+
+impl Keeper {
+    /// Of a node with this identity, which is in these files.
+    pub(crate) fn new(paths: IdentityPaths, identity: Identity) -> Self {
+        let rule = Renewal::of(term(identity.as_peer()));
+        Self { paths, identity, rule, known: None, look: Instant::now() }
+    }
+
+    /// The node was given another identity.
+    pub(crate) fn replaced(&mut self, paths: IdentityPaths, identity: Identity) {
+        *self = Self::new(paths, identity);
+    }
+
+    /// Waits until there is something to do. Dropping the future loses nothing.
+    pub(crate) async fn rest(&self) {
+        let until_look = self.look.saturating_duration_since(Instant::now());
+        let rest = match self.rule.step(SystemTime::now()) {
+            Step::Renew => Duration::ZERO,
+            Step::Wait(until) => until.duration_since(SystemTime::now()).unwrap_or_default(),
+        };
+        sleep(rest.min(until_look)).await;
+    }
+
+    /// Does what is to be done.
+    pub(crate) async fn act(&mut self, joined: &Joined) {
+        if self.rule.step(SystemTime::now()) == Step::Renew {
+            let until = rfc3339(self.identity.valid_until());
+            match self.renew(joined).await {
+                Ok(()) => {
+                    let until = rfc3339(self.identity.valid_until());
+                    tracing::info!("the certificate was renewed, it holds until {until}");
+                }
+                Err(Failure { reason, not_before }) => {
+                    self.rule.failed(SystemTime::now(), not_before);
+                    tracing::warn!(reason, "the certificate, which holds until {until}, was not renewed");
+                }
+            }
+        }
+        if Instant::now() >= self.look {
+            if let Err(reason) = self.look(joined).await {
+                tracing::debug!(reason, "the revocation list was not looked at");
+            }
+            self.look = Instant::now() + if joined.is_authority() { PAUSE_AT_HOME } else { PAUSE };
+        }
+    }
+
+    async fn renew(&mut self, joined: &Joined) -> Result<(), Failure> {
+        let now = SystemTime::now();
+        let IdentityPem { certificate, key, .. } = self.identity.to_pem();
+        let request = SigningRequest::with_key(self.identity.id(), key).map_err(Failure::new)?;
+        let asked =
+            RenewCertificate { certificate: certificate.clone(), request: request.to_pem().to_owned() };
+        let authority = joined.authority().await.map_err(Failure::new)?;
+        let renewed = authority.ask(asked).timeout(ANSWER_MAX).await.map_err(|error| {
+            let not_before = match &error {
+                AskError::Handler(RenewalRefusal::NotDue { from }) => Some(SystemTime::UNIX_EPOCH + *from),
+                AskError::Handler(RenewalRefusal::Busy { retry_after }) => now.checked_add(*retry_after),
+                _ => None,
+            };
+            Failure { reason: error.to_string(), not_before }
+        })?;
+        let identity = examined(&self.identity, &renewed, now).map_err(Failure::new)?;
+        let (path, text) = (self.paths.certificate.clone(), renewed.certificate);
+        let written = blocking(move || {
+            create_file(&path, &text, OnExisting::Replace).map_err(|error| error.to_string())
+        });
+        if let Err(reason) = written.await {
+            // The node itself is better off with it than without.
+            tracing::error!(reason, "the renewed certificate could not be kept, a restart does without it");
+        }
+        joined.set_identity(identity.clone()).await.map_err(Failure::new)?;
+        self.rule = Renewal::of(term(identity.as_peer()));
+        self.identity = identity;
+        Ok(())
+    }
+
+    /// Takes the authority's list over if it is newer.
+    async fn look(&mut self, joined: &Joined) -> Result<(), String> {
+        let authority = joined.authority().await?;
+        let wanted = ListWanted { known: self.known };
+        let list = authority.ask(wanted).timeout(ANSWER_MAX).await.map_err(|error| error.to_string())?;
+        let Some(text) = list else { return Ok(()) };
+        let hash = ContentHash::of(text.as_bytes());
+        let trusted = self.identity.to_pem().authority.clone();
+        let list = RevocationList::from_pem(&text, &trusted).map_err(|error| error.to_string())?;
+        let newest = self.identity.revocation_list().clone().newest(&list);
+        if newest != *self.identity.revocation_list() {
+            if let Some(path) = self.paths.revoked.clone()
+                && let Err(reason) = blocking(move || keep_list(&path, &text, &trusted)).await
+            {
+                tracing::error!(reason, "the revocation list could not be kept");
+            }
+            joined.set_revocation_list(list.clone()).await.map_err(|error| error.to_string())?;
+            self.identity = self.identity.clone().with_revocation_list(&list);
+            let revoked = self.identity.revocation_list().len();
+            tracing::info!(revoked, "there is a newer revocation list");
+        }
+        self.known = Some(hash);
+        Ok(())
+    }
+}
+
+fn term(own: &PeerIdentity) -> Term {
+    // The last octets of a serial number are random, of the first some bits are not.
+    let octets = own.serial.as_bytes().iter().rev().take(4);
+    let jitter = octets.fold(0, |jitter, octet| jitter << 8 | u32::from(*octet));
+    Term { valid_from: own.valid_from, valid_until: own.valid_until, jitter }
+}
+
+/// The identity with a renewed certificate, if that is what was asked for. What the node trusts stays as it is:
+/// no coordinator may add an authority.
+fn examined(held: &Identity, renewed: &Renewed, now: SystemTime) -> Result<Identity, String> {
+    let pem = IdentityPem { certificate: renewed.certificate.clone(), ..held.to_pem().clone() };
+    let list = RevocationList::from_pem(&renewed.revoked, &pem.authority);
+    let identity = Identity::from_pem(pem).map_err(|error| format!("the answer cannot be used: {error}"))?;
+    let list = list.map_err(|error| format!("the answer cannot be used: {error}"))?;
+    let (id, role) = (identity.id(), identity.role());
+    if (id, role) != (held.id(), held.role()) {
+        return Err(format!("the answer is the certificate of the {role} {id}"));
+    }
+    if identity.valid_until() <= held.valid_until() {
+        return Err("the answer holds no longer than the certificate that is there".to_owned());
+    }
+    identity.as_peer().check(now).map_err(|error| format!("the answer cannot be used: {error}"))?;
+    let identity = identity.with_revocation_list(held.revocation_list()).with_revocation_list(&list);
+    identity.revocation_list().check(identity.as_peer()).map_err(|error| error.to_string())?;
+    Ok(identity)
+}
+
+/// Adds a list to a file of lists.
+fn keep_list(path: &Path, list: &str, trusted: &str) -> Result<(), String> {
+    let held = match fs::read_to_string(path) {
+        Ok(held) => held,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => String::new(),
+        Err(error) => return Err(format!("cannot read {}: {error}", path.display())),
+    };
+    let newest = RevocationList::newest_pem(&held, list, trusted).map_err(|error| error.to_string())?;
+    create_file(path, &newest, OnExisting::Replace).map_err(|error: FolderError| error.to_string())
+}
+
+async fn blocking(work: impl FnOnce() -> Result<(), String> + Send + 'static) -> Result<(), String> {
+    tokio::task::spawn_blocking(work).await.map_err(|error| error.to_string())?
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use swarm_actors::identity::{Authority, Validity};
+    use swarm_protocols::Role;
+
+    const DAY: Duration = Duration::from_secs(86_400);
+
+    fn lasting(days: u32) -> Validity {
+        Validity::starting(SystemTime::now(), DAY * days).unwrap()
+    }
+
+    /// What an authority answers for the key of `held`.
+    fn answer(authority: &Authority, held: &Identity, role: Role, days: u32, number: u64) -> Renewed {
+        let request = SigningRequest::with_key(held.id(), &held.to_pem().key).unwrap();
+        let certificate = authority.sign_request(&request, role, lasting(days)).unwrap().pem;
+        let revoked = authority.revocation_list(number, [], SystemTime::now()).unwrap();
+        Renewed { certificate, revoked }
+    }
+
+    #[test]
+    fn an_answer_is_taken_when_it_is_what_was_asked_for() {
+        let authority = Authority::new("orchard", lasting(100)).unwrap();
+        let stranger = Authority::new("orchard", lasting(100)).unwrap();
+        let held = authority.issue(&"a".parse().unwrap(), Role::Agent, lasting(1)).unwrap();
+        let other = authority.issue(&"a".parse().unwrap(), Role::Agent, lasting(1)).unwrap();
+        let now = SystemTime::now();
+        let good = answer(&authority, &held, Role::Agent, 9, 1);
+        let identity = examined(&held, &good, now).unwrap();
+        assert!(identity.valid_until() > held.valid_until());
+
+        let foreign = answer(&stranger, &held, Role::Agent, 9, 1);
+        let own_certificate = || good.certificate.clone();
+        for (answer, part) in [
+            (answer(&authority, &held, Role::Coordinator, 9, 1), "certificate of the coordinator a"),
+            (Renewed { certificate: held.to_pem().certificate.clone(), ..good.clone() }, "no longer than"),
+            (answer(&authority, &other, Role::Agent, 9, 1), "does not belong to the certificate"),
+            (foreign.clone(), "did not issue it"),
+            (Renewed { certificate: own_certificate(), ..foreign }, "did not issue it"),
+            (Renewed { certificate: own_certificate(), revoked: "garbage".into() }, "revocation list"),
+            (Renewed { certificate: "garbage".into(), ..good.clone() }, "node certificate"),
+        ] {
+            let refused = examined(&held, &answer, now).unwrap_err();
+            assert!(refused.contains(part), "{refused}");
+        }
+        let serial = identity.as_peer().serial.clone();
+        let revoked = authority.revocation_list(2, [(serial, now)], now).unwrap();
+        assert!(examined(&held, &Renewed { revoked, ..good }, now).unwrap_err().contains("revoked"));
+    }
+
+    #[test]
+    fn renewals_of_two_nodes_are_not_at_the_same_time() {
+        let authority = Authority::new("orchard", lasting(100)).unwrap();
+        let jitter = || {
+            let node = authority.issue(&"a".parse().unwrap(), Role::Agent, lasting(1)).unwrap();
+            term(node.as_peer()).jitter
+        };
+        assert_ne!(jitter(), jitter());
+    }
+}
