@@ -27,6 +27,7 @@ use swarm_protocols::{
         CertificateAuthority as AuthorityProtocol, Enrol, Enrolled, EnrolmentOutcome, EnrolmentRefusal,
         ListUnavailable, PEM_BYTES_MAX, RenewCertificate, RenewalRefusal, Renewed, RevocationList,
     },
+    printable,
 };
 
 /// The name under which a coordinator exposes it.
@@ -137,7 +138,7 @@ fn renew(
     now: SystemTime,
 ) -> Result<Renewed, RenewalRefusal> {
     let request = RenewalRequest::from_pem(certificate, request).map_err(|error| {
-        let reason = error.to_string();
+        let reason = printable(&error.to_string());
         match error {
             InvalidRenewal::OtherNode { .. } | InvalidRenewal::OtherKey => {
                 RenewalRefusal::NotPermitted { reason }
@@ -245,7 +246,7 @@ fn admit(
         return Err(refused(EnrolmentRefusal::Malformed { reason }));
     }
     let request = SigningRequest::from_pem(request)
-        .map_err(|error| refused(EnrolmentRefusal::Malformed { reason: error.to_string() }))?;
+        .map_err(|error| refused(EnrolmentRefusal::Malformed { reason: printable(&error.to_string()) }))?;
     let failed = |error| match error {
         FolderError::Token(refusal) => refused(EnrolmentRefusal::Token { reason: refusal.to_string() }),
         FolderError::NameInUse { id, .. } => refused(EnrolmentRefusal::NameInUse(id)),

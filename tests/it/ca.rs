@@ -291,8 +291,13 @@ fn a_token_lets_one_machine_in_with_a_key_of_its_own() {
         .fails(77, &["the join token is for a, the request for b"]);
     let signed = cluster.sign(&request, &token, &out).json();
     assert_eq!((&signed["name"], &signed["role"]), (&"a".into(), &"agent".into()));
-    cluster.sign(&request, &token, &cluster.path("again.pem")).fails(77, &["used before"]);
-    assert!(!Path::new(&cluster.path("again.pem")).exists());
+    let thief = swarm(&["ca", "request", "a", "--out", &cluster.path("thief"), "-o", "json"]).json();
+    let thief = thief["request"].as_str().unwrap().to_owned();
+    cluster.sign(&thief, &token, &cluster.path("thief.pem")).fails(77, &["used before"]);
+    assert!(!Path::new(&cluster.path("thief.pem")).exists());
+    // For the same key it is no other certificate.
+    let again = cluster.sign(&request, &token, &cluster.path("again.pem")).json();
+    assert_eq!(again["serial"], signed["serial"]);
     for name in ["authority.pem", "revoked.pem"] {
         fs::copy(cluster.path(&format!("ca/{name}")), cluster.path(&format!("a/{name}"))).unwrap();
     }

@@ -2,7 +2,8 @@
 
 use crate::{
     certificate_authority::{CertificateAuthority, EnrolNewcomer},
-    identity::{AuthorityFolder, Identity, IdentityError, explain},
+    identity::{AuthorityFolder, Identity, IdentityError},
+    link::quic,
 };
 use actix::Addr;
 use futures_util::{StreamExt, future::LocalBoxFuture, stream::FuturesUnordered};
@@ -14,6 +15,7 @@ use std::{
 };
 use swarm_protocols::{
     certificates::{Attempts, ENROL_BYTES_MAX, Enrol, EnrolmentOutcome, EnrolmentRefusal},
+    printable,
     wire::codec,
 };
 use tokio::time::timeout;
@@ -168,18 +170,16 @@ async fn answer(
     from: SocketAddr,
     authority: Addr<CertificateAuthority>,
 ) -> Result<Outcome, String> {
-    let explained = |error: quinn::ConnectionError| {
-        explain(&error).map_or_else(|| error.to_string(), |failure| failure.to_string())
-    };
-    let connection = incoming.accept().map_err(explained)?.await.map_err(explained)?;
+    let connection = incoming.accept().map_err(quic::describe)?.await.map_err(quic::describe)?;
     let closing = CloseOnDrop(connection.clone());
-    let (mut send, mut receive) = connection.accept_bi().await.map_err(explained)?;
+    let (mut send, mut receive) = connection.accept_bi().await.map_err(quic::describe)?;
     let request = receive.read_to_end(ENROL_BYTES_MAX).await.map_err(|error| match error {
         quinn::ReadToEndError::TooLong => format!("its request is longer than {ENROL_BYTES_MAX} bytes"),
         quinn::ReadToEndError::Read(error) => error.to_string(),
     });
     let outcome: EnrolmentOutcome = match request.and_then(|request| {
-        codec::decode::<Enrol>(&request).map_err(|error| format!("its request cannot be read: {error}"))
+        codec::decode::<Enrol>(&request)
+            .map_err(|error| format!("its request cannot be read: {}", printable(&error.to_string())))
     }) {
         Ok(enrol) => {
             authority.send(EnrolNewcomer { enrol, from }).await.unwrap_or(Err(EnrolmentRefusal::Unavailable))

@@ -1,8 +1,11 @@
 //! The newcomer's side of enrolment.
 
-use crate::identity::{
-    Identity, IdentityPem, JoinToken, PeerIdentity, PrivateKeyPem, RevocationList, SigningRequest,
-    TlsFailure, authority_fingerprint, explain, newcomer_config, server_name,
+use crate::{
+    identity::{
+        Identity, IdentityPem, JoinToken, PeerIdentity, PrivateKeyPem, RevocationList, SigningRequest,
+        TlsFailure, authority_fingerprint, explain, newcomer_config, server_name,
+    },
+    link::quic,
 };
 use std::{
     net::{Ipv4Addr, Ipv6Addr, SocketAddr},
@@ -11,6 +14,7 @@ use std::{
 };
 use swarm_protocols::{
     certificates::{ENROLLED_BYTES_MAX, Enrol, Enrolled, EnrolmentOutcome, EnrolmentRefusal},
+    printable,
     wire::codec,
 };
 use tokio::time::timeout;
@@ -85,21 +89,29 @@ pub async fn enrol(
         .map_err(|_| unreachable(format!("nobody answered within {CONNECT_MAX:?}")))?
         .map_err(|error| match explain(&error) {
             Some(failure) => EnrolError::NotTheCoordinator { address, failure },
-            None => unreachable(error.to_string()),
+            None => unreachable(described(error)),
         })?;
     let asked = timeout(ANSWER_MAX, ask(&connection, token, request)).await;
     let answer = asked.map_err(|_| unreachable(format!("there was no answer within {ANSWER_MAX:?}")))?;
+    let answer = answer.map_err(|error| {
+        // How the connection ended says more than what could not be done on it.
+        unreachable(connection.close_reason().map_or(error, described))
+    })?;
     connection.close(0_u8.into(), b"");
     // The coordinator waits for it.
     let _in_time = timeout(Duration::from_secs(1), endpoint.wait_idle()).await;
     let bad = |reason: String| EnrolError::BadAnswer { address, reason };
-    let outcome: EnrolmentOutcome =
-        codec::decode(&answer.map_err(unreachable)?).map_err(|error| bad(error.to_string()))?;
+    let outcome: EnrolmentOutcome = codec::decode(&answer).map_err(|error| bad(error.to_string()))?;
     let Enrolled { certificate, authority, revoked } = outcome?;
     let coordinator = PeerIdentity::of(&connection).map_err(|error| bad(error.to_string()))?;
     let pem = IdentityPem { certificate, key: key.clone(), authority };
     let identity = examine(pem, &revoked, token, &coordinator).map_err(bad)?;
     Ok((identity, revoked))
+}
+
+/// How a connection ended. Before the coordinator has proved itself, anybody may have written the reason.
+fn described(error: quinn::ConnectionError) -> String {
+    printable(&quic::describe(error))
 }
 
 async fn ask(
