@@ -25,11 +25,16 @@
 //! refused node as a TLS alert with a text; [`explain`] makes a [`TlsFailure`] of it on either side. A client
 //! learns that the *server* refused only after `connect().await` has succeeded: as a close of the connection.
 //!
-//! There is no session resumption and no early data: a resumed session restores the peer's certificate without
-//! judging it, so that an expired or revoked one would still get in. Nevertheless
-//! [`PeerIdentity::check`] and [`RevocationList::check`] are to be called on every connection before anything is
-//! dispatched. A [`Node`](crate::Node) does so, and also ends a session whose peer's certificate expires or is
-//! revoked; a caller who uses the configurations alone has to see to a connection that outlives a certificate.
+//! Sessions are resumed: a node that connects again to one it knows is spared the signatures and the chains. A
+//! resumed session restores the peer's certificate *without judging it*, so that an expired or revoked one would
+//! still get in. Therefore [`PeerIdentity::check`] and [`RevocationList::check`] are to be called on every
+//! connection before anything is dispatched, and configurations are to be made anew when authorities or revocation
+//! lists change, which forgets all sessions. A [`Node`](crate::Node) does both, judges the chain and the name again
+//! as well, and ends a session whose peer's certificate expires or is revoked; a caller who uses the
+//! configurations alone has to see to a connection that outlives a certificate.
+//!
+//! There is no early data: a server that waits for the client's last word before it dispatches gains nothing by
+//! it, and one that does not can be made to dispatch what somebody recorded.
 //!
 //! # An authority on disk
 //! [`AuthorityFolder`] keeps an authority with a register of what it has issued: what `swarm ca` works on, and
@@ -73,8 +78,8 @@ mod renewal_request;
 mod request;
 mod revocation;
 #[cfg(test)]
-mod tests;
-mod tls;
+pub(crate) mod tests;
+pub(crate) mod tls;
 mod validity;
 
 pub use authority::{Authority, AuthorityError, IssuedCertificate};
@@ -183,8 +188,12 @@ impl Identity {
     pub(crate) fn judge(&self, shown: &PeerChain, now: SystemTime) -> Result<(), String> {
         shown.peer.check(now).map_err(|error| error.to_string())?;
         self.revocations.check(&shown.peer).map_err(|error| error.to_string())?;
-        verify_client_chain(&shown.chain, &self.roots, unix_time(now))
-            .map_err(|error| format!("its authority is no longer that of the cluster: {error}"))
+        verify_chain(&shown.chain, &self.roots, unix_time(now)).map_err(|error| match error {
+            rustls::Error::InvalidCertificate(
+                CertificateError::UnknownIssuer | CertificateError::BadSignature,
+            ) => format!("its authority is no longer that of the cluster: {error}"),
+            error => error.to_string(),
+        })
     }
 
     /// What a peer sees of this node.

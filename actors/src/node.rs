@@ -254,12 +254,11 @@ impl Node {
         {
             return Err(StartError::UnusableTiming);
         }
-        let server = Socket::listening(&identity, key_exchange);
-        let at = |source| StartError::Listen { address: listen, source };
-        let endpoint = quinn::Endpoint::server(server, listen).map_err(at)?;
-        let address = endpoint.local_addr().map_err(at)?;
         let local = Local { node: identity.id().clone(), agent_type, capabilities, limits, timing };
-        Ok(Self::of(local, Some(Socket { endpoint, identity, key_exchange }), Some(address)))
+        let at = |source| StartError::Listen { address: listen, source };
+        let socket = Socket::listen(identity, key_exchange, listen).map_err(at)?;
+        let address = socket.address().map_err(at)?;
+        Ok(Self::of(local, Some(socket), Some(address)))
     }
 
     pub(crate) fn of(local: Local, socket: Option<Socket>, address: Option<SocketAddr>) -> Self {

@@ -12,6 +12,7 @@ mod remote;
 mod resolve;
 mod scratch;
 mod serve;
+mod socket;
 
 pub(crate) use admission::{Attach, SetIdentity, SetRevocationList};
 pub(crate) use connect::Dial;
@@ -24,15 +25,15 @@ use peers::{Live, Seat};
 pub(crate) use remote::{Outbound, Remote, RemoteCall};
 pub(crate) use resolve::Resolve;
 pub(crate) use serve::{Inbound, InboundParts, finish};
+pub(crate) use socket::Socket;
 
 use crate::{
     call::Caller,
-    identity::{Identity, KeyExchange, PeerChain},
+    identity::PeerChain,
     link::Link,
     mailbox::Mailbox,
     node::{NameEvent, NodeStatistics, PeerEvent, SessionStatistics},
-    session::{ChangeRoutes, ConnectionSession, DrainSession, EndSession, SessionParts, Side},
-    transport,
+    session::{ChangeRoutes, ConnectionSession, DrainSession, EndSession, Opening, SessionParts, Side},
 };
 use actix::{
     Actor, ActorContext, Addr, AsyncContext, Context, Handler, Message, Recipient, ResponseFuture, WrapFuture,
@@ -65,23 +66,6 @@ pub(crate) struct Local {
     pub(crate) capabilities: Vec<String>,
     pub(crate) limits: Limits,
     pub(crate) timing: Timing,
-}
-
-/// How a bridge reaches the network.
-#[derive(Clone)]
-pub(crate) struct Socket {
-    pub(crate) endpoint: quinn::Endpoint,
-    pub(crate) identity: Identity,
-    pub(crate) key_exchange: KeyExchange,
-}
-
-impl Socket {
-    /// How a node listens with an identity.
-    pub(crate) fn listening(identity: &Identity, key_exchange: KeyExchange) -> quinn::ServerConfig {
-        let mut config = identity.server_config(key_exchange);
-        config.transport_config(transport::parameters());
-        config
-    }
 }
 
 /// The actor.
@@ -137,7 +121,7 @@ impl QuicBridge {
         side: Side,
         link: Arc<dyn Link>,
         (peer, shown): (Caller, Option<PeerChain>),
-        opened: Option<oneshot::Sender<Result<(), String>>>,
+        opened: Option<oneshot::Sender<Opening>>,
         context: &mut Context<Self>,
     ) {
         let parts = SessionParts {
@@ -170,15 +154,16 @@ impl Actor for QuicBridge {
     type Context = Context<Self>;
 
     fn started(&mut self, context: &mut Self::Context) {
-        if let Some(Socket { endpoint, .. }) = &self.socket {
-            let accepting = connect::accept(endpoint.clone(), context.address(), self.local.timing.handshake);
+        if let Some(socket) = &self.socket {
+            let accepting =
+                connect::accept(socket.endpoint(), context.address(), self.local.timing.handshake);
             context.spawn(accepting.into_actor(self));
         }
     }
 
     fn stopped(&mut self, _: &mut Self::Context) {
-        if let Some(Socket { endpoint, .. }) = &self.socket {
-            endpoint.close(0_u8.into(), b"");
+        if let Some(socket) = &self.socket {
+            socket.endpoint().close(0_u8.into(), b"");
         }
     }
 }
@@ -306,8 +291,7 @@ impl Handler<Stop> for QuicBridge {
     fn handle(&mut self, Stop { grace }: Stop, context: &mut Self::Context) -> Self::Result {
         self.draining = true;
         let sessions = self.sessions.clone();
-        let (bridge, endpoint) =
-            (context.address(), self.socket.as_ref().map(|socket| socket.endpoint.clone()));
+        let (bridge, endpoint) = (context.address(), self.socket.as_ref().map(Socket::endpoint));
         Box::pin(async move {
             let drained =
                 futures_util::future::join_all(sessions.iter().map(|session| session.send(DrainSession)));

@@ -5,6 +5,7 @@ use crate::{
     call::Caller,
     identity::{Identity, PeerChain},
     link::{Link, LinkError, RecvHalf, SendHalf, Stream},
+    node::Refusal,
     quic_bridge::{self, Inbound, InboundParts, Outbound, Outbox, QuicBridge, Routes, finish},
 };
 use actix::{
@@ -49,6 +50,9 @@ pub(crate) enum Side {
     Acceptor,
 }
 
+/// Whether a session opened, and for what it was refused.
+pub(crate) type Opening = Result<(), (Refusal, String)>;
+
 /// What a session is made of.
 pub(crate) struct SessionParts {
     pub(crate) side: Side,
@@ -61,7 +65,7 @@ pub(crate) struct SessionParts {
     pub(crate) routes: Rc<Routes>,
     pub(crate) bridge: Addr<QuicBridge>,
     /// Told when the session is open, or why it did not open.
-    pub(crate) opened: Option<oneshot::Sender<Result<(), String>>>,
+    pub(crate) opened: Option<oneshot::Sender<Opening>>,
 }
 
 /// The actor.
@@ -75,7 +79,7 @@ pub(crate) struct ConnectionSession {
     shown: Option<PeerChain>,
     routes: Rc<Routes>,
     bridge: Addr<QuicBridge>,
-    opened: Option<oneshot::Sender<Result<(), String>>>,
+    opened: Option<oneshot::Sender<Opening>>,
     outbox: Rc<RefCell<Outbox>>,
     control_open: bool,
     timer: Option<SpawnHandle>,
@@ -303,13 +307,16 @@ impl Actor for ConnectionSession {
     }
 
     fn stopped(&mut self, context: &mut Self::Context) {
-        let (_, reason) = self.ended.take().unwrap_or((CloseCode::Done, "the node has stopped".to_owned()));
+        let (code, reason) =
+            self.ended.take().unwrap_or((CloseCode::Done, "the node has stopped".to_owned()));
         if let Some(outbound) = &self.outbound {
             outbound.lose(&reason);
         }
         self.link.close(CloseCode::Done, &reason);
         if let Some(opened) = self.opened.take() {
-            let _left = opened.send(Err(reason.clone()));
+            let refusal =
+                if code == CloseCode::BadCertificate { Refusal::Certificate } else { Refusal::Session };
+            let _left = opened.send(Err((refusal, reason.clone())));
         }
         self.bridge.do_send(quic_bridge::Closed { session: context.address(), reason });
     }

@@ -251,7 +251,7 @@ impl Authority {
     }
 
     /// Makes a key and signs a certificate for it, whatever it says.
-    pub(super) fn sign(&self, params: &CertificateParams) -> Result<IdentityPem, AuthorityError> {
+    pub(crate) fn sign(&self, params: &CertificateParams) -> Result<IdentityPem, AuthorityError> {
         let key = new_key()?;
         let issuer = Issuer::from_ca_cert_der(&self.certificate, &*self.key)?;
         Ok(IdentityPem {

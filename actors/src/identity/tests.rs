@@ -29,11 +29,11 @@ fn authority() -> Authority {
     Authority::new("test swarm", Validity::new(now() - 100 * DAY, now() + 100 * DAY).unwrap()).unwrap()
 }
 
-fn agent_params(validity: Validity) -> CertificateParams {
+pub(crate) fn agent_params(validity: Validity) -> CertificateParams {
     node_params(&node("agent-1"), Role::Agent, validity).unwrap()
 }
 
-fn for_purpose(usage: rcgen::ExtendedKeyUsagePurpose) -> CertificateParams {
+pub(crate) fn for_purpose(usage: rcgen::ExtendedKeyUsagePurpose) -> CertificateParams {
     let mut params = agent_params(today());
     params.extended_key_usages = vec![usage];
     params
@@ -49,7 +49,7 @@ fn second_unit() -> DnType {
 }
 
 /// An identity that may be inconsistent, as a peer that is not ours may show it.
-fn unchecked(pem: IdentityPem) -> Identity {
+pub(crate) fn unchecked(pem: IdentityPem) -> Identity {
     let chain = files::certificates(&pem.certificate).unwrap();
     let certified = Arc::new(certified_key(chain, &pem.key).unwrap());
     let own = authority().issue(&node("nobody"), Role::Agent, today()).unwrap().own;
@@ -58,7 +58,7 @@ fn unchecked(pem: IdentityPem) -> Identity {
 }
 
 /// A certificate that names the authority as its issuer and is signed by someone else.
-fn forged(authority: &Authority, params: &CertificateParams) -> IdentityPem {
+pub(crate) fn forged(authority: &Authority, params: &CertificateParams) -> IdentityPem {
     let issuer = Issuer::from_ca_cert_pem(authority.certificate_pem(), KeyPair::generate().unwrap()).unwrap();
     let key = KeyPair::generate().unwrap();
     IdentityPem {
@@ -162,7 +162,7 @@ fn a_certificate_that_peers_would_refuse_is_refused_at_home() {
 }
 
 /// Certificates of the right authority that are nevertheless not those of a node.
-fn not_nodes() -> Vec<(CertificateParams, InvalidCertificate)> {
+pub(crate) fn not_nodes() -> Vec<(CertificateParams, InvalidCertificate)> {
     let named = |names: &[&str]| {
         let mut params = agent_params(today());
         params.subject_alt_names = names.iter().map(|name| dns(name)).collect();

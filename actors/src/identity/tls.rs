@@ -18,7 +18,7 @@ use rustls::{
     },
     pki_types::{CertificateDer, ServerName, UnixTime},
     server::{
-        NoServerSessionStorage, ParsedCertificate, WebPkiClientVerifier,
+        ParsedCertificate, ServerSessionMemoryCache, WebPkiClientVerifier,
         danger::{ClientCertVerified, ClientCertVerifier},
     },
     sign::SingleCertAndKey,
@@ -29,6 +29,12 @@ use super::{Identity, InvalidCertificate, PeerIdentity, RevocationList};
 
 /// The application protocol that both sides must name (RFC 7301).
 pub const ALPN: &[u8] = b"actix-swarm/1";
+
+/// How many sessions a server remembers for peers that come again; the oldest is forgotten first.
+pub(super) const SESSIONS_KEPT: usize = 1024;
+
+/// How many tickets a client keeps of one server: as many as rustls does at the least.
+const TICKETS_KEPT: usize = 8;
 
 /// Which key exchange a node agrees to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -47,6 +53,9 @@ pub fn server_name(expected: Option<&NodeId>) -> &str {
 
 impl Identity {
     /// How this node accepts connections. The transport parameters are those of quinn and left to the caller.
+    ///
+    /// Peers may resume the sessions that were begun with this value or a clone of it, and no others: with a new
+    /// value everything is forgotten.
     pub fn server_config(&self, key_exchange: KeyExchange) -> quinn::ServerConfig {
         let config = QuicServerConfig::try_from(self.tls_server(provider(key_exchange)));
         quinn::ServerConfig::with_crypto(Arc::new(config.expect(INITIAL_SUITE)))
@@ -55,12 +64,15 @@ impl Identity {
     /// How this node connects to the node `expected`, or to any node of the cluster when it is `None`: then the
     /// caller must look at the [`PeerIdentity`] that it got, its role in particular, for every node of the
     /// cluster may be there. The transport parameters are those of quinn and left to the caller.
+    ///
+    /// It resumes the sessions that were begun with this value or a clone of it, and no others: those of another
+    /// identity, authority, revocation list or expected node are never taken up.
     pub fn client_config(&self, expected: Option<&NodeId>, key_exchange: KeyExchange) -> quinn::ClientConfig {
         let config = QuicClientConfig::try_from(self.tls_client(expected, provider(key_exchange)));
         quinn::ClientConfig::new(Arc::new(config.expect(INITIAL_SUITE)))
     }
 
-    pub(super) fn tls_server(&self, provider: Arc<CryptoProvider>) -> rustls::ServerConfig {
+    pub(crate) fn tls_server(&self, provider: Arc<CryptoProvider>) -> rustls::ServerConfig {
         let chain =
             WebPkiClientVerifier::builder_with_provider(Arc::clone(&self.roots), Arc::clone(&provider))
                 .build()
@@ -74,14 +86,17 @@ impl Identity {
             }))
             .with_cert_resolver(Arc::new(SingleCertAndKey::from(Arc::clone(&self.certified))));
         config.alpn_protocols = vec![ALPN.to_vec()];
-        // A resumed session would restore the client's certificate unjudged, even an expired or revoked one.
-        config.session_storage = Arc::new(NoServerSessionStorage {});
-        config.send_tls13_tickets = 0;
+        // Kept here and not in the ticket: what is kept here can be forgotten, and is taken up once. A node has one
+        // session with another, so one ticket is enough.
+        config.session_storage = ServerSessionMemoryCache::new(SESSIONS_KEPT);
+        config.send_tls13_tickets = 1;
+        // Who waits for the client's Finished gains nothing by early data, and who does not can be made to
+        // dispatch a request twice.
         config.max_early_data_size = 0;
         config
     }
 
-    pub(super) fn tls_client(
+    pub(crate) fn tls_client(
         &self,
         expected: Option<&NodeId>,
         provider: Arc<CryptoProvider>,
@@ -101,8 +116,8 @@ impl Identity {
             .with_custom_certificate_verifier(Arc::new(judge))
             .with_client_cert_resolver(Arc::new(SingleCertAndKey::from(Arc::clone(&self.certified))));
         config.alpn_protocols = vec![ALPN.to_vec()];
-        // A resumed session would restore the server's certificate unjudged, even an expired or revoked one.
-        config.resumption = Resumption::disabled();
+        // The store is of this configuration alone, and so of one expected name and one view of who is trusted.
+        config.resumption = Resumption::in_memory_sessions(TICKETS_KEPT);
         config.enable_early_data = false;
         // A server has one certificate only, and the id of a node is nothing to send in the clear.
         config.enable_sni = false;
@@ -115,7 +130,7 @@ const INITIAL_SUITE: &str = "aws-lc-rs has TLS13_AES_128_GCM_SHA256, which QUIC 
 
 /// The algorithms of a node. It is made here and never taken from the process-wide default, which any other
 /// library in the process may have set.
-pub(super) fn provider(key_exchange: KeyExchange) -> Arc<CryptoProvider> {
+pub(crate) fn provider(key_exchange: KeyExchange) -> Arc<CryptoProvider> {
     let kx_groups = match key_exchange {
         KeyExchange::PreferPostQuantum => vec![kx_group::X25519MLKEM768, kx_group::X25519],
         KeyExchange::RequirePostQuantum => vec![kx_group::X25519MLKEM768],

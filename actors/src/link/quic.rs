@@ -42,7 +42,10 @@ impl Link for QuicLink {
     }
 
     fn close(&self, code: CloseCode, reason: &str) {
-        // The first reason counts.
+        // The first reason counts, also where the peer gave it: quinn would forget that.
+        if self.connection.close_reason().is_some() {
+            return;
+        }
         let _first = self.closed.set(reason.to_owned());
         self.connection.close(VarInt::from_u32(code as u32), reason.as_bytes());
     }

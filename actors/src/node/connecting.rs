@@ -14,6 +14,16 @@ pub enum Wanted {
     Any(Role),
 }
 
+impl Wanted {
+    /// The only node that will do, if there is one.
+    pub(crate) fn node(&self) -> Option<&NodeId> {
+        match self {
+            Self::Node(id) => Some(id),
+            Self::Any(_) => None,
+        }
+    }
+}
+
 impl fmt::Display for Wanted {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

@@ -5,6 +5,10 @@ mod certificates;
 mod discovery;
 mod hostile;
 mod in_hand;
+mod lenient;
+mod refusals;
+
+mod resumption;
 
 use super::*;
 use crate::{

@@ -6,8 +6,8 @@ use crate::{
     call::Caller,
     identity::{Identity, PeerChain, RevocationList},
     link::Link,
-    node::SetIdentityError,
-    session::{JudgeSession, Side},
+    node::{Refusal, SetIdentityError},
+    session::{JudgeSession, Opening, Side},
 };
 use actix::{Handler, Message};
 use std::{sync::Arc, time::SystemTime};
@@ -23,7 +23,7 @@ pub(crate) struct Attach {
     pub(crate) peer: Caller,
     /// The certificates that the peer has shown; `None` for a connection in memory.
     pub(crate) shown: Option<PeerChain>,
-    pub(crate) opened: Option<oneshot::Sender<Result<(), String>>>,
+    pub(crate) opened: Option<oneshot::Sender<Opening>>,
 }
 
 impl Attach {
@@ -32,7 +32,7 @@ impl Attach {
         side: Side,
         link: Arc<dyn Link>,
         shown: PeerChain,
-        opened: Option<oneshot::Sender<Result<(), String>>>,
+        opened: Option<oneshot::Sender<Opening>>,
     ) -> Self {
         let peer = Caller { node: shown.peer.id.clone(), role: shown.peer.role };
         Self { side, link, peer, shown: Some(shown), opened }
@@ -47,10 +47,10 @@ impl Handler<Attach> for QuicBridge {
         if self.sessions.len() >= SESSIONS_MAX {
             return link.close(CloseCode::Refused, "as many sessions as there can be");
         }
-        // The handshake may have begun before the identity or the revocation list was replaced, and would be no
-        // judge at all if it had resumed a session.
+        // The handshake may have begun before the identity or the revocation list was replaced, and is no judge at
+        // all where it has resumed a session.
         let judged = match (&shown, &self.socket) {
-            (Some(shown), Some(Socket { identity, .. })) => identity.judge(shown, SystemTime::now()),
+            (Some(shown), Some(socket)) => socket.identity().judge(shown, SystemTime::now()),
             _ => Ok(()),
         };
         match judged {
@@ -60,7 +60,7 @@ impl Handler<Attach> for QuicBridge {
                 link.close(CloseCode::BadCertificate, &reason);
                 if let Some(opened) = opened {
                     // The node that dialled may have lost interest.
-                    let _left = opened.send(Err(reason));
+                    let _left = opened.send(Err((Refusal::Certificate, reason)));
                 }
             }
         }
@@ -76,7 +76,7 @@ impl Handler<SetIdentity> for QuicBridge {
     type Result = Result<(), SetIdentityError>;
 
     fn handle(&mut self, SetIdentity(identity): SetIdentity, _: &mut Self::Context) -> Self::Result {
-        let Some(Socket { identity: current, .. }) = &self.socket else {
+        let Some(current) = self.socket.as_ref().map(Socket::identity) else {
             return Err(SetIdentityError::NoEndpoint);
         };
         if (current.id(), current.role()) != (identity.id(), identity.role()) {
@@ -104,7 +104,7 @@ impl Handler<SetRevocationList> for QuicBridge {
     type Result = Result<(), SetIdentityError>;
 
     fn handle(&mut self, SetRevocationList(list): SetRevocationList, _: &mut Self::Context) -> Self::Result {
-        let Some(Socket { identity: current, .. }) = &self.socket else {
+        let Some(current) = self.socket.as_ref().map(Socket::identity) else {
             return Err(SetIdentityError::NoEndpoint);
         };
         let identity = current.clone().with_revocation_list(&list);
@@ -119,8 +119,7 @@ impl QuicBridge {
     /// sessions by it, those that are still in their handshake too.
     fn judge_by(&mut self, identity: Identity) {
         let Some(socket) = &mut self.socket else { return };
-        socket.endpoint.set_server_config(Some(Socket::listening(&identity, socket.key_exchange)));
-        socket.identity = identity.clone();
+        socket.set_identity(identity.clone());
         for session in &self.sessions {
             session.do_send(JudgeSession(identity.clone()));
         }

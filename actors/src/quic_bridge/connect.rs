@@ -1,12 +1,11 @@
 //! Connections: accepting them and dialling.
 
-use super::{Attach, QuicBridge, Socket};
+use super::{Attach, QuicBridge};
 use crate::{
     identity::{PeerChain, TlsReason, explain, server_name},
     link::quic::{self, QuicLink},
     node::{ConnectError, Peer, Refusal, Wanted},
     session::Side,
-    transport,
 };
 use actix::{ActorFutureExt, Addr, AsyncContext, Handler, Message, ResponseActFuture, WrapFuture};
 use quinn::ConnectionError;
@@ -106,26 +105,24 @@ impl Handler<Dial> for QuicBridge {
                 return Box::pin(actix::fut::ready(Ok(open.peer.clone())));
             }
         }
-        let Some(socket) = self.socket.clone() else {
+        let Some(socket) = &mut self.socket else {
             return Box::pin(actix::fut::ready(Err(ConnectError::Unreachable {
                 peer: wanted,
                 address,
                 reason: "this node has no endpoint".to_owned(),
             })));
         };
+        let (endpoint, config) = (socket.endpoint(), socket.dialling(wanted.node()));
         let (bridge, within) = (context.address(), self.local.timing.handshake);
         let target = wanted.clone();
         let dialled = async move {
             let timed_out = ConnectError::TimedOut { peer: target.clone(), address, after: within };
-            tokio::time::timeout(within, dial(socket, bridge, target, address))
+            tokio::time::timeout(within, dial(endpoint, config, bridge, target, address))
                 .await
                 .unwrap_or(Err(timed_out))
         };
         Box::pin(dialled.into_actor(self).map(move |result, bridge, _| {
-            let node = match (&result, &wanted) {
-                (Ok(node), _) | (Err(_), Wanted::Node(node)) => Some(node),
-                (Err(_), Wanted::Any(_)) => None,
-            };
+            let node = result.as_ref().ok().or(wanted.node());
             // Opened is handled before the answer of the session gets here. Where there is no answer,
             // another dial may have been quicker.
             let open = node.and_then(|node| bridge.open(node)).map(|open| open.peer.clone());
@@ -147,7 +144,8 @@ impl Handler<Dial> for QuicBridge {
 }
 
 async fn dial(
-    Socket { endpoint, identity, key_exchange }: Socket,
+    endpoint: quinn::Endpoint,
+    config: quinn::ClientConfig,
     bridge: Addr<QuicBridge>,
     wanted: Wanted,
     address: SocketAddr,
@@ -155,14 +153,8 @@ async fn dial(
     let unreachable = |reason: String| ConnectError::Unreachable { peer: wanted.clone(), address, reason };
     let refused =
         |(refusal, reason)| ConnectError::Refused { peer: wanted.clone(), address, refusal, reason };
-    let expected = match &wanted {
-        Wanted::Node(id) => Some(id),
-        Wanted::Any(_) => None,
-    };
-    let mut config = identity.client_config(expected, key_exchange);
-    config.transport_config(transport::parameters());
     let connecting = endpoint
-        .connect_with(config, address, server_name(expected))
+        .connect_with(config, address, server_name(wanted.node()))
         .map_err(|error| unreachable(error.to_string()))?;
     let connection = connecting.await.map_err(|error| match refused_for(&error) {
         Some(refusal) => refused(refusal),
@@ -170,6 +162,12 @@ async fn dial(
     })?;
     let shown = shown(&connection).map_err(|reason| refused((Refusal::Certificate, reason)))?;
     let (node, role) = (shown.peer.id.clone(), shown.peer.role);
+    // A handshake that resumed a session has not looked at the name.
+    if let Some(expected) = wanted.node().filter(|expected| **expected != node) {
+        let reason = format!("the certificate is that of {node}, {expected} was expected");
+        connection.close((CloseCode::BadCertificate as u32).into(), reason.as_bytes());
+        return Err(refused((Refusal::Certificate, reason)));
+    }
     if matches!(wanted, Wanted::Any(wanted) if wanted != role) {
         connection.close((CloseCode::Done as u32).into(), b"another role is looked for");
         return Err(ConnectError::OtherRole { wanted, address, node, role });
@@ -179,11 +177,11 @@ async fn dial(
     bridge.do_send(Attach::certified(Side::Dialler, link, shown, Some(opened)));
     match open.await {
         Ok(Ok(())) => Ok(node),
-        Ok(Err(reason)) => {
+        Ok(Err(ended)) => {
             // The acceptor judges the dialler's certificate after the dialler is through with its own
             // part: then the close of the connection says what was wrong.
             let refusal = connection.close_reason().as_ref().and_then(refused_for);
-            Err(refused(refusal.unwrap_or((Refusal::Session, reason))))
+            Err(refused(refusal.unwrap_or(ended)))
         }
         Err(_) => Err(unreachable("the node has stopped".to_owned())),
     }

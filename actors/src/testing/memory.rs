@@ -91,8 +91,8 @@ async fn join(nodes: &[Node; 2], callers: &[Caller; 2], line: &Arc<Line>) -> Arc
     b.bridge.do_send(attach(Side::Acceptor, Arc::new(b_link), a_caller, accepted));
     a.bridge.do_send(attach(Side::Dialler, Arc::new(a_link), b_caller, opened));
     for open in [b_open, a_open] {
-        let open = open.await.unwrap_or_else(|_| Err("the node has stopped".to_owned()));
-        open.unwrap_or_else(|reason| panic!("no session: {reason}"));
+        let open = open.await.expect("the node has stopped");
+        open.unwrap_or_else(|(_, reason)| panic!("no session: {reason}"));
     }
     connection
 }

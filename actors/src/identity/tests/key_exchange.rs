@@ -59,27 +59,49 @@ fn pass(from: &mut quic::Connection, to: &mut quic::Connection) -> bool {
 }
 
 #[test]
-fn no_session_is_resumed_even_with_a_peer_that_would() {
+fn a_session_is_resumed_with_the_same_configurations_and_no_others() {
     let agent = agent();
     let ours = || tls::provider(KeyExchange::default());
-    let our_server = Arc::new(agent.tls_server(ours()));
-    let our_client = Arc::new(agent.tls_client(None, ours()));
-    let mut resuming = agent.tls_server(ours());
-    resuming.session_storage = rustls::server::ServerSessionMemoryCache::new(8);
-    resuming.send_tls13_tickets = 2;
-    let resuming_server = Arc::new(resuming);
-    let mut resuming = agent.tls_client(None, ours());
-    resuming.resumption = rustls::client::Resumption::in_memory_sessions(8);
-    let resuming_client = Arc::new(resuming);
-
-    let second = |server: &Arc<_>, client: &Arc<_>| {
-        shake_hands(Arc::clone(server), Arc::clone(client));
-        shake_hands(Arc::clone(server), Arc::clone(client)).handshake_kind()
+    let server = || Arc::new(agent.tls_server(ours()));
+    let client = |expected: Option<&str>| Arc::new(agent.tls_client(expected.map(node).as_ref(), ours()));
+    let kind = |server: &Arc<_>, client: &Arc<_>| {
+        let connection = shake_hands(Arc::clone(server), Arc::clone(client));
+        // Neither a key exchange is spared nor anything said before it.
+        assert_eq!(
+            connection.negotiated_key_exchange_group().map(|group| group.name()),
+            Some(NamedGroup::X25519MLKEM768)
+        );
+        connection.handshake_kind().unwrap()
     };
-    assert_eq!(second(&our_server, &resuming_client), Some(HandshakeKind::Full));
-    assert_eq!(second(&resuming_server, &our_client), Some(HandshakeKind::Full));
-    // The control: these two peers do resume.
-    assert_eq!(second(&resuming_server, &resuming_client), Some(HandshakeKind::Resumed));
+    let (one_server, one_client) = (server(), client(Some("agent-1")));
+    assert_eq!(kind(&one_server, &one_client), HandshakeKind::Full);
+    assert_eq!(kind(&one_server, &one_client), HandshakeKind::Resumed);
+    assert_eq!(kind(&one_server, &one_client), HandshakeKind::Resumed, "with the ticket of the second one");
+    // What either side makes anew has forgotten everything.
+    assert_eq!(kind(&server(), &one_client), HandshakeKind::Full);
+    assert_eq!(kind(&one_server, &client(Some("agent-1"))), HandshakeKind::Full);
+    assert_eq!(kind(&one_server, &client(None)), HandshakeKind::Full);
+}
+
+#[test]
+fn a_server_forgets_sessions_rather_than_to_keep_any_number() {
+    let agent = agent();
+    let server = Arc::new(agent.tls_server(tls::provider(KeyExchange::default())));
+    let client = || Arc::new(agent.tls_client(None, tls::provider(KeyExchange::default())));
+    let first = client();
+    shake_hands(Arc::clone(&server), Arc::clone(&first));
+    for number in 0..tls::SESSIONS_KEPT as u32 {
+        assert!(server.session_storage.put(number.to_be_bytes().into(), vec![0]));
+    }
+    let kind = shake_hands(Arc::clone(&server), first).handshake_kind();
+    assert_eq!(kind, Some(HandshakeKind::Full));
+}
+
+#[test]
+fn a_server_takes_no_early_data_and_a_client_sends_none() {
+    let agent = agent();
+    assert_eq!(agent.tls_server(tls::provider(KeyExchange::default())).max_early_data_size, 0);
+    assert!(!agent.tls_client(None, tls::provider(KeyExchange::default())).enable_early_data);
 }
 
 #[test]

@@ -92,7 +92,7 @@ impl Stage {
     }
 }
 
-fn hello(id: &str) -> Vec<u8> {
+pub(super) fn hello(id: &str) -> Vec<u8> {
     let hello = Hello {
         node: id.parse().unwrap(),
         incarnation: 1,
@@ -108,7 +108,7 @@ fn hello(id: &str) -> Vec<u8> {
     bytes
 }
 
-fn request(correlation: u64, route: u32, payload: &[u8]) -> Vec<u8> {
+pub(super) fn request(correlation: u64, route: u32, payload: &[u8]) -> Vec<u8> {
     let mut bytes = Vec::new();
     let head = RequestHead { correlation, route, deadline_ms: 0, tell: false };
     frame::put_request(&head, payload, &mut bytes);
@@ -312,26 +312,6 @@ async fn bytes_that_are_no_quic_are_ignored() {
         socket.send_to(&vec![0xa5; length], stage.node.address().unwrap()).unwrap();
     }
     stage.serves_others().await;
-}
-
-#[actix::test]
-async fn certificates_that_are_not_good_enough_are_refused_with_a_reason() {
-    let stage = stage().await;
-    let address = stage.node.address().unwrap();
-    let past = Validity::starting(SystemTime::now() - Duration::from_secs(86_400), Duration::from_secs(60));
-    let expired = stage.authority.issue(&"late".parse().unwrap(), Role::Operator, past.unwrap()).unwrap();
-    let elsewhere = Authority::new("test", stage.day).unwrap();
-    let stranger = elsewhere.issue(&"stranger".parse().unwrap(), Role::Operator, stage.day).unwrap();
-    let good = stage.authority.issue(&"good".parse().unwrap(), Role::Operator, stage.day).unwrap();
-    let cases =
-        [(expired, "b", "expired"), (stranger, "b", "UnknownIssuer"), (good, "c", "not valid for name")];
-    for (identity, peer, reason) in cases {
-        let node = Node::start(NodeConfig::new(identity, "127.0.0.1:0".parse().unwrap())).await.unwrap();
-        let error = node.connect(peer.parse().unwrap(), address).await.unwrap_err();
-        assert!(matches!(error, ConnectError::Refused { .. }), "{error:?}");
-        assert!(error.to_string().contains(reason), "{error}");
-    }
-    assert_eq!(stage.node.statistics().await.unwrap().sessions, 0);
 }
 
 #[actix::test]
