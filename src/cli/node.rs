@@ -221,7 +221,9 @@ async fn run_member(
     ready(&joined)?;
     let mut losses = joined.losses();
     let outcome = tokio::select! {
-        lost = losses.next() => Err(CliError::new(Exit::Unavailable, lost)),
+        lost = losses.next() => {
+            Err(CliError::new(if lost.refused { Exit::NotPermitted } else { Exit::Unavailable }, lost))
+        }
         never = reload(&joined) => match never {},
         signal = signals.next() => Err(signal.into()),
         () = &mut abandoned => Ok(()),
@@ -238,6 +240,8 @@ impl From<JoinError> for CliError {
                 StartError::TooMuchToSay | StartError::UnusableLimits | StartError::UnusableTiming,
             )
             | JoinError::Expose(_) => Exit::Failed,
+            JoinError::NotACoordinator { .. } => Exit::NotPermitted,
+            JoinError::Connect(_) if error.is_refusal() => Exit::NotPermitted,
             JoinError::Lookup { .. } | JoinError::Connect(_) => Exit::Unavailable,
         };
         Self::new(exit, error)

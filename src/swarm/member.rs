@@ -13,7 +13,7 @@ use swarm_actors::enrolment::{EnrolmentError, EnrolmentListener};
 use swarm_actors::identity::{AuthorityFolder, Identity, IdentityError, RevocationList};
 use swarm_actors::pattern_matcher::PatternMatcher;
 use swarm_actors::{
-    ConnectError, ExposeError, Mailbox, Node, NodeConfig, SetIdentityError, StartError, Workers,
+    ConnectError, ExposeError, Mailbox, Node, NodeConfig, Refusal, SetIdentityError, StartError, Workers,
 };
 use swarm_protocols::certificates::CertificateAuthority as AuthorityProtocol;
 use swarm_protocols::coordinator::{Offer, SLOTS_MAX};
@@ -59,6 +59,8 @@ pub(crate) enum JoinError {
     Lookup { peer: Peer, cause: io::Error },
     #[error(transparent)]
     Connect(#[from] ConnectError),
+    #[error("{node} at {address} is an {role} by its certificate, a coordinator was expected")]
+    NotACoordinator { node: NodeId, address: SocketAddr, role: Role },
     #[error(transparent)]
     Expose(#[from] ExposeError),
     #[error(transparent)]
@@ -72,6 +74,17 @@ pub(crate) enum ReplaceError {
     Node(#[from] SetIdentityError),
     #[error("newcomers are shown the former certificate: {0}")]
     Enrolment(#[from] IdentityError),
+}
+
+impl JoinError {
+    /// Whether it was for a certificate, or for the role in it, that there is no session.
+    pub(crate) fn is_refusal(&self) -> bool {
+        matches!(
+            self,
+            Self::NotACoordinator { .. }
+                | Self::Connect(ConnectError::Refused { refusal: Refusal::Certificate, .. })
+        )
+    }
 }
 
 /// A node that is part of its swarm.

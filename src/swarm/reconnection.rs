@@ -1,11 +1,13 @@
 //! How an agent gets its coordinators, and gets them back.
 
+use std::cell::RefCell;
 use std::collections::BTreeMap;
+use std::rc::Rc;
 use std::time::Duration;
 
 use actix::{Actor, ActorFutureExt, AsyncContext, Context, Handler, SpawnHandle, WrapFuture};
-use swarm_actors::{Node, PeerEvent, Wanted};
-use swarm_protocols::NodeId;
+use swarm_actors::{Node, Peer as OpenPeer, PeerEvent, Wanted};
+use swarm_protocols::{NodeId, Role};
 use tokio::sync::watch;
 use tokio::time::sleep;
 
@@ -25,6 +27,8 @@ const PAUSE_MAX: Duration = Duration::from_secs(8);
 pub(crate) struct Lost {
     pub(crate) coordinator: NodeId,
     pub(crate) reason: String,
+    /// Whether it was for a certificate that no other session was had.
+    pub(crate) refused: bool,
 }
 
 /// Connects to a node at whichever of its addresses it answers.
@@ -33,10 +37,12 @@ pub(crate) async fn connect_to(node: &Node, peer: &Peer) -> Result<(), JoinError
     let addresses = look_up(&peer.address).await.map_err(unknown)?;
     let wanted = Wanted::Node(peer.name.clone());
     let connected = first_that_answers(&wanted, &addresses, async |address| {
-        node.connect(peer.name.clone(), address).await
+        node.connect(peer.name.clone(), address).await.map(|peer| (peer, address))
     });
-    connected.await?;
-    Ok(())
+    match connected.await? {
+        (OpenPeer { role: Role::Coordinator, .. }, _) => Ok(()),
+        (OpenPeer { node, role, .. }, address) => Err(JoinError::NotACoordinator { node, address, role }),
+    }
 }
 
 /// Dials the coordinators of an agent that were lost, and says when it has been without any for too long.
@@ -55,6 +61,8 @@ struct Coordinator {
     session: Session,
     /// Whether it is being dialled.
     dialling: bool,
+    /// Why it was not reached the last time, where that was for a certificate.
+    refusal: Rc<RefCell<Option<String>>>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -73,7 +81,12 @@ impl CoordinatorWatch {
         losses: watch::Sender<Option<Lost>>,
     ) -> Self {
         let coordinators = coordinators.iter().map(|peer| {
-            let coordinator = Coordinator { peer: peer.clone(), session: Session::Expected, dialling: false };
+            let coordinator = Coordinator {
+                peer: peer.clone(),
+                session: Session::Expected,
+                dialling: false,
+                refusal: Rc::default(),
+            };
             (peer.name.clone(), coordinator)
         });
         Self { node, coordinators: coordinators.collect(), patience, alone: None, losses }
@@ -87,16 +100,25 @@ impl CoordinatorWatch {
         if self.coordinators.values().any(|coordinator| coordinator.session != Session::Lost) {
             return;
         }
-        let lost = Lost { coordinator: node, reason };
+        let lost = Lost { coordinator: node, reason, refused: false };
         if self.patience.is_zero() {
             self.losses.send_replace(Some(lost));
         } else if self.alone.is_none() {
             self.alone = Some(context.run_later(self.patience, |watch, _| {
-                let Lost { coordinator, reason } = lost;
-                let reason = format!("{reason}; nothing was reached for {:?}", watch.patience);
-                watch.losses.send_replace(Some(Lost { coordinator, reason }));
+                watch.losses.send_replace(Some(watch.lost_for_good(lost)));
             }));
         }
+    }
+
+    /// What is said of a loss when the patience is at its end: a refusal says more than silence.
+    fn lost_for_good(&self, Lost { coordinator, reason, .. }: Lost) -> Lost {
+        let refusal = self.coordinators.values().find_map(|coordinator| coordinator.refusal.borrow().clone());
+        let refused = refusal.is_some();
+        let since = match refusal {
+            Some(refusal) => format!("then {refusal}"),
+            None => format!("nothing was reached for {:?}", self.patience),
+        };
+        Lost { coordinator, reason: format!("{reason}; {since}"), refused }
     }
 
     fn dial(&mut self, name: &NodeId, context: &mut Context<Self>) {
@@ -105,7 +127,11 @@ impl CoordinatorWatch {
             return;
         }
         coordinator.dialling = true;
-        let dialled = dial_until_connected(self.node.clone(), coordinator.peer.clone());
+        let dialled = dial_until_connected(
+            self.node.clone(),
+            coordinator.peer.clone(),
+            Rc::clone(&coordinator.refusal),
+        );
         let name = name.clone();
         context.spawn(dialled.into_actor(self).map(move |(), watch, context| {
             let Some(coordinator) = watch.coordinators.get_mut(&name) else { return };
@@ -118,12 +144,18 @@ impl CoordinatorWatch {
     }
 }
 
-async fn dial_until_connected(node: Node, peer: Peer) {
+async fn dial_until_connected(node: Node, peer: Peer, refusal: Rc<RefCell<Option<String>>>) {
     for pause in pauses() {
         sleep(pause).await;
         match connect_to(&node, &peer).await {
-            Ok(()) => return,
-            Err(error) => tracing::info!("{error}"),
+            Ok(()) => {
+                refusal.take();
+                return;
+            }
+            Err(error) => {
+                tracing::info!("{error}");
+                refusal.replace(error.is_refusal().then(|| error.to_string()));
+            }
         }
     }
 }
@@ -161,8 +193,7 @@ impl Handler<PeerEvent> for CoordinatorWatch {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use swarm_actors::{Peer as OpenPeer, testing};
-    use swarm_protocols::Role;
+    use swarm_actors::testing;
 
     fn id(name: &str) -> NodeId {
         name.parse().unwrap()
@@ -197,7 +228,8 @@ mod tests {
                 assert_eq!(*lost.borrow(), None);
             }
             watch.send(down("hub-1")).await.unwrap();
-            assert_eq!(*lost.borrow(), Some(Lost { coordinator: id("hub-1"), reason: "gone".into() }));
+            let expected = Lost { coordinator: id("hub-1"), reason: "gone".into(), refused: false };
+            assert_eq!(*lost.borrow(), Some(expected));
         });
     }
 

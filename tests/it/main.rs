@@ -21,6 +21,8 @@ mod processes;
 #[cfg(target_os = "linux")]
 mod python;
 #[cfg(target_os = "linux")]
+mod refused;
+#[cfg(target_os = "linux")]
 mod unread;
 #[cfg(target_os = "linux")]
 mod up;

@@ -10,28 +10,28 @@ use serde_json::{Value, json};
 use crate::processes::{Running, eventually, is_running};
 use crate::{Folder, Run, swarm, swarm_in};
 
-fn project(path: &str) -> String {
+pub(crate) fn project(path: &str) -> String {
     Path::new(env!("CARGO_MANIFEST_DIR")).join(path).to_str().unwrap().to_owned()
 }
 
 /// Nodes of machines of one's own: an authority, and a folder for each identity.
-struct Cluster {
-    folder: Folder,
+pub(crate) struct Cluster {
+    pub(crate) folder: Folder,
 }
 
 impl Cluster {
-    fn new(test: &str) -> Self {
+    pub(crate) fn new(test: &str) -> Self {
         let cluster = Self { folder: Folder::new(test) };
         assert_eq!(swarm(&["ca", "init", &cluster.path("ca")]).code, Some(0));
         cluster
     }
 
-    fn path(&self, name: &str) -> String {
+    pub(crate) fn path(&self, name: &str) -> String {
         self.folder.path(name)
     }
 
     /// Issues an identity, and gives its folder.
-    fn identity(&self, name: &str, role: &str) -> String {
+    pub(crate) fn identity(&self, name: &str, role: &str) -> String {
         let out = self.path(name);
         let issued = swarm(&["ca", "issue", &self.path("ca"), name, "--role", role, "--out", &out]);
         assert_eq!(issued.code, Some(0), "{}", issued.stderr);
@@ -45,32 +45,37 @@ impl Cluster {
     }
 
     fn agent(&self, coordinator: &str, rest: &str) -> String {
-        self.identity("agent-1", "agent");
+        self.agent_called("agent-1", "hub", coordinator, rest)
+    }
+
+    /// Issues an identity to an agent, and writes its file: `peer` is the node that it connects to.
+    pub(crate) fn agent_called(&self, name: &str, peer: &str, address: &str, rest: &str) -> String {
+        self.identity(name, "agent");
         let text = format!(
-            "name = \"agent-1\"\nrole = \"agent\"\nidentity = \"agent-1\"\nlisten = \"127.0.0.1:0\"\n\
+            "name = \"{name}\"\nrole = \"agent\"\nidentity = \"{name}\"\nlisten = \"127.0.0.1:0\"\n\
              agent_type = \"pattern-matcher\"\n\
-             connect = [{{ name = \"hub\", address = \"{coordinator}\" }}]\n{rest}\n"
+             connect = [{{ name = \"{peer}\", address = \"{address}\" }}]\n{rest}\n"
         );
-        self.folder.write("agent-1.toml", text)
+        self.folder.write(&format!("{name}.toml"), text)
     }
 }
 
 /// A coordinator that runs, and how an operator reaches it.
-struct Hub {
-    node: Running,
-    address: String,
-    operator: String,
+pub(crate) struct Hub {
+    pub(crate) node: Running,
+    pub(crate) address: String,
+    pub(crate) operator: String,
 }
 
 impl Hub {
-    fn start(cluster: &Cluster) -> Self {
+    pub(crate) fn start(cluster: &Cluster) -> Self {
         let file = cluster.coordinator("listen = \"127.0.0.1:0\"");
         let mut node = Running::start(&["node", "--config", &file]);
         let address = node.listens_on().to_string();
         Self { node, address, operator: cluster.identity("desk", "operator") }
     }
 
-    fn asked(&self, command: &str) -> Value {
+    pub(crate) fn asked(&self, command: &str) -> Value {
         swarm(&[command, "--connect", &self.address, "--identity", &self.operator, "-o", "json"]).json()
     }
 
