@@ -18,7 +18,7 @@ use swarm_protocols::{
     printable,
     wire::codec,
 };
-use tokio::time::timeout;
+use tokio::time::timeout_at;
 
 /// How many newcomers are served at once; others are refused.
 pub const CONNECTIONS_MAX: usize = 16;
@@ -155,59 +155,70 @@ async fn serve_one(
     from: SocketAddr,
     authority: Addr<CertificateAuthority>,
 ) -> Outcome {
-    let reason = match timeout(TIME_MAX, answer(incoming, from, authority)).await {
-        Ok(Ok(outcome)) => return outcome,
-        Ok(Err(reason)) => reason,
-        Err(_) => "it took too long".to_owned(),
-    };
-    tracing::warn!(target: "audit", %from, reason, "a newcomer got no certificate");
-    Outcome::Failed
-}
-
-/// Answers one newcomer. The error says how it failed to ask.
-async fn answer(
-    incoming: quinn::Incoming,
-    from: SocketAddr,
-    authority: Addr<CertificateAuthority>,
-) -> Result<Outcome, String> {
-    let connection = incoming.accept().map_err(quic::describe)?.await.map_err(quic::describe)?;
-    let closing = CloseOnDrop(connection.clone());
-    let (mut send, mut receive) = connection.accept_bi().await.map_err(quic::describe)?;
-    let request = receive.read_to_end(ENROL_BYTES_MAX).await.map_err(|error| match error {
-        quinn::ReadToEndError::TooLong => format!("its request is longer than {ENROL_BYTES_MAX} bytes"),
-        quinn::ReadToEndError::Read(error) => error.to_string(),
-    });
-    let outcome: EnrolmentOutcome = match request.and_then(|request| {
-        codec::decode::<Enrol>(&request)
-            .map_err(|error| format!("its request cannot be read: {}", printable(&error.to_string())))
-    }) {
-        Ok(enrol) => {
-            authority.send(EnrolNewcomer { enrol, from }).await.unwrap_or(Err(EnrolmentRefusal::Unavailable))
+    let deadline = tokio::time::Instant::now() + TIME_MAX;
+    let asked = timeout_at(deadline, request(incoming)).await;
+    let (connection, send, request) = match asked.unwrap_or_else(|_| Err("it took too long".to_owned())) {
+        Ok(asked) => asked,
+        Err(reason) => {
+            tracing::warn!(target: "audit", %from, reason, "a newcomer got no certificate");
+            return Outcome::Failed;
         }
+    };
+    let outcome: EnrolmentOutcome = match request {
+        // What is decided stays so, whether or not it is heard: the newcomer may ask again for the same key.
+        Ok(enrol) => match timeout_at(deadline, authority.send(EnrolNewcomer { enrol, from })).await {
+            Ok(Ok(outcome)) => outcome,
+            Ok(Err(_)) | Err(_) => Err(EnrolmentRefusal::Unavailable),
+        },
         Err(reason) => {
             tracing::warn!(target: "audit", %from, reason, "a newcomer was refused");
             Err(EnrolmentRefusal::Malformed { reason })
         }
     };
-    let answer = codec::encode(&outcome).map_err(|error| error.to_string())?;
-    // The request is decided, whether or not the answer arrives: the newcomer may ask again for the same key.
-    let delivered = async {
-        send.write_all(&answer).await.ok()?;
-        send.finish().ok()?;
-        connection.closed().await;
-        Some(())
-    };
-    if delivered.await.is_none() {
-        tracing::info!(%from, "a newcomer left before it had its answer");
+    if timeout_at(deadline, deliver(&outcome, send, &connection)).await != Ok(Some(())) {
+        tracing::info!(%from, "a newcomer did not say that it has its answer");
     }
-    drop(closing);
-    let failed = matches!(
-        outcome,
-        Err(EnrolmentRefusal::Malformed { .. }
+    match outcome {
+        Err(
+            EnrolmentRefusal::Malformed { .. }
             | EnrolmentRefusal::Token { .. }
-            | EnrolmentRefusal::NameInUse(_))
-    );
-    Ok(if failed { Outcome::Failed } else { Outcome::Fine })
+            | EnrolmentRefusal::NameInUse(_),
+        ) => Outcome::Failed,
+        Ok(_) | Err(EnrolmentRefusal::Busy { .. } | EnrolmentRefusal::Unavailable) => Outcome::Fine,
+    }
+}
+
+/// A connection, the way back on its stream, and what was asked on it, or why that cannot be read.
+type Asked = (CloseOnDrop, quinn::SendStream, Result<Enrol, String>);
+
+/// Takes the request of a newcomer. The error says how it failed to ask.
+async fn request(incoming: quinn::Incoming) -> Result<Asked, String> {
+    let connection = incoming.accept().map_err(quic::describe)?.await.map_err(quic::describe)?;
+    let connection = CloseOnDrop(connection);
+    let (send, mut receive) = connection.0.accept_bi().await.map_err(quic::describe)?;
+    let request = match receive.read_to_end(ENROL_BYTES_MAX).await {
+        Ok(request) => codec::decode(&request)
+            .map_err(|error| format!("its request cannot be read: {}", printable(&error.to_string()))),
+        Err(quinn::ReadToEndError::TooLong) => {
+            Err(format!("its request is longer than {ENROL_BYTES_MAX} bytes"))
+        }
+        Err(quinn::ReadToEndError::Read(error)) => return Err(error.to_string()),
+    };
+    Ok((connection, send, request))
+}
+
+/// Sends an answer, and waits until the newcomer closes the connection; `None` where it left before.
+async fn deliver(
+    outcome: &EnrolmentOutcome,
+    mut send: quinn::SendStream,
+    CloseOnDrop(connection): &CloseOnDrop,
+) -> Option<()> {
+    // Only a revocation list beyond every bound could not be.
+    let answer = codec::encode(outcome).ok()?;
+    send.write_all(&answer).await.ok()?;
+    send.finish().ok()?;
+    connection.closed().await;
+    Some(())
 }
 
 /// Ends a connection on every way out, so that none lingers until it is idle.

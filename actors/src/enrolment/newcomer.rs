@@ -25,6 +25,9 @@ const CONNECT_MAX: Duration = Duration::from_secs(5);
 /// How long it has to answer.
 const ANSWER_MAX: Duration = Duration::from_secs(15);
 
+/// How long taking leave may take.
+const LEAVE_MAX: Duration = Duration::from_millis(200);
+
 /// Why a newcomer has no certificate.
 #[derive(Debug, thiserror::Error)]
 pub enum EnrolError {
@@ -98,8 +101,8 @@ pub async fn enrol(
         unreachable(connection.close_reason().map_or(error, described))
     })?;
     connection.close(0_u8.into(), b"");
-    // The coordinator waits for it.
-    let _in_time = timeout(Duration::from_secs(1), endpoint.wait_idle()).await;
+    // The coordinator waits for the close.
+    let _in_time = timeout(LEAVE_MAX, endpoint.wait_idle()).await;
     let bad = |reason: String| EnrolError::BadAnswer { address, reason };
     let outcome: EnrolmentOutcome = codec::decode(&answer).map_err(|error| bad(error.to_string()))?;
     let Enrolled { certificate, authority, revoked } = outcome?;
