@@ -463,7 +463,7 @@ fn nodes_run_with_what_the_authority_issued_until_it_is_revoked() {
         agent
     });
     let refused = Running::start(&["node", "--config", &cluster.agent("revoked", address)]);
-    refused.finish().fails(69, &["the certificate was revoked"]);
+    refused.finish().fails(77, &["the certificate was revoked"]);
 
     // A renewed identity needs nothing but a start.
     agents[0].signal("TERM");
