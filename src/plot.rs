@@ -15,7 +15,7 @@ mod scene;
 mod svg;
 
 pub(crate) use file::{PictureError, PictureFile};
-pub(crate) use scene::Scene;
+pub(crate) use scene::{Scene, printable};
 
 /// A count as people read it.
 pub(crate) fn count(number: usize) -> String {

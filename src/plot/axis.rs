@@ -1,7 +1,7 @@
 //! Ticks at round values.
 
-/// Further from 0 than this the ticks of an axis would not be told apart.
-const EXACT_STEPS: f64 = 1e12;
+/// Ticks further than this from 0, in steps, would have labels of too many digits.
+const EXACT_STEPS: f64 = 1e6;
 
 /// Round values from `low` to `high`, at most about `count` of them, with as many decimals as they need.
 pub(super) fn ticks(low: f64, high: f64, count: usize) -> Vec<(f64, String)> {

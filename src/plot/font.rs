@@ -21,6 +21,16 @@ pub(super) fn width(text: &str, size: f64) -> f64 {
     f64::from(advances) * size / units()
 }
 
+/// Where the longest part of a text ends that begins with it and is at most so wide.
+pub(super) fn fitting(text: &str, size: f64, width: f64) -> usize {
+    let mut left = width * units() / size;
+    let beyond = text.char_indices().find(|&(_, letter)| {
+        left -= f64::from(advance(glyph(letter)));
+        left < 0.0
+    });
+    beyond.map_or(text.len(), |(end, _)| end)
+}
+
 /// The outlines of a text that starts at the origin, its baseline the x axis, y downwards.
 pub(super) fn outlines(text: &str, size: f64) -> Option<Path> {
     let mut outlines = Outlines(PathBuilder::new(), 0.0);
@@ -81,6 +91,8 @@ mod tests {
         assert_eq!(width("", 10.0), 0.0);
         assert!((width("AB", 10.0) - width("A", 10.0) - width("B", 10.0)).abs() < 1e-9);
         assert!(width("i", 10.0) < width("W", 10.0));
+        assert_eq!(fitting("éAé", 10.0, width("éA", 10.0) + 0.01), "éA".len());
+        assert_eq!((fitting("éA", 10.0, 0.0), fitting("éA", 10.0, 100.0)), (0, 3));
         assert!(width("漢", 10.0) > 0.0 && outlines("漢", 10.0).is_some());
         assert!(outlines(" ", 10.0).is_none());
         for letter in ['é', 'Ω', 'ж', '−', '…', '²', '€'] {

@@ -9,7 +9,7 @@ const COLUMNS_MAX: usize = 4;
 
 const WIDTH: f64 = 1120.0;
 const MARGIN: f64 = 24.0;
-const LEFT: f64 = 64.0;
+const LEFT: f64 = 78.0;
 const TITLE_SIZE: f64 = 17.0;
 const NOTE_SIZE: f64 = 11.5;
 const TICK_SIZE: f64 = 10.0;
@@ -182,6 +182,9 @@ impl Plane {
         for (value, label) in ticks {
             let y = self.y(value);
             scene.line(FAINT, 1.0, vec![Point(x, y), Point(x + width, y)]);
+            if label.is_empty() {
+                continue;
+            }
             let at = Point(x - 7.0, y + font::CAPITAL_HEIGHT * TICK_SIZE / 2.0);
             scene.text(Text::new(label, at, TICK_SIZE).anchored(Anchor::End).coloured(MUTED));
         }
@@ -227,10 +230,15 @@ fn corners(Rect { x, y, width, height }: Rect) -> Vec<Point> {
     vec![Point(x, y), Point(x + width, y), Point(x + width, y + height), Point(x, y + height)]
 }
 
-/// A number with four digits that count.
+/// A distance with three decimals; with fewer where the digits before them are enough, with more where they are not.
 fn rounded(value: f64) -> String {
-    let digits = if value > 0.0 { (3.0 - value.log10().floor()).clamp(0.0, 6.0) as usize } else { 1 };
-    if value < 1e7 { format!("{value:.digits$}") } else { format!("{value:.3e}") }
+    let magnitude = if value > 0.0 { value.log10().floor() } else { 0.0 };
+    let decimals = if magnitude < -1.0 { 2.0 - magnitude } else { 3.0 - magnitude.max(0.0) };
+    if value < 1e7 {
+        format!("{value:.*}", decimals.clamp(0.0, 9.0) as usize)
+    } else {
+        format!("{value:.3e}")
+    }
 }
 
 #[cfg(test)]
@@ -268,10 +276,11 @@ mod tests {
     }
 
     #[test]
-    fn distances_have_four_digits() {
+    fn distances_have_the_digits_that_count() {
+        let values = [1.15391, 0.87024, 0.0, 12.0, 123456.0, 0.00012345, 1.5e30];
         assert_eq!(
-            [1.15391, 0.0, 12.0, 123456.0, 0.00012345].map(rounded),
-            ["1.154", "0.0", "12.00", "123456", "0.000123"]
+            values.map(rounded),
+            ["1.154", "0.870", "0.000", "12.00", "123456", "0.000123", "1.500e30"]
         );
     }
 }

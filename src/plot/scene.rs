@@ -102,14 +102,20 @@ impl Scene {
     }
 }
 
-/// A label as it may stand in a picture: without control characters, and so short that it takes at most `width`.
+/// A label so short that it takes at most `width`, and printable.
 pub(super) fn fitted(label: &str, size: f64, width: f64) -> String {
-    let mut shown: String = label.chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect();
-    if font::width(&shown, size) <= width {
-        return shown;
+    let end = font::fitting(label, size, width);
+    if end == label.len() {
+        return printable(label);
     }
-    while !shown.is_empty() && font::width(&shown, size) + font::width("…", size) > width {
-        shown.pop();
-    }
-    shown + "…"
+    let end = font::fitting(label, size, width - font::width("…", size));
+    printable(&label[..end]) + "…"
+}
+
+/// A text of a user without what would change more than its own place: control characters, and those that turn round
+/// the direction of what follows.
+pub(crate) fn printable(text: &str) -> String {
+    let is_safe =
+        |c: char| !c.is_control() && !matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+    text.chars().map(|c| if is_safe(c) { c } else { '\u{fffd}' }).collect()
 }

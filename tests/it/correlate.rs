@@ -1,7 +1,8 @@
 //! `swarm correlate` against naive answers, and against other programs' answers that were kept.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::io::Read as _;
+use std::io::{Read as _, Write as _};
+use std::process::{Command, Stdio};
 
 use serde_json::{Value, json};
 
@@ -297,4 +298,99 @@ fn closes_of_120_companies_are_correlated() {
             assert_eq!(found[i][j], found[j][i]);
         }
     }
+}
+
+#[test]
+fn rolling_windows_are_those_of_the_rows_by_themselves() {
+    let folder = Folder::new("correlate_rolling");
+    let table = std::fs::read_to_string(bundled_returns()).unwrap();
+    let lines: Vec<&str> = table.lines().collect();
+    let rolling = correlate(&bundled_returns(), &["--rolling", "60", "--every", "100"]).json();
+    assert_eq!(rolling["window"], 60);
+    assert_eq!(rolling["pairs"].as_array().unwrap().len(), 36);
+    let steps = rolling["steps"].as_array().unwrap();
+    assert_eq!(steps.len(), 7);
+    for (step, row) in steps.iter().zip((59_usize..).step_by(100)) {
+        assert_eq!((&step["row"], &step["index"]), (&json!(row), &json!(lines[row + 1][..10])));
+        let window = [&lines[..1], &lines[row - 58..row + 2]].concat().join("\n");
+        let whole = matrix(&correlate(&folder.write("window.csv", window), &[]).json()["matrix"]);
+        for (pair, found) in
+            rolling["pairs"].as_array().unwrap().iter().zip(step["correlations"].as_array().unwrap())
+        {
+            let [i, j] = [0, 1].map(|place| pair[place].as_u64().unwrap() as usize);
+            assert!((found.as_f64().unwrap() - whole[i][j].unwrap()).abs() < 1e-9);
+        }
+    }
+}
+
+#[test]
+fn rolling_windows_are_csv_for_people() {
+    let table = "t,a,\"b,c\"\n\"x, y\",1,1\nu,2,1\nv,3,1\nw,4,2\n";
+    let run = swarm_reading(&["correlate", "--input", "-", "--rolling", "2"], table.as_bytes());
+    assert_eq!(run.stdout, "row,index,\"a~b,c\"\n1,u,\n2,v,\n3,w,1.000000\n");
+    let bare = swarm_reading(&["correlate", "--input", "-", "--rolling", "2"], b"a,b\n1,2\n2,1\n");
+    assert_eq!(bare.stdout, "row,a~b\n1,-1.000000\n");
+}
+
+#[test]
+fn rolling_windows_that_cannot_be_are_refused() {
+    let returns = bundled_returns();
+    correlate(&returns, &["--rolling", "757"]).fails(65, &["daily_returns.csv", "756 rows", "757"]);
+    correlate(&returns, &["--rolling", "1"]).fails(2, &["--rolling", "2"]);
+    correlate(&returns, &["--rolling", "9", "--method", "lcss"]).fails(2, &["--rolling", "lcss"]);
+    correlate(&returns, &["--every", "9"]).fails(2, &["--rolling"]);
+    swarm_reading(&["correlate", "--input", "-", "--rolling", "2"], b"a,b\n1,2\n,1\n")
+        .fails(65, &[":3:1: ", "missing"]);
+    let wide: String = (0..2000).map(|i| format!("s{i},")).collect::<String>() + "z\n";
+    let rows = (0..2001).map(|i| (i % 7).to_string()).collect::<Vec<_>>().join(",") + "\n";
+    let table = wide + &rows.repeat(8);
+    swarm_reading(&["correlate", "--input", "-", "--rolling", "2"], table.as_bytes())
+        .fails(2, &["7 windows of 2001000 pairs", "--every"]);
+}
+
+/// A command that reads standard input ends at once on SIGINT, while it reads and while it computes.
+#[cfg(unix)]
+#[track_caller]
+fn is_interrupted(arguments: &[&str], input: &str) {
+    for is_read in [false, true] {
+        let mut child = Command::new(env!("CARGO_BIN_EXE_swarm"))
+            .args(arguments)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut stdin = child.stdin.take();
+        // More than a pipe holds: when it is written, the command is at work.
+        assert!(input.len() > 1 << 20);
+        stdin.as_mut().unwrap().write_all(input.as_bytes()).unwrap();
+        if is_read {
+            stdin = None;
+        }
+        let killed = Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap();
+        assert!(killed.success());
+        let output = child.wait_with_output().unwrap();
+        drop(stdin);
+        let said = String::from_utf8(output.stderr).unwrap();
+        assert_eq!((output.status.code(), said.as_str()), (Some(130), "swarm: stopped by SIGINT\n"));
+        assert!(output.stdout.is_empty());
+    }
+}
+
+#[cfg(unix)]
+#[test]
+fn long_work_ends_at_once_on_a_signal() {
+    let folder = Folder::new("correlate_interrupted");
+    let table = "a,b,c,d,e,f,g,h,i\n".to_owned() + &"1,2,3,4,5,6,7,8,9\n2,1,4,3,6,5,9,8,7\n".repeat(30_000);
+    is_interrupted(&["correlate", "--input", "-", "--method", "dtw"], &table);
+    let walk: String = (0..150_000_u64).map(|i| format!("{}\n", i * i % 1009)).collect();
+    let query = folder.write("query.csv", "x\n".to_owned() + &walk);
+    let search =
+        ["match", "search", "--series", "-", "--column", "x", "--query", &query, "--query-column", "x"];
+    let lengths = ["--query-start", "7", "--query-length", "30000", "--window", "29000", "--top", "9"];
+    is_interrupted(&[&search[..], &lengths].concat(), &("x\n".to_owned() + &walk.repeat(2)));
+    let series: Vec<String> = (0..40_000_u64).map(|i| (i * i % 10_007).to_string()).collect();
+    let rows = format!("one\t{}\n", series.join("\t"));
+    let train = folder.write("train.tsv", &rows);
+    is_interrupted(&["match", "classify", "--train", &train, "--test", "-"], &rows.repeat(8));
 }

@@ -16,6 +16,7 @@ mod matching;
 mod node;
 #[cfg(target_os = "linux")]
 mod ops;
+mod pictures;
 #[cfg(target_os = "linux")]
 mod processes;
 #[cfg(target_os = "linux")]

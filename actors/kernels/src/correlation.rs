@@ -247,7 +247,7 @@ mod x86 {
     /// # Safety
     /// The processor has the instructions of `V`, `PARTS` registers hold all lanes, and all vectors have one length.
     #[inline(always)]
-    unsafe fn dots<V: Vector<Lane = f64>, const N: usize, const PARTS: usize>(
+    pub(super) unsafe fn dots<V: Vector<Lane = f64>, const N: usize, const PARTS: usize>(
         a: [&[f64]; N],
         b: [&[f64]; N],
     ) -> [[f64; N]; N] {

@@ -5,6 +5,8 @@ use std::fmt;
 use serde::Serialize;
 use swarm_kernels::Symmetric;
 
+use crate::plot::printable;
+
 /// Above this many series a table would be too wide; people get the pairs that stand out instead.
 const TABLE_SERIES_MAX: usize = 16;
 
@@ -86,7 +88,7 @@ fn number(value: f64) -> String {
 
 /// A label as it may stand on a terminal.
 fn shortened(label: &str) -> String {
-    let mut shown: String = label.chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect();
+    let mut shown = printable(label);
     if let Some((end, _)) = shown.char_indices().nth(LABEL_CHARS_MAX) {
         shown.truncate(end);
         shown.pop();

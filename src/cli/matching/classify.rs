@@ -14,6 +14,7 @@ use swarm_kernels::{KernelError, NearestNeighbour};
 
 use super::{BandArgs, refuse_stdin_twice};
 use crate::cli::error::CliError;
+use crate::cli::foreground::{self, Watch};
 use crate::cli::output::Output;
 use crate::input::{self, LabelledSeries, Source};
 
@@ -40,18 +41,24 @@ struct Report {
 impl Classify {
     pub(crate) fn run(self, output: Output) -> Result<(), CliError> {
         refuse_stdin_twice(&self.train, &self.test)?;
-        let train = input::ucr(&self.train)?;
-        let test = input::ucr(&self.test)?;
-        let started = Instant::now();
-        let errors = self.errors(&train, &test)?;
-        let seconds = started.elapsed().as_secs_f64();
-        let total = test.len();
-        output.print(&Report { errors, total, error_rate: errors as f64 / total as f64, seconds })
+        foreground::run("classifying", move |watch| {
+            let train = input::ucr(&self.train)?;
+            let test = input::ucr(&self.test)?;
+            let started = Instant::now();
+            watch.begin(test.len());
+            let errors = self.errors(&train, &test, watch)?;
+            let seconds = started.elapsed().as_secs_f64();
+            let total = test.len();
+            output.print(&Report { errors, total, error_rate: errors as f64 / total as f64, seconds })
+        })
     }
-}
 
-impl Classify {
-    fn errors(&self, train: &[LabelledSeries], test: &[LabelledSeries]) -> Result<usize, CliError> {
+    fn errors(
+        &self,
+        train: &[LabelledSeries],
+        test: &[LabelledSeries],
+        watch: &Watch,
+    ) -> Result<usize, CliError> {
         // A band in percent is wider for longer pairs: test series that need other bands go apart.
         let mut by_length = BTreeMap::<usize, Vec<&LabelledSeries>>::new();
         for series in test {
@@ -60,7 +67,7 @@ impl Classify {
         }
         let mut errors = 0;
         for (length, test) in by_length {
-            errors += Neighbours::new(train, self.band, length)?.errors(&test)?;
+            errors += Neighbours::new(train, self.band, length)?.errors(&test, watch)?;
         }
         Ok(errors)
     }
@@ -90,11 +97,15 @@ impl<'a> Neighbours<'a> {
     }
 
     /// Classifies on all cores. The sum does not depend on which core takes which series.
-    fn errors(&self, test: &[&LabelledSeries]) -> Result<usize, KernelError> {
+    fn errors(&self, test: &[&LabelledSeries], watch: &Watch) -> Result<usize, KernelError> {
         let next = AtomicUsize::new(0);
         let count_errors = || {
             let mut errors = 0;
             while let Some(series) = test.get(next.fetch_add(1, Ordering::Relaxed)) {
+                if watch.is_cancelled() {
+                    return Err(KernelError::Cancelled);
+                }
+                watch.advance(1);
                 errors += usize::from(self.label_of_nearest(&series.values)? != Some(&series.label));
             }
             Ok(errors)

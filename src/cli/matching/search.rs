@@ -121,7 +121,10 @@ impl Search {
         let band =
             if self.window == 1 { "1 point".to_owned() } else { format!("{} points", count(self.window)) };
         Matches {
-            title: &format!("{} like rows {first} to {last} of {}", self.column, self.query_column),
+            title: &format!(
+                "Windows of {} like rows {first} to {last} of {}",
+                self.column, self.query_column
+            ),
             note: &format!("{} rows of {}, warping within {band}", count(series.len()), self.series),
             series,
             query: &z_normalize(query),

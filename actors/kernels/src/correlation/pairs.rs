@@ -3,7 +3,7 @@
 use std::ops::Range;
 
 use crate::band::Band;
-use crate::correlation::{LANES, check_lengths, pairwise, ranks, total, unit};
+use crate::correlation::{check_lengths, pairwise, ranks, unit};
 use crate::dtw::{self, Ring};
 use crate::input::{KernelError, Series, check};
 use crate::lcss::{self, Lcss};
@@ -204,31 +204,24 @@ impl Pairs {
         let partition = self.partition();
         let (rows, order) = (partition.rows(part), self.series.len());
         let mut of_rows: [Vec<f64>; PART_ROWS] = Default::default();
-        // A row that is absent, or has gaps, is multiplied as an empty one and not looked at.
-        let vectors: [&[f64]; PART_ROWS] =
-            std::array::from_fn(|k| units.get(rows.start + k).and_then(Option::as_deref).unwrap_or(&[]));
+        // In place of one that has gaps, or of a row that is absent, stands another: its products are not looked at.
+        let other = units.iter().find_map(Option::as_deref).unwrap_or(&[]);
+        let vector = |i: usize| units[i % order].as_deref().unwrap_or(other);
+        let vectors = |first: usize| std::array::from_fn(|k| vector(first + k));
         let furthest = rows.clone().map(|i| i + partition.ahead(i)).max().unwrap_or(0);
-        for partner in rows.start..=furthest {
+        for first in (rows.start..=furthest).step_by(PART_ROWS) {
             if cancelled() {
                 return Err(KernelError::Cancelled);
             }
-            let j = partner % order;
-            let products = match &units[j] {
-                Some(other) if vectors.iter().all(|vector| vector.len() == other.len()) => {
-                    dots(Simd::active(), vectors, other)
-                }
-                other => vectors.map(|vector| match other {
-                    Some(other) if vector.len() == other.len() => super::dot(vector, other),
-                    _ => f64::NAN,
-                }),
-            };
-            for ((i, values), product) in rows.clone().zip(&mut of_rows).zip(products) {
-                if (i..=i + partition.ahead(i)).contains(&partner) {
-                    let value = match (&units[i], &units[j]) {
-                        (Some(_), Some(_)) => product.clamp(-1.0, 1.0),
-                        _ => self.pairwise(i, j),
-                    };
-                    values.push(if i == j && !value.is_nan() { 1.0 } else { value });
+            let products = dots(Simd::active(), vectors(rows.start), vectors(first));
+            for ((i, values), products) in rows.clone().zip(&mut of_rows).zip(products) {
+                for (partner, product) in (first..).zip(products) {
+                    if (i..=i + partition.ahead(i)).contains(&partner) {
+                        let j = partner % order;
+                        let is_whole = units[i].is_some() && units[j].is_some();
+                        let value = if is_whole { product.clamp(-1.0, 1.0) } else { self.pairwise(i, j) };
+                        values.push(if i == j && !value.is_nan() { 1.0 } else { value });
+                    }
                 }
             }
         }
@@ -290,46 +283,51 @@ fn units(series: &[Vec<f64>], unit: impl Fn(&[f64]) -> Option<Vec<f64>>) -> Resu
     Ok(Prepared::Units(series.iter().map(unit).collect()))
 }
 
-/// Inner products of some vectors with another, all of one length.
-fn dots(simd: Simd, a: [&[f64]; PART_ROWS], b: &[f64]) -> [f64; PART_ROWS] {
+type Tile<T> = [[T; PART_ROWS]; PART_ROWS];
+
+/// Inner products of some vectors with others, all of one length.
+fn dots(simd: Simd, a: [&[f64]; PART_ROWS], b: [&[f64]; PART_ROWS]) -> Tile<f64> {
+    assert!(a.iter().chain(&b).all(|vector| vector.len() == a[0].len()), "vectors have one length");
     match simd {
-        // SAFETY: an instruction set that is in use was detected.
+        // SAFETY: an instruction set that is in use was detected; all vectors have one length.
         #[cfg(target_arch = "x86_64")]
         Simd::Avx512 => unsafe { dots_avx512(a, b) },
         // SAFETY: as above.
         #[cfg(target_arch = "x86_64")]
         Simd::Avx2 => unsafe { dots_avx2(a, b) },
-        _ => dots_by_chunks(a, b),
+        _ => a.map(|a| b.map(|b| super::dot(a, b))),
     }
 }
 
+/// # Safety
+/// All vectors have one length.
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl")]
-fn dots_avx512(a: [&[f64]; PART_ROWS], b: &[f64]) -> [f64; PART_ROWS] {
-    dots_by_chunks(a, b)
+unsafe fn dots_avx512(a: [&[f64]; PART_ROWS], b: [&[f64]; PART_ROWS]) -> Tile<f64> {
+    // SAFETY: this function has the instructions, the caller vouches for the lengths.
+    unsafe { super::x86::dots::<crate::simd::x86::F64x8, PART_ROWS, 1>(a, b) }
 }
 
+/// # Safety
+/// All vectors have one length.
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "avx2")]
-fn dots_avx2(a: [&[f64]; PART_ROWS], b: &[f64]) -> [f64; PART_ROWS] {
-    dots_by_chunks(a, b)
-}
-
-/// Sums in the order of [`dot`](super::dot), so the answers have the same bits.
-#[inline(always)]
-fn dots_by_chunks(a: [&[f64]; PART_ROWS], b: &[f64]) -> [f64; PART_ROWS] {
-    let (b_chunks, b_rest) = b.as_chunks::<LANES>();
-    let chunks = a.map(|a| &a.as_chunks::<LANES>().0[..b_chunks.len()]);
-    let mut sums = [[0.0; LANES]; PART_ROWS];
-    for (at, y) in b_chunks.iter().enumerate() {
-        for (sums, chunks) in sums.iter_mut().zip(&chunks) {
-            let x = &chunks[at];
-            for lane in 0..LANES {
-                sums[lane] += x[lane] * y[lane];
+unsafe fn dots_avx2(a: [&[f64]; PART_ROWS], b: [&[f64]; PART_ROWS]) -> Tile<f64> {
+    // Four sums in two registers each are what sixteen registers hold.
+    const SIDE: usize = 2;
+    let mut products = [[0.0; PART_ROWS]; PART_ROWS];
+    for k in (0..PART_ROWS).step_by(SIDE) {
+        for l in (0..PART_ROWS).step_by(SIDE) {
+            // SAFETY: as above.
+            let found = unsafe {
+                super::x86::dots::<crate::simd::x86::F64x4, SIDE, 2>([a[k], a[k + 1]], [b[l], b[l + 1]])
+            };
+            for (products, found) in products[k..].iter_mut().zip(found) {
+                products[l..l + SIDE].copy_from_slice(&found);
             }
         }
     }
-    std::array::from_fn(|k| total(sums[k], &a[k][b_chunks.len() * LANES..], b_rest))
+    products
 }
 
 #[cfg(test)]
@@ -358,14 +356,14 @@ mod tests {
 
     #[test]
     fn inner_products_are_those_of_one_pair_to_the_bit() {
-        for length in (1..=40).chain([1001]) {
-            let vectors: Vec<Vec<f64>> = (0..5)
-                .map(|i| (0..length).map(|j| f64::from((i * 31 + j * j * 17) % 97) / 7.0).collect())
-                .collect();
+        for length in (0..=40).chain([1001]) {
+            let value = |i: usize, j: usize| ((i * 31 + j * j * 17) % 97) as f64 / 7.0;
+            let vectors: Vec<Vec<f64>> = (0..8).map(|i| (0..length).map(|j| value(i, j)).collect()).collect();
             let a = std::array::from_fn(|k| vectors[k].as_slice());
-            let expected = a.map(|a| super::super::dot(a, &vectors[4]));
+            let b = std::array::from_fn(|l| vectors[PART_ROWS + l].as_slice());
+            let expected = a.map(|a| b.map(|b| super::super::dot(a, b)));
             for simd in Simd::available() {
-                assert_eq!(dots(simd, a, &vectors[4]), expected, "{simd:?}, {length} points");
+                assert_eq!(dots(simd, a, b), expected, "{simd:?}, {length} points");
             }
         }
     }

@@ -86,7 +86,7 @@ fn what_is_undefined_is_not_a_number() {
 fn work_that_is_cancelled_ends() {
     let series: Vec<Vec<f64>> = (0..20).map(|i| (0..300).map(|j| f64::from(i * j % 17)).collect()).collect();
     for (measure, looks_min) in [
-        (Measure::Pearson, 10),
+        (Measure::Pearson, 4),
         (Measure::Lcss(Lcss::new(0.1).unwrap()), 40),
         // Within the matrix of a pair too.
         (Measure::Dtw(Band::Full), 100),
