@@ -114,7 +114,7 @@ mod tests {
 
     #[test]
     fn numbers_are_short_and_text_is_escaped() {
-        assert_eq!([1.0, 1.5, -0.001, 10.0, 3.14159].map(number), ["1", "1.5", "0", "10", "3.14"]);
+        assert_eq!([1.0, 1.5, -0.001, 10.0, 2.34567].map(number), ["1", "1.5", "0", "10", "2.35"]);
         assert_eq!(escaped("<a&\"b\">\u{0}\u{ffff}é"), "&lt;a&amp;&quot;b&quot;&gt;\u{fffd}\u{fffd}é");
     }
 }
