@@ -1,4 +1,4 @@
-//! 1-nearest-neighbour classification under z-normalised DTW.
+//! Nearest neighbours and 1-nearest-neighbour classification under z-normalised DTW.
 
 use crate::band::Band;
 use crate::dtw::sweep::sweep;
@@ -54,7 +54,17 @@ impl NearestNeighbour {
 
     /// The nearest training series; among equally near ones the first.
     pub fn classify(&self, series: &[f64]) -> Result<Nearest, KernelError> {
+        let nearest = self.nearest(series, 1)?;
+        Ok(*nearest.first().expect("there is a training series, and no distance is infinite"))
+    }
+
+    /// The `count` nearest training series, or all when there are fewer; the nearest first, equally near ones in their
+    /// order.
+    pub fn nearest(&self, series: &[f64], count: usize) -> Result<Vec<Nearest>, KernelError> {
         check(Series::Query, series)?;
+        if count == 0 {
+            return Ok(Vec::new());
+        }
         let query = z_normalize(series);
         let envelope = Envelope::new(&query, self.band.half_width(query.len()));
         let mut scratch = Scratch::default();
@@ -72,9 +82,11 @@ impl NearestNeighbour {
         let mut candidates: Vec<(f64, usize)> = self.train.iter().enumerate().map(bound_of).collect();
         candidates.sort_by(|a, b| a.0.total_cmp(&b.0).then(a.1.cmp(&b.1)));
 
-        let mut nearest = Nearest { index: usize::MAX, distance_squared: f64::INFINITY };
+        // In the order of the answer.
+        let mut nearest: Vec<Nearest> = Vec::new();
         for (bound, index) in candidates {
-            let limit = nearest.distance_squared * (1.0 + ROUNDING_ROOM);
+            let worst = if nearest.len() < count { None } else { nearest.last() };
+            let limit = worst.map_or(f64::INFINITY, |worst| worst.distance_squared * (1.0 + ROUNDING_ROOM));
             if bound > limit {
                 break;
             }
@@ -84,9 +96,12 @@ impl NearestNeighbour {
             else {
                 continue;
             };
-            let is_nearer = distance_squared < nearest.distance_squared;
-            if is_nearer || distance_squared == nearest.distance_squared && index < nearest.index {
-                nearest = Nearest { index, distance_squared };
+            let is_before =
+                |other: &Nearest| (other.distance_squared, other.index) < (distance_squared, index);
+            let place = nearest.partition_point(is_before);
+            if place < count {
+                nearest.truncate(count - 1);
+                nearest.insert(place, Nearest { index, distance_squared });
             }
         }
         Ok(nearest)

@@ -45,6 +45,24 @@ proptest! {
     }
 }
 
+proptest! {
+    #[test]
+    fn the_nearest_are_the_first_by_distance_and_then_by_index(
+        train in prop::collection::vec(oracle::any_series(), 1..20), twins in 0_usize..10,
+        series in oracle::any_series(), band in oracle::bands(), count in 0_usize..25,
+    ) {
+        let train: Vec<Vec<f64>> = train.iter().chain(train.iter().take(twins)).cloned().collect();
+        let query = z_normalize(&series);
+        let distance = |other: &Vec<f64>| oracle::distance_squared(&query, &z_normalize(other), band);
+        let mut expected: Vec<(usize, f64)> = train.iter().map(distance).enumerate().collect();
+        expected.sort_by(|a, b| a.1.total_cmp(&b.1).then(a.0.cmp(&b.0)));
+        expected.truncate(count);
+        let found = NearestNeighbour::new(&train, band).unwrap().nearest(&series, count).unwrap();
+        let found: Vec<(usize, f64)> = found.iter().map(|near| (near.index, near.distance_squared)).collect();
+        prop_assert_eq!(found, expected);
+    }
+}
+
 #[test]
 fn bad_input_is_named() {
     let refused = |train: &[Vec<f64>]| NearestNeighbour::new(train, Band::Full).err();
