@@ -15,6 +15,11 @@ impl ContentHash {
         Self(Sha256::digest(bytes).into())
     }
 
+    /// The 32 bytes of the hash.
+    pub fn as_bytes(&self) -> &[u8; 32] {
+        &self.0
+    }
+
     /// How strongly `node` is drawn to this content: the basis of rendezvous hashing (Thaler and
     /// Ravishankar 1998). The node with the highest weight is the natural holder, and when it is
     /// gone the next one is, while everything held elsewhere stays where it is.

@@ -11,6 +11,7 @@ pub mod coordinator;
 mod delivery;
 mod floats;
 mod identity;
+pub mod pattern_file;
 mod request;
 pub mod session;
 pub mod similar_windows;
