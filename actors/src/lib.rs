@@ -14,6 +14,7 @@ mod link;
 mod mailbox;
 mod node;
 mod part_store;
+pub mod pattern_file;
 pub mod pattern_matcher;
 mod quic_bridge;
 mod session;
