@@ -23,8 +23,8 @@ pub const TIMEOUT_MAX: Duration = Duration::from_secs(365 * 86_400);
 /// protocol, not the actor: hand mailboxes to an actor when it is made, and it can be tested with
 /// [probes](crate::testing::Probe) and moved to another machine.
 ///
-/// A mailbox of a remote actor lives as long as the session with its node. Once that is lost every
-/// ask answers [`SessionLost`](swarm_protocols::DeliveryError::SessionLost), and the name has to be
+/// A mailbox of a remote actor lives as long as the session with its node, and goes on with the session
+/// that takes over from it when one of the two shows a further certificate. Once it is lost every ask answers [`SessionLost`](swarm_protocols::DeliveryError::SessionLost), and the name has to be
 /// resolved again.
 pub struct Mailbox<P: Protocol> {
     pub(crate) target: Target<P>,

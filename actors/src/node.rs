@@ -7,7 +7,7 @@ pub use connecting::{ConnectError, Refusal, Wanted};
 pub use names::{ExposedName, NameEvent};
 
 use crate::{
-    identity::{Identity, KeyExchange, OutsideValidity, RevocationList},
+    identity::{Identity, KeyExchange, OutsideValidity, PeerIdentity, RevocationList},
     mailbox::Mailbox,
     quic_bridge::{self, ExposeError, Local, QuicBridge, Socket},
 };
@@ -93,7 +93,8 @@ pub struct Peer {
     pub agent_type: String,
     /// What it says it can do.
     pub capabilities: Vec<String>,
-    /// The id of the session; another one after every reconnection.
+    /// The id of the session that was open when this was said; another one after every reconnection, and after
+    /// another session took over.
     pub session: Uuid,
 }
 
@@ -212,6 +213,8 @@ pub struct NodeStatistics {
 pub struct SessionStatistics {
     /// The other side.
     pub peer: Peer,
+    /// The certificate that the peer has shown in it; `None` for a session in memory.
+    pub certificate: Option<PeerIdentity>,
     /// How long it has been open.
     pub open_for: Duration,
     /// Requests sent to the peer.
@@ -305,8 +308,13 @@ impl Node {
     /// Replaces the identity, without a restart: a renewed certificate, other authorities, a newer revocation
     /// list. Handshakes that begin from now on show the new certificate and judge by it. Sessions go on as long
     /// as what the *peer* has shown still holds: one whose peer is revoked now, or whose authority is among the
-    /// authorities no more, ends at once. The peers of this node see its old certificate until they are
-    /// reconnected, and end a session when that one expires.
+    /// authorities no more, ends at once.
+    ///
+    /// With every peer that this node has dialled it opens a further session, in which the new certificate is
+    /// shown, and which takes over: requests in flight are answered on the former session, new ones go over the
+    /// new one and arrive behind them, mailboxes and watchers notice nothing. Where that fails it is tried again.
+    /// A peer that has dialled this node does so itself, when the last quarter of the old certificate's time has
+    /// begun.
     ///
     /// A revocation list is never replaced by an older one, nor by none.
     pub async fn set_identity(&self, identity: Identity) -> Result<(), SetIdentityError> {

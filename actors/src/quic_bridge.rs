@@ -5,6 +5,7 @@ mod admission;
 mod calls;
 mod connect;
 mod exposed;
+mod handover;
 mod lane;
 mod names;
 mod peers;
@@ -14,26 +15,25 @@ mod scratch;
 mod serve;
 mod socket;
 
-pub(crate) use admission::{Attach, SetIdentity, SetRevocationList};
+pub(crate) use admission::{Attach, SetIdentity, SetRevocationList, Shown};
 pub(crate) use connect::Dial;
 pub use exposed::ExposeError;
 pub(crate) use exposed::Routes;
+use handover::Retired;
+pub(crate) use handover::{Confirmed, HandOver, PeerDrains, until_look};
 pub(crate) use lane::{Outbox, new_histogram};
 pub(crate) use names::{Names, Subscribe};
 pub(crate) use peers::{Admit, Closed, Opened, PeerRoutes};
 use peers::{Live, Seat};
-pub(crate) use remote::{Outbound, Remote, RemoteCall};
+pub(crate) use remote::{Outbound, Remote, RemoteCall, Way};
 pub(crate) use resolve::Resolve;
 pub(crate) use serve::{Inbound, InboundParts, finish};
 pub(crate) use socket::Socket;
 
 use crate::{
-    call::Caller,
-    identity::PeerChain,
-    link::Link,
     mailbox::Mailbox,
     node::{NameEvent, NodeStatistics, PeerEvent, SessionStatistics},
-    session::{ChangeRoutes, ConnectionSession, DrainSession, EndSession, Opening, SessionParts, Side},
+    session::{ChangeRoutes, ConnectionSession, DrainSession, EndSession, SessionParts},
 };
 use actix::{
     Actor, ActorContext, Addr, AsyncContext, Context, Handler, Message, Recipient, ResponseFuture, WrapFuture,
@@ -54,7 +54,6 @@ use swarm_protocols::{
         control::{Hello, Limits, RouteChange, WIRE_VERSIONS},
     },
 };
-use tokio::sync::oneshot;
 
 /// The most sessions of a node.
 const SESSIONS_MAX: usize = 4096;
@@ -76,6 +75,8 @@ pub(crate) struct QuicBridge {
     routes: Rc<Routes>,
     sessions: Vec<Addr<ConnectionSession>>,
     live: BTreeMap<Seat, Live>,
+    /// Sessions that others have taken over from, until what they have in flight is answered.
+    retired: Vec<Retired>,
     known: BTreeMap<NodeId, SocketAddr>,
     watchers: Vec<Recipient<PeerEvent>>,
     subscribers: Vec<Recipient<NameEvent>>,
@@ -94,6 +95,7 @@ impl QuicBridge {
             routes: Rc::default(),
             sessions: Vec::new(),
             live: BTreeMap::new(),
+            retired: Vec::new(),
             known: BTreeMap::new(),
             watchers: Vec::new(),
             subscribers: Vec::new(),
@@ -118,10 +120,7 @@ impl QuicBridge {
 
     fn start_session(
         &mut self,
-        side: Side,
-        link: Arc<dyn Link>,
-        (peer, shown): (Caller, Option<PeerChain>),
-        opened: Option<oneshot::Sender<Opening>>,
+        Attach { side, link, peer, shown, follows, opened }: Attach,
         context: &mut Context<Self>,
     ) {
         let parts = SessionParts {
@@ -130,6 +129,7 @@ impl QuicBridge {
             local: self.hello(),
             peer,
             shown,
+            follows,
             timing: self.local.timing,
             routes: Rc::clone(&self.routes),
             bridge: context.address(),
@@ -155,8 +155,12 @@ impl Actor for QuicBridge {
 
     fn started(&mut self, context: &mut Self::Context) {
         if let Some(socket) = &self.socket {
-            let accepting =
-                connect::accept(socket.endpoint(), context.address(), self.local.timing.handshake);
+            let accepting = connect::accept(
+                socket.endpoint(),
+                socket.listening(),
+                context.address(),
+                self.local.timing.handshake,
+            );
             context.spawn(accepting.into_actor(self));
         }
     }
@@ -271,6 +275,7 @@ impl Handler<Sessions> for QuicBridge {
                 open_for: open.since.elapsed(),
                 sent: open.outbound.sent(),
                 received: open.received.load(Ordering::Relaxed),
+                certificate: open.shown.as_ref().map(|shown| shown.peer.peer.clone()),
                 round_trip: (round_trip > 0).then(|| Duration::from_micros(round_trip)),
             }
         })

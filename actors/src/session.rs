@@ -3,10 +3,10 @@
 
 use crate::{
     call::Caller,
-    identity::{Identity, PeerChain},
+    identity::Identity,
     link::{Link, LinkError, RecvHalf, SendHalf, Stream},
     node::Refusal,
-    quic_bridge::{self, Inbound, InboundParts, Outbound, Outbox, QuicBridge, Routes, finish},
+    quic_bridge::{self, Inbound, InboundParts, Outbound, Outbox, QuicBridge, Routes, Shown, finish},
 };
 use actix::{
     Actor, ActorContext, ActorFutureExt, Addr, AsyncContext, Context, Handler, Message, ResponseFuture,
@@ -40,6 +40,9 @@ pub(crate) const FAREWELL: Duration = Duration::from_secs(1);
 /// How often the expiry of the peer's certificate is looked at, at least.
 const EXPIRY_LOOK: Duration = Duration::from_secs(60);
 
+/// How often a session that another one took over from is looked at.
+const RETIRED_LOOK: Duration = Duration::from_millis(50);
+
 /// How much may wait on the control stream for a peer that does not read it, in bytes.
 const UNSENT_BYTES_MAX: usize = CONTROL_BYTES_MAX;
 
@@ -59,8 +62,10 @@ pub(crate) struct SessionParts {
     pub(crate) link: Arc<dyn Link>,
     pub(crate) local: Hello,
     pub(crate) peer: Caller,
-    /// The certificates that it has shown; `None` for a connection in memory.
-    pub(crate) shown: Option<PeerChain>,
+    /// The certificates that both sides have shown; `None` for a connection in memory.
+    pub(crate) shown: Option<Shown>,
+    /// The session that it is to take over from.
+    pub(crate) follows: Option<Addr<ConnectionSession>>,
     pub(crate) timing: Timing,
     pub(crate) routes: Rc<Routes>,
     pub(crate) bridge: Addr<QuicBridge>,
@@ -76,7 +81,8 @@ pub(crate) struct ConnectionSession {
     limits: Limits,
     frame_timeout: Duration,
     peer: Caller,
-    shown: Option<PeerChain>,
+    shown: Option<Shown>,
+    follows: Option<Addr<Self>>,
     routes: Rc<Routes>,
     bridge: Addr<QuicBridge>,
     opened: Option<oneshot::Sender<Opening>>,
@@ -86,12 +92,15 @@ pub(crate) struct ConnectionSession {
     round_trip: Arc<AtomicU64>,
     outbound: Option<Arc<Outbound>>,
     inbound: Option<Rc<Inbound>>,
+    /// What this side asked is answered, and the peer was told so.
+    done_here: bool,
+    peer_drains: bool,
     ended: Option<(CloseCode, String)>,
 }
 
 impl ConnectionSession {
     pub(crate) fn new(parts: SessionParts) -> Self {
-        let SessionParts { side, link, local, peer, shown, timing, routes, bridge, opened } = parts;
+        let SessionParts { side, link, local, peer, shown, follows, timing, routes, bridge, opened } = parts;
         let limits = local.limits;
         let now = Instant::now().into_std();
         let rule = match side {
@@ -106,6 +115,7 @@ impl ConnectionSession {
             frame_timeout: timing.frame,
             peer,
             shown,
+            follows,
             routes,
             bridge,
             opened,
@@ -115,6 +125,8 @@ impl ConnectionSession {
             round_trip: Arc::default(),
             outbound: None,
             inbound: None,
+            done_here: false,
+            peer_drains: false,
             ended: None,
         }
     }
@@ -161,13 +173,15 @@ impl ConnectionSession {
                 tracing::trace!(peer = %self.peer.node, ?time, "heartbeat");
                 let micros = u64::try_from(time.as_micros()).unwrap_or(u64::MAX);
                 // Zero stands for none yet.
-                self.round_trip.store(micros.max(1), Ordering::Relaxed);
+                let before = self.round_trip.swap(micros.max(1), Ordering::Relaxed);
+                if before == 0 && self.side == Side::Acceptor {
+                    self.bridge.do_send(quic_bridge::Confirmed(context.address()));
+                }
             }
             Action::PeerDrains => {
-                tracing::info!(peer = %self.peer.node, "the peer drains");
-                if let Some(outbound) = &self.outbound {
-                    outbound.drain();
-                }
+                tracing::debug!(peer = %self.peer.node, "the peer drains");
+                self.peer_drains = true;
+                self.bridge.do_send(quic_bridge::PeerDrains(context.address()));
             }
             Action::Close(code, reason) => self.end(code, reason, context),
         }
@@ -185,7 +199,12 @@ impl ConnectionSession {
     }
 
     fn ask_for_admission(&mut self, incarnation: u64, context: &mut Context<Self>) {
-        let request = quic_bridge::Admit { peer: self.peer.clone(), incarnation, session: context.address() };
+        let request = quic_bridge::Admit {
+            peer: self.peer.clone(),
+            incarnation,
+            shown: self.shown.clone(),
+            session: context.address(),
+        };
         let answer = self.bridge.send(request).into_actor(self);
         context.spawn(answer.map(|answer, session, context| {
             match answer {
@@ -218,6 +237,8 @@ impl ConnectionSession {
             id: session,
             side: self.side,
             peer: self.peer.clone(),
+            shown: self.shown.clone(),
+            follows: self.follows.take(),
             hello: Box::new(peer.clone()),
             session: context.address(),
             outbound: Arc::clone(&outbound),
@@ -225,6 +246,9 @@ impl ConnectionSession {
             round_trip: Arc::clone(&self.round_trip),
         });
         (self.outbound, self.inbound) = (Some(outbound), Some(inbound));
+        if self.side == Side::Dialler {
+            self.watch_renewal(context);
+        }
         if let Some(opened) = self.opened.take() {
             // The node that dialled may have lost interest.
             let _left = opened.send(Ok(()));
@@ -254,14 +278,26 @@ impl ConnectionSession {
     fn watch_expiry(&mut self, context: &mut Context<Self>) {
         let Some(shown) = &self.shown else { return };
         let now = SystemTime::now();
-        match shown.peer.check(now) {
+        let certificate = &shown.peer.peer;
+        match certificate.check(now) {
             Err(expired) => self.refuse(expired.to_string(), context),
             Ok(()) => {
-                let last = shown.peer.valid_until + Duration::from_secs(1);
+                let last = certificate.valid_until + Duration::from_secs(1);
                 let left = last.duration_since(now).unwrap_or_default() + Duration::from_millis(1);
                 context.run_later(left.min(EXPIRY_LOOK), Self::watch_expiry);
             }
         }
+    }
+
+    /// Looks from time to time whether the peer has a further certificate, once the one that it has shown is about
+    /// to end. That is for the side that dialled.
+    fn watch_renewal(&mut self, context: &mut Context<Self>) {
+        let Some(shown) = &self.shown else { return };
+        let wait = quic_bridge::until_look(&shown.peer.peer, SystemTime::now());
+        context.run_later(wait, |session, context| {
+            session.bridge.do_send(quic_bridge::HandOver::new(context.address()));
+            session.watch_renewal(context);
+        });
     }
 
     /// Ends the session because of the peer's certificate.
@@ -452,9 +488,42 @@ impl Handler<JudgeSession> for ConnectionSession {
 
     fn handle(&mut self, JudgeSession(identity): JudgeSession, context: &mut Self::Context) {
         let Some(shown) = &self.shown else { return };
-        if let Err(reason) = identity.judge(shown, SystemTime::now()) {
+        if let Err(reason) = identity.judge(&shown.peer, SystemTime::now()) {
             self.refuse(reason, context);
         }
+    }
+}
+
+/// Another session has taken over: end this one as soon as what it has in flight is answered.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub(crate) struct RetireSession;
+
+impl Handler<RetireSession> for ConnectionSession {
+    type Result = ();
+
+    fn handle(&mut self, _: RetireSession, context: &mut Self::Context) {
+        self.end_when_answered(context);
+    }
+}
+
+impl ConnectionSession {
+    /// Nothing more is asked here, on either side. Who has all its answers says that it drains; when both have said
+    /// so, nothing is in flight, and the side that dialled hangs up.
+    fn end_when_answered(&mut self, context: &mut Context<Self>) {
+        if self.ended.is_some() {
+            return;
+        }
+        if !self.done_here && self.outbound.as_ref().is_none_or(|outbound| outbound.is_idle()) {
+            self.done_here = true;
+            self.rule.drain();
+            self.advance(context);
+        }
+        if self.done_here && self.peer_drains && self.side == Side::Dialler {
+            self.rule.close(CloseCode::Done, "another session took over".to_owned());
+            return self.advance(context);
+        }
+        context.run_later(RETIRED_LOOK, Self::end_when_answered);
     }
 }
 

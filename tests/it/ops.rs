@@ -277,6 +277,15 @@ fn certificates_and_log_level_are_read_again_and_sessions_stay() {
     hub.node.says("heartbeat");
     let after = hub.agent_since();
     assert!(after > before, "the agent has been connected all the time: {before} s, then {after} s");
+
+    // The agent shows its further certificate in another session, and keeps its place.
+    let renewed = swarm(&["ca", "renew", &cluster.path("ca"), "agent-1", "--out", &cluster.path("agent-1")]);
+    assert_eq!(renewed.code, Some(0), "{}", renewed.stderr);
+    agent.signal("HUP");
+    agent.says("another session took over");
+    let log = hub.node.says("another session took over");
+    assert!(!log.contains("\"message\":\"session ended\",\"peer\":\"agent-1\""), "{log}");
+    assert!(hub.agent_since() > after, "connected without a break");
     hub.node.signal("TERM");
     hub.node.finish().fails(143, &["stopped by SIGTERM"]);
 }

@@ -3,6 +3,7 @@
 
 mod certificates;
 mod discovery;
+mod handover;
 mod hostile;
 mod in_hand;
 mod lenient;

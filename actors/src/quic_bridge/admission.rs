@@ -4,12 +4,12 @@
 use super::{QuicBridge, SESSIONS_MAX, Socket};
 use crate::{
     call::Caller,
-    identity::{Identity, PeerChain, RevocationList},
+    identity::{Identity, PeerChain, PeerIdentity, RevocationList, Serial},
     link::Link,
     node::{Refusal, SetIdentityError},
-    session::{JudgeSession, Opening, Side},
+    session::{ConnectionSession, JudgeSession, Opening, Side},
 };
-use actix::{Handler, Message};
+use actix::{Addr, Handler, Message};
 use std::{sync::Arc, time::SystemTime};
 use swarm_protocols::session::CloseCode;
 use tokio::sync::oneshot;
@@ -21,8 +21,10 @@ pub(crate) struct Attach {
     pub(crate) side: Side,
     pub(crate) link: Arc<dyn Link>,
     pub(crate) peer: Caller,
-    /// The certificates that the peer has shown; `None` for a connection in memory.
-    pub(crate) shown: Option<PeerChain>,
+    /// The certificates that both sides have shown; `None` for a connection in memory.
+    pub(crate) shown: Option<Shown>,
+    /// The session that it is to take over from.
+    pub(crate) follows: Option<Addr<ConnectionSession>>,
     pub(crate) opened: Option<oneshot::Sender<Opening>>,
 }
 
@@ -31,30 +33,40 @@ impl Attach {
     pub(super) fn certified(
         side: Side,
         link: Arc<dyn Link>,
-        shown: PeerChain,
+        shown: Shown,
         opened: Option<oneshot::Sender<Opening>>,
     ) -> Self {
-        let peer = Caller { node: shown.peer.id.clone(), role: shown.peer.role };
-        Self { side, link, peer, shown: Some(shown), opened }
+        let PeerIdentity { id, role, .. } = &shown.peer.peer;
+        let peer = Caller { node: id.clone(), role: *role };
+        Self { side, link, peer, shown: Some(shown), follows: None, opened }
     }
+}
+
+/// What both sides of a connection have shown.
+#[derive(Debug, Clone)]
+pub(crate) struct Shown {
+    /// The certificate of this node.
+    pub(crate) own: Serial,
+    /// Those of the peer.
+    pub(crate) peer: PeerChain,
 }
 
 impl Handler<Attach> for QuicBridge {
     type Result = ();
 
     fn handle(&mut self, attach: Attach, context: &mut Self::Context) {
-        let Attach { side, link, peer, shown, opened } = attach;
+        let Attach { side, link, peer, shown, follows, opened } = attach;
         if self.sessions.len() >= SESSIONS_MAX {
             return link.close(CloseCode::Refused, "as many sessions as there can be");
         }
         // The handshake may have begun before the identity or the revocation list was replaced, and is no judge at
         // all where it has resumed a session.
         let judged = match (&shown, &self.socket) {
-            (Some(shown), Some(socket)) => socket.identity().judge(shown, SystemTime::now()),
+            (Some(shown), Some(socket)) => socket.identity().judge(&shown.peer, SystemTime::now()),
             _ => Ok(()),
         };
         match judged {
-            Ok(()) => self.start_session(side, link, (peer, shown), opened, context),
+            Ok(()) => self.start_session(Attach { side, link, peer, shown, follows, opened }, context),
             Err(reason) => {
                 tracing::warn!(peer = %peer.node, reason, "a connection was refused");
                 link.close(CloseCode::BadCertificate, &reason);
@@ -75,7 +87,7 @@ pub(crate) struct SetIdentity(pub(crate) Identity);
 impl Handler<SetIdentity> for QuicBridge {
     type Result = Result<(), SetIdentityError>;
 
-    fn handle(&mut self, SetIdentity(identity): SetIdentity, _: &mut Self::Context) -> Self::Result {
+    fn handle(&mut self, SetIdentity(identity): SetIdentity, context: &mut Self::Context) -> Self::Result {
         let Some(current) = self.socket.as_ref().map(Socket::identity) else {
             return Err(SetIdentityError::NoEndpoint);
         };
@@ -91,6 +103,7 @@ impl Handler<SetIdentity> for QuicBridge {
         let identity = identity.with_revocation_list(current.revocation_list());
         tracing::info!(serial = %identity.as_peer().serial, "the identity was replaced");
         self.judge_by(identity);
+        self.hand_over_all(context);
         Ok(())
     }
 }

@@ -1,22 +1,27 @@
 //! Connections: accepting them and dialling.
 
-use super::{Attach, QuicBridge};
+use super::{Attach, QuicBridge, Shown, Socket, socket::Listening};
 use crate::{
-    identity::{PeerChain, TlsReason, explain, server_name},
+    identity::{PeerChain, Serial, TlsReason, explain, server_name},
     link::quic::{self, QuicLink},
     node::{ConnectError, Peer, Refusal, Wanted},
-    session::Side,
+    session::{ConnectionSession, Side},
 };
 use actix::{ActorFutureExt, Addr, AsyncContext, Handler, Message, ResponseActFuture, WrapFuture};
 use quinn::ConnectionError;
 use std::{cell::Cell, net::SocketAddr, rc::Rc, sync::Arc, time::Duration};
 use swarm_protocols::{NodeId, session::CloseCode};
-use tokio::sync::oneshot;
+use tokio::sync::{oneshot, watch};
 
 /// The most connections that may be in their handshake at once; beyond it new ones are refused.
 const HANDSHAKES_MAX: u32 = 256;
 
-pub(super) async fn accept(endpoint: quinn::Endpoint, bridge: Addr<QuicBridge>, within: Duration) {
+pub(super) async fn accept(
+    endpoint: quinn::Endpoint,
+    listening: watch::Receiver<Listening>,
+    bridge: Addr<QuicBridge>,
+    within: Duration,
+) {
     let handshakes = Rc::new(Cell::new(0_u32));
     while let Some(incoming) = endpoint.accept().await {
         if handshakes.get() >= HANDSHAKES_MAX {
@@ -32,12 +37,14 @@ pub(super) async fn accept(endpoint: quinn::Endpoint, bridge: Addr<QuicBridge>, 
             continue;
         }
         let (bridge, handshakes) = (bridge.clone(), Rc::clone(&handshakes));
+        let Listening { config, own } = listening.borrow().clone();
         handshakes.set(handshakes.get() + 1);
         actix_rt::spawn(async move {
             let from = incoming.remote_address();
-            match handshake(incoming, within).await {
-                Ok((connection, shown)) => {
+            match handshake(incoming, config, within).await {
+                Ok((connection, peer)) => {
                     let link = Arc::new(QuicLink::new(connection));
+                    let shown = Shown { own, peer };
                     bridge.do_send(Attach::certified(Side::Acceptor, link, shown, None));
                 }
                 Err(Handshake::Refused(reason)) => tracing::warn!(%from, reason, "a connection was refused"),
@@ -58,6 +65,7 @@ enum Handshake {
 
 async fn handshake(
     incoming: quinn::Incoming,
+    config: Arc<quinn::ServerConfig>,
     within: Duration,
 ) -> Result<(quinn::Connection, PeerChain), Handshake> {
     let refused = |error: quinn::ConnectionError| match error {
@@ -66,7 +74,7 @@ async fn handshake(
             explain(&error).map_or_else(|| error.to_string(), |failure| failure.to_string()),
         ),
     };
-    let connecting = incoming.accept().map_err(refused)?;
+    let connecting = incoming.accept_with(config).map_err(refused)?;
     let connection = tokio::time::timeout(within, connecting)
         .await
         .map_err(|_| Handshake::Refused("the TLS handshake took too long".to_owned()))?
@@ -112,15 +120,8 @@ impl Handler<Dial> for QuicBridge {
                 reason: "this node has no endpoint".to_owned(),
             })));
         };
-        let (endpoint, config) = (socket.endpoint(), socket.dialling(wanted.node()));
-        let (bridge, within) = (context.address(), self.local.timing.handshake);
-        let target = wanted.clone();
-        let dialled = async move {
-            let timed_out = ConnectError::TimedOut { peer: target.clone(), address, after: within };
-            tokio::time::timeout(within, dial(endpoint, config, bridge, target, address))
-                .await
-                .unwrap_or(Err(timed_out))
-        };
+        let target = Target::new(socket, wanted.clone(), address);
+        let dialled = dial(target, context.address(), self.local.timing.handshake);
         Box::pin(dialled.into_actor(self).map(move |result, bridge, _| {
             let node = result.as_ref().ok().or(wanted.node());
             // Opened is handled before the answer of the session gets here. Where there is no answer,
@@ -143,13 +144,40 @@ impl Handler<Dial> for QuicBridge {
     }
 }
 
-async fn dial(
-    endpoint: quinn::Endpoint,
-    config: quinn::ClientConfig,
+/// Whom to dial, and how.
+pub(super) struct Target {
+    pub(super) endpoint: quinn::Endpoint,
+    pub(super) config: quinn::ClientConfig,
+    /// The certificate that is shown.
+    pub(super) own: Serial,
+    pub(super) wanted: Wanted,
+    pub(super) address: SocketAddr,
+    /// The session that the new one is to take over from, and what was shown there.
+    pub(super) follows: Option<(Addr<ConnectionSession>, Shown)>,
+}
+
+impl Target {
+    pub(super) fn new(socket: &mut Socket, wanted: Wanted, address: SocketAddr) -> Self {
+        let (endpoint, config) = (socket.endpoint(), socket.dialling(wanted.node()));
+        let own = socket.identity().as_peer().serial.clone();
+        Self { endpoint, config, own, wanted, address, follows: None }
+    }
+}
+
+/// Opens a session within the time of a handshake, unless it were to follow another one and neither side has a
+/// further certificate to show.
+pub(super) async fn dial(
+    target: Target,
     bridge: Addr<QuicBridge>,
-    wanted: Wanted,
-    address: SocketAddr,
+    within: Duration,
 ) -> Result<NodeId, ConnectError> {
+    let Target { wanted: peer, address, .. } = &target;
+    let timed_out = ConnectError::TimedOut { peer: peer.clone(), address: *address, after: within };
+    tokio::time::timeout(within, dial_at_leisure(target, bridge)).await.unwrap_or(Err(timed_out))
+}
+
+async fn dial_at_leisure(target: Target, bridge: Addr<QuicBridge>) -> Result<NodeId, ConnectError> {
+    let Target { endpoint, config, own, wanted, address, follows } = target;
     let unreachable = |reason: String| ConnectError::Unreachable { peer: wanted.clone(), address, reason };
     let refused =
         |(refusal, reason)| ConnectError::Refused { peer: wanted.clone(), address, refusal, reason };
@@ -172,9 +200,15 @@ async fn dial(
         connection.close((CloseCode::Done as u32).into(), b"another role is looked for");
         return Err(ConnectError::OtherRole { wanted, address, node, role });
     }
+    let shown = Shown { own, peer: shown };
+    if follows.as_ref().is_some_and(|(_, before)| !before.differs(&shown)) {
+        connection.close((CloseCode::Done as u32).into(), b"there is no further certificate");
+        return Ok(node);
+    }
     let (opened, open) = oneshot::channel();
     let link = Arc::new(QuicLink::new(connection.clone()));
-    bridge.do_send(Attach::certified(Side::Dialler, link, shown, Some(opened)));
+    let follows = follows.map(|(session, _)| session);
+    bridge.do_send(Attach { follows, ..Attach::certified(Side::Dialler, link, shown, Some(opened)) });
     match open.await {
         Ok(Ok(())) => Ok(node),
         Ok(Err(ended)) => {

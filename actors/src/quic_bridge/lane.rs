@@ -24,6 +24,9 @@ const BATCH_BYTES_KEPT: usize = 64 << 10;
 /// How much may wait for a peer that does not read before further requests are refused, in bytes.
 const UNSENT_BYTES_MAX: usize = 16 << 20;
 
+/// A route that no node gives: routes are numbered from 0 and at most 2048.
+const ROUTE_OF_NOBODY: u32 = u32::MAX;
+
 /// Bytes on their way to a stream, and the task that takes them there.
 #[derive(Debug, Default)]
 pub(crate) struct Outbox {
@@ -101,6 +104,8 @@ struct State {
     armed: Option<Instant>,
     lost: Option<String>,
     latency: Histogram<u32>,
+    /// The mark on the lane that this one follows.
+    after: Option<LaneCall>,
 }
 
 enum Slot {
@@ -130,6 +135,7 @@ impl Lane {
                 armed: None,
                 lost: None,
                 latency: new_histogram(),
+                after: None,
             }),
             earlier_deadline: Notify::new(),
         });
@@ -170,6 +176,32 @@ impl Lane {
         Ok(LaneCall { lane: Arc::clone(self), key, timeout, ended: false })
     }
 
+    /// Lets the requests on this lane go out no sooner than the peer has read those on `former`, a lane of another
+    /// session: so they arrive in the order in which they were asked. To be called before the first of them.
+    pub(crate) fn follow(&self, former: &Arc<Self>) {
+        self.state().after = former.mark();
+    }
+
+    /// A request that no handler takes: by the time at which it is answered, the peer has read all that went
+    /// before it. `None` where all of that was answered already.
+    fn mark(self: &Arc<Self>) -> Option<LaneCall> {
+        let (asked, timeout) = (Instant::now(), crate::mailbox::TIMEOUT_MAX);
+        let mut state = self.state();
+        if state.lost.is_some() || state.calls.is_empty() {
+            return None;
+        }
+        let key = state.calls.insert(Slot::Waiting { waker: None, asked, deadline: asked + timeout });
+        let head =
+            RequestHead { correlation: key as u64, route: ROUTE_OF_NOBODY, deadline_ms: 0, tell: false };
+        frame::put_request(&head, &[], state.outbox.frames());
+        Some(LaneCall { lane: Arc::clone(self), key, timeout, ended: false })
+    }
+
+    /// Whether every request was answered, also those that were given up.
+    pub(crate) fn is_idle(&self) -> bool {
+        self.state().calls.is_empty()
+    }
+
     /// Adds how long the answered requests took, in microseconds, and forgets it.
     pub(crate) fn take_latency(&self, into: &mut Histogram<u32>) {
         let mut state = self.state();
@@ -195,6 +227,11 @@ impl Lane {
 
     async fn carry(&self, link: &dyn Link, class: u8, limit: usize) -> Fault {
         let Some(first) = self.take().await else { return LinkError::StreamAbandoned.into() };
+        let after = self.state().after.take();
+        if let Some(mark) = after {
+            // However it ends: the peer reads nothing more on the lane that was followed.
+            let _read = mark.await;
+        }
         let Stream { mut send, recv } = match link.open().await {
             Ok(stream) => stream,
             Err(error) => return error.into(),

@@ -1,6 +1,6 @@
 //! The peers of a node: who is let in, whose session is open, who has gone.
 
-use super::{Outbound, QuicBridge, SESSIONS_MAX};
+use super::{Outbound, QuicBridge, Retired, SESSIONS_MAX, Shown, Way};
 use crate::{
     call::Caller,
     node::{Peer, PeerEvent},
@@ -31,15 +31,35 @@ pub(super) type Seat = (NodeId, u32);
 
 /// A session that was admitted; it is open as soon as `open` is there.
 pub(super) struct Live {
-    side: Side,
-    incarnation: u64,
-    session: Addr<ConnectionSession>,
+    pub(super) side: Side,
+    pub(super) incarnation: u64,
+    pub(super) session: Addr<ConnectionSession>,
     pub(super) open: Option<Open>,
+    /// A further session is being dialled to take over.
+    pub(super) handing_over: bool,
+    /// A further session of the peer, which is about to take over.
+    pub(super) successor: Option<Successor>,
+}
+
+impl Live {
+    fn new(side: Side, incarnation: u64, session: Addr<ConnectionSession>, open: Option<Open>) -> Self {
+        Self { side, incarnation, session, open, handing_over: false, successor: None }
+    }
+}
+
+/// A session that was admitted to take over from another one.
+pub(super) struct Successor {
+    pub(super) session: Addr<ConnectionSession>,
+    pub(super) open: Option<Box<Open>>,
 }
 
 pub(super) struct Open {
     pub(super) peer: Peer,
+    /// The certificates that both sides have shown.
+    pub(super) shown: Option<Shown>,
     pub(super) outbound: Arc<Outbound>,
+    /// The way of the mailboxes, which outlives the session if another one takes over.
+    pub(super) way: Arc<Way>,
     pub(super) received: Received,
     /// Of the last ping, in microseconds; zero before the first has come back.
     pub(super) round_trip: Arc<AtomicU64>,
@@ -53,16 +73,20 @@ pub(super) struct Open {
 pub(crate) struct Admit {
     pub(crate) peer: Caller,
     pub(crate) incarnation: u64,
+    pub(crate) shown: Option<Shown>,
     pub(crate) session: Addr<ConnectionSession>,
 }
 
 impl Handler<Admit> for QuicBridge {
     type Result = Result<Uuid, (RefuseCause, String)>;
 
-    fn handle(&mut self, Admit { peer, incarnation, session }: Admit, _: &mut Self::Context) -> Self::Result {
-        let Caller { node, role } = peer;
+    fn handle(&mut self, admit: Admit, _: &mut Self::Context) -> Self::Result {
+        let Admit { peer: Caller { node, role }, incarnation, shown, session } = admit;
         if self.draining {
             return Err((RefuseCause::Unavailable, format!("{} is stopping", self.local.node)));
+        }
+        if self.seat_to_follow(&node, incarnation, shown.as_ref(), &session)?.is_some() {
+            return Ok(Uuid::now_v7());
         }
         if self.live.len() >= SESSIONS_MAX {
             return Err((
@@ -77,7 +101,7 @@ impl Handler<Admit> for QuicBridge {
             Role::Operator => self.free_seat(&node)?,
             Role::Coordinator | Role::Agent => self.vacated_seat(node, incarnation)?,
         };
-        self.live.insert(seat, Live { side: Side::Acceptor, incarnation, session, open: None });
+        self.live.insert(seat, Live::new(Side::Acceptor, incarnation, session, None));
         Ok(Uuid::now_v7())
     }
 }
@@ -116,14 +140,19 @@ impl QuicBridge {
         self.live.range(seats).filter_map(|(_, live)| live.open.as_ref())
     }
 
-    fn seat_of(&self, session: &Addr<ConnectionSession>) -> Option<Seat> {
+    pub(super) fn seat_of(&self, session: &Addr<ConnectionSession>) -> Option<Seat> {
         self.live.iter().find(|(_, live)| live.session == *session).map(|(seat, _)| seat.clone())
     }
 
     fn forget(&mut self, seat: &Seat, reason: &str) {
         let (node, _) = seat;
         let left = self.changing_names(node, |bridge| bridge.live.remove(seat));
-        let Some(Live { open: Some(open), .. }) = left else { return };
+        self.end_retired(seat);
+        let Some(Live { open, successor, .. }) = left else { return };
+        if let Some(Successor { session, .. }) = successor {
+            session.do_send(EndSession(CloseCode::Superseded, reason.to_owned()));
+        }
+        let Some(open) = open else { return };
         self.past.0 += open.outbound.sent();
         self.past.1 += open.received.load(Ordering::Relaxed);
         open.outbound.take_latency(&mut self.latency);
@@ -139,6 +168,9 @@ pub(crate) struct Opened {
     pub(crate) id: Uuid,
     pub(crate) side: Side,
     pub(crate) peer: Caller,
+    pub(crate) shown: Option<Shown>,
+    /// The session that it is to take over from.
+    pub(crate) follows: Option<Addr<ConnectionSession>>,
     pub(crate) hello: Box<Hello>,
     pub(crate) session: Addr<ConnectionSession>,
     pub(crate) outbound: Arc<Outbound>,
@@ -150,10 +182,26 @@ impl Handler<Opened> for QuicBridge {
     type Result = ();
 
     fn handle(&mut self, opened: Opened, _: &mut Self::Context) {
-        let Opened { id, side, peer: Caller { node, role }, hello, session, outbound, received, round_trip } =
-            opened;
+        let Opened { side, follows, .. } = &opened;
+        let (side, session) = (*side, opened.session.clone());
         if self.draining {
             return session.do_send(EndSession(CloseCode::Done, "this node is stopping".to_owned()));
+        }
+        let followed = follows.as_ref().and_then(|former| self.seat_of(former));
+        let before = self.seat_before(&session);
+        let (node, incarnation) = (opened.peer.node.clone(), opened.hello.incarnation);
+        let open = opened.into_open();
+        if let Some(seat) = followed.as_ref().or(before.as_ref())
+            && let Err(reason) = self.check_routes(seat, &open)
+        {
+            return session.do_send(EndSession(CloseCode::ProtocolViolation, reason));
+        }
+        if let Some(seat) = followed {
+            return self.replace(&seat, session, open);
+        }
+        if let Some(next) = before.and_then(|seat| self.live.get_mut(&seat)?.successor.as_mut()) {
+            next.open = Some(Box::new(open));
+            return;
         }
         // One that was dialled from here has not been admitted, and has no seat yet.
         let seat = self.seat_of(&session).unwrap_or_else(|| (node.clone(), 0));
@@ -169,21 +217,37 @@ impl Handler<Opened> for QuicBridge {
             other.session.do_send(EndSession(CloseCode::Done, "another session of both is open".to_owned()));
             self.forget(&seat, "another session took over");
         }
-        let peer = Peer {
-            node: node.clone(),
-            role,
-            agent_type: hello.agent_type,
-            capabilities: hello.capabilities,
-            session: id,
-        };
+        let Peer { role, session: id, .. } = &open.peer;
         tracing::info!(peer = %node, %role, session = %id, "session open");
-        let routes = hello.routes.into_iter().map(|route| (route.id, route)).collect();
-        let since = Instant::now();
-        let open = Open { peer: peer.clone(), outbound, received, round_trip, since, routes };
-        let live = Live { side, incarnation: hello.incarnation, session, open: Some(open) };
         // A peer comes before what it exposes.
-        self.announce(&PeerEvent::Up(peer));
+        self.announce(&PeerEvent::Up(open.peer.clone()));
+        let live = Live::new(side, incarnation, session, Some(open));
         self.changing_names(&node, |bridge| bridge.live.insert(seat, live));
+    }
+}
+
+impl Opened {
+    fn into_open(self) -> Open {
+        let Opened { id, peer: Caller { node, role }, shown, hello, outbound, received, round_trip, .. } =
+            self;
+        let Hello { agent_type, capabilities, routes, .. } = *hello;
+        let peer = Peer { node, role, agent_type, capabilities, session: id };
+        let routes = routes.into_iter().map(|route| (route.id, route)).collect();
+        let (way, since) = (Way::new(Arc::clone(&outbound)), Instant::now());
+        Open { peer, shown, outbound, way, received, round_trip, since, routes }
+    }
+}
+
+impl QuicBridge {
+    /// Checks that the session at `seat` and the one that is to take over from it mean the same by the same routes,
+    /// as the mailboxes that were resolved keep them.
+    fn check_routes(&self, seat: &Seat, next: &Open) -> Result<(), String> {
+        let Some(Live { open: Some(open), .. }) = self.live.get(seat) else { return Ok(()) };
+        let other = |(id, route): &(&u32, &Route)| next.routes.get(id).is_some_and(|next| next != *route);
+        match open.routes.iter().find(other) {
+            Some((id, _)) => Err(format!("route {id} was given to another request before")),
+            None => Ok(()),
+        }
     }
 }
 
@@ -200,8 +264,28 @@ impl Handler<Closed> for QuicBridge {
 
     fn handle(&mut self, Closed { session, reason }: Closed, _: &mut Self::Context) {
         self.sessions.retain(|other| *other != session);
-        match self.seat_of(&session) {
-            Some(seat) => self.forget(&seat, &reason),
+        if let Some(seat) = self.seat_of(&session) {
+            // Where a further session is open, the peer is not lost.
+            if !self.take_over(&seat) {
+                let incarnation = self.live.get(&seat).map_or(0, |live| live.incarnation);
+                let next = self.live.get_mut(&seat).and_then(|live| live.successor.take());
+                self.forget(&seat, &reason);
+                if let Some(Successor { session, .. }) = next {
+                    self.live.insert(seat, Live::new(Side::Acceptor, incarnation, session, None));
+                }
+                return;
+            }
+        }
+        if let Some(live) = self.seat_before(&session).and_then(|seat| self.live.get_mut(&seat)) {
+            live.successor = None;
+        }
+        match self.retired.iter().position(|retired| retired.session == session) {
+            Some(position) => {
+                let Retired { outbound, received, .. } = self.retired.swap_remove(position);
+                self.past.0 += outbound.sent();
+                self.past.1 += received.load(Ordering::Relaxed);
+                outbound.take_latency(&mut self.latency);
+            }
             None => tracing::debug!(reason, "a session ended before it was open"),
         }
     }
@@ -219,11 +303,18 @@ impl Handler<PeerRoutes> for QuicBridge {
     type Result = ();
 
     fn handle(&mut self, PeerRoutes { session, change }: PeerRoutes, _: &mut Self::Context) {
-        let Some(seat) = self.seat_of(&session) else { return };
-        self.changing_names(&seat.0, |bridge| {
-            let Some(Live { open: Some(open), .. }) = bridge.live.get_mut(&seat) else { return };
+        let apply = |open: &mut Open| {
             open.routes.extend(change.added.into_iter().map(|route| (route.id, route)));
             change.removed.iter().for_each(|id| drop(open.routes.remove(id)));
-        });
+        };
+        if let Some(seat) = self.seat_of(&session) {
+            self.changing_names(&seat.0, |bridge| {
+                let open = bridge.live.get_mut(&seat).and_then(|live| live.open.as_mut());
+                open.map(apply)
+            });
+        } else if let Some(seat) = self.seat_before(&session) {
+            let next = self.live.get_mut(&seat).and_then(|live| live.successor.as_mut());
+            next.and_then(|next| next.open.as_deref_mut()).map(apply);
+        }
     }
 }

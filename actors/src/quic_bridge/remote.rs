@@ -19,7 +19,7 @@ use std::{
     marker::PhantomData,
     pin::Pin,
     sync::{
-        Arc, Mutex, OnceLock, PoisonError,
+        Arc, Mutex, OnceLock, PoisonError, RwLock,
         atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
     },
     task::{Context, Poll},
@@ -102,15 +102,63 @@ impl Outbound {
         own.reset();
     }
 
-    fn check_length(&self, bytes: usize) -> Result<(), DeliveryError> {
+    /// Whether every request was answered, also those that were given up.
+    pub(crate) fn is_idle(&self) -> bool {
+        self.own_streams.load(Ordering::Relaxed) == 0 && self.lanes.iter().all(|lane| lane.is_idle())
+    }
+
+    /// Counts a request of so many bytes as sent, if the peer takes one.
+    fn admit(&self, bytes: usize) -> Result<(), DeliveryError> {
+        if self.draining.load(Ordering::Relaxed) {
+            return Err(DeliveryError::Draining);
+        }
         let (bytes, limit) = (bytes as u64, self.limits.message_bytes);
-        if bytes > limit { Err(DeliveryError::TooLarge { bytes, limit }) } else { Ok(()) }
+        if bytes > limit {
+            return Err(DeliveryError::TooLarge { bytes, limit });
+        }
+        self.sent.fetch_add(1, Ordering::Relaxed);
+        Ok(())
+    }
+}
+
+/// The way to a peer: the session that its mailboxes use. It dies with that session, unless another one of the same
+/// life of the peer took over before. Locked for moments only, never across a wait.
+pub(crate) struct Way(RwLock<Arc<Outbound>>);
+
+impl Way {
+    pub(crate) fn new(outbound: Arc<Outbound>) -> Arc<Self> {
+        Arc::new(Self(RwLock::new(outbound)))
+    }
+
+    /// Sends what is asked from now on over `next`, behind what was asked before.
+    pub(crate) fn hand_over(&self, next: &Arc<Outbound>) {
+        // Nothing panics while it is locked, and what is locked is always whole.
+        let mut current = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        for (lane, former) in next.lanes.iter().zip(&current.lanes) {
+            lane.follow(former);
+        }
+        *current = Arc::clone(next);
+    }
+
+    /// Does something with the session of the moment, which is not handed over meanwhile.
+    fn with<T>(&self, act: impl FnOnce(&Outbound) -> T) -> T {
+        act(&self.0.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Takes a place for a request with a stream of its own.
+    fn own_stream(&self) -> Result<OwnStream, DeliveryError> {
+        let current = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        let place = OwnStream(Arc::clone(&current));
+        if current.own_streams.fetch_add(1, Ordering::Relaxed) < current.limits.in_flight as usize {
+            return Ok(place);
+        }
+        Err(DeliveryError::Overloaded { retry_after: RETRY_AFTER })
     }
 }
 
 /// A mailbox on another node.
 pub(crate) struct Remote<P: Protocol> {
-    outbound: Arc<Outbound>,
+    way: Arc<Way>,
     address: MailboxAddress,
     routes: Vec<u32>,
     protocol: PhantomData<fn() -> P>,
@@ -118,8 +166,8 @@ pub(crate) struct Remote<P: Protocol> {
 
 impl<P: Protocol> Remote<P> {
     /// `routes[P::INDEX]` is the peer's number for each request of the protocol.
-    pub(crate) fn new(outbound: Arc<Outbound>, address: MailboxAddress, routes: Vec<u32>) -> Self {
-        Self { outbound, address, routes, protocol: PhantomData }
+    pub(crate) fn new(way: Arc<Way>, address: MailboxAddress, routes: Vec<u32>) -> Self {
+        Self { way, address, routes, protocol: PhantomData }
     }
 
     pub(crate) fn address(&self) -> &MailboxAddress {
@@ -154,12 +202,15 @@ impl<P: Protocol> Remote<P> {
             self.encode(request, payload)?;
             let route = self.routes[index];
             if own_stream || payload.len() > LANE_PAYLOAD_BYTES_MAX {
+                self.way.with(|outbound| outbound.admit(payload.len()))?;
                 let request = own_stream_request(route, payload, timeout, false);
-                let call = on_own_stream(Arc::clone(&self.outbound), request, timeout, priority);
+                let call = on_own_stream(Arc::clone(&self.way), request, timeout, priority);
                 return Ok(Stage::Own(Box::pin(call), PhantomData));
             }
-            let lane = &self.outbound.lanes[priority as usize];
-            lane.call(route, payload, timeout, false).map(Stage::Lane)
+            self.way.with(|outbound| {
+                outbound.admit(payload.len())?;
+                outbound.lanes[priority as usize].call(route, payload, timeout, false).map(Stage::Lane)
+            })
         })
     }
 
@@ -171,14 +222,19 @@ impl<P: Protocol> Remote<P> {
         let call = with_scratch(|payload| {
             self.encode(request, payload)?;
             if payload.len() > LANE_PAYLOAD_BYTES_MAX {
+                self.way.with(|outbound| outbound.admit(payload.len()))?;
                 return Ok(Either::Left(own_stream_request(route, payload, timeout, true)));
             }
-            let lane = &self.outbound.lanes[Priority::Normal as usize];
-            lane.call(route, payload, timeout, true).map(Either::Right)
+            self.way.with(|outbound| {
+                outbound.admit(payload.len())?;
+                outbound.lanes[Priority::Normal as usize]
+                    .call(route, payload, timeout, true)
+                    .map(Either::Right)
+            })
         });
         let answered = match call? {
             Either::Left(request) => {
-                on_own_stream(Arc::clone(&self.outbound), request, timeout, Priority::Normal).await
+                on_own_stream(Arc::clone(&self.way), request, timeout, Priority::Normal).await
             }
             Either::Right(call) => call.await,
         };
@@ -189,25 +245,19 @@ impl<P: Protocol> Remote<P> {
         }
     }
 
-    /// Appends the request to `payload` and counts it as sent, if the peer takes one so long.
+    /// Appends the request to `payload`.
     fn encode<R: Request>(&self, request: &R, payload: &mut Vec<u8>) -> Result<(), DeliveryError> {
-        if self.outbound.draining.load(Ordering::Relaxed) {
-            return Err(DeliveryError::Draining);
-        }
         codec::encode_into(request, payload).map_err(|error| match error {
             // How much longer it is, nobody has counted.
             EncodeError::TooLarge => {
-                let limit = self.outbound.limits.message_bytes;
+                let limit = self.way.with(|outbound| outbound.limits.message_bytes);
                 DeliveryError::TooLarge { bytes: MESSAGE_BYTES_MAX as u64 + 1, limit }
             }
             error => {
                 let reason = format!("{}: {error}", R::NAME);
                 DeliveryError::Codec { reason, delivery: Delivery::NotSent }
             }
-        })?;
-        self.outbound.check_length(payload.len())?;
-        self.outbound.sent.fetch_add(1, Ordering::Relaxed);
-        Ok(())
+        })
     }
 }
 
@@ -264,18 +314,16 @@ fn decode<T: serde::de::DeserializeOwned, E: std::error::Error>(
 }
 
 async fn on_own_stream(
-    outbound: Arc<Outbound>,
+    way: Arc<Way>,
     request: Bytes,
     timeout: Duration,
     priority: Priority,
 ) -> Result<Answered, DeliveryError> {
-    if outbound.own_streams.fetch_add(1, Ordering::Relaxed) >= outbound.limits.in_flight as usize {
-        outbound.own_streams.fetch_sub(1, Ordering::Relaxed);
-        return Err(DeliveryError::Overloaded { retry_after: RETRY_AFTER });
-    }
-    let _counted = OwnStream(&outbound);
+    // With the session of the moment at which it is first waited for.
+    let place = way.own_stream()?;
+    let outbound = &place.0;
     let asked = Instant::now();
-    let answered = tokio::time::timeout(timeout, exchange(&outbound, request, priority))
+    let answered = tokio::time::timeout(timeout, exchange(outbound, request, priority))
         .await
         .map_err(|_| DeliveryError::TimedOut { after: timeout, delivery: Delivery::Unknown })?;
     let took = asked.elapsed().as_micros() as u64;
@@ -283,9 +331,10 @@ async fn on_own_stream(
     answered
 }
 
-struct OwnStream<'a>(&'a Outbound);
+/// A place for a request with a stream of its own.
+struct OwnStream(Arc<Outbound>);
 
-impl Drop for OwnStream<'_> {
+impl Drop for OwnStream {
     fn drop(&mut self) {
         self.0.own_streams.fetch_sub(1, Ordering::Relaxed);
     }

@@ -41,7 +41,7 @@ impl<P: Protocol> Handler<Resolve<P>> for QuicBridge {
             wanted,
             offered,
         })?;
-        Ok(Mailbox::from_remote(Remote::new(Arc::clone(&open.outbound), address, routes)))
+        Ok(Mailbox::from_remote(Remote::new(Arc::clone(&open.way), address, routes)))
     }
 }
 

@@ -1,11 +1,12 @@
 //! How a bridge reaches the network: its endpoint, and what it shows and believes there.
 
 use crate::{
-    identity::{Identity, KeyExchange},
+    identity::{Identity, KeyExchange, Serial},
     transport,
 };
-use std::{collections::BTreeMap, io, net::SocketAddr};
+use std::{collections::BTreeMap, io, net::SocketAddr, sync::Arc};
 use swarm_protocols::NodeId;
+use tokio::sync::watch;
 
 /// Of how many peers the TLS sessions are kept, to be resumed when they are dialled again.
 const PEERS_KEPT: usize = 256;
@@ -16,6 +17,7 @@ const PEERS_KEPT: usize = 256;
 /// identity, its authorities or its revocation list: no session outlives what it was judged by.
 pub(crate) struct Socket {
     endpoint: quinn::Endpoint,
+    listening: watch::Sender<Listening>,
     identity: Identity,
     key_exchange: KeyExchange,
     /// How it dials a node, or whichever is there.
@@ -29,8 +31,10 @@ impl Socket {
         key_exchange: KeyExchange,
         address: SocketAddr,
     ) -> io::Result<Self> {
-        let endpoint = quinn::Endpoint::server(listening(&identity, key_exchange), address)?;
-        Ok(Self { endpoint, identity, key_exchange, dialling: BTreeMap::new() })
+        let listening = Listening::new(&identity, key_exchange);
+        let endpoint = quinn::Endpoint::server(quinn::ServerConfig::clone(&listening.config), address)?;
+        let listening = watch::Sender::new(listening);
+        Ok(Self { endpoint, listening, identity, key_exchange, dialling: BTreeMap::new() })
     }
 
     pub(crate) fn address(&self) -> io::Result<SocketAddr> {
@@ -41,13 +45,18 @@ impl Socket {
         self.endpoint.clone()
     }
 
+    /// How it accepts a connection at the moment.
+    pub(super) fn listening(&self) -> watch::Receiver<Listening> {
+        self.listening.subscribe()
+    }
+
     pub(super) fn identity(&self) -> &Identity {
         &self.identity
     }
 
     /// Shows and judges by another identity in every handshake that begins from now on, and forgets all sessions.
     pub(super) fn set_identity(&mut self, identity: Identity) {
-        self.endpoint.set_server_config(Some(listening(&identity, self.key_exchange)));
+        self.listening.send_replace(Listening::new(&identity, self.key_exchange));
         self.identity = identity;
         self.dialling.clear();
     }
@@ -69,8 +78,17 @@ impl Socket {
     }
 }
 
-fn listening(identity: &Identity, key_exchange: KeyExchange) -> quinn::ServerConfig {
-    let mut config = identity.server_config(key_exchange);
-    config.transport_config(transport::parameters());
-    config
+/// How a connection is accepted, and which certificate is shown there.
+#[derive(Clone)]
+pub(super) struct Listening {
+    pub(super) config: Arc<quinn::ServerConfig>,
+    pub(super) own: Serial,
+}
+
+impl Listening {
+    fn new(identity: &Identity, key_exchange: KeyExchange) -> Self {
+        let mut config = identity.server_config(key_exchange);
+        config.transport_config(transport::parameters());
+        Self { config: Arc::new(config), own: identity.as_peer().serial.clone() }
+    }
 }

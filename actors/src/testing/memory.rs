@@ -87,7 +87,14 @@ async fn join(nodes: &[Node; 2], callers: &[Caller; 2], line: &Arc<Line>) -> Arc
     let ([a, b], [a_caller, b_caller]) = (nodes, callers.clone());
     let (opened, a_open) = oneshot::channel();
     let (accepted, b_open) = oneshot::channel();
-    let attach = |side, link, peer, opened| Attach { side, link, peer, shown: None, opened: Some(opened) };
+    let attach = |side, link, peer, opened| Attach {
+        side,
+        link,
+        peer,
+        shown: None,
+        follows: None,
+        opened: Some(opened),
+    };
     b.bridge.do_send(attach(Side::Acceptor, Arc::new(b_link), a_caller, accepted));
     a.bridge.do_send(attach(Side::Dialler, Arc::new(a_link), b_caller, opened));
     for open in [b_open, a_open] {

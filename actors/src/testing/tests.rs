@@ -3,6 +3,7 @@
 mod bad_network;
 mod links;
 mod mocks;
+mod order;
 mod probes;
 mod rules;
 

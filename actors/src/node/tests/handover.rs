@@ -1,0 +1,348 @@
+//! A further certificate: the session in which it is shown takes over from the one before, and nobody who asks or
+//! watches notices.
+
+use super::{
+    certificates::{start, watched},
+    hostile::{Stage, closed, hello, stage},
+    *,
+};
+use crate::identity::{KeyExchange, PeerIdentity};
+use quinn::{RecvStream, SendStream};
+use std::{
+    cell::{Cell, RefCell},
+    rc::Rc,
+};
+use swarm_protocols::{
+    session::CloseCode,
+    wire::{
+        control::Control,
+        frame::{FrameReader, STREAM_CONTROL},
+    },
+};
+
+/// Waits until something is the case.
+async fn until(what: &str, mut look: impl AsyncFnMut() -> bool) {
+    let looked = async {
+        while !look().await {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(20), looked).await.unwrap_or_else(|_| panic!("never: {what}"));
+}
+
+/// The certificate that `node` has seen of its only peer.
+async fn seen_by(node: &Node) -> Option<PeerIdentity> {
+    node.sessions().await.pop()?.certificate
+}
+
+impl Stage {
+    fn issue(&self, id: &str, role: Role) -> Identity {
+        self.authority.issue(&id.parse().unwrap(), role, self.day).unwrap()
+    }
+
+    /// Gives a node a further certificate, and waits until the peer has seen it in the session that is open.
+    async fn renew(&self, node: &Node, role: Role, peer: &Node) {
+        let renewed = self.issue(node.id().as_str(), role);
+        node.set_identity(renewed.clone()).await.unwrap();
+        until("the peer sees the certificate", async || {
+            seen_by(peer).await.as_ref() == Some(renewed.as_peer())
+        })
+        .await;
+    }
+}
+
+protocol! { Ordered = "ordered" { Echo } }
+
+/// Keeps the order in which numbers reach it.
+struct Order(Rc<RefCell<Vec<u32>>>);
+
+impl Actor for Order {
+    type Context = Context<Self>;
+}
+
+impl Handler<Call<Echo>> for Order {
+    type Result = Result<Vec<u8>, NoError>;
+
+    fn handle(&mut self, call: Call<Echo>, _: &mut Self::Context) -> Self::Result {
+        let number = call.request.0[..4].try_into().unwrap();
+        self.0.borrow_mut().push(u32::from_be_bytes(number));
+        Ok(call.request.0)
+    }
+}
+
+async fn ordered(node: &Node, allowed: Role) -> (Rc<RefCell<Vec<u32>>>, Registration) {
+    let order = Rc::new(RefCell::new(Vec::new()));
+    let actor = Order(Rc::clone(&order)).start();
+    let mailbox: Mailbox<Ordered> = Mailbox::local(actor).handles::<Echo>().build().unwrap();
+    let registration = node.expose("ordered", mailbox).allow(allowed).register().await.unwrap();
+    (order, registration)
+}
+
+/// Asks with one number after another, always many in flight, until it is told to stop.
+fn load(mailbox: Mailbox<Ordered>, stop: Rc<Cell<bool>>) -> actix_rt::task::JoinHandle<u32> {
+    actix_rt::spawn(async move {
+        let mut in_flight = std::collections::VecDeque::new();
+        let mut number = 0_u32;
+        while !stop.get() {
+            let payload = [&number.to_be_bytes()[..], &[7; 60]].concat();
+            let mailbox = mailbox.clone();
+            // Asked here and now: a call is on its lane before it is waited for.
+            let asked = mailbox.ask(Echo(payload.clone())).into_future();
+            in_flight.push_back(async move { assert_eq!(asked.await, Ok(payload)) });
+            number += 1;
+            if in_flight.len() == 64 {
+                in_flight.pop_front().unwrap().await;
+            }
+        }
+        for asked in in_flight {
+            asked.await;
+        }
+        number
+    })
+}
+
+#[actix::test]
+async fn renewing_every_certificate_under_load_loses_no_request_and_keeps_their_order() {
+    let stage = stage().await;
+    let b = &stage.node;
+    let a = start(stage.issue("a", Role::Operator)).await;
+    let (at_b, _at_b) = ordered(b, Role::Operator).await;
+    let (at_a, _at_a) = ordered(&a, Role::Agent).await;
+    a.connect("b".parse().unwrap(), b.address().unwrap()).await.unwrap();
+    let (mut seen_by_a, mut seen_by_b) = (watched(&a), watched(b));
+    let stop = Rc::new(Cell::new(false));
+    // Mailboxes that are resolved once, on both sides, before anything is renewed.
+    let to_b = load(resolve_soon(&a, "b/ordered").await.unwrap(), Rc::clone(&stop));
+    let to_a = load(resolve_soon(b, "a/ordered").await.unwrap(), Rc::clone(&stop));
+    let on_own_streams = actix_rt::spawn({
+        let (service, stop): (Mailbox<Service>, _) =
+            (a.resolve("b/service").await.unwrap(), Rc::clone(&stop));
+        async move {
+            while !stop.get() {
+                assert_eq!(service.ask(Echo(vec![1; 300])).on_own_stream().await, Ok(vec![1; 300]));
+            }
+        }
+    });
+    for _ in 0..10 {
+        // The peer that was dialled shows its further certificate in the session that its peer opens next.
+        let renewed = stage.issue("b", Role::Agent);
+        b.set_identity(renewed.clone()).await.unwrap();
+        stage.renew(&a, Role::Operator, b).await;
+        until("a sees that of b", async || seen_by(&a).await.as_ref() == Some(renewed.as_peer())).await;
+        let reached = at_b.borrow().len() + 200;
+        until("the load goes on", async || at_b.borrow().len() > reached).await;
+    }
+    stop.set(true);
+    for (asked, order) in [(to_b.await.unwrap(), at_b), (to_a.await.unwrap(), at_a)] {
+        assert!(asked > 1_000, "{asked} requests are no load");
+        assert_eq!(*order.borrow(), (0..asked).collect::<Vec<_>>());
+    }
+    on_own_streams.await.unwrap();
+    // Both sides have always had one session, and nobody was told of another.
+    for (node, events) in [(&a, &mut seen_by_a), (b, &mut seen_by_b)] {
+        assert_eq!(node.statistics().await.unwrap().sessions, 1);
+        assert!(matches!(events.try_recv(), Ok(PeerEvent::Up(_))));
+        assert!(events.try_recv().is_err());
+    }
+}
+
+#[actix::test]
+async fn what_is_in_flight_is_answered_on_the_session_before_and_then_that_ends() {
+    let stage = stage().await;
+    let (mailbox, mut probe) = Probe::<Service>::new();
+    let _registration = stage.node.expose("probe", mailbox).allow(Role::Operator).register().await.unwrap();
+    let a = start(stage.issue("a", Role::Operator)).await;
+    a.connect("b".parse().unwrap(), stage.node.address().unwrap()).await.unwrap();
+    let service: Mailbox<Service> = a.resolve("b/probe").await.unwrap();
+    let before = service.ask(Echo(vec![1])).into_future();
+    let held = probe.expect::<Echo>().await;
+    let large = tokio::task::spawn_local({
+        let service = service.clone();
+        async move { service.ask(Echo(vec![3; 100_000])).await }
+    });
+    let large_held = probe.expect::<Echo>().await;
+    stage.renew(&a, Role::Operator, &stage.node).await;
+
+    // The lane goes on, and does not wait for an answer.
+    let (after, ()) = tokio::join!(service.ask(Echo(vec![2])).into_future(), async {
+        probe.expect::<Echo>().await.reply(Ok(vec![2]));
+    });
+    assert_eq!(after, Ok(vec![2]));
+    assert_eq!(stage.node.retired().await, 1);
+    held.reply(Ok(vec![1]));
+    large_held.reply(Ok(vec![3]));
+    assert_eq!(before.await, Ok(vec![1]));
+    assert_eq!(large.await.unwrap(), Ok(vec![3]));
+    for node in [&a, &stage.node] {
+        until("the former session ends", async || node.retired().await == 0).await;
+        assert_eq!(node.statistics().await.unwrap().sessions, 1);
+    }
+    assert_eq!(stage.node.statistics().await.unwrap().received, 3 + 1, "and one mark on the lane");
+}
+
+#[actix::test]
+async fn sessions_that_are_not_over_yet_are_bounded_and_a_handover_is_tried_again() {
+    let stage = stage().await;
+    let (mailbox, mut probe) = Probe::<Service>::new();
+    let _registration = stage.node.expose("probe", mailbox).allow(Role::Operator).register().await.unwrap();
+    let a = start(stage.issue("a", Role::Operator)).await;
+    a.connect("b".parse().unwrap(), stage.node.address().unwrap()).await.unwrap();
+    let service: Mailbox<Service> = a.resolve("b/probe").await.unwrap();
+    let mut held = Vec::new();
+    for number in 0..4 {
+        let asked = service.ask(Echo(vec![number])).into_future();
+        held.push((asked, probe.expect::<Echo>().await));
+        stage.renew(&a, Role::Operator, &stage.node).await;
+    }
+    assert_eq!(stage.node.retired().await, 4);
+    let before = seen_by(&stage.node).await;
+    let renewed = stage.issue("a", Role::Operator);
+    a.set_identity(renewed.clone()).await.unwrap();
+    // It is refused now, and the session there is goes on.
+    let (answer, ()) = tokio::join!(service.ask(Echo(vec![9])).into_future(), async {
+        probe.expect::<Echo>().await.reply(Ok(vec![9]));
+    });
+    assert_eq!(answer, Ok(vec![9]));
+    assert_eq!(seen_by(&stage.node).await, before);
+    for (number, (asked, call)) in (0..).zip(held) {
+        call.reply(Ok(vec![number]));
+        assert_eq!(asked.await, Ok(vec![number]));
+    }
+    until("it is tried again", async || seen_by(&stage.node).await.as_ref() == Some(renewed.as_peer())).await;
+    until("the former sessions end", async || stage.node.retired().await == 0).await;
+}
+
+#[actix::test]
+async fn a_further_certificate_of_the_node_that_was_dialled_is_looked_for_before_the_last_one_ends() {
+    let stage = stage().await;
+    let now = SystemTime::now();
+    let short = Validity::new(now - Duration::from_secs(60), now + Duration::from_secs(4)).unwrap();
+    let b = start(stage.authority.issue(&"short".parse().unwrap(), Role::Agent, short).unwrap()).await;
+    let _registration = b.expose("service", server()).allow(Role::Operator).register().await.unwrap();
+    let a = start(stage.issue("a", Role::Operator)).await;
+    a.connect("short".parse().unwrap(), b.address().unwrap()).await.unwrap();
+    let mut seen = watched(&a);
+    let service: Mailbox<Service> = a.resolve("short/service").await.unwrap();
+    let renewed = stage.issue("short", Role::Agent);
+    b.set_identity(renewed.clone()).await.unwrap();
+    until("a sees the further one", async || seen_by(&a).await.as_ref() == Some(renewed.as_peer())).await;
+    assert!(SystemTime::now() < short.valid_until());
+    assert_eq!(service.ask(Echo(vec![1])).await, Ok(vec![1]));
+    assert!(matches!(seen.try_recv(), Ok(PeerEvent::Up(_))));
+    assert!(seen.try_recv().is_err());
+}
+
+/// A session by hand: what a peer that is not ours sees.
+struct ByHand {
+    connection: quinn::Connection,
+    send: SendStream,
+    recv: RecvStream,
+    reader: FrameReader,
+}
+
+impl ByHand {
+    async fn open(stage: &Stage, identity: &Identity) -> Self {
+        let endpoint = quinn::Endpoint::client("127.0.0.1:0".parse().unwrap()).unwrap();
+        let config = identity.client_config(Some(stage.node.id()), KeyExchange::default());
+        let connection =
+            endpoint.connect_with(config, stage.node.address().unwrap(), "b").unwrap().await.unwrap();
+        let (mut send, recv) = connection.open_bi().await.unwrap();
+        send.write_all(&[&[STREAM_CONTROL], &hello(identity.id().as_str())[..]].concat()).await.unwrap();
+        Self { connection, send, recv, reader: FrameReader::new(1 << 20) }
+    }
+
+    async fn next(&mut self) -> Control {
+        let next = async {
+            loop {
+                if let Some(frame) = self.reader.next_frame().unwrap() {
+                    return Control::decode(frame).unwrap();
+                }
+                self.reader.feed(self.recv.read_chunk(usize::MAX, true).await.unwrap().unwrap().bytes);
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(10), next).await.expect("nothing comes")
+    }
+
+    async fn send(&mut self, control: Control) {
+        let mut frame = Vec::new();
+        control.encode(&mut frame).unwrap();
+        self.send.write_all(&frame).await.unwrap();
+    }
+
+    /// Waits for a drain, and answers pings on the way.
+    async fn drained(&mut self) {
+        loop {
+            match self.next().await {
+                Control::Ping(number) => self.send(Control::Pong(number)).await,
+                Control::Drain => return,
+                Control::Routes(_) => {}
+                other => panic!("{other:?}"),
+            }
+        }
+    }
+}
+
+#[actix::test]
+async fn a_peer_takes_over_with_a_further_certificate_and_the_same_incarnation() {
+    let stage = stage().await;
+    let mut old = ByHand::open(&stage, &stage.issue("mallory", Role::Agent)).await;
+    assert!(matches!(old.next().await, Control::Welcome(_)));
+    let renewed = stage.issue("mallory", Role::Agent);
+    let mut new = ByHand::open(&stage, &renewed).await;
+    assert!(matches!(new.next().await, Control::Welcome(_)));
+    // The node uses the new session when it knows that its peer does.
+    assert_ne!(seen_by(&stage.node).await.as_ref(), Some(renewed.as_peer()));
+    assert!(matches!(new.next().await, Control::Ping(1)));
+    new.send(Control::Pong(1)).await;
+    old.drained().await;
+    assert_eq!(seen_by(&stage.node).await.as_ref(), Some(renewed.as_peer()));
+    assert_eq!(stage.node.retired().await, 1, "until the peer is through as well");
+    old.connection.close(0_u8.into(), b"");
+    until("the former session ends", async || stage.node.retired().await == 0).await;
+    assert_eq!(stage.node.statistics().await.unwrap().sessions, 1);
+}
+
+#[actix::test]
+async fn a_session_that_is_not_used_takes_nothing_over() {
+    let stage = stage().await;
+    let mut old = ByHand::open(&stage, &stage.issue("mallory", Role::Agent)).await;
+    assert!(matches!(old.next().await, Control::Welcome(_)));
+    let mut seen = watched(&stage.node);
+    let mut new = ByHand::open(&stage, &stage.issue("mallory", Role::Agent)).await;
+    assert!(matches!(new.next().await, Control::Welcome(_)));
+    // A third one has to wait.
+    let third = ByHand::open(&stage, &stage.issue("mallory", Role::Agent)).await;
+    let (code, reason) = closed(&third.connection).await;
+    assert_eq!(code, CloseCode::Refused);
+    assert!(reason.starts_with("another session of mallory is about to take over"), "{reason}");
+    new.connection.close(0_u8.into(), b"");
+    // When the node has seen that, there is room again.
+    until("a fourth one", async || {
+        let mut fourth = ByHand::open(&stage, &stage.issue("mallory", Role::Agent)).await;
+        let welcome = matches!(fourth.next().await, Control::Welcome(_));
+        if welcome {
+            old.send(Control::Drain).await;
+            until("it takes over", async || stage.node.retired().await == 1).await;
+        }
+        welcome
+    })
+    .await;
+    assert!(matches!(seen.try_recv(), Ok(PeerEvent::Up(_))));
+}
+
+#[actix::test]
+async fn only_a_certificate_of_the_same_role_and_from_no_earlier_time_takes_over() {
+    let stage = stage().await;
+    let mut old = ByHand::open(&stage, &stage.issue("mallory", Role::Agent)).await;
+    assert!(matches!(old.next().await, Control::Welcome(_)));
+    let now = SystemTime::now();
+    let earlier = Validity::new(now - Duration::from_secs(3_600), now + Duration::from_secs(3_600)).unwrap();
+    let id = "mallory".parse().unwrap();
+    let earlier = stage.authority.issue(&id, Role::Agent, earlier).unwrap();
+    for wrong in [earlier, stage.issue("mallory", Role::Coordinator)] {
+        let second = ByHand::open(&stage, &wrong).await;
+        let refused = (CloseCode::Refused, "mallory is connected already".to_owned());
+        assert_eq!(closed(&second.connection).await, refused);
+    }
+    assert_eq!(old.connection.close_reason(), None);
+}

@@ -1,0 +1,69 @@
+//! The order of requests when one session takes over from another, on links of which one is slower.
+
+use super::super::{line::Line, memory_link::link_pair, *};
+use super::*;
+use crate::{
+    link::Link,
+    quic_bridge::{Outbound, Remote, Way},
+};
+use std::sync::Arc;
+use swarm_protocols::wire::{
+    control::Limits,
+    frame::{self, Frame, FrameReader, STREAM_LANE},
+};
+use tokio::time::timeout;
+
+#[test]
+fn what_is_asked_after_a_handover_goes_out_when_the_peer_has_read_what_was_asked_before() {
+    without_actix(async {
+        let [old, new] = [(); 2].map(|()| Line::new(Network::perfect()));
+        let [(_, [old, old_peer]), (_, [new, new_peer])] = [&old, &new].map(link_pair);
+        let [old, new] = [old, new].map(|link| Outbound::new(Arc::new(link), Limits::default(), 1 << 20));
+        let way = Way::new(Arc::clone(&old));
+        let address = "b/service".parse().unwrap();
+        let mailbox = Mailbox::<Service>::from_remote(Remote::new(Arc::clone(&way), address, vec![0, 1]));
+
+        let first = mailbox.ask(Echo(vec![1])).into_future();
+        assert!(!old.is_idle());
+        way.hand_over(&new);
+        let second = mailbox.ask(Echo(vec![2])).into_future();
+        let mut lane_after = std::pin::pin!(new_peer.accept());
+        timeout(SECOND, &mut lane_after).await.err().expect("the second one overtakes the first");
+
+        // The peer reads the first request, which it does not answer yet, and what marks its place.
+        let mut lane = old_peer.accept().await.unwrap();
+        let mut reader = FrameReader::new(1 << 10);
+        let mut read = Vec::new();
+        let mut bytes = 0;
+        while read.len() < 2 {
+            let mut chunk = lane.recv.read().await.unwrap().unwrap();
+            // The kind of the stream and its class go before the frames.
+            let head = 2_usize.saturating_sub(bytes).min(chunk.len());
+            bytes += chunk.len();
+            if head > 0 {
+                assert_eq!(chunk.split_to(head)[0], STREAM_LANE);
+            }
+            reader.feed(chunk);
+            while let Some(frame) = reader.next_frame().unwrap() {
+                let Frame::Request { head, .. } = Frame::decode(frame).unwrap() else { panic!("no request") };
+                read.push((head.correlation, head.route));
+            }
+        }
+        let [(asked, 0), (mark, u32::MAX)] = read[..] else { panic!("{read:?}") };
+        timeout(SECOND, &mut lane_after).await.err().expect("before the peer has said that it read it");
+
+        let mut answer = Vec::new();
+        frame::put_undelivered(mark, &DeliveryError::NotExposed { what: "route".into() }, &mut answer);
+        lane.send.write(answer.into()).await.unwrap();
+        timeout(SECOND, &mut lane_after).await.expect("the second one is held back for ever").unwrap();
+        assert!(!old.is_idle(), "the first request is not answered yet");
+
+        let (mut answer, mut reply) = (Vec::new(), Vec::new());
+        swarm_protocols::wire::codec::encode_into(&vec![1_u8], &mut reply).unwrap();
+        frame::put_outcome(asked, false, &reply, &mut answer);
+        lane.send.write(answer.into()).await.unwrap();
+        assert_eq!(first.await, Ok(vec![1]));
+        assert!(old.is_idle() && !new.is_idle());
+        drop(second);
+    });
+}
