@@ -247,7 +247,8 @@ impl ConnectionSession {
         });
         (self.outbound, self.inbound) = (Some(outbound), Some(inbound));
         if self.side == Side::Dialler {
-            self.watch_renewal(context);
+            // The last bits of the id are random.
+            self.watch_renewal(session.as_u128() as u32, context);
         }
         if let Some(opened) = self.opened.take() {
             // The node that dialled may have lost interest.
@@ -291,12 +292,12 @@ impl ConnectionSession {
 
     /// Looks from time to time whether the peer has a further certificate, once the one that it has shown is about
     /// to end. That is for the side that dialled.
-    fn watch_renewal(&mut self, context: &mut Context<Self>) {
+    fn watch_renewal(&mut self, jitter: u32, context: &mut Context<Self>) {
         let Some(shown) = &self.shown else { return };
-        let wait = quic_bridge::until_look(&shown.peer.peer, SystemTime::now());
-        context.run_later(wait, |session, context| {
+        let wait = quic_bridge::until_look(&shown.peer.peer, SystemTime::now(), jitter);
+        context.run_later(wait, move |session, context| {
             session.bridge.do_send(quic_bridge::HandOver::new(context.address()));
-            session.watch_renewal(context);
+            session.watch_renewal(jitter, context);
         });
     }
 

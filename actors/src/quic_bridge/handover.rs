@@ -223,10 +223,17 @@ fn is_about_to_end(certificate: &PeerIdentity, now: SystemTime) -> bool {
 
 /// When to look whether the node that has shown this certificate has a further one: first when the last part of its
 /// time begins.
-pub(crate) fn until_look(certificate: &PeerIdentity, now: SystemTime) -> Duration {
+///
+/// Any number will do as `jitter`: by it those who look at the same certificate do so at different times.
+pub(crate) fn until_look(certificate: &PeerIdentity, now: SystemTime, jitter: u32) -> Duration {
     let last = last_part(certificate);
     let left = certificate.valid_until.duration_since(now).unwrap_or_default();
-    let wait = if left > last { left - last } else { last / LOOKS };
+    let pause = last / LOOKS;
+    let wait = if left > last {
+        left - last + pause.mul_f64(f64::from(jitter) / f64::from(u32::MAX))
+    } else {
+        pause
+    };
     wait.clamp(PAUSE_MIN, LOOK_MAX)
 }
 
@@ -284,5 +291,29 @@ impl Handler<CountRetired> for QuicBridge {
 impl crate::Node {
     pub(crate) async fn retired(&self) -> usize {
         self.bridge.send(CountRetired).await.unwrap()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::identity::{Authority, Validity};
+    use swarm_protocols::Role;
+
+    #[test]
+    fn a_certificate_is_looked_at_when_its_last_quarter_begins_and_eight_times_in_it() {
+        let (from, day) = (SystemTime::now(), Duration::from_secs(86_400));
+        let validity = Validity::new(from, from + 2 * day).unwrap();
+        let identity = Authority::new("test", validity).unwrap();
+        let identity = identity.issue(&"b".parse().unwrap(), Role::Agent, validity).unwrap();
+        let (peer, last, pause) = (identity.as_peer(), day / 2, day / 16);
+        let before = |left| until_look(peer, peer.valid_until - left, 0);
+        assert_eq!(before(2 * day), day, "never longer than a day");
+        assert_eq!(before(day), day - last);
+        assert_eq!(until_look(peer, peer.valid_until - day, u32::MAX), day - last + pause);
+        assert_eq!(before(last), pause);
+        assert_eq!(before(Duration::ZERO), pause);
+        assert!(is_about_to_end(peer, peer.valid_until - last));
+        assert!(!is_about_to_end(peer, peer.valid_until - last - Duration::from_secs(1)));
     }
 }

@@ -216,7 +216,7 @@ async fn sessions_that_are_not_over_yet_are_bounded_and_a_handover_is_tried_agai
 async fn a_further_certificate_of_the_node_that_was_dialled_is_looked_for_before_the_last_one_ends() {
     let stage = stage().await;
     let now = SystemTime::now();
-    let short = Validity::new(now - Duration::from_secs(60), now + Duration::from_secs(4)).unwrap();
+    let short = Validity::new(now - Duration::from_secs(60), now + Duration::from_secs(12)).unwrap();
     let b = start(stage.authority.issue(&"short".parse().unwrap(), Role::Agent, short).unwrap()).await;
     let _registration = b.expose("service", server()).allow(Role::Operator).register().await.unwrap();
     let a = start(stage.issue("a", Role::Operator)).await;

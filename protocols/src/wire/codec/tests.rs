@@ -329,6 +329,28 @@ fn a_refusal_says_what_was_wanted_and_why() {
 }
 
 #[test]
+fn a_field_that_was_left_out_or_added_is_an_error_and_not_its_default() {
+    #[derive(Debug, Serialize, Deserialize)]
+    struct LeftOut {
+        #[serde(skip_serializing_if = "Option::is_none")]
+        name: Option<String>,
+        count: u64,
+    }
+    #[derive(Debug, Deserialize)]
+    struct Added {
+        #[expect(dead_code, reason = "never decoded")]
+        count: u64,
+        #[serde(default)]
+        #[expect(dead_code, reason = "never decoded")]
+        more: u64,
+    }
+    let error = decode::<LeftOut>(&encode(&LeftOut { name: None, count: 7 }).unwrap()).unwrap_err();
+    assert!(matches!(error, DecodeError::Malformed { .. }), "{error}");
+    let error = decode::<Added>(&encode(&7_u64).unwrap()).unwrap_err();
+    assert!(matches!(error, DecodeError::Malformed { .. }), "{error}");
+}
+
+#[test]
 fn types_that_need_a_self_describing_format_are_refused() {
     #[derive(Debug, Deserialize)]
     #[serde(untagged)]
