@@ -1,6 +1,7 @@
 //! Benchmarks that ship with the binary. Every figure is measured beside its floor: the least that
 //! the machine needs for the same work, in the same run, round by round in turns.
 
+pub(crate) mod kernels;
 pub(crate) mod messaging;
 
 use serde::Serialize;

@@ -1,6 +1,7 @@
 //! `swarm bench`: figures of this machine, each beside the control it is compared with.
 
 use std::fmt;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, Subcommand};
@@ -8,6 +9,7 @@ use serde::Serialize;
 
 use super::error::{CliError, Exit};
 use super::output::{Output, on_stdout};
+use crate::bench::kernels::{self, KernelsError};
 use crate::bench::messaging::{self, MessagingError, responder};
 use crate::bench::{Compared, Side};
 
@@ -15,6 +17,10 @@ use crate::bench::{Compared, Side};
 pub(crate) enum Bench {
     /// Asking an actor in another process on loopback, beside raw QUIC streams
     Messaging(Messaging),
+    /// Distances, searches and correlations, beside their plain scalar forms
+    ///
+    /// One thread. SWARM_SIMD=avx2 or portable measures what processors without AVX-512, or without either, get.
+    Kernels(Kernels),
 }
 
 #[derive(Debug, Args)]
@@ -27,16 +33,38 @@ pub(crate) struct Messaging {
     only: String,
 }
 
+#[derive(Debug, Args)]
+pub(crate) struct Kernels {
+    /// How long each figure is measured, for each of the two sides; at least once
+    #[arg(long, value_name = "SECONDS", default_value = "1", value_parser = seconds)]
+    seconds: Duration,
+    /// Measure those cases only whose name, as in `dtw_ms-f64-100`, holds this text
+    #[arg(long, value_name = "TEXT", default_value = "")]
+    only: String,
+    /// The folder with `search_bench_reference.json` and its series; without it no search is measured
+    #[arg(long, value_name = "DIR")]
+    data: Option<PathBuf>,
+}
+
 impl Bench {
     pub(crate) fn run(self, output: Output) -> Result<(), CliError> {
-        let Bench::Messaging(Messaging { seconds, only }) = self;
         if let Output::Text = output {
             on_stdout(|stdout| {
-                writeln!(stdout, "{:<46} {:>12} {:>12} {:>6}", "", "swarm", "floor", "ratio")
+                writeln!(stdout, "{:<58} {:>12} {:>12} {:>6}", "", "swarm", "floor", "ratio")
             })?;
         }
         let mut report = |compared: &Compared| print(compared, output).map_err(|error| error.to_string());
-        messaging::run(seconds, &only, &mut report).map_err(CliError::from)
+        match self {
+            Bench::Messaging(Messaging { seconds, only }) => {
+                messaging::run(seconds, &only, &mut report).map_err(CliError::from)
+            }
+            Bench::Kernels(Kernels { seconds, only, data }) => {
+                if data.is_none() {
+                    eprintln!("swarm: no search is measured: --data names no folder");
+                }
+                kernels::run(seconds, &only, data.as_deref(), &mut report).map_err(CliError::from)
+            }
+        }
     }
 }
 
@@ -52,6 +80,16 @@ impl From<MessagingError> for CliError {
             _ => Exit::Failed,
         };
         Self::new(exit, error)
+    }
+}
+
+impl From<KernelsError> for CliError {
+    fn from(error: KernelsError) -> Self {
+        match error {
+            KernelsError::Data(error) => error.into(),
+            KernelsError::Kernel(error) => error.into(),
+            _ => Self::new(Exit::Failed, error),
+        }
     }
 }
 
@@ -92,6 +130,12 @@ impl fmt::Display for Line<'_> {
     }
 }
 
+/// Four digits at least, and as many decimals as that takes.
+fn figure(value: f64) -> String {
+    let decimals = (0..5).find(|&decimals| value * 10_f64.powi(decimals) >= 1000.0).unwrap_or(5);
+    format!("{value:.*}", decimals as usize)
+}
+
 #[derive(Serialize)]
 #[serde(transparent)]
 struct Row<'a>(&'a Compared);
@@ -107,6 +151,7 @@ impl fmt::Display for Row<'_> {
             };
         }
         let name = name.replace("payload_bytes", "bytes");
-        writeln!(f, "{name:<46} {swarm:>12.1} {floor:>12.1} {:>6.2}", swarm / floor)
+        let (of_swarm, of_floor) = (figure(*swarm), figure(*floor));
+        writeln!(f, "{name:<58} {of_swarm:>12} {of_floor:>12} {:>6.3}", swarm / floor)
     }
 }

@@ -19,6 +19,31 @@ fn every_figure_of_messaging_stands_beside_its_floor() {
 }
 
 #[test]
+fn every_figure_of_the_kernels_stands_beside_its_scalar_form() {
+    let run =
+        swarm(&["bench", "kernels", "--seconds", "0.05", "--only", "pearson_matrix_ms-252", "-o", "json"]);
+    assert_eq!(run.code, Some(0), "{}", run.stderr);
+    assert!(run.stderr.contains("--data"), "searches are left out, and it says so: {}", run.stderr);
+    let lines: Vec<serde_json::Value> =
+        run.stdout.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let sides: Vec<&str> = lines.iter().map(|line| line["side"].as_str().unwrap()).collect();
+    assert_eq!(sides, ["swarm", "floor"]);
+    for line in &lines {
+        assert_eq!((&line["bench"], &line["metric"]), (&"kernels".into(), &"pearson_matrix_ms".into()));
+        assert_eq!(line["params"], serde_json::json!({ "n": 252, "series": 100 }));
+        assert_eq!(line["unit"], "ms");
+        assert!(line["value"].as_f64().unwrap() > 0.0, "{line}");
+    }
+}
+
+#[test]
+fn a_folder_without_search_cases_is_bad_input() {
+    let folder = env!("CARGO_TARGET_TMPDIR");
+    let arguments = ["bench", "kernels", "--seconds", "0.05", "--only", "search_ms", "--data", folder];
+    swarm(&arguments).fails(65, &["cannot read", "search_bench_reference.json"]);
+}
+
+#[test]
 fn a_responder_without_an_identity_says_so() {
     swarm(&["bench-responder"]).fails(1, &["cannot start the responder"]);
 }

@@ -112,28 +112,39 @@ impl RollingPearson {
     /// # Panics
     /// When there is no such series.
     pub fn correlation(&self, i: usize, j: usize) -> f64 {
-        let about = |i: usize, j: usize| {
-            self.products[i * self.series + j] - self.sums[i] * self.sums[j] / self.count()
-        };
-        let is_constant = |i: usize| {
-            let centre = self.centres[i] + self.sums[i] / self.count();
-            (about(i, i).max(0.0) / self.count()).sqrt() <= NOISE * centre.abs()
-        };
-        if is_constant(i) || is_constant(j) {
-            return f64::NAN;
-        }
-        (about(i, j) / about(i, i).sqrt() / about(j, j).sqrt()).clamp(-1.0, 1.0)
+        self.between(i, self.deviation(i), j, self.deviation(j))
     }
 
     /// The correlations of all pairs over the window.
     pub fn matrix(&self) -> Symmetric<f64> {
+        let deviations: Vec<f64> = (0..self.series).map(|i| self.deviation(i)).collect();
         let mut correlations = Symmetric::filled(self.series, f64::NAN);
-        for i in 0..self.series {
-            for j in i..self.series {
-                correlations.set(i, j, self.correlation(i, j));
+        for (i, &deviation) in deviations.iter().enumerate() {
+            for (j, &other) in deviations.iter().enumerate().skip(i) {
+                correlations.set(i, j, self.between(i, deviation, j, other));
             }
         }
         correlations
+    }
+
+    /// The correlation of two series with these deviations.
+    #[inline(always)]
+    fn between(&self, i: usize, deviation: f64, j: usize, other: f64) -> f64 {
+        (self.about(i, j) / deviation / other).clamp(-1.0, 1.0)
+    }
+
+    /// The root of the summed squares around the mean; NaN of a constant series.
+    fn deviation(&self, i: usize) -> f64 {
+        let centre = self.centres[i] + self.sums[i] / self.count();
+        let squares = self.about(i, i);
+        let is_constant = (squares.max(0.0) / self.count()).sqrt() <= NOISE * centre.abs();
+        if is_constant { f64::NAN } else { squares.sqrt() }
+    }
+
+    /// The summed products around both means.
+    #[inline(always)]
+    fn about(&self, i: usize, j: usize) -> f64 {
+        self.products[i * self.series + j] - self.sums[i] * self.sums[j] / self.count()
     }
 
     fn count(&self) -> f64 {
