@@ -39,16 +39,16 @@ pub(crate) struct Correlate {
     /// What is computed of each pair
     #[arg(long, value_enum, default_value_t)]
     method: Method,
-    /// Points match when they differ by at most this; 0.25 when not given [lcss]
+    /// Points match when they differ by at most this; 0.25 when not given (lcss)
     #[arg(long, value_name = "DISTANCE", value_parser = distance)]
     epsilon: Option<f64>,
-    /// How many rows apart points may be that match; any number when not given [lcss, dtw]
+    /// How many rows apart points may be that match; any number when not given (lcss, dtw)
     #[arg(long, value_name = "POINTS")]
     window: Option<usize>,
-    /// Compare the values as they are, not z-normalised [lcss, dtw]
+    /// Compare the values as they are, not z-normalised (lcss, dtw)
     #[arg(long)]
     raw: bool,
-    /// Correlate over windows of so many rows instead of all; prints CSV, or with -o json a list [pearson]
+    /// Correlate over windows of so many rows instead of all; prints CSV, or with -o json a list (pearson)
     #[arg(long, value_name = "ROWS", conflicts_with = "heatmap", value_parser = window)]
     rolling: Option<NonZeroUsize>,
     /// How many rows lie between the ends of two windows; at most 10 million values are printed

@@ -99,7 +99,7 @@ impl Watch {
         let time = elapsed(time.as_secs_f64());
         // What is done of a stage that has just begun may belong to the one before.
         match (done.min(total) * 100).checked_div(total) {
-            Some(percent) => format!(": {percent} % of {total}, {time}"),
+            Some(percent) => format!(": {percent} %, {time}"),
             None => format!(": {time}"),
         }
     }
