@@ -128,7 +128,7 @@ impl Correlate {
             }
             let started = Instant::now();
             let series = if self.is_normalised() { normalised(series) } else { series };
-            let pairs = Pairs::new(measure, series).map_err(|error| self.bad_series(error, &labels))?;
+            let pairs = Pairs::new(measure, series).map_err(|error| self.bad_series(error))?;
             let matrix = matrix::on_threads(&pairs, self.threads.unwrap_or_else(cores), watch)?;
             let seconds = started.elapsed().as_secs_f64();
             if let Some(file) = &self.heatmap {
@@ -176,12 +176,11 @@ impl Correlate {
         }
     }
 
-    /// An error of the kernels, which know series by their number.
-    fn bad_series(&self, error: KernelError, labels: &[String]) -> CliError {
+    /// An error of the kernels, which do not know the file.
+    fn bad_series(&self, error: KernelError) -> CliError {
         match error {
             KernelError::TooLong { length, limit, .. } => {
-                let message =
-                    format!("has {length} rows, this method takes {limit} (first series {:?})", labels[0]);
+                let message = format!("has {length} rows, {} takes at most {limit}", self.method.name());
                 InputError::whole(&self.input, message).into()
             }
             other => CliError::from(other),

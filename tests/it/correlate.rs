@@ -215,6 +215,13 @@ fn methods_that_take_no_gaps_say_where_the_first_one_is() {
 }
 
 #[test]
+fn lcss_names_the_rows_that_are_too_many() {
+    let table = "a,b\n".to_owned() + &"1,2\n".repeat(32_769);
+    let run = swarm_reading(&["correlate", "--input", "-", "--method", "lcss"], table.as_bytes());
+    run.fails(65, &["standard input: has 32769 rows, lcss takes at most 32768"]);
+}
+
+#[test]
 fn options_of_another_method_are_refused() {
     for (arguments, option) in [
         (&["--epsilon", "1"][..], "--epsilon"),
