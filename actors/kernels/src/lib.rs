@@ -1,4 +1,5 @@
-//! Exact time-series kernels: dynamic time warping, subsequence search, nearest neighbours, price bars.
+//! Exact time-series kernels: dynamic time warping, subsequence search, nearest neighbours, correlation, price
+//! bars.
 //!
 //! Pure arithmetic on slices: no actors, no runtime, no clock, no input or output, and no randomness, so the same
 //! arguments give the same bits on every run, with whatever vector instructions the processor has ([`Simd`]).
@@ -27,8 +28,9 @@
 //! - z-normalisation uses the population deviation; a constant series becomes zeros ([`z_normalize`]).
 //! - Among equal distances the smaller start, or the smaller training index, comes first.
 //! - Empty series, NaN, infinities and magnitudes beyond [`MAGNITUDE_MAX`] are refused with the series and the
-//!   index ([`KernelError`]); nothing overflows below that magnitude. Only [`Search::run_with_missing`] takes NaN for a
-//!   missing point, and leaves out the windows that hold one.
+//!   index ([`KernelError`]); nothing overflows below that magnitude. NaN is a missing point to
+//!   [`Search::run_with_missing`], which leaves out the windows that hold one, and to [`correlation`], which leaves out
+//!   what a pair does not have in common.
 //! - Statistics of windows are taken afresh every 1024 windows, around the mean of that block, so that they do not
 //!   drift: they are within 2e-8 of the window's deviation of those taken for it alone. They only ever rule windows out;
 //!   the distances reported come from two passes over each window.
