@@ -10,6 +10,8 @@ mod matrix;
 mod moves;
 mod pairs;
 #[cfg(target_arch = "x86_64")]
+mod strip_segments;
+#[cfg(target_arch = "x86_64")]
 mod strips;
 pub(crate) mod sweep;
 

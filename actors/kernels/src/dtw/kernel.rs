@@ -72,7 +72,7 @@ pub(super) mod x86 {
     use crate::dtw::align::{Alignment, trace};
     use crate::dtw::moves::{MoveSink, Moves};
     use crate::dtw::strips::{K_AVX2, K_AVX512};
-    use crate::dtw::{diagonals, strips};
+    use crate::dtw::{diagonals, strip_segments, strips};
     use crate::simd::x86::{F64x4, F64x8};
     use crate::simd::{Number, Vector};
 
@@ -135,6 +135,30 @@ pub(super) mod x86 {
     #[target_feature(enable = "avx2")]
     pub(crate) fn align_diagonals_avx2(a: &[f64], b: &[f64], reach: Reach) -> Alignment {
         align_diagonals::<F64x4>(a, b, reach, |moves| diagonals_avx2(a, b, reach, f64::INFINITY, moves))
+    }
+
+    #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl")]
+    pub(crate) fn segment_avx512(
+        rows: &[f64],
+        columns: &[f64],
+        corner: f64,
+        row: &mut [f64],
+        moves: &mut impl MoveSink,
+    ) -> f64 {
+        // SAFETY: this function has the instructions.
+        unsafe { strip_segments::segment::<F64x8, K_AVX512>(rows, columns, corner, row, moves) }
+    }
+
+    #[target_feature(enable = "avx2")]
+    pub(crate) fn segment_avx2(
+        rows: &[f64],
+        columns: &[f64],
+        corner: f64,
+        row: &mut [f64],
+        moves: &mut impl MoveSink,
+    ) -> f64 {
+        // SAFETY: this function has the instructions.
+        unsafe { strip_segments::segment::<F64x4, K_AVX2>(rows, columns, corner, row, moves) }
     }
 
     fn align_strips<V: Vector, const K: usize>(

@@ -12,6 +12,9 @@ use std::ops::Range;
 
 use crate::band::Reach;
 use crate::dtw::align::Alignment;
+#[cfg(target_arch = "x86_64")]
+use crate::dtw::strip_segments;
+use crate::simd::Simd;
 
 /// The predecessor above beats the diagonal one.
 const UP: u8 = 1;
@@ -24,12 +27,14 @@ const PARTS: usize = 16;
 
 /// The alignment of checked series.
 pub(super) fn align(a: &[f64], b: &[f64], reach: Reach) -> Alignment {
-    align_in_segments(a, b, reach, u64::MAX)
+    align_in_segments(Simd::Portable, a, b, reach, u64::MAX)
 }
 
-/// [`align`], keeping the moves of at most `cells_max` cells at a time, or of one row when that has more.
-pub(super) fn align_in_segments(a: &[f64], b: &[f64], reach: Reach, cells_max: u64) -> Alignment {
+/// [`align`], keeping the moves of at most `cells_max` cells at a time, or of one strip of rows when that has more. Uses
+/// vector instructions for the whole matrix only.
+pub(super) fn align_in_segments(simd: Simd, a: &[f64], b: &[f64], reach: Reach, cells_max: u64) -> Alignment {
     let mut aligner = Aligner {
+        simd: if reach.is_full(a.len()) { simd } else { Simd::Portable },
         a,
         b,
         reach,
@@ -45,6 +50,7 @@ pub(super) fn align_in_segments(a: &[f64], b: &[f64], reach: Reach, cells_max: u
 }
 
 struct Aligner<'s> {
+    simd: Simd,
     a: &'s [f64],
     b: &'s [f64],
     reach: Reach,
@@ -63,25 +69,17 @@ impl Aligner<'_> {
     fn trace(&mut self, rows: Range<usize>, above: &[f64], exit: usize) -> usize {
         let cells = rows.clone().map(|i| self.columns(i, exit).len() as u64).sum::<u64>();
         self.restore(rows.start, above);
-        if cells <= self.cells_max || rows.len() == 1 {
-            let mut moves = Moves::new(self.reach, rows.clone(), cells);
-            for i in rows.clone() {
-                let columns = self.columns(i, exit);
-                self.advance::<true>(i, columns.clone());
-                moves.push(&self.row_moves[columns]);
-            }
-            if rows.end == self.a.len() {
-                self.distance_squared = self.row[exit];
-            }
-            return self.follow(rows, &moves, exit);
+        let rows_min = self.rows_min();
+        if cells <= self.cells_max || rows.len() <= rows_min {
+            return self.trace_at_once(rows, cells, exit);
         }
-        let part_rows = rows.len().div_ceil(PARTS);
+        let part_rows = rows.len().div_ceil(PARTS).next_multiple_of(rows_min);
         let mut kept = vec![(rows.start, above.to_vec())];
-        for i in rows.start..rows.end - 1 {
-            let columns = self.columns(i, exit);
-            self.advance::<false>(i, columns.clone());
-            if (i + 1 - rows.start).is_multiple_of(part_rows) {
-                kept.push((i + 1, self.row[columns].to_vec()));
+        for start in rows.clone().step_by(part_rows) {
+            let end = start + part_rows;
+            if end < rows.end {
+                self.sweep(start..end, exit);
+                kept.push((end, self.row[self.columns(end - 1, exit)].to_vec()));
             }
         }
         let (mut end, mut exit) = (rows.end, exit);
@@ -90,6 +88,52 @@ impl Aligner<'_> {
             end = start;
         }
         exit
+    }
+
+    /// [`trace`](Self::trace) with the moves of all the rows.
+    fn trace_at_once(&mut self, rows: Range<usize>, cells: u64, exit: usize) -> usize {
+        #[cfg(target_arch = "x86_64")]
+        if self.simd > Simd::Portable {
+            let (of_rows, columns) = (&self.a[rows.clone()], &self.b[..=exit]);
+            let (is_first, row) = (rows.start == 0, &mut self.row[..=exit]);
+            let (moves, last) = strip_segments::moves(self.simd, of_rows, columns, is_first, row);
+            if rows.end == self.a.len() {
+                self.distance_squared = last;
+            }
+            let first = rows.start;
+            return self.follow(rows, |i, j| moves.get(i - first, j), exit);
+        }
+        let mut moves = Moves::new(self.reach, rows.clone(), cells);
+        for i in rows.clone() {
+            let columns = self.columns(i, exit);
+            self.advance::<true>(i, columns.clone());
+            moves.push(&self.row_moves[columns]);
+        }
+        if rows.end == self.a.len() {
+            self.distance_squared = self.row[exit];
+        }
+        self.follow(rows, |i, j| moves.get(i, j), exit)
+    }
+
+    /// Turns the row above `rows` into their last one.
+    fn sweep(&mut self, rows: Range<usize>, exit: usize) {
+        #[cfg(target_arch = "x86_64")]
+        if self.simd > Simd::Portable {
+            let (is_first, row) = (rows.start == 0, &mut self.row[..=exit]);
+            return strip_segments::sweep(self.simd, &self.a[rows], &self.b[..=exit], is_first, row);
+        }
+        for i in rows {
+            self.advance::<false>(i, self.columns(i, exit));
+        }
+    }
+
+    /// Segments have a multiple of so many rows, except for the last.
+    fn rows_min(&self) -> usize {
+        #[cfg(target_arch = "x86_64")]
+        if self.simd > Simd::Portable {
+            return strip_segments::WHOLE_ROWS;
+        }
+        1
     }
 
     /// The columns of a row that lie in the band and not beyond `exit`.
@@ -135,14 +179,19 @@ impl Aligner<'_> {
     }
 
     /// Follows the moves from column `exit` of the last row until the path leaves the rows, or ends in the first cell.
-    fn follow(&mut self, rows: Range<usize>, moves: &Moves, exit: usize) -> usize {
+    fn follow(
+        &mut self,
+        rows: Range<usize>,
+        moves: impl Fn(usize, usize) -> (bool, bool),
+        exit: usize,
+    ) -> usize {
         let (mut i, mut j) = (rows.end - 1, exit);
         loop {
             self.path.push((i, j));
             if (i, j) == (0, 0) {
                 return 0;
             }
-            let (is_up, is_left) = moves.get(i, j);
+            let (is_up, is_left) = moves(i, j);
             j -= usize::from(is_left || !is_up);
             if !is_left {
                 if i == rows.start {
@@ -191,7 +240,17 @@ mod tests {
     use crate::Band;
     use proptest::prelude::*;
 
+    fn check(a: &[f64], b: &[f64], reach: Reach, cells_max: u64) -> Result<(), TestCaseError> {
+        let expected = align(a, b, reach);
+        for simd in Simd::available() {
+            prop_assert_eq!(&align_in_segments(simd, a, b, reach, cells_max), &expected, "{:?}", simd);
+        }
+        Ok(())
+    }
+
     proptest! {
+        #![proptest_config(ProptestConfig::with_cases(96))]
+
         #[test]
         fn segments_of_any_size_give_the_path_of_the_whole_matrix(
             // Small whole numbers, so that many paths are equally cheap.
@@ -199,17 +258,16 @@ mod tests {
             b in prop::collection::vec((-3_i8..4).prop_map(f64::from), 1..80),
             half_width in 0_usize..90, cells_max in prop_oneof![0_u64..40, 0_u64..4000],
         ) {
-            let reach = Band::Points(half_width).reach(a.len(), b.len());
-            prop_assert_eq!(align_in_segments(&a, &b, reach, cells_max), align(&a, &b, reach));
+            check(&a, &b, Band::Points(half_width).reach(a.len(), b.len()), cells_max)?;
         }
 
         #[test]
         fn so_they_do_where_sums_are_rounded(
-            a in prop::collection::vec(-1.0..1.0_f64, 1..300), b in prop::collection::vec(-1.0..1.0_f64, 1..300),
-            half_width in 0_usize..300, cells_max in 0_u64..3000,
+            a in prop::collection::vec(-1.0..1.0_f64, 1..600), b in prop::collection::vec(-1.0..1.0_f64, 1..300),
+            half_width in 0_usize..300, cells_max in 0_u64..9000,
         ) {
-            let reach = Band::Points(half_width).reach(a.len(), b.len());
-            prop_assert_eq!(align_in_segments(&a, &b, reach, cells_max), align(&a, &b, reach));
+            check(&a, &b, Band::Points(half_width).reach(a.len(), b.len()), cells_max)?;
+            check(&a, &b, Band::Full.reach(a.len(), b.len()), cells_max)?;
         }
     }
 }

@@ -46,14 +46,42 @@ pub(crate) unsafe fn distance<V: Vector, const K: usize>(
     bound: V::Lane,
     moves: &mut impl MoveSink,
 ) -> Option<V::Lane> {
+    let mut edge = vec![V::Lane::INFINITY; edge_cells::<V, K>(columns.len())];
+    // SAFETY: the caller vouches for the instructions; the edge is long enough.
+    unsafe { distance_from::<V, K>(rows, columns, &mut edge, V::Lane::ZERO, bound, moves) }
+}
+
+/// How long the edge of [`distance_from`] is for so many columns.
+pub(crate) fn edge_cells<V: Vector, const K: usize>(columns: usize) -> usize {
+    columns + 3 * V::LANES * K
+}
+
+/// Where in an edge the row above begins.
+pub(crate) fn edge_start<V: Vector, const K: usize>() -> usize {
+    V::LANES * K - 1
+}
+
+/// [`distance`] where a row comes before the first one: it is in `edge` from [`edge_start`] on, and the cells around it are
+/// infinite; `corner` is the diagonal neighbour of the first cell. Rows in whole strips leave the last of them in its
+/// place.
+///
+/// # Safety
+/// The processor has the instructions of `V`; `edge` has [`edge_cells`].
+#[inline(always)]
+pub(crate) unsafe fn distance_from<V: Vector, const K: usize>(
+    rows: &[V::Lane],
+    columns: &[V::Lane],
+    edge: &mut [V::Lane],
+    mut corner: V::Lane,
+    bound: V::Lane,
+    moves: &mut impl MoveSink,
+) -> Option<V::Lane> {
     let strip_rows = V::LANES * K;
-    // Column `j` of the row above the strip is at `edge[strip_rows - 1 + j]`, so that all steps may write.
-    let mut edge = vec![V::Lane::INFINITY; columns.len() + 3 * strip_rows];
+    assert_eq!(edge.len(), edge_cells::<V, K>(columns.len()), "an edge reaches around the row");
     let mut padded = Vec::with_capacity(columns.len() + strip_rows + BLOCK_STEPS);
     padded.extend_from_slice(columns);
     padded.resize(columns.len() + strip_rows + BLOCK_STEPS, V::Lane::INFINITY);
 
-    let mut corner = V::Lane::ZERO;
     let mut above = rows;
     let mut steps_before = 0;
     loop {
@@ -65,7 +93,7 @@ pub(crate) unsafe fn distance<V: Vector, const K: usize>(
             lanes[r % K * V::LANES + (V::LANES - 1 - r / K)] = x;
         }
         // SAFETY: the caller vouches for the instructions; the buffers have the lengths that `strip` asks for.
-        let last = unsafe { strip::<V, K>(&lanes, &padded, &mut edge, corner, steps, (moves, steps_before)) };
+        let last = unsafe { strip::<V, K>(&lanes, &padded, edge, corner, steps, (moves, steps_before)) };
         steps_before += steps;
         if below.is_empty() {
             let r = own.len() - 1;
