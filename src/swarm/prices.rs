@@ -215,7 +215,7 @@ mod tests {
     fn a_missing_file_is_named() {
         let folder = folder(BARS, FACTORS, MAP);
         let error = load(&folder.0, &"BRK.B".parse().unwrap()).unwrap_err().to_string();
-        assert!(error.contains("brk.b_map_files.csv"), "{error}");
+        assert!(error.ends_with("holds no bars of BRK.B: there is no brk.b_daily.csv.gz"), "{error}");
     }
 
     #[test]

@@ -213,7 +213,7 @@ fn what_cannot_be_started_is_said_with_its_place() {
     swarm(&["up", &folder.path("none.toml")]).fails(78, &["cannot read", "none.toml"]);
 
     let no_data = folder.write("no-data.toml", topology("127.0.0.1:0", "\"SPY\""));
-    swarm(&["up", &no_data]).fails(65, &["cannot read", "spy_map_files.csv"]);
+    swarm(&["up", &no_data]).fails(65, &["holds no bars of SPY", "spy_daily.csv.gz"]);
 
     let occupied = UdpSocket::bind("127.0.0.1:0").unwrap();
     let address = occupied.local_addr().unwrap().to_string();
