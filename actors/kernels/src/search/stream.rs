@@ -18,8 +18,9 @@ use tail::Tail;
 /// of them; how the points are divided into pushes does not matter.
 ///
 /// Memory does not grow: it is proportional to the query. A point costs constant time where LB_Kim rules its window
-/// out; else up to the length of the query for the other bounds, and a distance where they do not either. On a random
-/// walk that is 1.5 to 4 times what a [`Search`] of the whole series takes, which looks at many windows at once.
+/// out; else up to the length of the query for the other bounds, and a distance where they do not either. For queries of
+/// 128 to 1024 points on a random walk that was 0.07 to 0.3 microseconds, three to six times what a [`Search`] of the whole
+/// series takes, which looks at many windows at once.
 ///
 /// ```
 /// use swarm_kernels::search::Monitor;
