@@ -68,7 +68,7 @@
 //! - Answering: [`Call`], [`Answer`], [`Workers`] for what takes long.
 //! - Machines: [`Node`], [`identity`], [`PeerEvent`].
 //! - Testing: [`testing`].
-//! - Actors that are ready to use: [`pattern_matcher`], [`coordinator`]; what they are asked is in
+//! - Actors that are ready to use: [`pattern_matcher`], [`correlator`], [`coordinator`]; what they are asked is in
 //!   [`protocols`].
 //! - Arithmetic without actors: the crate `swarm-kernels`.
 //! - The wire, for other languages: `protocols/SPEC.md` in the repository.
@@ -80,7 +80,7 @@ pub use swarm_actors::{
     Exposing, LocalMailbox, Mailbox, NameEvent, Node, NodeConfig, NodeStatistics, Outcome, Peer, PeerEvent,
     Priority, Refusal, Registration, ResolveError, SessionStatistics, SetIdentityError, StartError,
     TIMEOUT_DEFAULT, TIMEOUT_MAX, Tell, TellError, UnhandledRequest, Wanted, WorkError, Workers, coordinator,
-    identity, pattern_matcher, testing,
+    correlator, identity, pattern_matcher, testing,
 };
 pub use swarm_protocols as protocols;
 pub use swarm_protocols::{

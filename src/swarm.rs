@@ -18,3 +18,4 @@ pub(crate) mod run_folder;
 pub(crate) mod supervision;
 pub(crate) mod task_file;
 pub(crate) mod topology;
+pub(crate) mod units;

@@ -12,7 +12,7 @@ mod submission;
 #[cfg(test)]
 mod tests;
 
-pub use agent_watch::{AgentWatch, MATCHER_NAME};
+pub use agent_watch::{AgentWatch, CORRELATOR_NAME, MATCHER_NAME};
 
 use crate::{
     call::{Answer, Call},
@@ -28,7 +28,7 @@ use std::{
     num::{NonZeroU32, NonZeroUsize},
     time::{Duration, Instant},
 };
-use submission::{ClientLeft, Finished, LibraryPart, Running};
+use submission::{ClientLeft, Finished, PartAnswer, Running, StoredPart};
 use swarm_protocols::{
     ContentHash, NoError, NodeId, Protocol,
     coordinator::{
@@ -36,12 +36,17 @@ use swarm_protocols::{
         TaskId, TaskProgress,
         board::{Board, BoardConfig, Command, Completion},
     },
-    similar_windows::{PatternMatcher as MatcherProtocol, SeriesPart, SimilarInPart, StoreError, StorePart},
+    correlation::Correlator as CorrelatorProtocol,
+    similar_windows::{PatternMatcher as MatcherProtocol, StoreError, StorePart},
 };
 
 /// What an agent must offer to be given parts of a
-/// [`SimilarWindows`](swarm_protocols::coordinator::Job::SimilarWindows) job.
+/// [`SimilarWindows`](swarm_protocols::coordinator::Job::SimilarWindows) job, and searches, classifications and
+/// distances.
 pub const PATTERN_MATCHER: &str = MatcherProtocol::NAME;
+
+/// What an agent must offer to be given correlations.
+pub const CORRELATOR: &str = CorrelatorProtocol::NAME;
 
 /// The limits of a [`Coordinator`].
 #[derive(Debug, Clone)]
@@ -82,8 +87,8 @@ impl Default for CoordinatorConfig {
 pub struct Coordinator {
     node: Option<Node>,
     workers: Workers,
-    board: Board<SimilarInPart>,
-    library: PartStore<LibraryPart>,
+    board: Board<PartAnswer>,
+    library: PartStore<StoredPart>,
     /// The tasks on the board, and who waits for them.
     tasks: BTreeMap<TaskId, Running>,
     agents: BTreeMap<NodeId, ConnectedAgent>,
@@ -94,9 +99,8 @@ pub struct Coordinator {
 
 /// An agent that can be given work.
 struct ConnectedAgent {
-    matcher: Mailbox<MatcherProtocol>,
+    mailboxes: AgentMailboxes,
     agent_type: String,
-    capabilities: BTreeSet<String>,
     since: Instant,
     /// How many parts it has answered.
     answered: u64,
@@ -142,13 +146,13 @@ impl Coordinator {
         while let Some(command) = self.board.poll() {
             match command {
                 Command::Assign { assignment, .. } => {
-                    let matcher = &self.agents[&assignment.agent].matcher;
-                    let search = &self.tasks[&assignment.task].search;
-                    self.asks.begin(assignment, matcher.clone(), search.clone(), context.address());
+                    let mailboxes = self.agents[&assignment.agent].mailboxes.clone();
+                    let work = self.tasks[&assignment.task].work.clone();
+                    self.asks.begin(assignment, mailboxes, work, context.address());
                 }
                 Command::Withdraw { assignment } => self.asks.withdraw(&assignment),
                 Command::Finished { task, results, agents } => {
-                    self.end(task, |search| Ok(Finished { search, results, agents }));
+                    self.end(task, |work| Ok(Finished { work, results, agents }));
                 }
                 Command::Failed { task, error } => self.end(task, |_| Err(error)),
             }
@@ -185,6 +189,24 @@ fn now() -> Instant {
     tokio::time::Instant::now().into_std()
 }
 
+/// How an agent is asked. What it has a mailbox for is what it can do.
+#[derive(Debug, Clone, Default)]
+pub struct AgentMailboxes {
+    /// The [`PATTERN_MATCHER`].
+    pub matcher: Option<Mailbox<MatcherProtocol>>,
+    /// The [`CORRELATOR`].
+    pub correlator: Option<Mailbox<CorrelatorProtocol>>,
+}
+
+impl AgentMailboxes {
+    /// The names of the protocols.
+    pub fn capabilities(&self) -> BTreeSet<String> {
+        let matcher = self.matcher.as_ref().map(|_| PATTERN_MATCHER);
+        let correlator = self.correlator.as_ref().map(|_| CORRELATOR);
+        matcher.into_iter().chain(correlator).map(str::to_owned).collect()
+    }
+}
+
 /// An agent can be given work. If one of this id is known, that one is lost.
 #[derive(Debug, Clone, Message)]
 #[rtype(result = "()")]
@@ -193,27 +215,20 @@ pub struct AgentJoined {
     pub node: NodeId,
     /// What kind of agent it says it is.
     pub agent_type: String,
-    /// What it can do; see [`PATTERN_MATCHER`].
-    pub capabilities: BTreeSet<String>,
     /// How many parts it works on at once.
     pub slots: NonZeroU32,
-    /// How it is asked.
-    pub matcher: Mailbox<MatcherProtocol>,
+    /// How it is asked, and so what it can do.
+    pub mailboxes: AgentMailboxes,
 }
 
 impl Handler<AgentJoined> for Coordinator {
     type Result = ();
 
     fn handle(&mut self, joined: AgentJoined, context: &mut Self::Context) {
-        let AgentJoined { node, agent_type, capabilities, slots, matcher } = joined;
+        let AgentJoined { node, agent_type, slots, mailboxes } = joined;
         self.asks.forget_agent(&node);
-        let agent = ConnectedAgent {
-            matcher,
-            agent_type,
-            capabilities: capabilities.clone(),
-            since: now(),
-            answered: 0,
-        };
+        let capabilities = mailboxes.capabilities();
+        let agent = ConnectedAgent { mailboxes, agent_type, since: now(), answered: 0 };
         self.agents.insert(node.clone(), agent);
         self.board.agent_joined(node, capabilities, slots, now());
         self.drive(context);
@@ -269,9 +284,9 @@ impl Handler<Call<StorePart>> for Coordinator {
 
     fn handle(&mut self, mut call: Call<StorePart>, _: &mut Self::Context) -> Self::Result {
         let encoded = std::mem::take(&mut call.request.part);
-        let symbol = SeriesPart::decode(&encoded)?.symbol().clone();
-        let (hash, bytes) = (ContentHash::of(&encoded), encoded.len());
-        self.library.insert(hash, LibraryPart { symbol, encoded }, bytes)?;
+        let hash = ContentHash::of(&encoded);
+        let (part, weight) = StoredPart::new(encoded)?;
+        self.library.insert(hash, part, weight)?;
         Ok(hash)
     }
 }

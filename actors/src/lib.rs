@@ -7,8 +7,10 @@
 mod call;
 pub mod certificate_authority;
 pub mod coordinator;
+pub mod correlator;
 pub mod enrolment;
 mod gate;
+mod groups;
 pub mod identity;
 mod link;
 mod mailbox;

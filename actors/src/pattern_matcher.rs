@@ -1,10 +1,12 @@
-//! [`PatternMatcher`]: an actor that holds parts of a pattern library and searches them.
+//! [`PatternMatcher`]: an actor that holds series and finds what is alike in them.
 
 #[cfg(test)]
 mod tests;
+mod units;
 
 use crate::{
     call::{Answer, Call},
+    groups,
     mailbox::Mailbox,
     part_store::PartStore,
     workers::{WorkError, Workers},
@@ -13,23 +15,27 @@ use actix::{Actor, Addr, Context, Handler};
 use std::sync::Arc;
 use swarm_kernels::{KernelError, Search};
 use swarm_protocols::{
-    ContentHash,
+    ContentHash, Part,
+    classification::ClassifySeries,
+    distance::MeasureDistance,
+    series_search::SearchSeries,
     similar_windows::{
         FindError, FindSimilar, PatternMatcher as MatcherProtocol, QueryMatches, SeriesPart, SimilarInPart,
         StoreError, StorePart, WindowQuery, WindowRule, Windows,
     },
 };
 
-/// Holds parts of a pattern library in memory and finds the windows in them that are most similar
-/// to given ones.
+/// Holds parts of pattern libraries and other series in memory, and finds what is alike in them: windows, nearest
+/// neighbours, distances.
 ///
 /// It speaks the protocol of the same name: get its [`mailbox`](Self::mailbox). Parts are kept
 /// under the names of their content up to a bound; the least recently used make room for new ones,
 /// and whoever asks for one that is gone is told so and stores it again. Searches run on workers,
-/// one thread for each request, and stop soon after nobody waits for them any more.
+/// one thread for each request, and stop soon after nobody waits for them any more; but a single distance is
+/// computed to its end.
 pub struct PatternMatcher {
     workers: Workers,
-    parts: PartStore<SeriesPart>,
+    parts: PartStore<Part>,
 }
 
 impl PatternMatcher {
@@ -44,8 +50,14 @@ impl PatternMatcher {
 
     /// The mailbox of a started one.
     pub fn mailbox(address: Addr<Self>) -> Mailbox<MatcherProtocol> {
-        let mailbox = Mailbox::local(address).handles::<FindSimilar>().handles::<StorePart>();
-        mailbox.build().expect("every request of the protocol is named")
+        Mailbox::local(address)
+            .handles::<FindSimilar>()
+            .handles::<StorePart>()
+            .handles::<SearchSeries>()
+            .handles::<ClassifySeries>()
+            .handles::<MeasureDistance>()
+            .build()
+            .expect("every request of the protocol is named")
     }
 }
 
@@ -57,11 +69,7 @@ impl Handler<Call<StorePart>> for PatternMatcher {
     type Result = Result<ContentHash, StoreError>;
 
     fn handle(&mut self, call: Call<StorePart>, _: &mut Self::Context) -> Self::Result {
-        let encoded = &call.request.part;
-        let part = SeriesPart::decode(encoded)?;
-        let hash = ContentHash::of(encoded);
-        self.parts.insert(hash, part, encoded.len())?;
-        Ok(hash)
+        groups::store(&mut self.parts, &call.request.part)
     }
 }
 
@@ -71,7 +79,13 @@ impl Handler<Call<FindSimilar>> for PatternMatcher {
     fn handle(&mut self, call: Call<FindSimilar>, _: &mut Self::Context) -> Self::Result {
         let part = call.request.check().and_then(|()| {
             let part = call.request.part;
-            self.parts.get(&part).ok_or(FindError::MissingPart { part })
+            let held = self.parts.get(&part).ok_or(FindError::MissingPart { part })?;
+            match *held {
+                Part::Series(_) => Ok(held),
+                Part::Group(_) => {
+                    Err(FindError::Invalid { reason: format!("{part} is no part of a pattern library") })
+                }
+            }
         });
         let workers = self.workers.clone();
         call.answer(async move |call| search_on(&workers, part?, call).await)
@@ -80,13 +94,16 @@ impl Handler<Call<FindSimilar>> for PatternMatcher {
 
 async fn search_on(
     workers: &Workers,
-    part: Arc<SeriesPart>,
+    part: Arc<Part>,
     call: Call<FindSimilar>,
 ) -> Result<SimilarInPart, FindError> {
     let cancellation = call.cancellation();
     let found = workers.run(move || {
         let FindSimilar { rule, queries, part: _ } = &call.request;
-        search(&part, rule, queries, &|| cancellation.is_cancelled())
+        match &*part {
+            Part::Series(part) => search(part, rule, queries, &|| cancellation.is_cancelled()),
+            Part::Group(_) => unreachable!("refused before"),
+        }
     });
     match found.await {
         Ok(found) => found,

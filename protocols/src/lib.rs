@@ -6,15 +6,22 @@
 
 mod blob;
 pub mod certificates;
+pub mod classification;
 pub mod content;
 pub mod coordinator;
+pub mod correlation;
 mod delivery;
+pub mod distance;
 mod floats;
 mod identity;
+mod part;
 pub mod pattern_file;
 mod request;
+pub mod series_group;
+pub mod series_search;
 pub mod session;
 pub mod similar_windows;
+pub mod units;
 pub mod wire;
 
 pub use blob::Blob;
@@ -24,4 +31,5 @@ pub use floats::Floats;
 pub use identity::{
     InvalidAddress, InvalidName, InvalidRole, MailboxAddress, MailboxName, NAME_BYTES_MAX, NodeId, Role,
 };
+pub use part::{Part, UnknownPart};
 pub use request::{Accepts, NoError, Protocol, Request, Visitor};

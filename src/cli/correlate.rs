@@ -10,16 +10,20 @@ use std::time::Instant;
 
 use clap::builder::{OsStringValueParser, TypedValueParser};
 use clap::{Args, ValueEnum};
-use swarm_kernels::correlation::{Measure, Pairs};
-use swarm_kernels::{Band, KernelError, Lcss, z_normalize};
+use swarm_kernels::correlation::{LCSS_POINTS_MAX, Measure, Pairs};
+use swarm_kernels::{Band, KernelError, Lcss, Series, Symmetric, z_normalize};
+use swarm_protocols::correlation::PairMeasure;
 
 use super::error::{CliError, Exit};
-use super::foreground;
+use super::foreground::{self, Watch};
 use super::node::cores;
+use super::operator::{Connection, MaybeConnection};
 use super::output::Output;
 use crate::input::{self, Gaps, InputError, Source, Table};
 use crate::plot::PictureFile;
 use crate::plot::heat_map::SERIES_MAX;
+use crate::swarm::progress::Progress;
+use crate::swarm::units::correlate::correlate;
 use picture::{Order, Picture};
 use report::Report;
 use rolling::Rolling;
@@ -49,7 +53,7 @@ pub(crate) struct Correlate {
     #[arg(long)]
     raw: bool,
     /// Correlate over windows of so many rows instead of all; prints CSV, or with -o json a list (pearson)
-    #[arg(long, value_name = "ROWS", conflicts_with = "heatmap", value_parser = window)]
+    #[arg(long, value_name = "ROWS", conflicts_with_all = ["heatmap", "connect"], value_parser = window)]
     rolling: Option<NonZeroUsize>,
     /// How many rows lie between the ends of two windows; at most 10 million values are printed
     #[arg(long, value_name = "ROWS", default_value = "1", requires = "rolling")]
@@ -61,8 +65,10 @@ pub(crate) struct Correlate {
     #[arg(long, value_enum, requires = "heatmap", value_name = "ORDER")]
     order: Option<Order>,
     /// On how many threads; the result does not depend on it [default: one for each core]
-    #[arg(long, value_name = "COUNT")]
+    #[arg(long, value_name = "COUNT", conflicts_with = "connect")]
     threads: Option<NonZeroUsize>,
+    #[command(flatten)]
+    connection: MaybeConnection,
 }
 
 /// What stands below the options of `swarm correlate --help`.
@@ -112,32 +118,88 @@ impl Correlate {
         if let Some(file) = &self.heatmap {
             file.check()?;
         }
-        foreground::run("correlating", move |watch| {
-            if let Some(window) = self.rolling {
-                let table = input::table(&self.input, Gaps::Refused)?;
-                let started = Instant::now();
-                let mut rolling = Rolling::of(&self.input, &table, window, self.every, watch)?;
-                rolling.seconds = started.elapsed().as_secs_f64();
-                return output.print(&rolling);
-            }
-            let Table { labels, series, .. } = input::table(&self.input, self.gaps())?;
-            let rows = series[0].len();
-            if self.heatmap.is_some() && labels.len() > SERIES_MAX {
-                let message = format!("has {} series, a heat map shows at most {SERIES_MAX}", labels.len());
-                return Err(InputError::whole(&self.input, message).into());
-            }
+        match self.connection.given() {
+            None => foreground::run("correlating", move |watch| match self.rolling {
+                Some(window) => self.roll(window, watch, output),
+                None => self.here(measure, watch, output),
+            }),
+            Some(connection) => self.over(connection, measure, output),
+        }
+    }
+
+    fn roll(&self, window: NonZeroUsize, watch: &Watch, output: Output) -> Result<(), CliError> {
+        let table = input::table(&self.input, Gaps::Refused)?;
+        let started = Instant::now();
+        let mut rolling = Rolling::of(&self.input, &table, window, self.every, watch)?;
+        rolling.seconds = started.elapsed().as_secs_f64();
+        output.print(&rolling)
+    }
+
+    fn here(&self, measure: Measure, watch: &Watch, output: Output) -> Result<(), CliError> {
+        let Table { labels, series, .. } = self.read()?;
+        let rows = series[0].len();
+        let started = Instant::now();
+        let series = if self.is_normalised() { normalised(series) } else { series };
+        let pairs = Pairs::new(measure, series).map_err(|error| self.bad_series(error))?;
+        let matrix = matrix::on_threads(&pairs, self.threads.unwrap_or_else(cores), watch)?;
+        let seconds = started.elapsed().as_secs_f64();
+        self.draw(measure, rows, &labels, &matrix)?;
+        output.print(&Report::new(&labels, &matrix, seconds))
+    }
+
+    /// The same by the agents of a swarm.
+    fn over(&self, connection: Connection, measure: Measure, output: Output) -> Result<(), CliError> {
+        let Table { labels, series, .. } = self.read()?;
+        let rows = series[0].len();
+        let series = if self.is_normalised() { normalised(series) } else { series };
+        if self.method == Method::Lcss && rows > LCSS_POINTS_MAX {
+            let (series, length, limit) = (Series::Member(0), rows, LCSS_POINTS_MAX);
+            return Err(self.bad_series(KernelError::TooLong { series, length, limit }));
+        }
+        let (matrix, seconds) = connection.run(async |operator, _| {
             let started = Instant::now();
-            let series = if self.is_normalised() { normalised(series) } else { series };
-            let pairs = Pairs::new(measure, series).map_err(|error| self.bad_series(error))?;
-            let matrix = matrix::on_threads(&pairs, self.threads.unwrap_or_else(cores), watch)?;
-            let seconds = started.elapsed().as_secs_f64();
-            if let Some(file) = &self.heatmap {
-                let (labels, matrix) = (&labels, &matrix);
-                let order = self.order.unwrap_or(Order::Cluster);
-                file.write(&Picture { method: self.method, measure, rows, labels, matrix, order }.scene())?;
-            }
-            output.print(&Report::new(&labels, &matrix, seconds))
-        })
+            let progress = &mut Progress::shown();
+            let matrix = correlate(operator, &series, self.pair_measure(), progress).await?;
+            Ok((matrix, started.elapsed().as_secs_f64()))
+        })?;
+        self.draw(measure, rows, &labels, &matrix)?;
+        output.print(&Report::new(&labels, &matrix, seconds))
+    }
+
+    fn read(&self) -> Result<Table, InputError> {
+        let table = input::table(&self.input, self.gaps())?;
+        let count = table.labels.len();
+        if self.heatmap.is_some() && count > SERIES_MAX {
+            let message = format!("has {count} series, a heat map shows at most {SERIES_MAX}");
+            return Err(InputError::whole(&self.input, message));
+        }
+        Ok(table)
+    }
+
+    /// Draws the heat map, if one is wanted.
+    fn draw(
+        &self,
+        measure: Measure,
+        rows: usize,
+        labels: &[String],
+        matrix: &Symmetric<f64>,
+    ) -> Result<(), CliError> {
+        if let Some(file) = &self.heatmap {
+            let order = self.order.unwrap_or(Order::Cluster);
+            file.write(&Picture { method: self.method, measure, rows, labels, matrix, order }.scene())?;
+        }
+        Ok(())
+    }
+
+    /// What agents are asked for.
+    fn pair_measure(&self) -> PairMeasure {
+        let window = self.window.map(|points| points as u64);
+        match self.method {
+            Method::Pearson => PairMeasure::Pearson,
+            Method::Spearman => PairMeasure::Spearman,
+            Method::Lcss => PairMeasure::Lcss { epsilon: self.epsilon.unwrap_or(EPSILON), window },
+            Method::Dtw => PairMeasure::Dtw { window },
+        }
     }
 
     /// What the options ask for, when they go together.

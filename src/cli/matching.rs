@@ -1,11 +1,12 @@
-//! `swarm match`: dynamic time warping on this machine.
+//! `swarm match`: dynamic time warping, on this machine or by the agents of a swarm.
 
 mod classify;
 mod distance;
 mod search;
 
 use clap::{Args, Subcommand};
-use swarm_kernels::Band;
+use swarm_kernels::classify::Width;
+use swarm_protocols::distance::BandRule;
 
 use super::error::{CliError, Exit};
 use super::output::Output;
@@ -44,17 +45,21 @@ struct BandArgs {
 }
 
 impl BandArgs {
-    /// For a pair of series, of which the longer one has so many points.
-    fn band(self, longer: usize) -> Result<Band, CliError> {
+    fn width(self) -> Width {
         match self {
-            BandArgs { window: Some(points), .. } => Ok(Band::Points(points)),
-            BandArgs { band: Some(percent), .. } => Ok(Band::percent(percent, longer)?),
-            BandArgs { band: None, window: None } => Ok(Band::Full),
+            BandArgs { window: Some(points), .. } => Width::Points(points),
+            BandArgs { band: Some(percent), .. } => Width::Percent(percent),
+            BandArgs { band: None, window: None } => Width::Full,
         }
     }
 
-    fn depends_on_length(self) -> bool {
-        self.band.is_some()
+    /// The same for agents.
+    fn rule(self) -> BandRule {
+        match self.width() {
+            Width::Full => BandRule::Full,
+            Width::Points(points) => BandRule::Points(points as u64),
+            Width::Percent(percent) => BandRule::Percent(percent),
+        }
     }
 }
 

@@ -44,6 +44,26 @@ pub(crate) struct Connection {
     identity: Option<PathBuf>,
 }
 
+/// The same where the work can be done on this machine as well.
+#[derive(Debug, Args)]
+pub(crate) struct MaybeConnection {
+    /// Has the agents of a swarm do it, whose coordinator listens on this host and port; the answer is the same
+    #[arg(long, value_name = "ADDR")]
+    connect: Option<PeerAddress>,
+    /// The folder with the identity of an operator; otherwise that in SWARM_IDENTITY is taken, else the one
+    /// that `swarm up --keep` left for ADDR
+    #[arg(long, value_name = "DIR", requires = "connect")]
+    identity: Option<PathBuf>,
+}
+
+impl MaybeConnection {
+    /// How the swarm is reached, if one is to do it.
+    pub(super) fn given(&self) -> Option<Connection> {
+        let connect = self.connect.clone()?;
+        Some(Connection { connect, identity: self.identity.clone() })
+    }
+}
+
 impl Connection {
     /// Does `work` in a session with the coordinator, unless a signal comes first, and ends the session.
     pub(super) fn run<T>(
@@ -156,10 +176,16 @@ impl From<JobError> for CliError {
             JobError::Start(_) => Exit::Failed,
             JobError::Question(AskError::Delivery(error))
             | JobError::Upload { cause: AskError::Delivery(error), .. }
+            | JobError::Store(AskError::Delivery(error))
             | JobError::Task(AskError::Delivery(error)) => undelivered(error),
             JobError::Task(AskError::Handler(TaskError::QueueFull { .. })) => Exit::TryAgain,
             JobError::Question(AskError::Handler(never)) => match *never {},
-            JobError::Upload { .. } | JobError::Task(AskError::Handler(_)) => Exit::Failed,
+            JobError::Upload { .. }
+            | JobError::Store(_)
+            | JobError::Content(_)
+            | JobError::TooMuch { .. }
+            | JobError::Task(AskError::Handler(_))
+            | JobError::Answer { .. } => Exit::Failed,
         };
         Self::new(exit, error)
     }

@@ -11,6 +11,7 @@ use swarm_protocols::coordinator::{
     AgentSummary, Coordinator, CoordinatorStatus, Job as Task, JobResult, ListAgents, ListTasks, Priority,
     Status, SubmitTask, TaskError, TaskId, TaskProgress, TaskReport, TaskSummary,
 };
+use swarm_protocols::series_group::InvalidGroup;
 use swarm_protocols::session::Timing;
 use swarm_protocols::similar_windows::{
     SimilarWindows, StoreError, StorePart, Symbol, WindowQuery, WindowRule,
@@ -69,8 +70,16 @@ pub(crate) enum JobError {
     Question(AskError<NoError>),
     #[error("the coordinator does not take the series {symbol}: {cause}")]
     Upload { symbol: Symbol, cause: AskError<StoreError> },
+    #[error("the coordinator does not take the data: {0}")]
+    Store(AskError<StoreError>),
+    #[error("the data cannot be handed out: {0}")]
+    Content(#[from] InvalidGroup),
+    #[error("{reason}")]
+    TooMuch { reason: String },
     #[error("the task failed: {0}")]
     Task(#[from] AskError<TaskError>),
+    #[error("the answer of the coordinator is impossible: {reason}")]
+    Answer { reason: String },
 }
 
 impl Input {
@@ -181,15 +190,33 @@ impl Operator {
             stored.map_err(|cause| JobError::Upload { symbol: query.symbol.clone(), cause })?;
             library.push(hash);
         }
-        let id = TaskId::from(Uuid::now_v7());
         let job = Task::SimilarWindows { rule: WindowRule::DAILY, queries, library };
+        let started = Instant::now();
+        let TaskReport { result, agents } = self.submit(name, job, terms, progress).await?;
+        let JobResult::SimilarWindows(result) = result else {
+            return Err(JobError::Answer { reason: "an answer to another job".to_owned() });
+        };
+        Ok(Done { agents: agents.len(), time: started.elapsed(), result })
+    }
+
+    /// Submits a task whose content the coordinator has, and waits for it.
+    pub(super) async fn submit(
+        &self,
+        name: &str,
+        job: Task,
+        terms: Terms,
+        progress: &mut Progress,
+    ) -> Result<TaskReport, JobError> {
+        let id = TaskId::from(Uuid::now_v7());
         let Terms { priority, deadline } = terms;
         let task = SubmitTask { id, priority, deadline, job };
-        let started = Instant::now();
         let submitted = self.coordinator.ask(task).timeout(JOB_MAX).into_future();
-        let TaskReport { result, agents } = self.watched(name, id, submitted, progress).await?;
-        let JobResult::SimilarWindows(result) = result;
-        Ok(Done { agents: agents.len(), time: started.elapsed(), result })
+        Ok(self.watched(name, id, submitted, progress).await?)
+    }
+
+    /// Gives the coordinator content to keep.
+    pub(super) async fn store(&self, part: Blob) -> Result<(), JobError> {
+        self.coordinator.ask(StorePart { part }).await.map(drop).map_err(JobError::Store)
     }
 
     /// Shows how far a task is until it is done.

@@ -8,7 +8,10 @@ use std::time::Duration;
 
 use actix::Actor;
 use swarm_actors::certificate_authority::{AUTHORITY_NAME, CertificateAuthority};
-use swarm_actors::coordinator::{AgentWatch, Coordinator, CoordinatorConfig, MATCHER_NAME};
+use swarm_actors::coordinator::{
+    AgentWatch, CORRELATOR, CORRELATOR_NAME, Coordinator, CoordinatorConfig, MATCHER_NAME, PATTERN_MATCHER,
+};
+use swarm_actors::correlator::Correlator;
 use swarm_actors::enrolment::{EnrolmentError, EnrolmentListener};
 use swarm_actors::identity::{AuthorityFolder, Identity, IdentityError, RevocationList};
 use swarm_actors::pattern_matcher::PatternMatcher;
@@ -28,7 +31,7 @@ use super::reconnection::{CoordinatorWatch, Lost, connect_to};
 /// The name under which a coordinator exposes its actor.
 pub(crate) const COORDINATOR_NAME: &str = "coordinator";
 
-/// How many bytes of the pattern library an agent keeps.
+/// How many bytes of series each actor of an agent keeps.
 const STORE_BYTES_MAX: usize = 256 << 20;
 
 /// What a node is started with.
@@ -112,8 +115,9 @@ impl Member {
         config.timing = timing;
         if let Part::Agent { agent_type, workers, .. } = &part {
             config.agent_type = agent_type.to_string();
-            let offer = Offer { capability: agent_type.to_string(), slots: slots(*workers) };
-            config.capabilities = vec![offer.to_string()];
+            let offer =
+                |capability: &str| Offer { capability: capability.to_owned(), slots: slots(*workers) };
+            config.capabilities = [PATTERN_MATCHER, CORRELATOR].map(|word| offer(word).to_string()).to_vec();
         }
         let node = Node::start(config).await?;
         let address = node.address().expect("a node that has started has a socket");
@@ -214,22 +218,26 @@ impl Losses {
 
 /// Exposes what a node does for others, as long as it runs.
 async fn expose(node: &Node, part: &Part) -> Result<(), ExposeError> {
-    let registration = match part {
+    match part {
         Part::Coordinator => {
             let coordinator = Coordinator::new(CoordinatorConfig::default(), Some(node.clone())).start();
             AgentWatch::new(node.clone(), coordinator.clone()).start();
             let mailbox = Coordinator::mailbox(coordinator);
-            node.expose(COORDINATOR_NAME, mailbox).allow(Role::Operator).register().await?
+            node.expose(COORDINATOR_NAME, mailbox).allow(Role::Operator).register().await?.detach();
         }
         Part::Agent { agent_type: AgentType::PatternMatcher, workers, connect, .. } => {
-            // A full queue answers Busy, so it holds what every coordinator may ask for at once.
+            // A full queue answers Busy, so it holds what every coordinator may ask for at once, of both actors
+            // together.
             let queued = slots(*workers).get() as usize * connect.len();
-            let matcher = PatternMatcher::new(Workers::new(*workers, queued), STORE_BYTES_MAX).start();
+            let workers = Workers::new(*workers, queued);
+            let matcher = PatternMatcher::new(workers.clone(), STORE_BYTES_MAX).start();
             let mailbox = PatternMatcher::mailbox(matcher);
-            node.expose(MATCHER_NAME, mailbox).allow(Role::Coordinator).register().await?
+            node.expose(MATCHER_NAME, mailbox).allow(Role::Coordinator).register().await?.detach();
+            let correlator = Correlator::new(workers, STORE_BYTES_MAX).start();
+            let mailbox = Correlator::mailbox(correlator);
+            node.expose(CORRELATOR_NAME, mailbox).allow(Role::Coordinator).register().await?.detach();
         }
-    };
-    registration.detach();
+    }
     Ok(())
 }
 

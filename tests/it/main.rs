@@ -24,6 +24,8 @@ mod python;
 #[cfg(target_os = "linux")]
 mod refused;
 #[cfg(target_os = "linux")]
+mod spread;
+#[cfg(target_os = "linux")]
 mod unread;
 #[cfg(target_os = "linux")]
 mod up;

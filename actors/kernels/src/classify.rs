@@ -1,5 +1,9 @@
 //! Nearest neighbours and 1-nearest-neighbour classification under z-normalised DTW.
 
+mod neighbours;
+
+pub use neighbours::{Neighbours, Width};
+
 use crate::band::Band;
 use crate::dtw::sweep::sweep;
 use crate::input::{KernelError, Series, check};

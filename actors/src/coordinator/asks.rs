@@ -1,16 +1,21 @@
 //! Asking agents for parts.
 
-use super::{Coordinator, submission::PartedSearch};
+mod unit;
+
+use super::{
+    AgentMailboxes, Coordinator,
+    submission::{PartAnswer, PartedSearch, Work},
+};
 use crate::{
     TIMEOUT_DEFAULT,
     mailbox::{AskError, Mailbox},
 };
 use actix::{Addr, Message};
-use std::{collections::BTreeMap, fmt, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, fmt, time::Duration};
 use swarm_protocols::{
     NodeId,
     coordinator::board::{Assignment, BoardConfig, Retry},
-    similar_windows::{FindError, FindSimilar, PatternMatcher as MatcherProtocol, SimilarInPart, StorePart},
+    similar_windows::{FindError, FindSimilar, PatternMatcher as MatcherProtocol, StorePart},
 };
 use tokio::task::JoinHandle;
 
@@ -60,7 +65,7 @@ pub(super) struct Answered {
     outcome: Outcome,
 }
 
-pub(super) type Outcome = Result<SimilarInPart, Failure>;
+pub(super) type Outcome = Result<PartAnswer, Failure>;
 
 /// Why an agent did not do its part, and what the board is to be told of it.
 #[derive(Debug, PartialEq)]
@@ -73,6 +78,10 @@ impl Failure {
     fn new(agent: &NodeId, cause: impl fmt::Display, retry: Retry) -> Self {
         Self { cause: format!("{agent}: {cause}").chars().take(CAUSE_CHARS_MAX).collect(), retry }
     }
+
+    fn impossible(agent: &NodeId, why: impl fmt::Display) -> Self {
+        Self::new(agent, format_args!("an impossible answer: {why}"), Retry::Elsewhere)
+    }
 }
 
 impl Asks {
@@ -84,18 +93,18 @@ impl Asks {
         Self { asked: BTreeMap::new(), serial: 0, timeout }
     }
 
-    /// Asks for a part of `search`, and sends what comes of it to `coordinator`.
+    /// Asks for a part of `work`, and sends what comes of it to `coordinator`. The agent has a mailbox for it.
     pub(super) fn begin(
         &mut self,
         assignment: Assignment,
-        matcher: Mailbox<MatcherProtocol>,
-        search: Arc<PartedSearch>,
+        mailboxes: AgentMailboxes,
+        work: Work,
         coordinator: Addr<Coordinator>,
     ) {
         self.serial += 1;
         let (serial, timeout, asked) = (self.serial, self.timeout, assignment.clone());
         let work = actix_rt::spawn(async move {
-            let outcome = ask(&matcher, &search, &assignment, timeout).await;
+            let outcome = ask(&mailboxes, &work, &assignment, timeout).await;
             if matches!(outcome, Err(Failure { retry: Retry::Elsewhere, .. })) {
                 let doublings = (assignment.attempt - 1).min(DOUBLINGS_MAX);
                 tokio::time::sleep(BACK_OFF * (1 << doublings)).await;
@@ -127,22 +136,38 @@ impl Asks {
     }
 }
 
-/// Asks for one part, giving it to the agent first where that does not have it.
-async fn ask(
+async fn ask(mailboxes: &AgentMailboxes, work: &Work, assignment: &Assignment, timeout: Duration) -> Outcome {
+    let agent = &assignment.agent;
+    match work {
+        Work::Search(search) => {
+            let matcher = mailboxes.matcher.as_ref().ok_or_else(|| incapable(agent))?;
+            find(matcher, search, assignment, timeout).await
+        }
+        Work::Units(units) => unit::ask(mailboxes, &units[assignment.part], agent, timeout).await,
+    }
+}
+
+/// The board assigns by capability, so nobody sees this but whoever breaks that.
+fn incapable(agent: &NodeId) -> Failure {
+    Failure::new(agent, "it has no mailbox for such work", Retry::Elsewhere)
+}
+
+/// Asks for one part of a library, giving it to the agent first where that does not have it.
+async fn find(
     matcher: &Mailbox<MatcherProtocol>,
     search: &PartedSearch,
     assignment: &Assignment,
     timeout: Duration,
 ) -> Outcome {
     let agent = &assignment.agent;
-    let (hash, part) = &search.parts[assignment.part];
+    let part = &search.parts[assignment.part];
     let find = || {
-        let find = FindSimilar { part: *hash, rule: search.rule, queries: search.queries.clone() };
+        let find = FindSimilar { part: part.hash, rule: search.rule, queries: search.queries.clone() };
         matcher.ask(find).timeout(timeout)
     };
     let found = match find().await {
         Err(AskError::Handler(FindError::MissingPart { .. })) => {
-            let store = StorePart { part: part.encoded.clone() };
+            let store = StorePart { part: part.part.encoded.clone() };
             let stored = matcher.ask(store).timeout(timeout).await;
             stored.map_err(|error| Failure::new(agent, error, Retry::Elsewhere))?;
             find().await
@@ -154,8 +179,8 @@ async fn ask(
         error => Failure::new(agent, error, Retry::Elsewhere),
     })?;
     match found.check(&search.rule, &search.queries) {
-        Ok(()) => Ok(found),
-        Err(why) => Err(Failure::new(agent, format_args!("an impossible answer: {why}"), Retry::Elsewhere)),
+        Ok(()) => Ok(PartAnswer::Similar(found)),
+        Err(why) => Err(Failure::impossible(agent, why)),
     }
 }
 
@@ -164,7 +189,7 @@ mod tests {
     use super::*;
     use crate::{coordinator::CoordinatorConfig, testing::Probe};
     use actix::Actor;
-    use std::num::NonZeroU32;
+    use std::{num::NonZeroU32, sync::Arc};
     use swarm_protocols::{coordinator::TaskId, similar_windows::WindowRule};
     use uuid::Uuid;
 
@@ -174,12 +199,13 @@ mod tests {
         let mut asks = Asks::new(&config.board);
         let coordinator = Coordinator::new(config, None).start();
         let (matcher, _probe) = Probe::new();
+        let mailboxes = AgentMailboxes { matcher: Some(matcher), ..AgentMailboxes::default() };
         let (agent, task) = ("x".parse().unwrap(), TaskId::from(Uuid::nil()));
         let assignment = Assignment { agent, task, part: 0, attempt: 1 };
         let search = PartedSearch { rule: WindowRule::DAILY, queries: vec![], parts: vec![] };
-        let search = Arc::new(search);
+        let work = Work::Search(Arc::new(search));
         let begin = |asks: &mut Asks| {
-            asks.begin(assignment.clone(), matcher.clone(), Arc::clone(&search), coordinator.clone());
+            asks.begin(assignment.clone(), mailboxes.clone(), work.clone(), coordinator.clone());
         };
         let answered = |serial| {
             let outcome = Err(Failure { cause: String::new(), retry: Retry::Never });

@@ -40,7 +40,7 @@ impl Handler<Call<ListAgents>> for Coordinator {
             AgentSummary {
                 name: name.clone(),
                 agent_type: agent.agent_type.clone(),
-                capabilities: agent.capabilities.clone(),
+                capabilities: agent.mailboxes.capabilities(),
                 slots: slots.get(),
                 assigned: u32::try_from(assigned).expect("no more are assigned than there are slots"),
                 answered: agent.answered,

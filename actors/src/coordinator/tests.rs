@@ -4,6 +4,7 @@ mod agents;
 mod failures;
 mod fixture;
 mod listing;
+mod units;
 
 use super::*;
 use crate::{AskError, testing::Probe};

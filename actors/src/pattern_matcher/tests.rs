@@ -26,7 +26,7 @@ fn matcher(workers: &Workers, store_bytes_max: usize) -> Mailbox<MatcherProtocol
 }
 
 /// A walk of few different steps, so that equal distances are common, with an occasional gap.
-fn part(symbol: &str, bars: usize) -> SeriesPart {
+pub(super) fn part(symbol: &str, bars: usize) -> SeriesPart {
     let mut state = symbol.bytes().fold(7_u64, |state, byte| state * 31 + u64::from(byte));
     // Linear congruential numbers (Knuth, MMIX): the same in every run.
     let mut below = move |bound: u64| {

@@ -7,7 +7,9 @@
 //! **Placement.** A task starts when a capable agent has a free slot and nothing more urgent to do.
 //! Its parts are then [placed](crate::content::place) over all capable agents, and a part waits for
 //! its home as long as that lives and answers, because an agent that saw a part before still has
-//! it. An agent takes the most urgent part that waits for it, so tasks interleave. There is no
+//! it. Where the task says [`Waiting::ForAnyone`], an agent with a free slot for which nothing waits takes the
+//! last part that waits for the agent with the most of them: so agents that are faster, or have more slots,
+//! do more. An agent takes the most urgent part that waits for it, so tasks interleave. There is no
 //! ageing: less urgent tasks wait as long as more urgent ones keep every slot busy.
 //!
 //! **When agents come and go.** An agent that joins takes part in tasks that have not started; of
@@ -79,6 +81,17 @@ pub struct NewTask {
     pub capability: String,
     /// Its parts: at least one, at most [`PARTS_MAX`].
     pub parts: Vec<ContentHash>,
+    /// What a part waits for while its home is busy.
+    pub waiting: Waiting,
+}
+
+/// What a part waits for that has a home with no free slot.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Waiting {
+    /// For its home: the work is short, and handing out the content takes long beside it.
+    ForHome,
+    /// For whoever is free first.
+    ForAnyone,
 }
 
 /// One part of a task in the hands of one agent.
@@ -155,7 +168,7 @@ pub enum Retry {
 /// slots, and [`ENDED_MAX`]. What never is:
 /// - an agent that holds more assignments than it has slots;
 /// - an unfinished part that neither is queued nor has exactly one current assignment;
-/// - a free slot of an agent for which a part waits;
+/// - a free slot of an agent for which a part waits, or that could take a part which waits for anyone;
 /// - anything left of a task that ended, but for the overdue assignments that agents still hold
 ///   and its line in [`tasks`](Board::tasks).
 #[derive(Debug)]

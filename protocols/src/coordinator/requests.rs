@@ -2,8 +2,11 @@
 
 use super::{Priority, Progress, TaskError, TaskId, board::PARTS_MAX};
 use crate::{
-    ContentHash, NoError, NodeId, Request, protocol,
-    similar_windows::{FindError, SimilarWindows, StorePart, WindowQuery, WindowRule, check_search},
+    ContentHash, NoError, NodeId, Protocol, Request, protocol,
+    similar_windows::{
+        FindError, PatternMatcher, SimilarWindows, StorePart, WindowQuery, WindowRule, check_search,
+    },
+    units::{Unit, UnitAnswer},
 };
 use serde::{Deserialize, Serialize};
 use std::{collections::BTreeSet, time::Duration};
@@ -41,6 +44,12 @@ pub enum Job {
         /// [`StorePart`], and holds it at least as long as the task lasts.
         library: Vec<ContentHash>,
     },
+    /// Do pure work. The coordinator passes the answers on as they are.
+    Units {
+        /// What is to be done, all of one kind. The coordinator must have been given every input with
+        /// [`StorePart`], and holds it at least as long as the task lasts.
+        units: Vec<Unit>,
+    },
 }
 
 impl Job {
@@ -48,14 +57,35 @@ impl Job {
     pub fn kind(&self) -> &'static str {
         match self {
             Job::SimilarWindows { .. } => "similar-windows",
+            Job::Units { units } => units.first().map_or("units", Unit::kind),
+        }
+    }
+
+    /// What an agent must offer to work on it: the name of a protocol.
+    pub fn capability(&self) -> &'static str {
+        match self {
+            Job::SimilarWindows { .. } => PatternMatcher::NAME,
+            Job::Units { units } => units.first().map_or(PatternMatcher::NAME, Unit::capability),
         }
     }
 
     /// Whether the job makes sense and is no larger than a task may be: it comes from a client.
-    /// Whether its library is there is for the coordinator to find out.
+    /// Whether its content is there, and units make sense with it, is for the coordinator to find out.
     pub fn check(&self) -> Result<(), TaskError> {
-        let Job::SimilarWindows { rule, queries, library } = self;
         let invalid = |reason| TaskError::Invalid { reason };
+        let (rule, queries, library) = match self {
+            Job::SimilarWindows { rule, queries, library } => (rule, queries, library),
+            Job::Units { units } => {
+                let count = units.len();
+                if count == 0 || count > PARTS_MAX {
+                    return Err(invalid(format!("it has {count} units, 1 to {PARTS_MAX} are expected")));
+                }
+                if units.iter().any(|unit| unit.kind() != self.kind()) {
+                    return Err(invalid("its units are of several kinds".to_owned()));
+                }
+                return Ok(());
+            }
+        };
         check_search(rule, queries).map_err(|error| match error {
             FindError::Invalid { reason } => invalid(reason),
             error => invalid(error.to_string()),
@@ -82,6 +112,8 @@ pub struct TaskReport {
 pub enum JobResult {
     /// Of [`Job::SimilarWindows`].
     SimilarWindows(SimilarWindows),
+    /// Of [`Job::Units`]: an answer for each unit, in their order.
+    Units(Vec<UnitAnswer>),
 }
 
 impl Request for SubmitTask {
@@ -217,6 +249,8 @@ impl Request for ListTasks {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::correlation::{CorrelateGroups, PairMeasure};
+    use crate::distance::{BandRule, Detail, MeasureDistance, Scaling};
     use crate::similar_windows::Day;
 
     #[test]
@@ -238,5 +272,26 @@ mod tests {
             check(&[&query], PARTS_MAX + 1),
             invalid("its library has 4097 parts, 1 to 4096 are expected")
         );
+    }
+
+    #[test]
+    fn units_of_one_kind_are_a_job_named_after_it() {
+        let [a, b] = [[1], [2]].map(|of| ContentHash::of(&of));
+        let (scaling, detail) = (Scaling::Raw, Detail::Distance);
+        let distance = Unit::Distance(MeasureDistance { a, b, band: BandRule::Full, scaling, detail });
+        let measure = PairMeasure::Pearson;
+        let correlate = Unit::Correlate(CorrelateGroups { groups: vec![a], measure, from: 0, until: 1 });
+        let job = |units: &[&Unit]| Job::Units { units: units.iter().map(|unit| (*unit).clone()).collect() };
+        let of_one = job(&[&distance, &distance]);
+        assert_eq!(
+            (of_one.check(), of_one.kind(), of_one.capability()),
+            (Ok(()), "distance", "pattern-matcher")
+        );
+        assert_eq!((job(&[&correlate]).kind(), job(&[&correlate]).capability()), ("correlate", "correlator"));
+        let invalid = |reason: &str| Err(TaskError::Invalid { reason: reason.into() });
+        assert_eq!(job(&[]).check(), invalid("it has 0 units, 1 to 4096 are expected"));
+        let many = job(&vec![&distance; PARTS_MAX + 1]).check();
+        assert_eq!(many, invalid("it has 4097 units, 1 to 4096 are expected"));
+        assert_eq!(job(&[&distance, &correlate]).check(), invalid("its units are of several kinds"));
     }
 }

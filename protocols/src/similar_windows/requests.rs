@@ -1,21 +1,26 @@
 //! What a coordinator asks of an actor that holds parts of the pattern library.
 
-use super::{Day, InvalidPart, InvalidRule, Symbol, WindowRule};
-use crate::{Blob, ContentHash, Floats, Request, protocol};
+use super::{Day, InvalidRule, Symbol, WindowRule};
+use crate::{
+    Blob, ContentHash, Floats, Request, UnknownPart, classification::ClassifySeries,
+    distance::MeasureDistance, protocol, series_search::SearchSeries,
+};
 use serde::{Deserialize, Serialize};
 
 /// The most queries in one request.
 pub const QUERIES_MAX: usize = 256;
 
 protocol! {
-    /// An actor that holds parts of a pattern library and searches them.
-    pub PatternMatcher = "pattern-matcher" { FindSimilar, StorePart }
+    /// An actor that holds series, parts of a pattern library among them, and finds what is alike in them.
+    pub PatternMatcher = "pattern-matcher" {
+        FindSimilar, StorePart, SearchSeries, ClassifySeries, MeasureDistance,
+    }
 }
 
-/// Keeps a part of the pattern library; the reply is its name. Storing it again changes nothing.
+/// Keeps content; the reply is its name. Storing it again changes nothing.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct StorePart {
-    /// An encoded [`SeriesPart`](super::SeriesPart).
+    /// An encoded [`Part`](crate::Part).
     pub part: Blob,
 }
 
@@ -30,21 +35,21 @@ impl Request for StorePart {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
 pub enum StoreError {
     /// The bytes are no valid part.
-    #[error("no part of a pattern library: {reason}")]
+    #[error("no part of a pattern library, and no group of series: {reason}")]
     Malformed {
         /// What is wrong with them.
         reason: String,
     },
     /// The actor keeps as much as it may.
-    #[error("the pattern library here is full: {bytes_max} bytes are the limit")]
+    #[error("the store of series here is full: {bytes_max} bytes are the limit")]
     Full {
         /// How many bytes of encoded parts it keeps at the most.
         bytes_max: u64,
     },
 }
 
-impl From<InvalidPart> for StoreError {
-    fn from(part: InvalidPart) -> Self {
+impl From<UnknownPart> for StoreError {
+    fn from(part: UnknownPart) -> Self {
         Self::Malformed { reason: part.to_string() }
     }
 }

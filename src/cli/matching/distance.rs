@@ -5,11 +5,15 @@ use std::fmt;
 use clap::Args;
 use serde::Serialize;
 use swarm_kernels::{dtw, z_normalize};
+use swarm_protocols::distance::{Detail, Scaling, path_of};
 
 use super::{BandArgs, refuse_stdin_twice};
 use crate::cli::error::CliError;
+use crate::cli::operator::{Connection, MaybeConnection};
 use crate::cli::output::Output;
 use crate::input::{self, Source};
+use crate::swarm::progress::Progress;
+use crate::swarm::units::distance::distance;
 
 #[derive(Debug, Args)]
 pub(crate) struct Distance {
@@ -25,6 +29,8 @@ pub(crate) struct Distance {
     /// Print the optimal path too
     #[arg(long)]
     path: bool,
+    #[command(flatten)]
+    connection: MaybeConnection,
 }
 
 #[derive(Debug, Serialize)]
@@ -38,21 +44,41 @@ struct Report {
 impl Distance {
     pub(crate) fn run(self, output: Output) -> Result<(), CliError> {
         refuse_stdin_twice(&self.a, &self.b)?;
-        let mut a = input::numbers(&self.a)?;
-        let mut b = input::numbers(&self.b)?;
+        let a = input::numbers(&self.a)?;
+        let b = input::numbers(&self.b)?;
+        let (distance_squared, path) = match self.connection.given() {
+            None => self.here(a, b)?,
+            Some(connection) => self.over(connection, &a, &b)?,
+        };
+        output.print(&Report { distance: distance_squared.sqrt(), distance_squared, path })
+    }
+
+    fn here(&self, mut a: Vec<f64>, mut b: Vec<f64>) -> Result<Measured, CliError> {
         if self.znormalize {
             (a, b) = (z_normalize(&a), z_normalize(&b));
         }
-        let band = self.band.band(a.len().max(b.len()))?;
-        let (distance_squared, path) = if self.path {
+        let band = self.band.width().band(a.len().max(b.len()))?;
+        Ok(if self.path {
             let alignment = dtw::align(&a, &b, band)?;
             (alignment.distance_squared, Some(alignment.path))
         } else {
             (dtw::distance_squared(&a, &b, band)?, None)
-        };
-        output.print(&Report { distance: distance_squared.sqrt(), distance_squared, path })
+        })
+    }
+
+    fn over(&self, connection: Connection, a: &[f64], b: &[f64]) -> Result<Measured, CliError> {
+        let scaling = if self.znormalize { Scaling::ZNormalized } else { Scaling::Raw };
+        let detail = if self.path { Detail::Path } else { Detail::Distance };
+        let measured = connection.run(async |operator, _| {
+            let terms = (self.band.rule(), scaling, detail);
+            Ok(distance(operator, [a, b], terms, &mut Progress::shown()).await?)
+        })?;
+        Ok((measured.distance_squared, measured.steps.map(|steps| path_of(&steps).collect())))
     }
 }
+
+/// The squared distance, and the path where it was asked for.
+type Measured = (f64, Option<Vec<(usize, usize)>>);
 
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -9,14 +9,18 @@ use clap::builder::{OsStringValueParser, TypedValueParser};
 use serde::Serialize;
 use swarm_kernels::search::{self as kernel, Found};
 use swarm_kernels::z_normalize;
+use swarm_protocols::series_search::{QUERY_MAX, Settled, TOP_MAX};
 
 use super::refuse_stdin_twice;
-use crate::cli::error::CliError;
+use crate::cli::error::{CliError, Exit};
 use crate::cli::foreground::{self, Watch};
+use crate::cli::operator::{Connection, MaybeConnection};
 use crate::cli::output::Output;
 use crate::input::{self, InputError, Source};
 use crate::plot::matches::{Match as Drawn, Matches};
 use crate::plot::{PictureFile, Scene, count};
+use crate::swarm::progress::Progress;
+use crate::swarm::units::search::{SearchTerms, search};
 
 #[derive(Debug, Args)]
 pub(crate) struct Search {
@@ -47,6 +51,8 @@ pub(crate) struct Search {
     /// Draw the matches too, as SVG or PNG after the end of the name
     #[arg(long, value_name = "FILE.svg|.png", value_parser = OsStringValueParser::new().try_map(PictureFile::parse))]
     plot: Option<PictureFile>,
+    #[command(flatten)]
+    connection: MaybeConnection,
 }
 
 #[derive(Debug, Serialize)]
@@ -72,16 +78,36 @@ struct Pruned {
     computed: u64,
 }
 
+/// What is searched for what.
+struct Inputs {
+    series: Vec<f64>,
+    query: Vec<f64>,
+    /// Then windows that reach into the query are left out.
+    in_same_file: bool,
+}
+
 impl Search {
     pub(crate) fn run(self, output: Output) -> Result<(), CliError> {
         refuse_stdin_twice(&self.series, &self.query)?;
         if let Some(file) = &self.plot {
             file.check()?;
         }
-        foreground::run("searching", move |watch| self.search(output, watch))
+        match self.connection.given() {
+            None => foreground::run("searching", move |watch| {
+                let inputs = self.read()?;
+                let started = Instant::now();
+                let found = self.here(&inputs, watch)?;
+                self.show(&inputs, &found, started.elapsed().as_secs_f64(), output)
+            }),
+            Some(connection) => {
+                let inputs = self.read()?;
+                let (found, seconds) = self.over(connection, &inputs)?;
+                self.show(&inputs, &found, seconds, output)
+            }
+        }
     }
 
-    fn search(&self, output: Output, watch: &Watch) -> Result<(), CliError> {
+    fn read(&self) -> Result<Inputs, InputError> {
         let series = input::column(&self.series, &self.column)?;
         let in_same_file = self.series.is_same_file(&self.query);
         let query = if in_same_file && self.column == self.query_column {
@@ -89,29 +115,60 @@ impl Search {
         } else {
             self.rows_of_query(&input::column(&self.query, &self.query_column)?)?.to_vec()
         };
-
         if series.len() < query.len() {
             let (rows, length) = (series.len(), query.len());
             let message = format!("has {rows} rows, a query of {length} does not fit in it");
-            return Err(InputError::whole(&self.series, message).into());
+            return Err(InputError::whole(&self.series, message));
         }
-        let started = Instant::now();
+        Ok(Inputs { series, query, in_same_file })
+    }
+
+    fn here(&self, inputs: &Inputs, watch: &Watch) -> Result<Found, CliError> {
+        let Inputs { series, query, in_same_file } = inputs;
         let is_clear = |start: usize| start.abs_diff(self.query_start) >= query.len();
         let is_cancelled = || watch.is_cancelled();
         let mut search =
-            swarm_kernels::Search::new(&query, self.window)?.top(self.top.get()).cancel(&is_cancelled);
-        if in_same_file {
+            swarm_kernels::Search::new(query, self.window)?.top(self.top.get()).cancel(&is_cancelled);
+        if *in_same_file {
             search = search.starts(&is_clear);
         }
-        let found = search.run(&series)?;
-        let report = Report::new(&found, started.elapsed().as_secs_f64());
-        if let Some(file) = &self.plot {
-            file.write(&self.scene(&series, &query, in_same_file, &found))?;
-        }
-        output.print(&report)
+        Ok(search.run(series)?)
     }
 
-    fn scene(&self, series: &[f64], query: &[f64], in_same_file: bool, found: &Found) -> Scene {
+    /// The same by the agents of a swarm, and the seconds that it took them.
+    fn over(&self, connection: Connection, inputs: &Inputs) -> Result<(Found, f64), CliError> {
+        let Inputs { series, query, in_same_file } = inputs;
+        let (top, points) = (self.top.get(), query.len());
+        if top > TOP_MAX as usize || points > QUERY_MAX {
+            let message = format_args!(
+                "the best {top} windows of {points} rows: a swarm finds up to {TOP_MAX} of up to {QUERY_MAX}"
+            );
+            return Err(CliError::new(Exit::Usage, message));
+        }
+        let around_query =
+            self.query_start.saturating_sub(points - 1)..self.query_start.saturating_add(points);
+        let terms = SearchTerms { window: self.window, top, excluded: in_same_file.then_some(around_query) };
+        connection.run(async |operator, _| {
+            let started = Instant::now();
+            let found = search(operator, series, query, terms, &mut Progress::shown()).await?;
+            let as_match =
+                |&(distance_squared, start): &(f64, usize)| kernel::Match { start, distance_squared };
+            let Settled { kim, keogh_query, keogh_data, abandoned, computed } = found.settled;
+            let pruned = kernel::Pruned { kim, keogh_query, keogh_data, abandoned, computed };
+            let found = Found { matches: found.matches.iter().map(as_match).collect(), pruned };
+            Ok((found, started.elapsed().as_secs_f64()))
+        })
+    }
+
+    fn show(&self, inputs: &Inputs, found: &Found, seconds: f64, output: Output) -> Result<(), CliError> {
+        if let Some(file) = &self.plot {
+            file.write(&self.scene(inputs, found))?;
+        }
+        output.print(&Report::new(found, seconds))
+    }
+
+    fn scene(&self, inputs: &Inputs, found: &Found) -> Scene {
+        let Inputs { series, query, in_same_file } = inputs;
         let (first, last) = (count(self.query_start), count(self.query_start + query.len() - 1));
         let drawn = |m: &kernel::Match| Drawn {
             start: m.start,
@@ -128,7 +185,7 @@ impl Search {
             note: &format!("{} rows of {}, warping within {band}", count(series.len()), self.series),
             series,
             query: &z_normalize(query),
-            query_start: (in_same_file && self.column == self.query_column).then_some(self.query_start),
+            query_start: (*in_same_file && self.column == self.query_column).then_some(self.query_start),
             found: found.matches.iter().map(drawn).collect(),
         }
         .scene()

@@ -10,7 +10,7 @@ use crate::{
 use swarm_protocols::{
     Role,
     coordinator::{Job, Offer, SLOTS_DEFAULT},
-    similar_windows::{self, Symbol},
+    similar_windows::{self, SimilarInPart, Symbol},
 };
 use uuid::Uuid;
 
@@ -71,7 +71,7 @@ impl Joined {
 
 /// What a matcher in this process and one merge make of it.
 async fn at_home(symbols: &[&str], task: &SubmitTask) -> similar_windows::SimilarWindows {
-    let Job::SimilarWindows { rule, queries, .. } = &task.job;
+    let Job::SimilarWindows { rule, queries, .. } = &task.job else { panic!("{task:?}") };
     let matcher = real_matcher();
     let mut parts = BTreeMap::<Symbol, SimilarInPart>::new();
     for symbol in symbols {

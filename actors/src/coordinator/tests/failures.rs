@@ -1,7 +1,7 @@
 //! Agents that fail, lie, hang or are lost.
 
 use super::*;
-use swarm_protocols::similar_windows::{InvalidReply, merge};
+use swarm_protocols::similar_windows::{InvalidReply, SimilarInPart, merge};
 
 /// Two agents with a part each, of which the one with part 0 is the first.
 struct Two {

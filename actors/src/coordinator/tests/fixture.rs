@@ -7,7 +7,10 @@ use crate::{
 };
 use swarm_protocols::{
     coordinator::{Job, JobResult, Priority, TaskError, TaskReport},
-    similar_windows::{Day, FindSimilar, Hit, QueryMatches, SimilarWindows, WindowQuery, WindowRule},
+    similar_windows::{
+        Day, FindSimilar, Hit, QueryMatches, SeriesPart, SimilarInPart, SimilarWindows, WindowQuery,
+        WindowRule,
+    },
 };
 use uuid::Uuid;
 
@@ -74,10 +77,10 @@ impl Bench {
 
     pub(super) async fn join(&self, agent: &str, slots: u32) -> Probe<MatcherProtocol> {
         let (matcher, probe) = Probe::new();
-        let capabilities = BTreeSet::from([PATTERN_MATCHER.to_owned()]);
+        let mailboxes = AgentMailboxes { matcher: Some(matcher), ..AgentMailboxes::default() };
         let slots = NonZeroU32::new(slots).unwrap();
         let (node, agent_type) = (node(agent), "matching".to_owned());
-        let joined = AgentJoined { node, agent_type, capabilities, slots, matcher };
+        let joined = AgentJoined { node, agent_type, slots, mailboxes };
         self.address.send(joined).await.unwrap();
         probe
     }
@@ -148,8 +151,10 @@ pub(super) async fn withdrawn(asked: &Asked<FindSimilar>) {
 }
 
 pub(super) fn windows(report: &TaskReport) -> &SimilarWindows {
-    let JobResult::SimilarWindows(windows) = &report.result;
-    windows
+    match &report.result {
+        JobResult::SimilarWindows(windows) => windows,
+        JobResult::Units(_) => panic!("{report:?}"),
+    }
 }
 
 /// The series and the distances of the matches.

@@ -16,10 +16,17 @@ impl<T> Board<T> {
     /// Ends every input: afterwards no slot is free for which something waits.
     pub(super) fn settle(&mut self, now: Instant) {
         self.relieve_silent_agents();
-        while let Some((agent, step)) = self.next_step() {
-            match step {
-                Step::Place(rank) => self.place_all(rank),
-                Step::Assign(rank, part) => self.assign(agent, rank, part, now),
+        loop {
+            match self.next_step() {
+                Some((_, Step::Place(rank))) => self.place_all(rank),
+                Some((agent, Step::Assign(rank, part))) => self.assign(agent, rank, part, now),
+                None => match self.next_move() {
+                    Some((taker, home, (rank, part))) => {
+                        self.take_back(&home, rank, &[part]);
+                        self.place(rank, &[part], &[taker]);
+                    }
+                    None => break,
+                },
             }
         }
         self.assert_invariants();
@@ -39,6 +46,36 @@ impl<T> Board<T> {
             };
             Some((id.clone(), step))
         })
+    }
+
+    /// An agent in good standing with a free slot for which nothing waits, and what it takes from another's home:
+    /// of the most urgent task that has parts which wait for anyone, the last one at the agent with the most of
+    /// them. A part that was tried before stays where it was put: the idle agent may be the one that failed.
+    pub(super) fn next_move(&self) -> Option<(NodeId, NodeId, (Rank, usize))> {
+        let is_idle = |agent: &Agent| agent.waiting.is_empty() && agent.has_free_slot() && agent.is_prompt();
+        let mut idle = self.agents.0.iter().filter(|(_, agent)| is_idle(agent));
+        idle.find_map(|(taker, agent)| {
+            let moves = self.agents.0.iter().filter_map(|(home, other)| {
+                let (rank, count, part) = self.movable(other, &agent.capabilities)?;
+                Some((Reverse(rank), count, home, part))
+            });
+            let (Reverse(rank), _, home, part) = moves.max()?;
+            Some((taker.clone(), home.clone(), (rank, part)))
+        })
+    }
+
+    /// Of the most urgent task with parts at `home` that an agent of these capabilities may take: how many they
+    /// are, and the last of them.
+    fn movable(&self, home: &Agent, capabilities: &BTreeSet<String>) -> Option<(Rank, usize, usize)> {
+        let is_movable = |(rank, part): &(Rank, usize)| {
+            let task = &self.tasks[rank];
+            task.waiting == Waiting::ForAnyone
+                && capabilities.contains(&task.capability)
+                && task.parts[*part].attempts == 0
+        };
+        let (rank, _) = home.waiting.iter().copied().find(is_movable)?;
+        let parts = home.waiting.range((rank, 0)..=(rank, usize::MAX)).copied().filter(is_movable);
+        parts.fold(None, |found, (_, part)| Some((rank, found.map_or(0, |(_, count, _)| count) + 1, part)))
     }
 
     /// The most urgent task with homeless parts that would be placed with `agent` among its agents.

@@ -1,6 +1,6 @@
 //! What the board knows of a task and its parts.
 
-use super::{Assignment, NewTask};
+use super::{Assignment, NewTask, Waiting};
 use crate::{
     ContentHash, NodeId,
     coordinator::{Priority, Progress, TaskId},
@@ -24,6 +24,7 @@ pub(super) struct Task<T> {
     pub(super) started: bool,
     pub(super) deadline: Option<Instant>,
     pub(super) capability: String,
+    pub(super) waiting: Waiting,
     /// Since when there is no agent that could do it; `None` while there is one.
     pub(super) stranded_since: Option<Instant>,
     pub(super) parts: Vec<Part<T>>,
@@ -61,6 +62,7 @@ impl<T> Task<T> {
             started: false,
             deadline: task.deadline,
             capability: task.capability,
+            waiting: task.waiting,
             stranded_since: None,
             left: task.parts.len(),
             parts: task.parts.into_iter().map(part).collect(),

@@ -350,3 +350,47 @@ fn the_urgent_go_first_then_the_early() {
     }
     assert_eq!(order, [(id(1), 0), (id(3), 0), (id(1), 1), (id(2), 0)]);
 }
+
+#[test]
+fn what_waits_for_anyone_goes_to_who_is_free_last_parts_first() {
+    let parts: Vec<ContentHash> = (0..6).map(|n| part_of("a", n)).collect();
+    let mut bench = Bench::with_agents(&["a", "b"]);
+    bench.submit(NewTask { waiting: Waiting::ForAnyone, ..task(1, &parts) });
+    let held: Vec<Assignment> = assigned(&mut bench);
+    let [of_a, mut of_b] = [held[0].clone(), held[1].clone()];
+    assert_eq!((of_a.agent.as_str(), of_b.agent.as_str()), ("a", "b"));
+    // `a` never answers; `b` does its own three and then what waits for `a`, the last one first.
+    let mut done = vec![of_b.part];
+    for _ in 0..4 {
+        bench.complete(of_b, 0);
+        of_b = assigned(&mut bench).remove(0);
+        assert_eq!(of_b.agent.as_str(), "b");
+        done.push(of_b.part);
+    }
+    assert!(done[3] > done[4], "{done:?}");
+    bench.complete(of_b, 0);
+    assert_eq!(assigned(&mut bench), [], "what `a` has in hand stays there until its lease ends");
+    assert_eq!(bench.board.progress(id(1)), Some(Progress { done: 5, assigned: 1, total: 6 }));
+}
+
+#[test]
+fn a_part_that_failed_does_not_come_back_because_its_agent_is_free() {
+    let parts: Vec<ContentHash> = (0..2).map(|n| part_of("a", n)).collect();
+    let mut bench = Bench::with_agents(&["a", "b"]);
+    bench.submit(NewTask { waiting: Waiting::ForAnyone, ..task(1, &parts) });
+    let held = assigned(&mut bench);
+    bench.fail(held[0].clone(), Retry::Elsewhere);
+    assert_eq!(assigned(&mut bench), [], "it waits for `b`, though `a` is free");
+    bench.complete(held[1].clone(), 0);
+    let again = assigned(&mut bench).remove(0);
+    assert_eq!((again.agent.as_str(), again.part, again.attempt), ("b", held[0].part, 2));
+}
+
+/// What was assigned since the last look.
+fn assigned(bench: &mut Bench) -> Vec<Assignment> {
+    let assigned = |command| match command {
+        Command::Assign { assignment, .. } => Some(assignment),
+        _ => None,
+    };
+    bench.commands().into_iter().filter_map(assigned).collect()
+}

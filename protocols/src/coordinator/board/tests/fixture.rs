@@ -47,6 +47,7 @@ pub(super) fn task(number: u128, parts: &[ContentHash]) -> NewTask {
         deadline: None,
         capability: "match".into(),
         parts: parts.to_vec(),
+        waiting: Waiting::ForHome,
     }
 }
 

@@ -24,6 +24,7 @@ enum Event {
         deadline: Option<u64>,
         capability: usize,
         parts: u8,
+        waiting: Waiting,
     },
     Complete(Index),
     Fail(Index, Retry),
@@ -38,15 +39,20 @@ enum Event {
     AwaitTimeout,
 }
 
+fn waiting() -> impl Strategy<Value = Waiting> {
+    prop_oneof![Just(Waiting::ForHome), Just(Waiting::ForAnyone)]
+}
+
 fn event() -> impl Strategy<Value = Event> {
     let join = (0..AGENTS, 1..4_usize, 1..4_u32);
-    let submit = (0..8_u128, 0..=10_u8, prop::option::weighted(0.2, 1..100_u64), 0..2_usize, 1..6_u8);
+    let submit =
+        (0..8_u128, 0..=10_u8, prop::option::weighted(0.2, 1..100_u64), 0..2_usize, 1..6_u8, waiting());
     let retry = prop_oneof![4 => Just(Retry::Elsewhere), 1 => Just(Retry::Never)];
     prop_oneof![
         3 => join.prop_map(|(agent, capabilities, slots)| Event::Join { agent, capabilities, slots }),
         1 => (0..AGENTS).prop_map(|agent| Event::Lose { agent }),
-        5 => submit.prop_map(|(task, priority, deadline, capability, parts)| {
-            Event::Submit { task, priority, deadline, capability, parts }
+        5 => submit.prop_map(|(task, priority, deadline, capability, parts, waiting)| {
+            Event::Submit { task, priority, deadline, capability, parts, waiting }
         }),
         6 => any::<Index>().prop_map(Event::Complete),
         2 => (any::<Index>(), retry).prop_map(|(pick, retry)| Event::Fail(pick, retry)),
@@ -107,8 +113,19 @@ impl Model {
                 self.forget_agent(&node(&format!("agent-{agent}")));
                 self.bench.lose(&format!("agent-{agent}"));
             }
-            Event::Submit { task, priority, deadline, capability, parts } => {
-                self.submit(id(task), priority, deadline, CAPABILITIES[capability], parts);
+            Event::Submit { task, priority, deadline, capability, parts, waiting } => {
+                let priority = Priority::try_from(priority).unwrap();
+                let deadline = deadline.map(|seconds| self.bench.now + Duration::from_secs(seconds));
+                let parts: Vec<_> = (0..parts).map(|part| ContentHash::of(&[part])).collect();
+                let capability = CAPABILITIES[capability].to_owned();
+                self.submit(NewTask {
+                    id: id(task),
+                    priority,
+                    deadline,
+                    capability,
+                    waiting,
+                    ..super::task(0, &parts)
+                });
             }
             Event::Complete(pick) if !self.asked.is_empty() => {
                 self.complete(pick.index(self.asked.len()));
@@ -150,21 +167,12 @@ impl Model {
         self.lost.extend(self.asked.extract_if(.., |asked| asked.assignment.agent == *agent));
     }
 
-    fn submit(&mut self, task: TaskId, priority: u8, deadline: Option<u64>, capability: &str, parts: u8) {
-        let now = self.bench.now;
-        let new = NewTask {
-            kind: "look",
-            id: task,
-            priority: Priority::try_from(priority).unwrap(),
-            deadline: deadline.map(|seconds| now + Duration::from_secs(seconds)),
-            capability: capability.to_owned(),
-            parts: (0..parts).map(|part| ContentHash::of(&[part])).collect(),
-        };
-        match self.bench.board.submit(new, now) {
+    fn submit(&mut self, new: NewTask) {
+        let (task, capability, parts) = (new.id, new.capability.clone(), new.parts.len());
+        match self.bench.board.submit(new, self.bench.now) {
             Ok(()) => {
                 self.runs += 1;
-                let parts = vec![(0, None); parts.into()];
-                let job = Job { run: self.runs, capability: capability.to_owned(), parts };
+                let job = Job { run: self.runs, capability, parts: vec![(0, None); parts] };
                 assert!(self.jobs.insert(task, job).is_none());
             }
             Err(TaskError::QueueFull { .. }) => assert_eq!(self.jobs.len(), 3),

@@ -1,0 +1,85 @@
+//! Nearest neighbours where the band may depend on the lengths of a pair.
+
+use std::collections::BTreeMap;
+
+use super::{Nearest, NearestNeighbour};
+use crate::band::Band;
+use crate::input::KernelError;
+
+/// How wide the band of a pair is.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Width {
+    /// Every cell is allowed.
+    Full,
+    /// So many points to either side.
+    Points(usize),
+    /// So many percent of the longer series, as [`Band::percent`] has it.
+    Percent(f64),
+}
+
+impl Width {
+    /// The band of a pair of which the longer series has so many points.
+    pub fn band(self, longer: usize) -> Result<Band, KernelError> {
+        match self {
+            Width::Full => Ok(Band::Full),
+            Width::Points(points) => Ok(Band::Points(points)),
+            Width::Percent(percent) => Band::percent(percent, longer),
+        }
+    }
+
+    /// Whether pairs of other lengths have other bands.
+    pub fn depends_on_length(self) -> bool {
+        matches!(self, Width::Percent(_))
+    }
+}
+
+/// Training series for the classification of series of one length, in groups of one band.
+///
+/// ```
+/// use swarm_kernels::classify::{Neighbours, Width};
+/// let train = [vec![0.0, 1.0, 2.0], vec![2.0, 1.0, 0.0]];
+/// let test = [10.0, 10.5, 30.0];
+/// let neighbours = Neighbours::new(&train, Width::Percent(10.0), test.len())?;
+/// assert_eq!(neighbours.nearest(&test)?.index, 0);
+/// # Ok::<(), swarm_kernels::KernelError>(())
+/// ```
+#[derive(Debug, Clone)]
+pub struct Neighbours {
+    /// Ascending indices of training series, and the classifier over them.
+    groups: Vec<(Vec<usize>, NearestNeighbour)>,
+}
+
+impl Neighbours {
+    /// For series of `length` points, which matters only where the width depends on it.
+    pub fn new<T: AsRef<[f64]>>(train: &[T], width: Width, length: usize) -> Result<Self, KernelError> {
+        if train.is_empty() {
+            return Err(KernelError::NoTraining);
+        }
+        let mut by_longer = BTreeMap::<usize, Vec<usize>>::new();
+        for (index, series) in train.iter().enumerate() {
+            let longer = if width.depends_on_length() { length.max(series.as_ref().len()) } else { 0 };
+            by_longer.entry(longer).or_default().push(index);
+        }
+        let group = |(longer, indices): (usize, Vec<usize>)| {
+            let series: Vec<&[f64]> = indices.iter().map(|&index| train[index].as_ref()).collect();
+            let classifier = NearestNeighbour::new(&series, width.band(longer)?)?;
+            Ok((indices, classifier))
+        };
+        Ok(Self { groups: by_longer.into_iter().map(group).collect::<Result<_, _>>()? })
+    }
+
+    /// The nearest training series; among equally near ones the first.
+    pub fn nearest(&self, series: &[f64]) -> Result<Nearest, KernelError> {
+        let mut best: Option<Nearest> = None;
+        for (indices, classifier) in &self.groups {
+            let Nearest { index, distance_squared } = classifier.classify(series)?;
+            let found = Nearest { index: indices[index], distance_squared };
+            let is_nearer =
+                |best: &Nearest| (found.distance_squared, found.index) < (best.distance_squared, best.index);
+            if best.as_ref().is_none_or(is_nearer) {
+                best = Some(found);
+            }
+        }
+        best.ok_or(KernelError::NoTraining)
+    }
+}

@@ -1,0 +1,95 @@
+//! The actor against the kernel on the whole.
+
+use super::*;
+use crate::mailbox::AskError;
+use std::num::NonZeroUsize;
+use swarm_kernels::correlation::Partition;
+use swarm_protocols::{
+    correlation::{partners, row_blocks},
+    series_group::SeriesGroup,
+    units::UnitError,
+};
+
+fn correlator() -> Mailbox<CorrelatorProtocol> {
+    let workers = Workers::new(NonZeroUsize::new(2).unwrap(), 64);
+    Correlator::mailbox(Correlator::new(workers, 1 << 24).start())
+}
+
+async fn store(correlator: &Mailbox<CorrelatorProtocol>, series: &[Vec<f64>]) -> ContentHash {
+    let series = series.iter().map(|values| values.clone().into()).collect();
+    correlator.ask(StorePart { part: SeriesGroup::new(series).unwrap().encode() }).await.unwrap()
+}
+
+/// Series that have little to do with each other.
+fn series(count: usize, points: usize) -> Vec<Vec<f64>> {
+    let value = |i: usize, j: usize| (((i + 3) * (j * j + 7) % 101) as f64 / 9.0).sin();
+    (0..count).map(|i| (0..points).map(|j| value(i, j)).collect()).collect()
+}
+
+const MEASURES: [PairMeasure; 6] = [
+    PairMeasure::Pearson,
+    PairMeasure::Spearman,
+    PairMeasure::Lcss { epsilon: 0.25, window: None },
+    PairMeasure::Lcss { epsilon: 0.25, window: Some(3) },
+    PairMeasure::Dtw { window: None },
+    PairMeasure::Dtw { window: Some(4) },
+];
+
+#[actix::test]
+async fn rows_of_any_division_make_the_matrix_of_the_kernel_to_the_bit() {
+    let correlator = correlator();
+    let mut all = series(21, 50);
+    all[7] = vec![3.25; 50];
+    let groups = vec![store(&correlator, &all[..13]).await, store(&correlator, &all[13..]).await];
+    for measure in MEASURES {
+        let whole = Pairs::new(measure_of(measure).unwrap(), all.clone()).unwrap();
+        let expected: Vec<f64> =
+            (0..whole.partition().parts()).flat_map(|part| whole.part(part, &|| false).unwrap()).collect();
+        for division in [vec![0..16, 16..21], vec![0..4, 4..16, 16..20, 20..21], row_blocks(21, 50, measure)]
+        {
+            let mut found = Vec::new();
+            for rows in division {
+                let (groups, from, until) = (groups.clone(), rows.start, rows.end);
+                let unit = CorrelateGroups { groups, measure, from, until };
+                found.extend_from_slice(&correlator.ask(unit).await.unwrap());
+            }
+            let bits = |values: &[f64]| values.iter().map(|value| value.to_bits()).collect::<Vec<_>>();
+            assert_eq!(bits(&found), bits(&expected), "{measure:?}");
+        }
+    }
+}
+
+#[test]
+fn the_rows_of_the_protocol_are_the_parts_of_the_kernel() {
+    for order in 1..40_u32 {
+        let partition = Partition::new(order as usize);
+        let of_kernel: Vec<_> = (0..partition.parts()).flat_map(|part| partition.pairs(part)).collect();
+        let row = |i| partners(order, i).map(move |j| (i as usize, j as usize));
+        assert_eq!((0..order).flat_map(row).collect::<Vec<_>>(), of_kernel, "{order} series");
+        let runs = order.div_ceil(ROWS_STEP) as usize;
+        assert_eq!(partition.parts(), runs, "a part is a run of rows");
+    }
+}
+
+#[actix::test]
+async fn what_is_missing_or_makes_no_sense_is_said() {
+    let correlator = correlator();
+    let unknown = ContentHash::of(&[1]);
+    let ask = |groups: &[ContentHash], measure, until| {
+        correlator.ask(CorrelateGroups { groups: groups.to_vec(), measure, from: 0, until })
+    };
+    let group = store(&correlator, &series(3, 9)).await;
+    let missing = UnitError::MissingParts { parts: vec![unknown] };
+    assert_eq!(ask(&[group, unknown], MEASURES[0], 3).await, Err(AskError::Handler(missing)));
+    let gapped = store(&correlator, &[vec![f64::NAN, 1.0, 2.0, 4.0], vec![1.0, 2.0, 3.0, 4.0]]).await;
+    assert!(ask(&[gapped], PairMeasure::Pearson, 2).await.unwrap()[1] > 0.9, "over what is not missing");
+    for (groups, measure, until) in
+        [(group, MEASURES[0], 2), (group, MEASURES[0], 4), (gapped, MEASURES[4], 2)]
+    {
+        let refused = ask(&[groups], measure, until).await;
+        assert!(matches!(refused, Err(AskError::Handler(UnitError::Invalid { .. }))), "{refused:?}");
+    }
+    let uneven = store(&correlator, &[vec![1.0, 2.0], vec![1.0]]).await;
+    let refused = ask(&[uneven], PairMeasure::Pearson, 2).await;
+    assert!(matches!(refused, Err(AskError::Handler(UnitError::Invalid { .. }))), "{refused:?}");
+}

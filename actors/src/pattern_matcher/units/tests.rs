@@ -1,0 +1,191 @@
+//! Units against the kernels on the whole, and what is refused.
+
+use super::*;
+use crate::{
+    mailbox::{AskError, Mailbox},
+    workers::Workers,
+};
+use actix::Actor;
+use std::num::NonZeroUsize;
+use swarm_kernels::NearestNeighbour;
+use swarm_protocols::{
+    ContentHash,
+    distance::path_of,
+    series_group::SeriesGroup,
+    series_search::{Merge, Pieces, Step, Zone},
+    similar_windows::{
+        FindError, FindSimilar, PatternMatcher as MatcherProtocol, StorePart, WindowQuery, WindowRule,
+    },
+    units::UnitError,
+};
+
+fn matcher() -> Mailbox<MatcherProtocol> {
+    let workers = Workers::new(NonZeroUsize::MIN, 64);
+    PatternMatcher::mailbox(PatternMatcher::new(workers, 1 << 24).start())
+}
+
+/// A walk of few different steps, so that equal distances are common.
+fn walk(length: usize, seed: u64) -> Vec<f64> {
+    let (mut state, mut level) = (seed, 0.0);
+    let step = || {
+        // Linear congruential numbers (Knuth, MMIX): the same in every run.
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        level += ((state >> 33) % 3) as f64 - 1.0;
+        level
+    };
+    std::iter::repeat_with(step).take(length).collect()
+}
+
+async fn store(matcher: &Mailbox<MatcherProtocol>, series: &[&[f64]]) -> ContentHash {
+    let series = series.iter().map(|values| values.to_vec().into()).collect();
+    matcher.ask(StorePart { part: SeriesGroup::new(series).unwrap().encode() }).await.unwrap()
+}
+
+#[actix::test]
+async fn blocks_of_a_series_find_what_a_search_of_the_whole_finds_to_the_bit() {
+    let matcher = matcher();
+    for (rows, points, window, top) in [(3_000, 20, 3, 40), (1_500, 6, 1, 300), (700, 64, 64, 5)] {
+        let series = walk(rows, rows as u64);
+        let query = series[50..50 + points].to_vec();
+        let own = 51_usize.saturating_sub(points)..50 + points;
+        let clear = |start: usize| !own.contains(&start);
+        let whole = Search::new(&query, window).unwrap().top(top).starts(&clear).run(&series).unwrap();
+
+        let query_hash = store(&matcher, &[&query]).await;
+        let windows = rows - points + 1;
+        let borders: Vec<usize> = (0..windows).step_by(277).chain([windows]).collect();
+        let blocks: Vec<_> = borders.windows(2).map(|pair| pair[0]..pair[1]).collect();
+        let mut merge = Merge::new(blocks.iter().cloned(), top, points, Some(own.clone()));
+        let found = loop {
+            let questions = match merge.step() {
+                Step::Done(found) => break found,
+                Step::Ask(questions) => questions,
+            };
+            for question in questions {
+                let starts = &blocks[question.block];
+                // Each block's rows with some before, so that rows of the piece are not those of the block.
+                let first = starts.start.saturating_sub(5);
+                let piece = store(&matcher, &[&series[first..starts.end + points - 1]]).await;
+                let unit = SearchSeries {
+                    piece,
+                    query: query_hash,
+                    from: (starts.start - first) as u32,
+                    until: (starts.end - first) as u32,
+                    window: window as u32,
+                    top: question.top as u32,
+                    apart: points as u32,
+                    excluded: question.zones_from(first),
+                };
+                let answer = matcher.ask(unit).await.unwrap();
+                merge.answer(&question, answer.matches.iter().map(|found| found.in_series(first)));
+            }
+        };
+        let expected: Vec<_> =
+            whole.matches.iter().map(|found| (found.distance_squared, found.start)).collect();
+        assert_eq!(found, expected, "{rows} rows, {points} points");
+    }
+    assert!(Pieces::of(3_000, 20, 3).blocks.len() == 1, "the blocks here are smaller than those of a client");
+}
+
+#[actix::test]
+async fn a_search_looks_at_the_windows_it_is_asked_for() {
+    let matcher = matcher();
+    let series = walk(200, 3);
+    let (piece, query) = (store(&matcher, &[&series]).await, store(&matcher, &[&series[90..100]]).await);
+    let zone = Zone { from: 81, until: 100 };
+    let unit = SearchSeries {
+        piece,
+        query,
+        from: 80,
+        until: 110,
+        window: 2,
+        top: 9,
+        apart: 10,
+        excluded: vec![zone],
+    };
+    let found = matcher.ask(unit.clone()).await.unwrap();
+    let starts: Vec<u32> = found.matches.iter().map(|found| found.start).collect();
+    assert!(!starts.is_empty() && starts.iter().all(|start| (80..110).contains(start)), "{starts:?}");
+    assert!(starts.iter().all(|start| !(81..100).contains(start)), "{starts:?}");
+    let Settled { kim, keogh_query, keogh_data, abandoned, computed } = found.settled;
+    assert_eq!(kim + keogh_query + keogh_data + abandoned + computed, 30 - 19);
+    let absurd = matcher.ask(SearchSeries { until: 192, ..unit }).await;
+    assert!(matches!(absurd, Err(AskError::Handler(UnitError::Invalid { .. }))), "{absurd:?}");
+}
+
+#[actix::test]
+async fn the_nearest_neighbours_are_those_of_the_kernel_in_any_band() {
+    let matcher = matcher();
+    let series = |count: usize, seed: u64| -> Vec<Vec<f64>> {
+        (0..count).map(|i| walk(20 + i % 4, seed + (i % 7) as u64)).collect()
+    };
+    let (train, test) = (series(15, 1), series(9, 50));
+    let train_hash = store(&matcher, &train.iter().map(Vec::as_slice).collect::<Vec<_>>()).await;
+    let test_hash = store(&matcher, &test.iter().map(Vec::as_slice).collect::<Vec<_>>()).await;
+    for band in [BandRule::Full, BandRule::Points(2), BandRule::Percent(10.0)] {
+        let unit = ClassifySeries { test: test_hash, train: train_hash, band };
+        let found = matcher.ask(unit).await.unwrap();
+        for (values, found) in test.iter().zip(found) {
+            let of_one = |(index, other): (usize, &Vec<f64>)| {
+                let band = match band {
+                    BandRule::Full => Band::Full,
+                    BandRule::Points(points) => Band::Points(points as usize),
+                    BandRule::Percent(_) => Band::Points(values.len().max(other.len()).div_ceil(10)),
+                };
+                let nearest = NearestNeighbour::new(&[other], band).unwrap().classify(values).unwrap();
+                (nearest.distance_squared, index)
+            };
+            let best = train.iter().enumerate().map(of_one).min_by(|a, b| a.partial_cmp(b).unwrap()).unwrap();
+            assert_eq!((found.distance_squared, found.index as usize), best, "{band:?}");
+        }
+    }
+}
+
+#[actix::test]
+async fn a_distance_is_that_of_the_kernel() {
+    let matcher = matcher();
+    let (a, b) = (walk(40, 1), walk(55, 2));
+    let (a_hash, b_hash) = (store(&matcher, &[&a]).await, store(&matcher, &[&b]).await);
+    let unit = MeasureDistance {
+        a: a_hash,
+        b: b_hash,
+        band: BandRule::Percent(10.0),
+        scaling: Scaling::ZNormalized,
+        detail: Detail::Path,
+    };
+    let expected = dtw::align(&z_normalize(&a), &z_normalize(&b), Band::Points(6)).unwrap();
+    let found = matcher.ask(unit.clone()).await.unwrap();
+    assert_eq!(found.distance_squared, expected.distance_squared);
+    assert_eq!(path_of(&found.steps.unwrap()).collect::<Vec<_>>(), expected.path);
+    let plain = MeasureDistance { scaling: Scaling::Raw, detail: Detail::Distance, ..unit };
+    let found = matcher.ask(plain).await.unwrap();
+    assert_eq!(found.distance_squared, dtw::distance_squared(&a, &b, Band::Points(6)).unwrap());
+    assert_eq!(found.steps, None);
+}
+
+#[actix::test]
+async fn what_is_missing_or_of_another_kind_is_named() {
+    let matcher = matcher();
+    let a = store(&matcher, &[&[1.0, 2.0]]).await;
+    let [b, c] = [[1], [2]].map(|of| ContentHash::of(&of));
+    let measure = |a, b| {
+        let (band, scaling, detail) = (BandRule::Full, Scaling::Raw, Detail::Distance);
+        matcher.ask(MeasureDistance { a, b, band, scaling, detail })
+    };
+    let missing = |parts: &[ContentHash]| UnitError::MissingParts { parts: parts.to_vec() };
+    assert_eq!(measure(a, b).await, Err(AskError::Handler(missing(&[b]))));
+    assert_eq!(measure(c, b).await, Err(AskError::Handler(missing(&[c, b]))));
+
+    let library = super::super::tests::part("A", 60);
+    let part = matcher.ask(StorePart { part: library.encode() }).await.unwrap();
+    let refused = measure(a, part).await;
+    assert!(matches!(refused, Err(AskError::Handler(UnitError::Invalid { .. }))), "{refused:?}");
+    let rule = WindowRule { length: 8, following: 3, max_gap_days: 4, band: 2, top: 4, apart: 8 };
+    let queries: Vec<WindowQuery> = vec![library.last_window(&rule).unwrap()];
+    let refused = matcher.ask(FindSimilar { part: a, rule, queries }).await;
+    assert!(matches!(refused, Err(AskError::Handler(FindError::Invalid { .. }))), "{refused:?}");
+    // A missing value is content, and no number to measure with.
+    let gapped = store(&matcher, &[&[1.0, f64::NAN]]).await;
+    let refused = measure(a, gapped).await;
+    assert!(matches!(refused, Err(AskError::Handler(UnitError::Invalid { .. }))), "{refused:?}");
+}
