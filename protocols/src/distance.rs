@@ -10,6 +10,9 @@ use serde::{Deserialize, Serialize};
 /// interrupted.
 pub const CELLS_MAX: u64 = 1 << 35;
 
+/// The same where the path is wanted, which takes several times as long beyond what fits into memory.
+pub const PATH_CELLS_MAX: u64 = 1 << 32;
+
 /// How far a warping path may leave the diagonal.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub enum BandRule {
@@ -113,8 +116,12 @@ impl UnitRequest for MeasureDistance {
         self.band.check()?;
         let (a, b) = two_series(inputs)?;
         let cells = self.band.cells(a, b);
-        if cells > CELLS_MAX {
-            let reason = format!("the matrix has {cells} cells within its band, {CELLS_MAX} are the limit");
+        let limit = match self.detail {
+            Detail::Distance => CELLS_MAX,
+            Detail::Path => PATH_CELLS_MAX,
+        };
+        if cells > limit {
+            let reason = format!("the matrix has {cells} cells within its band, {limit} are the limit");
             return Err(UnitError::invalid(reason));
         }
         Ok(())

@@ -7,6 +7,8 @@
 //! [`correlation`](crate::correlation). Whoever asks checks the request against the lengths of its inputs,
 //! and the answer against both.
 
+#[cfg(test)]
+mod spec_vectors;
 mod waves;
 
 pub use waves::{CONTENT_BYTES_MAX, waves};

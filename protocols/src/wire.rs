@@ -5,5 +5,5 @@ pub mod codec;
 pub mod control;
 pub mod frame;
 #[cfg(test)]
-mod spec_vectors;
+pub(crate) mod spec_vectors;
 pub mod varint;

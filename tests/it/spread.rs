@@ -74,7 +74,7 @@ impl Command {
 fn commands(cluster: &Cluster) -> Vec<Command> {
     let write = |name: &str, text: String| cluster.folder.write(name, text);
     let series = write("series.csv", csv(&[walk(6_000, 3)]));
-    let (train, test) = (write("train", ucr(20, 100, 10)), write("test", ucr(90, 100, 500)));
+    let (train, test) = (write("train", ucr(18, 90, 10)), write("test", ucr(90, 90, 500)));
     let (a, b) = (write("a", lines(&walk(300, 1))), write("b", lines(&walk(260, 2))));
     let table = write("table.csv", csv(&(0..24).map(|i| walk(200, 40 + i)).collect::<Vec<_>>()));
     let mut gapped = csv(&(0..9).map(|i| walk(60, 80 + i)).collect::<Vec<_>>());
@@ -189,7 +189,7 @@ fn ctrl_c_cancels_at_the_coordinator_and_at_the_agents() {
     );
     let arguments: Vec<&str> = search.split(' ').collect();
     let mut running = Running::start(&[&arguments[..], &hub.connect()].concat());
-    running.says("search: 0 of ");
+    running.says(" parts done");
     let before = ticks(agent.id());
     eventually("work at the agent", || (ticks(agent.id()) > before + 20).then_some(()));
     running.signal("INT");

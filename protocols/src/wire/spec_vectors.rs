@@ -28,7 +28,7 @@ use std::{
 };
 use uuid::Uuid;
 
-const SPEC: &str = include_str!("../../SPEC.md");
+pub(crate) const SPEC: &str = include_str!("../../SPEC.md");
 
 /// A frame of either kind of stream.
 #[derive(Debug, Clone, PartialEq)]
@@ -267,12 +267,12 @@ fn values() -> BTreeMap<&'static str, Vec<u8>> {
 }
 
 /// The text between ```` ```language ```` and ```` ``` ````.
-fn block<'a>(spec: &'a str, language: &str) -> &'a str {
+pub(crate) fn block<'a>(spec: &'a str, language: &str) -> &'a str {
     let (_, rest) = spec.split_once(&format!("\n```{language}\n")).unwrap();
     rest.split_once("\n```\n").unwrap().0
 }
 
-fn hex(text: &str) -> Vec<u8> {
+pub(crate) fn hex(text: &str) -> Vec<u8> {
     text.split_whitespace()
         .map(|pair| {
             assert_eq!(pair.len(), 2, "{pair:?} in {text:?} is no byte");

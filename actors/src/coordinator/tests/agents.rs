@@ -3,14 +3,18 @@
 use super::*;
 use crate::{
     Registration, Workers,
+    correlator::Correlator,
     node::{Peer, PeerEvent},
     pattern_matcher::PatternMatcher,
     testing::{Cut, MemoryNode, pair},
 };
 use swarm_protocols::{
     Role,
-    coordinator::{Job, Offer, SLOTS_DEFAULT},
+    coordinator::{Job, JobResult, Offer, SLOTS_DEFAULT},
+    correlation::{CorrelateGroups, PairMeasure},
+    series_group::SeriesGroup,
     similar_windows::{self, SimilarInPart, Symbol},
+    units::{Unit, UnitAnswer},
 };
 use uuid::Uuid;
 
@@ -157,4 +161,42 @@ async fn the_type_of_an_agent_says_enough() {
     let other = MemoryNode { capabilities: vec![], ..agent("other") };
     let outcome = outcome_with(MemoryNode { agent_type: PATTERN_MATCHER.into(), ..other }).await;
     assert_eq!(names(&outcome.unwrap()), ["other"]);
+}
+
+#[actix::test]
+async fn an_agent_with_both_actors_is_asked_for_both_in_as_many_slots_as_it_offers() {
+    let other = MemoryNode {
+        capabilities: vec!["correlator:7".into(), "pattern-matcher:3".into(), "dancer:9".into()],
+        ..agent("worker")
+    };
+    tokio::time::pause();
+    let (hub, peer, _cut) = pair(MemoryNode::new("hub", Role::Coordinator), other).await;
+    let workers = Workers::new(NonZeroUsize::MIN, 64);
+    let correlator = Correlator::mailbox(Correlator::new(workers, 1 << 20).start());
+    let _registrations = [
+        peer.expose(MATCHER_NAME, real_matcher()).allow(Role::Coordinator).register().await.unwrap(),
+        peer.expose(CORRELATOR_NAME, correlator).allow(Role::Coordinator).register().await.unwrap(),
+    ];
+    for turn in 0.. {
+        assert!(turn < TURNS_MAX, "the correlator is never announced");
+        if hub.resolve::<CorrelatorProtocol>("worker/correlator").await.is_ok() {
+            break;
+        }
+        tokio::task::yield_now().await;
+    }
+    let address = Coordinator::new(config(), Some(hub.clone())).start();
+    let _watch = AgentWatch::new(hub, address.clone()).start();
+    let bench = Bench { mailbox: Coordinator::mailbox(address.clone()), address };
+    let group = SeriesGroup::new(vec![vec![1.0, 2.0].into(), vec![2.0, 1.0].into()]).unwrap();
+    let group = bench.mailbox.ask(StorePart { part: group.encode() }).await.unwrap();
+    let measure = PairMeasure::Lcss { epsilon: 0.0, window: None };
+    let unit = CorrelateGroups { groups: vec![group], measure, from: 0, until: 2 };
+    let job = Job::Units { units: vec![Unit::Correlate(unit)] };
+    let report = bench.submit_task(SubmitTask { job, ..task(1, &[]) }).await.unwrap().unwrap();
+    assert_eq!(report.result, JobResult::Units(vec![UnitAnswer::Correlate(vec![1.0, 0.5, 1.0].into())]));
+    let library = bench.library(&["A"]).await;
+    assert!(bench.submit(2, &library).await.unwrap().is_ok());
+    let agents = bench.mailbox.ask(ListAgents).await.unwrap();
+    assert_eq!(agents[0].slots, 7);
+    assert_eq!(agents[0].capabilities, [CORRELATOR, PATTERN_MATCHER].map(str::to_owned).into());
 }

@@ -4,6 +4,7 @@ use super::*;
 use crate::testing::Asked;
 use swarm_protocols::{
     coordinator::{Job, JobResult},
+    correlation::{CorrelateGroups, PairMeasure},
     distance::{BandRule, Detail, MeasureDistance, MeasuredDistance, Scaling},
     series_group::SeriesGroup,
     units::{Unit, UnitAnswer, UnitError},
@@ -182,4 +183,34 @@ async fn units_that_nobody_could_compute_are_refused() {
     assert_eq!(refused, Err(TaskError::Invalid { reason }));
     let reason = format!("{} is no part of a pattern library", hashes[0]);
     assert_eq!(bench.submit(1, &hashes[..1]).await.unwrap(), Err(TaskError::Invalid { reason }));
+}
+
+#[actix::test]
+async fn correlations_go_to_the_correlators_and_to_nobody_else() {
+    let bench = Bench::new(config());
+    let hashes = bench.series(&[1.0]).await;
+    let unit = CorrelateGroups { groups: hashes.clone(), measure: PairMeasure::Pearson, from: 0, until: 1 };
+    let job = Job::Units { units: vec![Unit::Correlate(unit.clone())] };
+    let mut matcher = bench.join("x", 4).await;
+    let (correlator, mut probe) = Probe::<CorrelatorProtocol>::new();
+    let mailboxes = AgentMailboxes { correlator: Some(correlator), ..AgentMailboxes::default() };
+    let (node, agent_type, slots) = (node("y"), "comparing".to_owned(), NonZeroU32::MIN);
+    bench.address.send(AgentJoined { node, agent_type, slots, mailboxes }).await.unwrap();
+
+    let task = bench.submit_task(SubmitTask { job: job.clone(), ..task(1, &[]) });
+    let asked = probe.expect::<CorrelateGroups>().await;
+    assert_eq!(*asked.request(), unit);
+    asked.reply(Ok(vec![1.5].into()));
+    // No correlation is 1.5, and there is no other correlator.
+    let again = probe.expect_within::<CorrelateGroups>(LEASE).await;
+    again.reply(Ok(vec![1.0].into()));
+    let report = task.await.unwrap().unwrap();
+    assert_eq!(report.result, JobResult::Units(vec![UnitAnswer::Correlate(vec![1.0].into())]));
+    assert_eq!(names(&report.agents), ["y"]);
+    matcher.expect_none(LEASE).await;
+
+    bench.lose("y").await;
+    let alone = bench.submit_task(SubmitTask { job, ..super::fixture::task(2, &[]) });
+    let capability = CORRELATOR.to_owned();
+    assert_eq!(alone.await.unwrap(), Err(TaskError::NoCapableAgent { capability }));
 }
