@@ -12,7 +12,7 @@ mod submission;
 #[cfg(test)]
 mod tests;
 
-pub use agent_watch::{AgentWatch, CORRELATOR_NAME, MATCHER_NAME};
+pub use agent_watch::{AgentWatch, CORRELATOR_NAME, MATCHER_NAME, SERIES_MATCHER_NAME};
 
 use crate::{
     call::{Answer, Call},
@@ -38,12 +38,15 @@ use swarm_protocols::{
     },
     correlation::Correlator as CorrelatorProtocol,
     similar_windows::{PatternMatcher as MatcherProtocol, StoreError, StorePart},
+    units::SeriesMatcher,
 };
 
 /// What an agent must offer to be given parts of a
-/// [`SimilarWindows`](swarm_protocols::coordinator::Job::SimilarWindows) job, and searches, classifications and
-/// distances.
+/// [`SimilarWindows`](swarm_protocols::coordinator::Job::SimilarWindows) job.
 pub const PATTERN_MATCHER: &str = MatcherProtocol::NAME;
+
+/// What an agent must offer to be given searches, classifications and distances.
+pub const SERIES_MATCHER: &str = SeriesMatcher::NAME;
 
 /// What an agent must offer to be given correlations.
 pub const CORRELATOR: &str = CorrelatorProtocol::NAME;
@@ -194,6 +197,8 @@ fn now() -> Instant {
 pub struct AgentMailboxes {
     /// The [`PATTERN_MATCHER`].
     pub matcher: Option<Mailbox<MatcherProtocol>>,
+    /// The [`SERIES_MATCHER`].
+    pub series_matcher: Option<Mailbox<SeriesMatcher>>,
     /// The [`CORRELATOR`].
     pub correlator: Option<Mailbox<CorrelatorProtocol>>,
 }
@@ -202,8 +207,9 @@ impl AgentMailboxes {
     /// The names of the protocols.
     pub fn capabilities(&self) -> BTreeSet<String> {
         let matcher = self.matcher.as_ref().map(|_| PATTERN_MATCHER);
+        let series_matcher = self.series_matcher.as_ref().map(|_| SERIES_MATCHER);
         let correlator = self.correlator.as_ref().map(|_| CORRELATOR);
-        matcher.into_iter().chain(correlator).map(str::to_owned).collect()
+        [matcher, series_matcher, correlator].into_iter().flatten().map(str::to_owned).collect()
     }
 }
 

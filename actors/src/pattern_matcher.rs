@@ -23,12 +23,14 @@ use swarm_protocols::{
         FindError, FindSimilar, PatternMatcher as MatcherProtocol, QueryMatches, SeriesPart, SimilarInPart,
         StoreError, StorePart, WindowQuery, WindowRule, Windows,
     },
+    units::SeriesMatcher,
 };
 
 /// Holds parts of pattern libraries and other series in memory, and finds what is alike in them: windows, nearest
 /// neighbours, distances.
 ///
-/// It speaks the protocol of the same name: get its [`mailbox`](Self::mailbox). Parts are kept
+/// It speaks two protocols: that of the same name ([`mailbox`](Self::mailbox)), and [`SeriesMatcher`]
+/// ([`series_mailbox`](Self::series_mailbox)). Parts are kept
 /// under the names of their content up to a bound; the least recently used make room for new ones,
 /// and whoever asks for one that is gone is told so and stores it again. Searches run on workers,
 /// one thread for each request, and stop soon after nobody waits for them any more; but a single distance is
@@ -50,12 +52,18 @@ impl PatternMatcher {
 
     /// The mailbox of a started one.
     pub fn mailbox(address: Addr<Self>) -> Mailbox<MatcherProtocol> {
+        let mailbox = Mailbox::local(address).handles::<FindSimilar>().handles::<StorePart>();
+        mailbox.build().expect("every request of the protocol is named")
+    }
+
+    /// The mailbox of a started one for [units of work](swarm_protocols::units): searches of long series,
+    /// classifications and distances.
+    pub fn series_mailbox(address: Addr<Self>) -> Mailbox<SeriesMatcher> {
         Mailbox::local(address)
-            .handles::<FindSimilar>()
-            .handles::<StorePart>()
             .handles::<SearchSeries>()
             .handles::<ClassifySeries>()
             .handles::<MeasureDistance>()
+            .handles::<StorePart>()
             .build()
             .expect("every request of the protocol is named")
     }

@@ -18,11 +18,17 @@ use crate::{
     classification::ClassifySeries,
     correlation::{CorrelateGroups, Correlator},
     distance::MeasureDistance,
+    protocol,
     series_search::SearchSeries,
-    similar_windows::PatternMatcher,
+    similar_windows::StorePart,
 };
 use serde::{Deserialize, Serialize};
 use std::ops::Range;
+
+protocol! {
+    /// An actor that holds series and finds what is alike in them.
+    pub SeriesMatcher = "series-matcher" { SearchSeries, ClassifySeries, MeasureDistance, StorePart }
+}
 
 /// The most inputs of a unit.
 pub const INPUTS_MAX: usize = 32;
@@ -183,11 +189,11 @@ macro_rules! units {
 
 units! {
     /// The windows of a piece of a series that are most like a query.
-    Search = "search", SearchSeries, PatternMatcher;
+    Search = "search", SearchSeries, SeriesMatcher;
     /// The nearest of some training series to each of some others.
-    Classify = "classify", ClassifySeries, PatternMatcher;
+    Classify = "classify", ClassifySeries, SeriesMatcher;
     /// The distance between two series.
-    Distance = "distance", MeasureDistance, PatternMatcher;
+    Distance = "distance", MeasureDistance, SeriesMatcher;
     /// How the series of two groups go together.
     Correlate = "correlate", CorrelateGroups, Correlator;
 }

@@ -10,6 +10,7 @@ use actix::Actor;
 use swarm_actors::certificate_authority::{AUTHORITY_NAME, CertificateAuthority};
 use swarm_actors::coordinator::{
     AgentWatch, CORRELATOR, CORRELATOR_NAME, Coordinator, CoordinatorConfig, MATCHER_NAME, PATTERN_MATCHER,
+    SERIES_MATCHER, SERIES_MATCHER_NAME,
 };
 use swarm_actors::correlator::Correlator;
 use swarm_actors::enrolment::{EnrolmentError, EnrolmentListener};
@@ -117,7 +118,8 @@ impl Member {
             config.agent_type = agent_type.to_string();
             let offer =
                 |capability: &str| Offer { capability: capability.to_owned(), slots: slots(*workers) };
-            config.capabilities = [PATTERN_MATCHER, CORRELATOR].map(|word| offer(word).to_string()).to_vec();
+            let offered = [PATTERN_MATCHER, SERIES_MATCHER, CORRELATOR];
+            config.capabilities = offered.map(|capability| offer(capability).to_string()).to_vec();
         }
         let node = Node::start(config).await?;
         let address = node.address().expect("a node that has started has a socket");
@@ -231,8 +233,10 @@ async fn expose(node: &Node, part: &Part) -> Result<(), ExposeError> {
             let queued = slots(*workers).get() as usize * connect.len();
             let workers = Workers::new(*workers, queued);
             let matcher = PatternMatcher::new(workers.clone(), STORE_BYTES_MAX).start();
-            let mailbox = PatternMatcher::mailbox(matcher);
+            let mailbox = PatternMatcher::mailbox(matcher.clone());
             node.expose(MATCHER_NAME, mailbox).allow(Role::Coordinator).register().await?.detach();
+            let mailbox = PatternMatcher::series_mailbox(matcher);
+            node.expose(SERIES_MATCHER_NAME, mailbox).allow(Role::Coordinator).register().await?.detach();
             let correlator = Correlator::new(workers, STORE_BYTES_MAX).start();
             let mailbox = Correlator::mailbox(correlator);
             node.expose(CORRELATOR_NAME, mailbox).allow(Role::Coordinator).register().await?.detach();

@@ -112,7 +112,7 @@ fn a_kept_swarm_is_looked_at_and_given_work_without_an_identity_of_ones_own() {
     let agents = ask("agents");
     assert_eq!(agents.as_array().unwrap().len(), 4);
     assert_eq!(agents[3]["name"], "agent-4");
-    assert_eq!(agents[0]["capabilities"], json!(["correlator", "pattern-matcher"]));
+    assert_eq!(agents[0]["capabilities"], json!(["correlator", "pattern-matcher", "series-matcher"]));
     let answered: u64 = agents.as_array().unwrap().iter().map(|one| one["answered"].as_u64().unwrap()).sum();
     assert_eq!(answered, 9, "one for each symbol of the topology's job");
 

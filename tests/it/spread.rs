@@ -145,7 +145,7 @@ fn a_swarm_of_any_size_answers_as_one_machine_does() {
     let summaries = hub.asked("agents");
     for summary in summaries.as_array().unwrap() {
         assert!(summary["answered"].as_u64().unwrap() > 0, "{summaries}");
-        assert_eq!(summary["capabilities"], json!(["correlator", "pattern-matcher"]));
+        assert_eq!(summary["capabilities"], json!(["correlator", "pattern-matcher", "series-matcher"]));
     }
 }
 
@@ -213,7 +213,7 @@ fn what_is_wrong_is_said_as_on_one_machine() {
     distance(&[&a, &cluster.path("none"), connect[0], connect[1]]).fails(65, &["none"]);
     distance(&[&a, &a, "--identity", &hub.operator]).fails(2, &["--connect"]);
     let none = distance(&[&[a.as_str(), &a], &connect[..]].concat());
-    none.fails(1, &["no agent offers the capability \"pattern-matcher\""]);
+    none.fails(1, &["no agent offers the capability \"series-matcher\""]);
     let long = cluster.folder.write("long.csv", csv(&[walk(5, 1)]));
     let search = format!(
         "match search --series {long} --column s0 --query {long} --query-column s0 --query-start 0 \

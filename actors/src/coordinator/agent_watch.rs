@@ -1,6 +1,8 @@
 //! [`AgentWatch`]: makes the agents among the peers of a node known to a coordinator.
 
-use super::{AgentJoined, AgentLost, AgentMailboxes, CORRELATOR, Coordinator, PATTERN_MATCHER};
+use super::{
+    AgentJoined, AgentLost, AgentMailboxes, CORRELATOR, Coordinator, PATTERN_MATCHER, SERIES_MATCHER,
+};
 use crate::{
     mailbox::Mailbox,
     node::{Node, Peer, PeerEvent},
@@ -16,17 +18,20 @@ use uuid::Uuid;
 /// The name under which an agent exposes its pattern matcher.
 pub const MATCHER_NAME: &str = "matcher";
 
+/// The name under which an agent exposes what searches, classifies and measures.
+pub const SERIES_MATCHER_NAME: &str = "series-matcher";
+
 /// The name under which an agent exposes its correlator.
 pub const CORRELATOR_NAME: &str = "correlator";
 
 /// Watches the peers of a node, and tells a coordinator of the agents that come and go.
 ///
 /// A peer is one of them if its role is agent and one of its capabilities is the [`Offer`] of a
-/// [`PATTERN_MATCHER`] or of a [`CORRELATOR`]; a peer that names none but has such a word for its agent type
-/// offers as many slots as one that does not say. One that offers both works on as many parts at once as the
-/// greater offer says, whatever they are. It exposes its matcher as [`MATCHER_NAME`], its correlator as
-/// [`CORRELATOR_NAME`], and does so before it connects: what is not exposed when the session opens is not
-/// looked for again.
+/// [`PATTERN_MATCHER`], a [`SERIES_MATCHER`] or a [`CORRELATOR`]; a peer that names none but has such a word for its
+/// agent type offers as many slots as one that does not say. One that offers several works on as many parts at once
+/// as the greatest offer says, whatever they are. It exposes them as [`MATCHER_NAME`], [`SERIES_MATCHER_NAME`] and
+/// [`CORRELATOR_NAME`], and does so before it connects: what is not exposed when the session opens is not looked
+/// for again.
 pub struct AgentWatch {
     node: Node,
     coordinator: Addr<Coordinator>,
@@ -59,6 +64,9 @@ async fn mailboxes_of(node: &Node, peer: &NodeId, offered: &BTreeSet<String>) ->
     let mut mailboxes = AgentMailboxes::default();
     if offered.contains(PATTERN_MATCHER) {
         mailboxes.matcher = mailbox(node, peer, MATCHER_NAME).await;
+    }
+    if offered.contains(SERIES_MATCHER) {
+        mailboxes.series_matcher = mailbox(node, peer, SERIES_MATCHER_NAME).await;
     }
     if offered.contains(CORRELATOR) {
         mailboxes.correlator = mailbox(node, peer, CORRELATOR_NAME).await;
@@ -105,7 +113,9 @@ fn offers_of(peer: &Peer) -> Option<(BTreeSet<String>, NonZeroU32)> {
     }
     let offers = |word: &String| {
         let offer = word.parse::<Offer>().ok();
-        offer.filter(|offer| [PATTERN_MATCHER, CORRELATOR].contains(&offer.capability.as_str()))
+        offer.filter(|offer| {
+            [PATTERN_MATCHER, SERIES_MATCHER, CORRELATOR].contains(&offer.capability.as_str())
+        })
     };
     let mut offered: Vec<Offer> = peer.capabilities.iter().filter_map(offers).collect();
     if offered.is_empty() {

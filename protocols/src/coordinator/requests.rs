@@ -285,7 +285,7 @@ mod tests {
         let of_one = job(&[&distance, &distance]);
         assert_eq!(
             (of_one.check(), of_one.kind(), of_one.capability()),
-            (Ok(()), "distance", "pattern-matcher")
+            (Ok(()), "distance", "series-matcher")
         );
         assert_eq!((job(&[&correlate]).kind(), job(&[&correlate]).capability()), ("correlate", "correlator"));
         let invalid = |reason: &str| Err(TaskError::Invalid { reason: reason.into() });

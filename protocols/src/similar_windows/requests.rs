@@ -1,20 +1,15 @@
 //! What a coordinator asks of an actor that holds parts of the pattern library.
 
 use super::{Day, InvalidRule, Symbol, WindowRule};
-use crate::{
-    Blob, ContentHash, Floats, Request, UnknownPart, classification::ClassifySeries,
-    distance::MeasureDistance, protocol, series_search::SearchSeries,
-};
+use crate::{Blob, ContentHash, Floats, Request, UnknownPart, protocol};
 use serde::{Deserialize, Serialize};
 
 /// The most queries in one request.
 pub const QUERIES_MAX: usize = 256;
 
 protocol! {
-    /// An actor that holds series, parts of a pattern library among them, and finds what is alike in them.
-    pub PatternMatcher = "pattern-matcher" {
-        FindSimilar, StorePart, SearchSeries, ClassifySeries, MeasureDistance,
-    }
+    /// An actor that holds parts of a pattern library and searches them.
+    pub PatternMatcher = "pattern-matcher" { FindSimilar, StorePart }
 }
 
 /// Keeps content; the reply is its name. Storing it again changes nothing.

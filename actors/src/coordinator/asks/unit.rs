@@ -27,7 +27,7 @@ pub(super) async fn ask(
     agent: &NodeId,
     timeout: Duration,
 ) -> Outcome {
-    let matcher = || mailboxes.matcher.as_ref().ok_or_else(|| incapable(agent));
+    let matcher = || mailboxes.series_matcher.as_ref().ok_or_else(|| incapable(agent));
     let correlator = || mailboxes.correlator.as_ref().ok_or_else(|| incapable(agent));
     let asking = Asking { parted, agent, timeout };
     let answer = match &parted.unit {

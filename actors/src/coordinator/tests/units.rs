@@ -15,6 +15,15 @@ fn series(value: f64) -> SeriesGroup {
 }
 
 impl Bench {
+    async fn join_units(&self, agent: &str, slots: u32) -> Probe<SeriesMatcher> {
+        let (matcher, probe) = Probe::new();
+        let mailboxes = AgentMailboxes { series_matcher: Some(matcher), ..AgentMailboxes::default() };
+        let (node, agent_type) = (node(agent), "matching".to_owned());
+        let slots = NonZeroU32::new(slots).unwrap();
+        self.address.send(AgentJoined { node, agent_type, slots, mailboxes }).await.unwrap();
+        probe
+    }
+
     /// Stores a series for each number.
     async fn series(&self, values: &[f64]) -> Vec<ContentHash> {
         let mut hashes = Vec::new();
@@ -38,7 +47,7 @@ fn measured(distance_squared: f64) -> MeasuredDistance {
     MeasuredDistance { distance_squared, steps: None }
 }
 
-async fn asked(probe: &mut Probe<MatcherProtocol>) -> Asked<MeasureDistance> {
+async fn asked(probe: &mut Probe<SeriesMatcher>) -> Asked<MeasureDistance> {
     probe.expect_within::<MeasureDistance>(2 * LEASE).await
 }
 
@@ -56,7 +65,7 @@ async fn answers_come_in_the_order_of_their_units_whoever_gives_them() {
     let bench = Bench::new(config());
     let hashes = bench.series(&[1.0, 2.0, 3.0, 4.0]).await;
     let pairs: Vec<_> = hashes[1..].iter().map(|b| (hashes[0], *b)).collect();
-    let mut probes = [bench.join("x", 2).await, bench.join("y", 1).await];
+    let mut probes = [bench.join_units("x", 2).await, bench.join_units("y", 1).await];
     let task = bench.measure(1, &pairs);
     let [x, y] = &mut probes;
     for asked in [asked(y).await, asked(x).await, asked(x).await] {
@@ -74,7 +83,7 @@ async fn answers_come_in_the_order_of_their_units_whoever_gives_them() {
 async fn an_agent_is_given_what_it_misses_and_asked_again() {
     let bench = Bench::new(config());
     let hashes = bench.series(&[1.0, 2.0]).await;
-    let mut agent = bench.join("x", 1).await;
+    let mut agent = bench.join_units("x", 1).await;
     let task = bench.measure(1, &[(hashes[0], hashes[1])]);
     asked(&mut agent).await.reply(Err(UnitError::MissingParts { parts: hashes.clone() }));
     for value in [1.0, 2.0] {
@@ -93,7 +102,7 @@ async fn an_agent_is_given_what_it_misses_and_asked_again() {
 async fn an_agent_that_always_misses_something_is_no_use() {
     let bench = Bench::new(config());
     let hashes = bench.series(&[1.0, 2.0]).await;
-    let mut agent = bench.join("x", 1).await;
+    let mut agent = bench.join_units("x", 1).await;
     let task = bench.measure(1, &[(hashes[0], hashes[1])]);
     for _ in 0..3 {
         for _ in 0..3 {
@@ -110,10 +119,10 @@ async fn an_agent_that_always_misses_something_is_no_use() {
 async fn an_impossible_answer_is_asked_for_elsewhere_and_an_invalid_unit_nowhere() {
     let bench = Bench::new(config());
     let hashes = bench.series(&[1.0, 2.0]).await;
-    let mut liar = bench.join("x", 1).await;
+    let mut liar = bench.join_units("x", 1).await;
     let task = bench.measure(1, &[(hashes[0], hashes[1])]);
     let lying = asked(&mut liar).await;
-    let mut honest = bench.join("y", 1).await;
+    let mut honest = bench.join_units("y", 1).await;
     lying.reply(Ok(measured(-1.0)));
     asked(&mut honest).await.reply(Ok(measured(2.0)));
     let report = task.await.unwrap().unwrap();
@@ -130,7 +139,7 @@ async fn an_impossible_answer_is_asked_for_elsewhere_and_an_invalid_unit_nowhere
 async fn a_lost_agent_changes_nothing_but_who_answered() {
     let bench = Bench::new(config());
     let hashes = bench.series(&[1.0, 2.0, 3.0]).await;
-    let (mut x, mut y) = (bench.join("x", 1).await, bench.join("y", 1).await);
+    let (mut x, mut y) = (bench.join_units("x", 1).await, bench.join_units("y", 1).await);
     let task = bench.measure(1, &[(hashes[0], hashes[1]), (hashes[0], hashes[2])]);
     let (of_x, of_y) = (asked(&mut x).await, asked(&mut y).await);
     let value = |asked: &Asked<MeasureDistance>| if asked.request().b == hashes[1] { 4.0 } else { 9.0 };
@@ -149,7 +158,7 @@ async fn a_lost_agent_changes_nothing_but_who_answered() {
 async fn a_client_that_leaves_cancels_units_at_the_agents() {
     let bench = Bench::new(config());
     let hashes = bench.series(&[1.0, 2.0]).await;
-    let mut agent = bench.join("x", 1).await;
+    let mut agent = bench.join_units("x", 1).await;
     let task = bench.measure(1, &[(hashes[0], hashes[1])]);
     let asked = asked(&mut agent).await;
     task.abort();
@@ -191,7 +200,7 @@ async fn correlations_go_to_the_correlators_and_to_nobody_else() {
     let hashes = bench.series(&[1.0]).await;
     let unit = CorrelateGroups { groups: hashes.clone(), measure: PairMeasure::Pearson, from: 0, until: 1 };
     let job = Job::Units { units: vec![Unit::Correlate(unit.clone())] };
-    let mut matcher = bench.join("x", 4).await;
+    let mut matcher = bench.join_units("x", 4).await;
     let (correlator, mut probe) = Probe::<CorrelatorProtocol>::new();
     let mailboxes = AgentMailboxes { correlator: Some(correlator), ..AgentMailboxes::default() };
     let (node, agent_type, slots) = (node("y"), "comparing".to_owned(), NonZeroU32::MIN);

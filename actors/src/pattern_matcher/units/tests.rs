@@ -5,7 +5,7 @@ use crate::{
     mailbox::{AskError, Mailbox},
     workers::Workers,
 };
-use actix::Actor;
+use actix::{Actor, Addr};
 use std::num::NonZeroUsize;
 use swarm_kernels::NearestNeighbour;
 use swarm_protocols::{
@@ -13,15 +13,16 @@ use swarm_protocols::{
     distance::path_of,
     series_group::SeriesGroup,
     series_search::{Merge, Pieces, Step, Zone},
-    similar_windows::{
-        FindError, FindSimilar, PatternMatcher as MatcherProtocol, StorePart, WindowQuery, WindowRule,
-    },
-    units::UnitError,
+    similar_windows::{FindError, FindSimilar, StorePart, WindowQuery, WindowRule},
+    units::{SeriesMatcher, UnitError},
 };
 
-fn matcher() -> Mailbox<MatcherProtocol> {
-    let workers = Workers::new(NonZeroUsize::MIN, 64);
-    PatternMatcher::mailbox(PatternMatcher::new(workers, 1 << 24).start())
+fn matcher() -> Mailbox<SeriesMatcher> {
+    PatternMatcher::series_mailbox(started())
+}
+
+fn started() -> Addr<PatternMatcher> {
+    PatternMatcher::new(Workers::new(NonZeroUsize::MIN, 64), 1 << 24).start()
 }
 
 /// A walk of few different steps, so that equal distances are common.
@@ -36,7 +37,7 @@ fn walk(length: usize, seed: u64) -> Vec<f64> {
     std::iter::repeat_with(step).take(length).collect()
 }
 
-async fn store(matcher: &Mailbox<MatcherProtocol>, series: &[&[f64]]) -> ContentHash {
+async fn store(matcher: &Mailbox<SeriesMatcher>, series: &[&[f64]]) -> ContentHash {
     let series = series.iter().map(|values| values.to_vec().into()).collect();
     matcher.ask(StorePart { part: SeriesGroup::new(series).unwrap().encode() }).await.unwrap()
 }
@@ -165,7 +166,8 @@ async fn a_distance_is_that_of_the_kernel() {
 
 #[actix::test]
 async fn what_is_missing_or_of_another_kind_is_named() {
-    let matcher = matcher();
+    let address = started();
+    let matcher = PatternMatcher::series_mailbox(address.clone());
     let a = store(&matcher, &[&[1.0, 2.0]]).await;
     let [b, c] = [[1], [2]].map(|of| ContentHash::of(&of));
     let measure = |a, b| {
@@ -182,7 +184,7 @@ async fn what_is_missing_or_of_another_kind_is_named() {
     assert!(matches!(refused, Err(AskError::Handler(UnitError::Invalid { .. }))), "{refused:?}");
     let rule = WindowRule { length: 8, following: 3, max_gap_days: 4, band: 2, top: 4, apart: 8 };
     let queries: Vec<WindowQuery> = vec![library.last_window(&rule).unwrap()];
-    let refused = matcher.ask(FindSimilar { part: a, rule, queries }).await;
+    let refused = PatternMatcher::mailbox(address).ask(FindSimilar { part: a, rule, queries }).await;
     assert!(matches!(refused, Err(AskError::Handler(FindError::Invalid { .. }))), "{refused:?}");
     // A missing value is content, and no number to measure with.
     let gapped = store(&matcher, &[&[1.0, f64::NAN]]).await;
