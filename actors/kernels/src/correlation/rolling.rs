@@ -112,39 +112,43 @@ impl RollingPearson {
     /// # Panics
     /// When there is no such series.
     pub fn correlation(&self, i: usize, j: usize) -> f64 {
-        self.between(i, self.deviation(i), j, self.deviation(j))
+        (self.about(i, j) * self.per_deviation(i) * self.per_deviation(j)).clamp(-1.0, 1.0)
     }
 
     /// The correlations of all pairs over the window.
     pub fn matrix(&self) -> Symmetric<f64> {
-        let deviations: Vec<f64> = (0..self.series).map(|i| self.deviation(i)).collect();
+        let per_deviation: Vec<f64> = (0..self.series).map(|i| self.per_deviation(i)).collect();
         let mut correlations = Symmetric::filled(self.series, f64::NAN);
-        for (i, &deviation) in deviations.iter().enumerate() {
-            for (j, &other) in deviations.iter().enumerate().skip(i) {
-                correlations.set(i, j, self.between(i, deviation, j, other));
+        let mut row = vec![0.0; self.series];
+        for (i, own) in per_deviation.iter().enumerate() {
+            for ((j, correlation), other) in row.iter_mut().enumerate().zip(&per_deviation).skip(i) {
+                *correlation = (self.about(i, j) * own * other).clamp(-1.0, 1.0);
+            }
+            for (j, &correlation) in row.iter().enumerate().skip(i) {
+                correlations.set(i, j, correlation);
             }
         }
         correlations
     }
 
-    /// The correlation of two series with these deviations.
-    #[inline(always)]
-    fn between(&self, i: usize, deviation: f64, j: usize, other: f64) -> f64 {
-        (self.about(i, j) / deviation / other).clamp(-1.0, 1.0)
-    }
-
-    /// The root of the summed squares around the mean; NaN of a constant series.
-    fn deviation(&self, i: usize) -> f64 {
-        let centre = self.centres[i] + self.sums[i] / self.count();
+    /// The reciprocal root of the summed squares around the mean; NaN of a constant series.
+    fn per_deviation(&self, i: usize) -> f64 {
         let squares = self.about(i, i);
+        let centre = self.centres[i] + self.mean(i);
         let is_constant = (squares.max(0.0) / self.count()).sqrt() <= NOISE * centre.abs();
-        if is_constant { f64::NAN } else { squares.sqrt() }
+        if is_constant { f64::NAN } else { 1.0 / squares.sqrt() }
     }
 
     /// The summed products around both means.
     #[inline(always)]
     fn about(&self, i: usize, j: usize) -> f64 {
-        self.products[i * self.series + j] - self.sums[i] * self.sums[j] / self.count()
+        self.products[i * self.series + j] - self.mean(i) * self.sums[j]
+    }
+
+    /// Of what is summed up, which is taken around the centre.
+    #[inline(always)]
+    fn mean(&self, i: usize) -> f64 {
+        self.sums[i] / self.count()
     }
 
     fn count(&self) -> f64 {
