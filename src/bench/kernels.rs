@@ -71,16 +71,14 @@ pub(crate) fn run(
     data: Option<&Path>,
     report: &mut Report<'_>,
 ) -> Result<(), KernelsError> {
+    let reference = data.map(Reference::read).transpose()?;
     let mut bench = Bench { time, only, report };
     bench.dtw()?;
     bench.dtw_all_pairs()?;
     bench.lcss_matrix()?;
     bench.pearson()?;
     bench.align()?;
-    match data {
-        Some(folder) => bench.search(&Reference::read(folder)?),
-        None => Ok(()),
-    }
+    reference.map_or(Ok(()), |reference| bench.search(&reference))
 }
 
 struct Bench<'a> {

@@ -39,7 +39,8 @@ fn every_figure_of_the_kernels_stands_beside_its_scalar_form() {
 #[test]
 fn a_folder_without_search_cases_is_bad_input() {
     let folder = env!("CARGO_TARGET_TMPDIR");
-    let arguments = ["bench", "kernels", "--seconds", "0.05", "--only", "search_ms", "--data", folder];
+    let arguments =
+        ["bench", "kernels", "--seconds", "0.05", "--only", "search_ms", "--data", folder, "-o", "json"];
     swarm(&arguments).fails(65, &["cannot read", "search_bench_reference.json"]);
 }
 
