@@ -11,6 +11,10 @@ use std::{collections::BTreeSet, ops::Range};
 /// ranks behind the struck entry. So the rest of the list is dropped, and once the struck entry would be the
 /// next match, the block is asked again, with all matches so far as excluded zones.
 ///
+/// A block is asked for few matches at first, as many as it would have if they were spread evenly and as many
+/// again, and for twice as many each time: a search for few rules out most windows, one for more than fit into the
+/// block rules out none.
+///
 /// What is never: a match that a search through the whole series would not find, in another order or at another
 /// distance.
 #[derive(Debug)]
@@ -32,6 +36,8 @@ struct Listed {
     /// Its next matches, the best one last, and what is known of those after them.
     list: Vec<(f64, usize)>,
     rest: Rest,
+    /// For how many matches it is asked next.
+    wanted: usize,
 }
 
 /// What follows the list of a block.
@@ -73,7 +79,9 @@ impl Merge {
         excluded: Option<Range<usize>>,
     ) -> Self {
         let nothing_known = Rest::Behind((f64::NEG_INFINITY, 0));
-        let listed = |starts| Listed { starts, list: Vec::new(), rest: nothing_known };
+        let blocks: Vec<Range<usize>> = blocks.into_iter().collect();
+        let wanted = top.saturating_mul(2).div_ceil(blocks.len().max(1));
+        let listed = |starts| Listed { starts, list: Vec::new(), rest: nothing_known, wanted };
         let blocks = blocks.into_iter().map(listed).collect();
         Self { top, apart: apart.max(1), excluded, blocks, matches: Vec::new(), taken: BTreeSet::new() }
     }
@@ -106,6 +114,7 @@ impl Merge {
             _ => Rest::Nothing,
         };
         block.list.reverse();
+        block.wanted = question.top.saturating_mul(2);
     }
 
     /// Makes a window the next match.
@@ -133,7 +142,7 @@ impl Merge {
         let blocks = self.blocks.iter().enumerate().filter(|(_, block)| unknown(block));
         let question = |(at, block): (usize, &Listed)| {
             let excluded = self.zones(&block.starts);
-            Question { block: at, top, excluded }
+            Question { block: at, top: top.min(block.wanted), excluded }
         };
         blocks.map(question).collect()
     }
