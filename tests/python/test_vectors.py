@@ -9,10 +9,12 @@ import uuid
 from pathlib import Path
 from typing import Any
 
+import certificates as certs
 import codec1 as c1
 import frames
 from codec1 import Err, Ok, Variant
 from frames import Code, Hello, Limits, Route, Undelivered
+from messages import Duration
 
 SPEC = Path(os.environ.get("ACTIX_SWARM_SPEC", Path(__file__).parents[2] / "protocols/SPEC.md"))
 
@@ -66,6 +68,38 @@ VALUES: dict[str, tuple[c1.Codec[Any], Any]] = {
     'Shape::Box {x: -1, name: "a"}': (SHAPE, Variant("Box", (-1, "a"))),
     "result<u8, string> ok 7": (RESULT, Ok(7)),
     'result<u8, string> error "a"': (RESULT, Err("a")),
+    'RenewCertificate {certificate: "c", request: "r"}': (
+        certs.RENEW_CERTIFICATE,
+        certs.RenewCertificate("c", "r"),
+    ),
+    'Renewed {certificate: "c", revoked: "l"}': (certs.RENEWED, certs.Renewed("c", "l")),
+    'RenewalRefusal::NotPermitted {reason: "no"}': (
+        certs.RENEWAL_REFUSAL,
+        Variant("NotPermitted", ("no",)),
+    ),
+    "RenewalRefusal::Revoked": (certs.RENEWAL_REFUSAL, Variant("Revoked")),
+    "RenewalRefusal::NotDue {from: 300 s}": (
+        certs.RENEWAL_REFUSAL,
+        Variant("NotDue", (Duration(300, 0),)),
+    ),
+    "RevocationList {known: none}": (certs.REVOCATION_LIST, certs.RevocationList(None)),
+    'Enrol {token: "t", request: "r"}': (certs.ENROL, certs.Enrol("t", "r")),
+    'EnrolmentOutcome ok {certificate: "c", authority: "a", revoked: "l"}': (
+        certs.ENROLMENT_OUTCOME,
+        Ok(certs.Enrolled("c", "a", "l")),
+    ),
+    'EnrolmentOutcome error Token {reason: "no"}': (
+        certs.ENROLMENT_OUTCOME,
+        Err(Variant("Token", ("no",))),
+    ),
+    'EnrolmentOutcome error NameInUse "agent-1"': (
+        certs.ENROLMENT_OUTCOME,
+        Err(Variant("NameInUse", ("agent-1",))),
+    ),
+    "EnrolmentOutcome error Busy {retry_after: 5 s}": (
+        certs.ENROLMENT_OUTCOME,
+        Err(Variant("Busy", (Duration(5, 0),))),
+    ),
 }
 
 ADD = Route(0, "calculator", "calculator", "add", 1)
