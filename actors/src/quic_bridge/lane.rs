@@ -179,7 +179,9 @@ impl Lane {
     /// Lets the requests on this lane go out no sooner than the peer has read those on `former`, a lane of another
     /// session: so they arrive in the order in which they were asked. To be called before the first of them.
     pub(crate) fn follow(&self, former: &Arc<Self>) {
-        self.state().after = former.mark();
+        // One on which nothing was asked may itself have to wait for the lane before it.
+        let after = former.mark().or_else(|| former.state().after.take());
+        self.state().after = after;
     }
 
     /// A request that no handler takes: by the time at which it is answered, the peer has read all that went
@@ -197,9 +199,10 @@ impl Lane {
         Some(LaneCall { lane: Arc::clone(self), key, timeout, ended: false })
     }
 
-    /// Whether every request was answered, also those that were given up.
+    /// Whether every request was answered, also those that were given up. Nobody may have taken the answer yet: that
+    /// of a mark is taken when there is a request to wait for it.
     pub(crate) fn is_idle(&self) -> bool {
-        self.state().calls.is_empty()
+        self.state().calls.iter().all(|(_, slot)| matches!(slot, Slot::Ended(Ok(_))))
     }
 
     /// Adds how long the answered requests took, in microseconds, and forgets it.
