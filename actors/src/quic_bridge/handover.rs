@@ -134,7 +134,11 @@ impl QuicBridge {
         session: &Addr<ConnectionSession>,
     ) -> Result<Option<Seat>, (RefuseCause, String)> {
         let seats = (node.clone(), 0)..=(node.clone(), u32::MAX);
-        let follows = |live: &Live| live.incarnation == incarnation && live.may_be_followed(shown);
+        let follows = |live: &Live| {
+            live.side == Side::Acceptor
+                && live.may_be_followed(incarnation, shown)
+                && live.shown().zip(shown).is_some_and(|(before, now)| before.differs(now))
+        };
         let Some((seat, live)) = self.live.range_mut(seats).find(|(_, live)| follows(live)) else {
             return Ok(None);
         };
@@ -192,15 +196,23 @@ impl QuicBridge {
 }
 
 impl Live {
-    /// Whether a connection that has shown this may take over: one of the certificates is another one, and that of
-    /// the peer is none from before.
-    fn may_be_followed(&self, shown: Option<&Shown>) -> bool {
-        let (Some(Open { shown: Some(old), .. }), Some(new)) = (&self.open, shown) else { return false };
-        let (before, now) = (&old.peer.peer, &new.peer.peer);
-        self.side == Side::Acceptor
-            && old.differs(new)
-            && now.role == before.role
-            && now.valid_from >= before.valid_from
+    /// What was shown in the session that is open here.
+    fn shown(&self) -> Option<&Shown> {
+        self.open.as_ref()?.shown.as_ref()
+    }
+
+    /// Whether this is the same life of the peer, in the same role, with a certificate that is none from before: only
+    /// then another session may take over, whichever side looks.
+    pub(super) fn may_be_followed(&self, incarnation: u64, shown: Option<&Shown>) -> bool {
+        let (Some(before), Some(now)) = (self.shown(), shown) else { return false };
+        self.incarnation == incarnation
+            && before.peer.peer.role == now.peer.peer.role
+            && !before.is_later_than(now)
+    }
+
+    /// Whether the peer has shown a certificate here that was issued after this one.
+    pub(super) fn has_later(&self, shown: Option<&Shown>) -> bool {
+        self.shown().zip(shown).is_some_and(|(before, now)| before.is_later_than(now))
     }
 }
 
@@ -208,6 +220,10 @@ impl Shown {
     /// Whether either side has shown another certificate here than there.
     pub(super) fn differs(&self, other: &Self) -> bool {
         self.own != other.own || self.peer.peer != other.peer.peer
+    }
+
+    fn is_later_than(&self, other: &Self) -> bool {
+        self.peer.peer.valid_from > other.peer.peer.valid_from
     }
 }
 

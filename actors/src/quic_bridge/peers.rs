@@ -99,7 +99,7 @@ impl Handler<Admit> for QuicBridge {
         }
         let seat = match role {
             Role::Operator => self.free_seat(&node)?,
-            Role::Coordinator | Role::Agent => self.vacated_seat(node, incarnation)?,
+            Role::Coordinator | Role::Agent => self.vacated_seat(node, incarnation, shown.as_ref())?,
         };
         self.live.insert(seat, Live::new(Side::Acceptor, incarnation, session, None));
         Ok(Uuid::now_v7())
@@ -116,12 +116,22 @@ impl QuicBridge {
         })
     }
 
-    /// The seat of a node, from which an older incarnation of it has to get up.
-    fn vacated_seat(&mut self, node: NodeId, incarnation: u64) -> Result<Seat, (RefuseCause, String)> {
+    /// The seat of a node, from which an older incarnation of it has to get up, unless it has the later certificate:
+    /// who got hold of one that was replaced does not drive out the node that it was replaced for.
+    fn vacated_seat(
+        &mut self,
+        node: NodeId,
+        incarnation: u64,
+        shown: Option<&Shown>,
+    ) -> Result<Seat, (RefuseCause, String)> {
         let seat = (node.clone(), 0);
         if let Some(live) = self.live.get(&seat) {
             if live.incarnation >= incarnation {
                 return Err((RefuseCause::AlreadyConnected, format!("{node} is connected already")));
+            }
+            if live.has_later(shown) {
+                let reason = format!("{node} is connected already, with a later certificate");
+                return Err((RefuseCause::AlreadyConnected, reason));
             }
             let reason = format!("a newer incarnation of {node} connected");
             live.session.do_send(EndSession(CloseCode::Superseded, reason));
@@ -191,6 +201,14 @@ impl Handler<Opened> for QuicBridge {
         let before = self.seat_before(&session);
         let (node, incarnation) = (opened.peer.node.clone(), opened.hello.incarnation);
         let open = opened.into_open();
+        if let Some(live) = followed.as_ref().and_then(|seat| self.live.get(seat))
+            && !live.may_be_followed(incarnation, open.shown.as_ref())
+        {
+            let reason = format!(
+                "the session there is with {node} goes on: this is another life or role of it, or an earlier certificate"
+            );
+            return session.do_send(EndSession(CloseCode::Done, reason));
+        }
         if let Some(seat) = followed.as_ref().or(before.as_ref())
             && let Err(reason) = self.check_routes(seat, &open)
         {

@@ -3,7 +3,7 @@
 
 use super::{
     certificates::{start, watched},
-    hostile::{Stage, closed, hello, stage},
+    hostile::{Stage, closed, in_life, stage},
     *,
 };
 use crate::identity::{KeyExchange, PeerIdentity};
@@ -15,7 +15,8 @@ use std::{
 use swarm_protocols::{
     session::CloseCode,
     wire::{
-        control::Control,
+        codec::BINCODE_2,
+        control::{Control, Hello, Welcome},
         frame::{FrameReader, STREAM_CONTROL},
     },
 };
@@ -223,7 +224,8 @@ async fn a_further_certificate_of_the_node_that_was_dialled_is_looked_for_before
     a.connect("short".parse().unwrap(), b.address().unwrap()).await.unwrap();
     let mut seen = watched(&a);
     let service: Mailbox<Service> = a.resolve("short/service").await.unwrap();
-    let renewed = stage.issue("short", Role::Agent);
+    let from_now = Validity::new(now, stage.day.valid_until()).unwrap();
+    let renewed = stage.authority.issue(&"short".parse().unwrap(), Role::Agent, from_now).unwrap();
     b.set_identity(renewed.clone()).await.unwrap();
     until("a sees the further one", async || seen_by(&a).await.as_ref() == Some(renewed.as_peer())).await;
     assert!(SystemTime::now() < short.valid_until());
@@ -242,13 +244,31 @@ struct ByHand {
 
 impl ByHand {
     async fn open(stage: &Stage, identity: &Identity) -> Self {
+        Self::open_in_life(stage, identity, 1).await
+    }
+
+    async fn open_in_life(stage: &Stage, identity: &Identity, incarnation: u64) -> Self {
         let endpoint = quinn::Endpoint::client("127.0.0.1:0".parse().unwrap()).unwrap();
         let config = identity.client_config(Some(stage.node.id()), KeyExchange::default());
         let connection =
             endpoint.connect_with(config, stage.node.address().unwrap(), "b").unwrap().await.unwrap();
         let (mut send, recv) = connection.open_bi().await.unwrap();
-        send.write_all(&[&[STREAM_CONTROL], &hello(identity.id().as_str())[..]].concat()).await.unwrap();
-        Self { connection, send, recv, reader: FrameReader::new(1 << 20) }
+        send.write_all(&[STREAM_CONTROL]).await.unwrap();
+        let mut by_hand = Self { connection, send, recv, reader: FrameReader::new(1 << 20) };
+        by_hand.send(Control::Hello(in_life(identity.id().as_str(), incarnation))).await;
+        by_hand
+    }
+
+    /// Takes the session that a node opens, as `hello` says.
+    async fn accept(endpoint: &quinn::Endpoint, hello: Hello) -> Self {
+        let connection = endpoint.accept().await.unwrap().await.unwrap();
+        let (send, mut recv) = connection.accept_bi().await.unwrap();
+        recv.read_exact(&mut [0]).await.unwrap();
+        let mut by_hand = Self { connection, send, recv, reader: FrameReader::new(1 << 20) };
+        assert!(matches!(by_hand.next().await, Control::Hello(_)));
+        let welcome = Welcome { session: uuid::Uuid::now_v7(), wire_version: 1, codec: BINCODE_2, hello };
+        by_hand.send(Control::Welcome(welcome)).await;
+        by_hand
     }
 
     async fn next(&mut self) -> Control {
@@ -345,4 +365,77 @@ async fn only_a_certificate_of_the_same_role_and_from_no_earlier_time_takes_over
         assert_eq!(closed(&second.connection).await, refused);
     }
     assert_eq!(old.connection.close_reason(), None);
+}
+
+#[actix::test]
+async fn a_node_that_dials_takes_no_other_life_role_or_earlier_certificate_for_its_peer() {
+    let stage = stage().await;
+    let config = |identity: &Identity| identity.server_config(KeyExchange::default());
+    let anywhere = "127.0.0.1:0".parse().unwrap();
+    let hub = quinn::Endpoint::server(config(&stage.issue("hub", Role::Coordinator)), anywhere).unwrap();
+    let a = start(stage.issue("a", Role::Agent)).await;
+    let connecting = a.connect("hub".parse().unwrap(), hub.local_addr().unwrap());
+    let (peer, first) = tokio::join!(connecting, ByHand::accept(&hub, in_life("hub", 1)));
+    let session = peer.unwrap().session;
+    let now = SystemTime::now();
+    let earlier = Validity::new(now - Duration::from_secs(3_600), now + Duration::from_secs(3_600)).unwrap();
+    let earlier = stage.authority.issue(&"hub".parse().unwrap(), Role::Coordinator, earlier).unwrap();
+    for (shown, incarnation) in
+        [(stage.issue("hub", Role::Coordinator), 2), (stage.issue("hub", Role::Agent), 1), (earlier, 1)]
+    {
+        hub.set_server_config(Some(config(&shown)));
+        a.set_identity(stage.issue("a", Role::Agent)).await.unwrap();
+        let second = ByHand::accept(&hub, in_life("hub", incarnation)).await;
+        let reason = "the session there is with hub goes on: this is another life or role of it, or an earlier \
+                      certificate";
+        assert_eq!(closed(&second.connection).await, (CloseCode::Done, reason.to_owned()));
+    }
+    assert_eq!(first.connection.close_reason(), None);
+    assert_eq!(a.sessions().await[0].peer.session, session);
+}
+
+#[actix::test]
+async fn a_later_life_with_an_earlier_certificate_takes_nothing_over() {
+    let stage = stage().await;
+    let from_now = Validity::new(SystemTime::now(), stage.day.valid_until()).unwrap();
+    let later = stage.authority.issue(&"mallory".parse().unwrap(), Role::Agent, from_now).unwrap();
+    let earlier = stage.issue("mallory", Role::Agent);
+    let mut old = ByHand::open(&stage, &later).await;
+    assert!(matches!(old.next().await, Control::Welcome(_)));
+    let thief = ByHand::open_in_life(&stage, &earlier, u64::MAX >> 8).await;
+    let refused = (CloseCode::Refused, "mallory is connected already, with a later certificate".to_owned());
+    assert_eq!(closed(&thief.connection).await, refused);
+    assert_eq!(old.connection.close_reason(), None);
+    let mut restarted = ByHand::open_in_life(&stage, &later, 2).await;
+    assert!(matches!(restarted.next().await, Control::Welcome(_)));
+    assert_eq!(closed(&old.connection).await.0, CloseCode::Superseded);
+}
+
+#[actix::test]
+async fn the_former_session_ends_although_nothing_more_is_asked_on_its_lane() {
+    let stage = stage().await;
+    let (mailbox, mut probe) = Probe::<Service>::new();
+    let _registration = stage.node.expose("probe", mailbox).allow(Role::Operator).register().await.unwrap();
+    let a = start(stage.issue("a", Role::Operator)).await;
+    a.connect("b".parse().unwrap(), stage.node.address().unwrap()).await.unwrap();
+    let service: Mailbox<Service> = a.resolve("b/probe").await.unwrap();
+    let asked = service.ask(Echo(vec![1])).into_future();
+    let held = probe.expect::<Echo>().await;
+    stage.renew(&a, Role::Operator, &stage.node).await;
+    held.reply(Ok(vec![1]));
+    assert_eq!(asked.await, Ok(vec![1]));
+    for node in [&a, &stage.node] {
+        until("the former session ends", async || node.retired().await == 0).await;
+    }
+}
+
+#[actix::test]
+async fn a_further_session_is_opened_where_the_one_before_is() {
+    let stage = stage().await;
+    let a = start(stage.issue("a", Role::Operator)).await;
+    a.connect("b".parse().unwrap(), stage.node.address().unwrap()).await.unwrap();
+    // Nobody answers there, and nobody has to: there is a session.
+    let silent = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
+    a.connect("b".parse().unwrap(), silent.local_addr().unwrap()).await.unwrap();
+    stage.renew(&a, Role::Operator, &stage.node).await;
 }

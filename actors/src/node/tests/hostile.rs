@@ -93,19 +93,23 @@ impl Stage {
 }
 
 pub(super) fn hello(id: &str) -> Vec<u8> {
-    let hello = Hello {
+    let mut bytes = Vec::new();
+    Control::Hello(in_life(id, 1)).encode(&mut bytes).unwrap();
+    bytes
+}
+
+/// What a node says of itself in one of its lives.
+pub(super) fn in_life(id: &str, incarnation: u64) -> Hello {
+    Hello {
         node: id.parse().unwrap(),
-        incarnation: 1,
+        incarnation,
         wire_versions: WIRE_VERSIONS,
         codecs: vec![BINCODE_2],
         agent_type: String::new(),
         capabilities: vec![],
         limits: Limits::default(),
         routes: vec![],
-    };
-    let mut bytes = Vec::new();
-    Control::Hello(hello).encode(&mut bytes).unwrap();
-    bytes
+    }
 }
 
 pub(super) fn request(correlation: u64, route: u32, payload: &[u8]) -> Vec<u8> {
