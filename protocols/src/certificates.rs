@@ -6,7 +6,7 @@
 mod attempts;
 mod renewal;
 
-pub use attempts::{Attempts, FAILURES_MAX, SOURCES_MAX, WINDOW};
+pub use attempts::{AT_ONCE_MAX, Attempts, FAILURES_MAX, SOURCES_MAX, WINDOW};
 pub use renewal::{RENEWAL_LEAD, Renewal, Step, Term, renewal_due};
 
 use crate::{ContentHash, NodeId, Request, protocol};

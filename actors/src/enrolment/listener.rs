@@ -120,6 +120,7 @@ async fn serve(endpoint: quinn::Endpoint, authority: Addr<CertificateAuthority>)
         let incoming = tokio::select! {
             incoming = endpoint.accept() => incoming,
             Some((source, outcome)) = serving.next(), if !serving.is_empty() => {
+                attempts.ended(source);
                 if outcome == Outcome::Failed {
                     attempts.failed(source, Instant::now());
                 }
@@ -133,7 +134,7 @@ async fn serve(endpoint: quinn::Endpoint, authority: Addr<CertificateAuthority>)
             continue;
         }
         let from = incoming.remote_address();
-        if serving.len() >= CONNECTIONS_MAX || attempts.wait(from.ip(), Instant::now()).is_some() {
+        if serving.len() >= CONNECTIONS_MAX || !attempts.begin(from.ip(), Instant::now()) {
             // No line in the log: there could be any number of them. Each failure that led to this has one.
             incoming.refuse();
             continue;

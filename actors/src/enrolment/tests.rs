@@ -15,7 +15,7 @@ use std::{
 };
 use swarm_protocols::{
     NodeId, Role,
-    certificates::{ENROL_BYTES_MAX, Enrol, EnrolmentOutcome, EnrolmentRefusal, FAILURES_MAX},
+    certificates::{AT_ONCE_MAX, ENROL_BYTES_MAX, Enrol, EnrolmentOutcome, EnrolmentRefusal, FAILURES_MAX},
     wire::codec,
 };
 
@@ -61,7 +61,15 @@ fn refusal(enrolled: Result<Identity, EnrolError>) -> String {
 
 /// A connection as that of a newcomer, for what no newcomer would send.
 async fn connection(address: SocketAddr, place: &Place) -> Result<quinn::Connection, quinn::ConnectionError> {
-    let endpoint = quinn::Endpoint::client("127.0.0.1:0".parse().unwrap()).unwrap();
+    connection_from("127.0.0.1", address, place).await
+}
+
+async fn connection_from(
+    source: &str,
+    address: SocketAddr,
+    place: &Place,
+) -> Result<quinn::Connection, quinn::ConnectionError> {
+    let endpoint = quinn::Endpoint::client(SocketAddr::new(source.parse().unwrap(), 0)).unwrap();
     let config = newcomer_config(&place.folder.authority().fingerprint());
     endpoint.connect_with(config, address, server_name(None)).unwrap().await
 }
@@ -245,18 +253,44 @@ async fn an_address_that_fails_too_often_is_refused_for_a_while() {
     assert!(matches!(held_up, Err(EnrolError::Unreachable { .. })), "{held_up:?}");
 }
 
+/// Takes places from several addresses, as many as one may have from each, and asks for nothing.
+#[cfg(target_os = "linux")]
+async fn slow_newcomers(
+    sources: &[&str],
+    address: SocketAddr,
+    place: &Place,
+) -> Vec<(quinn::Connection, quinn::SendStream)> {
+    let mut slow = Vec::new();
+    for source in sources {
+        for _ in 0..AT_ONCE_MAX {
+            let connection = connection_from(source, address, place).await.unwrap();
+            let (mut send, _) = connection.open_bi().await.unwrap();
+            send.write_all(b"s").await.unwrap();
+            slow.push((connection, send));
+        }
+    }
+    slow
+}
+
+// Elsewhere a machine has one loopback address only.
+#[cfg(target_os = "linux")]
+#[actix::test]
+async fn one_address_cannot_take_every_place() {
+    let place = Place::new("enrol-greedy");
+    let listener = listen(&place);
+    let _slow = slow_newcomers(&["127.0.0.2"], listener.address(), &place).await;
+    assert!(connection_from("127.0.0.2", listener.address(), &place).await.is_err());
+    Newcomer::new("a").enrol(listener.address(), &token(&place, "a")).await.unwrap();
+}
+
+#[cfg(target_os = "linux")]
 #[actix::test]
 async fn a_slow_newcomer_loses_its_connection_and_its_place() {
     let place = Place::new("enrol-slow");
     let listener = listen(&place);
     let address = listener.address();
-    let mut slow = Vec::new();
-    for _ in 0..CONNECTIONS_MAX {
-        let connection = connection(address, &place).await.unwrap();
-        let (mut send, receive) = connection.open_bi().await.unwrap();
-        send.write_all(b"s").await.unwrap();
-        slow.push((connection, send, receive));
-    }
+    let slow = slow_newcomers(&["127.0.0.2", "127.0.0.3"], address, &place).await;
+    assert_eq!(slow.len(), CONNECTIONS_MAX);
     let (newcomer, token) = (Newcomer::new("a"), token(&place, "a"));
     let refused = newcomer.enrol(address, &token).await;
     assert!(matches!(refused, Err(EnrolError::Unreachable { .. })), "{refused:?}");

@@ -16,13 +16,17 @@ pub const WINDOW: Duration = Duration::from_secs(10 * 60);
 /// addresses than this is not held up by a list of them.
 pub const SOURCES_MAX: usize = 1024;
 
-/// Counts failed enrolments by where they came from: an IPv4 address, or the network of 64 bits of an IPv6
+/// How many enrolments of one source are in hand at once.
+pub const AT_ONCE_MAX: usize = 8;
+
+/// Counts failed enrolments, and those in hand, by where they came from: an IPv4 address, or the network of 64 bits of an IPv6
 /// address, which is what one machine is given.
 ///
 /// It keeps noise down. What keeps intruders out is that a token has 256 random bits.
 #[derive(Debug, Default)]
 pub struct Attempts {
     failures: BTreeMap<IpAddr, Window>,
+    in_hand: BTreeMap<IpAddr, usize>,
 }
 
 #[derive(Debug)]
@@ -33,10 +37,33 @@ struct Window {
 
 impl Attempts {
     /// How long a source has to wait before it may try again; `None` where it may now.
-    pub fn wait(&self, source: IpAddr, now: Instant) -> Option<Duration> {
+    fn wait(&self, source: IpAddr, now: Instant) -> Option<Duration> {
         let window = self.failures.get(&network(source))?;
         let ends = window.began + WINDOW;
         (window.failures >= FAILURES_MAX && now < ends).then(|| ends - now)
+    }
+
+    /// Whether a source may begin an enrolment now. One that did is in hand until [`ended`](Self::ended), so whoever
+    /// limits these limits how many sources are remembered for them.
+    pub fn begin(&mut self, source: IpAddr, now: Instant) -> bool {
+        if self.wait(source, now).is_some() {
+            return false;
+        }
+        let in_hand = self.in_hand.entry(network(source)).or_default();
+        let free = *in_hand < AT_ONCE_MAX;
+        *in_hand += usize::from(free);
+        free
+    }
+
+    /// An enrolment that a source began is over.
+    pub fn ended(&mut self, source: IpAddr) {
+        let source = network(source);
+        if let Some(in_hand) = self.in_hand.get_mut(&source) {
+            *in_hand -= 1;
+            if *in_hand == 0 {
+                self.in_hand.remove(&source);
+            }
+        }
     }
 
     /// A source has failed.
@@ -95,6 +122,21 @@ mod tests {
         }
         assert!(attempts.wait(ip("2001:db8::ffff"), now).is_some());
         assert_eq!(attempts.wait(ip("2001:db8:0:1::1"), now), None);
+    }
+
+    #[test]
+    fn a_source_has_a_share_of_what_is_in_hand() {
+        let (mut attempts, now) = (Attempts::default(), Instant::now());
+        let (greedy, other) = (ip("10.0.0.1"), ip("10.0.0.2"));
+        assert!((0..AT_ONCE_MAX).all(|_| attempts.begin(greedy, now)));
+        assert!(!attempts.begin(greedy, now) && attempts.begin(other, now));
+        attempts.ended(ip("::ffff:10.0.0.1"));
+        assert!(attempts.begin(greedy, now) && !attempts.begin(greedy, now));
+        (0..AT_ONCE_MAX).for_each(|_| attempts.ended(greedy));
+        attempts.ended(other);
+        assert!(attempts.in_hand.is_empty(), "who is gone is forgotten");
+        (0..FAILURES_MAX).for_each(|_| attempts.failed(greedy, now));
+        assert!(!attempts.begin(greedy, now) && attempts.in_hand.is_empty());
     }
 
     #[test]
