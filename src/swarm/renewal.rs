@@ -115,10 +115,8 @@ impl Keeper {
             Failure { reason: error.to_string(), not_before }
         })?;
         let identity = examined(&self.identity, &renewed, now).map_err(Failure::new)?;
-        let (path, text) = (self.paths.certificate.clone(), renewed.certificate);
-        let written = blocking(move || {
-            create_file(&path, &text, OnExisting::Replace).map_err(|error| error.to_string())
-        });
+        let (paths, held, text) = (self.paths.clone(), self.identity.to_pem().clone(), renewed.certificate);
+        let written = blocking(move || keep_certificate(&paths, &held, &text));
         if let Err(reason) = written.await {
             // The node itself is better off with it than without.
             tracing::error!(reason, "the renewed certificate could not be kept, a restart does without it");
@@ -182,6 +180,16 @@ fn examined(held: &Identity, renewed: &Renewed, now: SystemTime) -> Result<Ident
     Ok(identity)
 }
 
+/// Puts a renewed certificate in the place of the former one, unless the folder holds another key than the one that
+/// it is for: then somebody has put a further identity there, which a restart or SIGHUP takes up.
+fn keep_certificate(paths: &IdentityPaths, held: &IdentityPem, renewed: &str) -> Result<(), String> {
+    let on_disk = IdentityPem::read(paths).map_err(|error| error.to_string())?;
+    if on_disk.key.as_str() != held.key.as_str() {
+        return Err(format!("{} holds another key by now, see SIGHUP", paths.key.display()));
+    }
+    create_file(&paths.certificate, renewed, OnExisting::Replace).map_err(|error| error.to_string())
+}
+
 /// Adds a list to a file of lists.
 fn keep_list(path: &Path, list: &str, trusted: &str) -> Result<(), String> {
     let held = match fs::read_to_string(path) {
@@ -200,7 +208,7 @@ async fn blocking(work: impl FnOnce() -> Result<(), String> + Send + 'static) ->
 #[cfg(test)]
 mod tests {
     use super::*;
-    use swarm_actors::identity::{Authority, Validity};
+    use swarm_actors::identity::{Authority, Validity, write_identity};
     use swarm_protocols::Role;
 
     const DAY: Duration = Duration::from_secs(86_400);
@@ -245,6 +253,29 @@ mod tests {
         let serial = identity.as_peer().serial.clone();
         let revoked = authority.revocation_list(2, [(serial, now)], now).unwrap();
         assert!(examined(&held, &Renewed { revoked, ..good }, now).unwrap_err().contains("revoked"));
+    }
+
+    #[test]
+    fn a_renewed_certificate_is_not_written_over_an_identity_that_came_meanwhile() {
+        let folder = std::env::temp_dir().join(format!("swarm-renewal-kept-{}", std::process::id()));
+        let _absent = fs::remove_dir_all(&folder);
+        let authority = Authority::new("orchard", lasting(100)).unwrap();
+        let list = authority.revocation_list(1, [], SystemTime::now()).unwrap();
+        let issue = || authority.issue(&"a".parse().unwrap(), Role::Agent, lasting(1)).unwrap();
+        let write = |identity| write_identity(&folder, identity, &list, OnExisting::Replace).unwrap();
+        let paths = IdentityPaths::in_directory(&folder);
+        let (held, other) = (issue(), issue());
+        let renewed = answer(&authority, &held, Role::Agent, 9, 1).certificate;
+        let on_disk = || Identity::load(&paths).unwrap();
+
+        write(&held);
+        keep_certificate(&paths, held.to_pem(), &renewed).unwrap();
+        assert_eq!(on_disk().to_pem().certificate, renewed);
+        write(&other);
+        let kept = keep_certificate(&paths, held.to_pem(), &renewed);
+        assert_eq!(on_disk().as_peer(), other.as_peer());
+        assert!(kept.unwrap_err().contains("another key"));
+        fs::remove_dir_all(&folder).unwrap();
     }
 
     #[test]
