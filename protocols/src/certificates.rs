@@ -9,7 +9,7 @@ mod renewal;
 pub use attempts::{AT_ONCE_MAX, Attempts, FAILURES_MAX, SOURCES_MAX, WINDOW};
 pub use renewal::{RENEWAL_LEAD, Renewal, Step, Term, renewal_due};
 
-use crate::{ContentHash, NodeId, Request, protocol};
+use crate::{ContentHash, NodeId, Request, printable, protocol};
 use serde::{Deserialize, Serialize};
 use std::{fmt, time::Duration};
 
@@ -63,14 +63,14 @@ impl Request for RenewCertificate {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
 pub enum RenewalRefusal {
     /// The certificate or the request cannot be read, or the signature of the request does not match.
-    #[error("{reason}")]
+    #[error("{}", printable(reason))]
     Malformed {
         /// What is wrong.
         reason: String,
     },
     /// The certificate gives no right to what is asked for: it is that of another node or role than the caller's,
     /// of another key or node than the request's, of another authority, unknown to this one, or expired.
-    #[error("{reason}")]
+    #[error("{}", printable(reason))]
     NotPermitted {
         /// Which of these.
         reason: String,
@@ -150,13 +150,13 @@ pub struct Enrolled {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
 pub enum EnrolmentRefusal {
     /// The message or the signing request cannot be read, or the request's signature does not match.
-    #[error("{reason}")]
+    #[error("{}", printable(reason))]
     Malformed {
         /// What is wrong.
         reason: String,
     },
     /// The token does not let this node in.
-    #[error("{reason}")]
+    #[error("{}", printable(reason))]
     Token {
         /// Why.
         reason: String,
@@ -178,6 +178,19 @@ pub enum EnrolmentRefusal {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_a_coordinator_writes_does_not_move_the_cursor() {
+        let reason = || "\u{1b}[2Jgood".to_owned();
+        for said in [
+            EnrolmentRefusal::Malformed { reason: reason() }.to_string(),
+            EnrolmentRefusal::Token { reason: reason() }.to_string(),
+            RenewalRefusal::Malformed { reason: reason() }.to_string(),
+            RenewalRefusal::NotPermitted { reason: reason() }.to_string(),
+        ] {
+            assert_eq!(said, "\u{fffd}[2Jgood");
+        }
+    }
 
     #[test]
     fn a_token_is_not_shown() {

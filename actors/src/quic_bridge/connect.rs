@@ -107,8 +107,11 @@ impl Handler<Dial> for QuicBridge {
         if self.draining {
             return Box::pin(actix::fut::ready(Err(ConnectError::NodeStopped)));
         }
-        if let Some(open) = wanted.node().and_then(|peer| self.open(peer)) {
-            return Box::pin(actix::fut::ready(Ok(open.peer.clone())));
+        if let Wanted::Node(peer) = &wanted {
+            self.known.insert(peer.clone(), address);
+            if let Some(open) = self.open(peer) {
+                return Box::pin(actix::fut::ready(Ok(open.peer.clone())));
+            }
         }
         let Some(socket) = &mut self.socket else {
             return Box::pin(actix::fut::ready(Err(ConnectError::Unreachable {
@@ -125,10 +128,8 @@ impl Handler<Dial> for QuicBridge {
             // another dial may have been quicker.
             let open = node.and_then(|node| bridge.open(node)).map(|open| open.peer.clone());
             match (open, result) {
-                (Some(peer), result) => {
-                    if result.is_ok() {
-                        bridge.known.insert(peer.node.clone(), address);
-                    }
+                (Some(peer), _) => {
+                    bridge.known.insert(peer.node.clone(), address);
                     Ok(peer)
                 }
                 (None, Err(error)) => Err(error),
