@@ -4,6 +4,7 @@ pub(crate) mod quic;
 
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
+use std::net::SocketAddr;
 use swarm_protocols::session::CloseCode;
 
 /// A connection to one authenticated peer that carries many independent streams.
@@ -16,6 +17,10 @@ pub(crate) trait Link: Send + Sync {
     fn allow_streams(&self, count: u32);
     /// Ends the connection and all its streams at once.
     fn close(&self, code: CloseCode, reason: &str);
+    /// Where the peer is; `None` in memory.
+    fn remote(&self) -> Option<SocketAddr> {
+        None
+    }
 }
 
 /// The two halves of a bidirectional stream.

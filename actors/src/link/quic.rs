@@ -5,7 +5,10 @@ use crate::identity::explain;
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use quinn::{ConnectionError, ReadError, VarInt, WriteError};
-use std::sync::{Arc, OnceLock};
+use std::{
+    net::SocketAddr,
+    sync::{Arc, OnceLock},
+};
 use swarm_protocols::{printable, session::CloseCode};
 
 /// A QUIC connection, and the reason for which it was closed on this side, if it was.
@@ -48,6 +51,10 @@ impl Link for QuicLink {
         }
         let _first = self.closed.set(reason.to_owned());
         self.connection.close(VarInt::from_u32(code as u32), reason.as_bytes());
+    }
+
+    fn remote(&self) -> Option<SocketAddr> {
+        Some(self.connection.remote_address())
     }
 }
 

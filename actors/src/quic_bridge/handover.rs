@@ -71,7 +71,7 @@ impl Handler<HandOver> for QuicBridge {
         else {
             return;
         };
-        let (Some(shown), Some(address)) = (&open.shown, self.known.get(&seat.0).copied()) else { return };
+        let (Some(shown), Some(address)) = (&open.shown, open.outbound.remote()) else { return };
         let renewed = socket.identity().as_peer().serial != shown.own;
         if self.draining
             || *handing_over

@@ -17,6 +17,7 @@ use hdrhistogram::Histogram;
 use std::{
     future::Future,
     marker::PhantomData,
+    net::SocketAddr,
     pin::Pin,
     sync::{
         Arc, Mutex, OnceLock, PoisonError, RwLock,
@@ -81,6 +82,11 @@ impl Outbound {
         // The first reason counts.
         let _first = self.lost.set(reason.to_owned());
         self.lanes.iter().for_each(|lane| lane.lose(reason));
+    }
+
+    /// Where the peer is; `None` in memory.
+    pub(crate) fn remote(&self) -> Option<SocketAddr> {
+        self.link.remote()
     }
 
     /// The peer takes no new requests.
