@@ -61,11 +61,7 @@ impl Handler<Attach> for QuicBridge {
         }
         // The handshake may have begun before the identity or the revocation list was replaced, and is no judge at
         // all where it has resumed a session.
-        let judged = match (&shown, &self.socket) {
-            (Some(shown), Some(socket)) => socket.identity().judge(&shown.peer, SystemTime::now()),
-            _ => Ok(()),
-        };
-        match judged {
+        match self.judge(shown.as_ref()) {
             Ok(()) => self.start_session(Attach { side, link, peer, shown, follows, opened }, context),
             Err(reason) => {
                 tracing::warn!(peer = %peer.node, reason, "a connection was refused");
@@ -128,6 +124,14 @@ impl Handler<SetRevocationList> for QuicBridge {
 }
 
 impl QuicBridge {
+    /// Judges what a peer has shown by what this node knows now. In memory nothing is shown.
+    pub(super) fn judge(&self, shown: Option<&Shown>) -> Result<(), String> {
+        match (shown, &self.socket) {
+            (Some(shown), Some(socket)) => socket.identity().judge(&shown.peer, SystemTime::now()),
+            _ => Ok(()),
+        }
+    }
+
     /// Shows and judges by `identity` in every handshake that begins from now on, and judges the peers of all
     /// sessions by it, those that are still in their handshake too.
     fn judge_by(&mut self, identity: Identity) {

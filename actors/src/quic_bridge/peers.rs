@@ -85,6 +85,8 @@ impl Handler<Admit> for QuicBridge {
         if self.draining {
             return Err((RefuseCause::Unavailable, format!("{} is stopping", self.local.node)));
         }
+        // The session is about to learn that it has to end; until then nobody gets up for it.
+        self.judge(shown.as_ref()).map_err(|reason| (RefuseCause::Unavailable, reason))?;
         if self.seat_to_follow(&node, incarnation, shown.as_ref(), &session)?.is_some() {
             return Ok(Uuid::now_v7());
         }

@@ -1,17 +1,17 @@
 //! Certificates that are revoked, replaced or expire while a node runs, over QUIC on loopback.
 
 use super::{
-    hostile::{Stage, closed, stage},
+    hostile::{Stage, closed, in_life, stage},
     *,
 };
 use crate::{
     Caller,
     identity::{IdentityPem, KeyExchange, PeerChain, RevocationList, Serial},
     link::quic::QuicLink,
-    quic_bridge::{Attach, Shown},
-    session::Side,
+    quic_bridge::{Admit, Attach, Shown},
+    session::{ConnectionSession, SessionParts, Side},
 };
-use std::{cell::Cell, sync::Arc, time::Instant};
+use std::{cell::Cell, rc::Rc, sync::Arc, time::Instant};
 use swarm_protocols::session::CloseCode;
 use tokio::sync::mpsc::UnboundedReceiver;
 
@@ -245,4 +245,34 @@ async fn a_connection_is_judged_by_what_the_node_knows_when_its_session_begins()
         let (code, reason) = closed(&connection).await;
         assert_eq!((code, reason), (CloseCode::BadCertificate, refused));
     }
+}
+
+#[actix::test]
+async fn a_node_that_was_revoked_while_it_said_hello_drives_nobody_out() {
+    let stage = stage().await;
+    let [good, revoked, lenient] = ["a", "a", "b"]
+        .map(|id| stage.authority.issue(&id.parse().unwrap(), Role::Agent, stage.day).unwrap());
+    let a = start(good).await;
+    a.connect("b".parse().unwrap(), stage.node.address().unwrap()).await.unwrap();
+    let [_connection, accepted] = met(&lenient, &revoked).await;
+    let shown = Shown { own: lenient.as_peer().serial.clone(), peer: PeerChain::of(&accepted).unwrap() };
+    let peer = Caller { node: revoked.id().clone(), role: revoked.role() };
+    let session = ConnectionSession::new(SessionParts {
+        side: Side::Acceptor,
+        link: Arc::new(QuicLink::new(accepted)),
+        local: in_life("b", 1),
+        peer: peer.clone(),
+        shown: Some(shown.clone()),
+        follows: None,
+        timing: Timing::default(),
+        routes: Rc::default(),
+        bridge: stage.node.bridge.clone(),
+        opened: None,
+    });
+    stage.revoke(1, &revoked).await;
+    // On its way when the list came.
+    let admit = Admit { peer, incarnation: u64::MAX, shown: Some(shown), session: session.start() };
+    let (_, reason) = stage.node.bridge.send(admit).await.unwrap().unwrap_err();
+    assert!(reason.contains("was revoked"), "{reason}");
+    assert_eq!(stage.node.statistics().await.unwrap().sessions, 1);
 }
