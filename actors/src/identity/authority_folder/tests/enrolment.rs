@@ -3,7 +3,7 @@
 use std::thread;
 
 use super::*;
-use crate::identity::{InvalidRequest, PeerIdentity};
+use crate::identity::{InvalidRequest, PeerIdentity, files::certificates};
 
 /// A request whose key is thrown away.
 fn request(id: &str) -> SigningRequest {
@@ -156,7 +156,7 @@ fn a_request_names_one_node_and_is_signed_with_its_key() {
         params.unwrap().serialize_request(key).unwrap()
     };
     let key = rcgen::KeyPair::generate().unwrap();
-    for names in [&[][..], &["a", "b"], &["A"], &["a.b"]] {
+    for names in [&[][..], &["a", "b"], &["A"], &["a."], &["a.b"]] {
         let text = ask(names, &key).pem().unwrap();
         assert!(matches!(refused(&text), InvalidRequest::Content(_)), "{names:?}");
     }
@@ -171,6 +171,33 @@ fn a_request_names_one_node_and_is_signed_with_its_key() {
     let pem = pem_of(&changed);
     assert!(matches!(refused(&pem), InvalidRequest::BadSignature));
     assert!(matches!(refused(&pem_of(&[honest.der(), &[0][..]].concat())), InvalidRequest::Content(_)));
+}
+
+#[test]
+fn a_request_gets_nothing_of_what_it_asks_for_beside_its_name_and_key() {
+    let place = Place::new("greedy");
+    let folder = place.authority();
+    let mut greedy = rcgen::CertificateParams::new(["a".to_owned(), "10.0.0.1".to_owned()]).unwrap();
+    greedy.distinguished_name = rcgen::DistinguishedName::new();
+    greedy.distinguished_name.push(rcgen::DnType::OrganizationalUnitName, "coordinator");
+    greedy.key_usages = vec![rcgen::KeyUsagePurpose::KeyCertSign];
+    // basicConstraints (RFC 5280, section 4.2.1.9): CA:TRUE.
+    let may_sign = rcgen::CustomExtension::from_oid_content(&[2, 5, 29, 19], vec![0x30, 3, 1, 1, 0xff]);
+    greedy.custom_extensions = vec![may_sign];
+    let key = rcgen::KeyPair::generate().unwrap();
+    let asked = greedy.serialize_request(&key).unwrap();
+    assert!(asked.der().windows(5).any(|octets| octets == [0x30, 3, 1, 1, 0xff]), "it does ask");
+
+    let asked = SigningRequest::from_pem(&asked.pem().unwrap()).unwrap();
+    let token = folder.join_token(&node("a"), Role::Agent, now() + DAY).unwrap();
+    let issued = folder.enrol(&asked, &token, lasting(DAY), now()).unwrap();
+    assert_eq!((issued.peer.id.as_str(), issued.peer.role), ("a", Role::Agent));
+    let chain = certificates(&issued.pem).unwrap();
+    let certificate = crate::identity::peer::parse(&chain[0]).unwrap();
+    assert!(!certificate.is_ca());
+    let names = certificate.subject_alternative_name().unwrap().unwrap().value.general_names.len();
+    let signs = certificate.key_usage().unwrap().unwrap().value.key_cert_sign();
+    assert_eq!((names, signs), (1, false));
 }
 
 fn pem_of(der: &[u8]) -> String {
