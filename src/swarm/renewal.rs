@@ -7,8 +7,8 @@ use std::time::{Duration, SystemTime};
 
 use swarm_actors::AskError;
 use swarm_actors::identity::{
-    FolderError, Identity, IdentityPaths, IdentityPem, OnExisting, PeerIdentity, RevocationList,
-    SigningRequest, create_file, rfc3339,
+    FolderError, Identity, IdentityPaths, IdentityPem, OnExisting, OutsideValidity, PeerIdentity,
+    RevocationList, SigningRequest, create_file, rfc3339,
 };
 use swarm_protocols::ContentHash;
 use swarm_protocols::certificates::{
@@ -35,6 +35,9 @@ pub(crate) struct Keeper {
     paths: IdentityPaths,
     identity: Identity,
     rule: Renewal,
+    /// A renewed identity, and its certificate as text, which does not hold yet by the clock of this machine. Asked
+    /// again, an authority whose clock is ahead would give one that begins later still.
+    early: Option<(Identity, String)>,
     /// The revocation list that was got the last time.
     known: Option<ContentHash>,
     /// When to look at it again.
@@ -58,7 +61,7 @@ impl Keeper {
     /// Of a node with this identity, which is in these files.
     pub(crate) fn new(paths: IdentityPaths, identity: Identity) -> Self {
         let rule = Renewal::of(term(identity.as_peer()));
-        Self { paths, identity, rule, known: None, look: Instant::now() }
+        Self { paths, identity, rule, early: None, known: None, look: Instant::now() }
     }
 
     /// The node was given another identity.
@@ -100,7 +103,31 @@ impl Keeper {
     }
 
     async fn renew(&mut self, joined: &Joined) -> Result<(), Failure> {
-        let now = SystemTime::now();
+        let (identity, text) = match self.early.take() {
+            Some(early) => early,
+            None => self.ask(joined, SystemTime::now()).await?,
+        };
+        if let Err(OutsideValidity::NotYet { from }) = identity.as_peer().check(SystemTime::now()) {
+            self.early = Some((identity, text));
+            let reason =
+                format!("the clock here is behind: the renewed one is used from {} on", rfc3339(from));
+            return Err(Failure { reason, not_before: Some(from) });
+        }
+        // There may be a newer list by now.
+        let identity = identity.with_revocation_list(self.identity.revocation_list());
+        let (paths, held) = (self.paths.clone(), self.identity.to_pem().clone());
+        if let Err(reason) = blocking(move || keep_certificate(&paths, &held, &text)).await {
+            // The node itself is better off with it than without.
+            tracing::error!(reason, "the renewed certificate could not be kept, a restart does without it");
+        }
+        joined.set_identity(identity.clone()).await.map_err(Failure::new)?;
+        self.rule = Renewal::of(term(identity.as_peer()));
+        self.identity = identity;
+        Ok(())
+    }
+
+    /// Asks an authority for a further certificate.
+    async fn ask(&self, joined: &Joined, now: SystemTime) -> Result<(Identity, String), Failure> {
         let IdentityPem { certificate, key, .. } = self.identity.to_pem();
         let request = SigningRequest::with_key(self.identity.id(), key).map_err(Failure::new)?;
         let asked =
@@ -115,16 +142,7 @@ impl Keeper {
             Failure { reason: error.to_string(), not_before }
         })?;
         let identity = examined(&self.identity, &renewed, now).map_err(Failure::new)?;
-        let (paths, held, text) = (self.paths.clone(), self.identity.to_pem().clone(), renewed.certificate);
-        let written = blocking(move || keep_certificate(&paths, &held, &text));
-        if let Err(reason) = written.await {
-            // The node itself is better off with it than without.
-            tracing::error!(reason, "the renewed certificate could not be kept, a restart does without it");
-        }
-        joined.set_identity(identity.clone()).await.map_err(Failure::new)?;
-        self.rule = Renewal::of(term(identity.as_peer()));
-        self.identity = identity;
-        Ok(())
+        Ok((identity, renewed.certificate))
     }
 
     /// Takes the authority's list over if it is newer.
@@ -160,8 +178,8 @@ fn term(own: &PeerIdentity) -> Term {
     Term { valid_from: own.valid_from, valid_until: own.valid_until, jitter }
 }
 
-/// The identity with a renewed certificate, if that is what was asked for. What the node trusts stays as it is:
-/// no coordinator may add an authority.
+/// The identity with a renewed certificate, if that is what was asked for; it may not hold yet. What the node trusts
+/// stays as it is: no coordinator may add an authority.
 fn examined(held: &Identity, renewed: &Renewed, now: SystemTime) -> Result<Identity, String> {
     let pem = IdentityPem { certificate: renewed.certificate.clone(), ..held.to_pem().clone() };
     let list = RevocationList::from_pem(&renewed.revoked, &pem.authority);
@@ -174,7 +192,9 @@ fn examined(held: &Identity, renewed: &Renewed, now: SystemTime) -> Result<Ident
     if identity.valid_until() <= held.valid_until() {
         return Err("the answer holds no longer than the certificate that is there".to_owned());
     }
-    identity.as_peer().check(now).map_err(|error| format!("the answer cannot be used: {error}"))?;
+    if let Err(error @ OutsideValidity::Expired { .. }) = identity.as_peer().check(now) {
+        return Err(format!("the answer cannot be used: {error}"));
+    }
     let identity = identity.with_revocation_list(held.revocation_list()).with_revocation_list(&list);
     identity.revocation_list().check(identity.as_peer()).map_err(|error| error.to_string())?;
     Ok(identity)
@@ -250,6 +270,11 @@ mod tests {
             let refused = examined(&held, &answer, now).unwrap_err();
             assert!(refused.contains(part), "{refused}");
         }
+        // The clock here may be behind that of the authority: it is good, and used when it holds.
+        let behind = now - Duration::from_secs(600);
+        assert!(identity.as_peer().check(behind).is_err());
+        assert_eq!(examined(&held, &good, behind).unwrap().as_peer(), identity.as_peer());
+
         let serial = identity.as_peer().serial.clone();
         let revoked = authority.revocation_list(2, [(serial, now)], now).unwrap();
         assert!(examined(&held, &Renewed { revoked, ..good }, now).unwrap_err().contains("revoked"));
