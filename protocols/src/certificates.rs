@@ -164,7 +164,7 @@ pub enum EnrolmentRefusal {
     /// The node has a certificate in another role.
     #[error("{0} has a certificate in another role")]
     NameInUse(NodeId),
-    /// There is too much to do, or there were too many failures from the caller's address.
+    /// There is too much to do.
     #[error("the authority is busy, it may be asked again in {retry_after:?}")]
     Busy {
         /// When it makes sense to ask again.

@@ -2,8 +2,8 @@
 
 use crate::{
     identity::{
-        Identity, IdentityPem, JoinToken, PeerIdentity, PrivateKeyPem, RevocationList, SigningRequest,
-        TlsFailure, authority_fingerprint, explain, newcomer_config, server_name,
+        Identity, IdentityPem, JoinToken, PeerIdentity, PrivateKeyPem, RefusedBy, RevocationList,
+        SigningRequest, TlsFailure, authority_fingerprint, explain, newcomer_config, server_name,
     },
     link::quic,
 };
@@ -91,7 +91,11 @@ pub async fn enrol(
         .await
         .map_err(|_| unreachable(format!("nobody answered within {CONNECT_MAX:?}")))?
         .map_err(|error| match explain(&error) {
-            Some(failure) => EnrolError::NotTheCoordinator { address, failure },
+            // Only what this side found out is known; anybody on the way may have written the other's refusal.
+            Some(failure) if failure.by == RefusedBy::ThisNode => {
+                EnrolError::NotTheCoordinator { address, failure }
+            }
+            Some(failure) => unreachable(failure.to_string()),
             None => unreachable(described(error)),
         })?;
     let asked = timeout(ANSWER_MAX, ask(&connection, token, request)).await;

@@ -236,6 +236,18 @@ async fn neither_side_of_the_swarm_is_reached_through_the_port() {
 }
 
 #[actix::test]
+async fn a_port_that_enrols_nobody_says_nothing_of_the_authority() {
+    let place = Place::new("enrol-port");
+    let config = place.due("hub", Role::Coordinator).server_config(crate::identity::KeyExchange::default());
+    let node = quinn::Endpoint::server(config, "127.0.0.1:0".parse().unwrap()).unwrap();
+    let (newcomer, token) = (Newcomer::new("a"), token(&place, "a"));
+    let asked = newcomer.enrol(node.local_addr().unwrap(), &token);
+    let (refused, _) = tokio::join!(asked, async { node.accept().await.unwrap().await });
+    let Err(EnrolError::Unreachable { reason, .. }) = refused else { panic!("{refused:?}") };
+    assert!(reason.contains("no application protocol in common"), "{reason}");
+}
+
+#[actix::test]
 async fn an_address_that_fails_too_often_is_refused_for_a_while() {
     let place = Place::new("enrol-often");
     let listener = listen(&place);
