@@ -135,7 +135,8 @@ impl AuthorityFolder {
         let staged = StagedFolder(sibling(path)?);
         create_private(&staged.0).map_err(|error| FolderError::io("cannot make the folder", path, error))?;
         let at = |name: &str| staged.0.join(name);
-        let revoked = authority.revocation_list(list_number(&Register::new()), [], SystemTime::now())?;
+        let now = SystemTime::now();
+        let revoked = authority.revocation_list(list_number(None, now), [], now)?;
         write(&at(KEY), authority.key_pem().as_str(), Access::Private, OnExisting::Refuse)?;
         write(&at(CERTIFICATE), authority.certificate_pem(), Access::Public, OnExisting::Refuse)?;
         write(&at(REGISTER), Register::new().as_str(), Access::Private, OnExisting::Refuse)?;
@@ -303,6 +304,7 @@ impl AuthorityFolder {
 
     fn current_list(&self, register: &Register) -> Result<String, FolderError> {
         let path = self.path.join(REVOKED);
+        let mut former = None;
         if path.exists() {
             let text = read(&path)?;
             let list = RevocationList::from_pem(&text, self.authority.certificate_pem());
@@ -310,17 +312,20 @@ impl AuthorityFolder {
             if list.len() == register.revoked().count() {
                 return Ok(text);
             }
+            former = list.number();
         }
-        let (number, now) = (list_number(register), SystemTime::now());
-        let text = self.authority.revocation_list(number, register.revoked(), now)?;
+        let now = SystemTime::now();
+        let text = self.authority.revocation_list(list_number(former, now), register.revoked(), now)?;
         write(&path, &text, Access::Public, OnExisting::Replace)?;
         Ok(text)
     }
 }
 
-/// The number of the list that says what a register says: it grows with every revocation.
-fn list_number(register: &Register) -> u64 {
-    1 + register.revoked().count() as u64
+/// The number of a list that is signed `now`: more than the former one has, and by the clock, so that nodes also
+/// take what an authority signs that was restored from a copy of its folder.
+fn list_number(former: Option<u64>, now: SystemTime) -> u64 {
+    let clock = now.duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| since.as_millis() as u64);
+    former.map_or(clock, |former| clock.max(former.saturating_add(1)))
 }
 
 /// Refuses a node that has a certificate which holds, unless it is in this role.

@@ -103,6 +103,11 @@ impl RevocationList {
         self.len() == 0
     }
 
+    /// The highest number of the lists; `None` where there is no list.
+    pub(super) fn number(&self) -> Option<u64> {
+        self.lists.values().map(|list| list.number).max()
+    }
+
     /// When the newest of the lists was signed; `None` where there is no list.
     pub fn issued_at(&self) -> Option<SystemTime> {
         self.lists.values().map(|list| list.issued_at).max()

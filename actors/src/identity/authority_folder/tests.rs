@@ -142,6 +142,33 @@ fn revoking_covers_every_certificate_of_a_name_and_can_be_repeated() {
 }
 
 #[test]
+fn nodes_take_the_list_of_an_authority_that_was_restored_from_a_copy() {
+    let place = Place::new("restored");
+    let folder = place.authority();
+    let [a, b] = ["a", "b"]
+        .map(|name| folder.issue(&node(name), Role::Agent, lasting(DAY), OnExisting::Refuse).unwrap());
+    let kept = [REGISTER, REVOKED].map(|name| (name, fs::read(folder.path.join(name)).unwrap()));
+    let read = |text: &str| RevocationList::from_pem(text, folder.authority().certificate_pem()).unwrap();
+    folder.revoke(&node("a"), now()).unwrap();
+    let lost = read(&folder.revocation_list().unwrap());
+    assert!(lost.check(a.as_peer()).is_err());
+    // The clock that numbers lists counts milliseconds.
+    while list_number(None, now()) <= lost.number().unwrap() {}
+    kept.iter().for_each(|(name, text)| fs::write(folder.path.join(name), text).unwrap());
+    folder.revoke(&node("b"), now()).unwrap();
+    let restored = read(&folder.revocation_list().unwrap());
+    assert!(lost.newest(&restored).check(b.as_peer()).is_err());
+}
+
+#[test]
+fn a_list_is_numbered_above_the_former_one_when_the_clock_went_back() {
+    let at = |millis| SystemTime::UNIX_EPOCH + Duration::from_millis(millis);
+    assert_eq!(list_number(None, at(1000)), 1000);
+    assert_eq!(list_number(Some(7), at(1000)), 1000);
+    assert_eq!(list_number(Some(2000), at(1000)), 2001);
+}
+
+#[test]
 fn a_list_that_lags_behind_the_register_is_signed_anew() {
     let place = Place::new("lagging");
     let folder = place.authority();
