@@ -38,7 +38,7 @@ pub(crate) struct Kernels {
     /// How long each figure is measured, for each of the two sides; at least once
     #[arg(long, value_name = "SECONDS", default_value = "1", value_parser = seconds)]
     seconds: Duration,
-    /// Measure those cases only whose name, as in `dtw_ms-f64-100`, holds this text
+    /// Measure those cases only whose name, as in `dtw_ms-100-f64`, holds this text
     #[arg(long, value_name = "TEXT", default_value = "")]
     only: String,
     /// The folder with `search_bench_reference.json` and its series; without it no search is measured
@@ -53,18 +53,28 @@ impl Bench {
                 writeln!(stdout, "{:<58} {:>12} {:>12} {:>6}", "", "swarm", "floor", "ratio")
             })?;
         }
-        let mut report = |compared: &Compared| print(compared, output).map_err(|error| error.to_string());
-        match self {
+        let mut measured = false;
+        let mut report = |compared: &Compared| {
+            measured = true;
+            print(compared, output).map_err(|error| error.to_string())
+        };
+        let only = match self {
             Bench::Messaging(Messaging { seconds, only }) => {
-                messaging::run(seconds, &only, &mut report).map_err(CliError::from)
+                messaging::run(seconds, &only, &mut report)?;
+                only
             }
             Bench::Kernels(Kernels { seconds, only, data }) => {
                 if data.is_none() {
                     eprintln!("swarm: no search is measured: --data names no folder");
                 }
-                kernels::run(seconds, &only, data.as_deref(), &mut report).map_err(CliError::from)
+                kernels::run(seconds, &only, data.as_deref(), &mut report)?;
+                only
             }
+        };
+        if !measured {
+            return Err(CliError::new(Exit::Usage, format_args!("no case has a name with {only:?} in it")));
         }
+        Ok(())
     }
 }
 

@@ -299,7 +299,12 @@ impl fmt::Display for Revoked {
             [] => writeln!(f, "{} has no certificate that holds", self.name)?,
             serials => writeln!(f, "revoked of {}: {}", self.name, serials.join(", "))?,
         }
-        writeln!(f, "every node needs the list {}", self.list.display())
+        writeln!(
+            f,
+            "A coordinator with this authority and its agents take the new list by themselves; \
+             every other node needs {}",
+            self.list.display()
+        )
     }
 }
 

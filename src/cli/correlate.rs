@@ -212,7 +212,7 @@ impl Correlate {
             ("--rolling", self.rolling.is_some(), self.method == Method::Pearson),
         ] {
             if is_given && !is_meant {
-                let message = format!("{option} says nothing to the method {}", self.method.name());
+                let message = format!("the method {} has no {option}", self.method.name());
                 return Err(CliError::new(Exit::Usage, message));
             }
         }

@@ -45,6 +45,12 @@ fn a_folder_without_search_cases_is_bad_input() {
 }
 
 #[test]
+fn a_name_that_no_case_has_is_told() {
+    let wanted = ["bench", "kernels", "--seconds", "0.05", "--only", "dtw-of-nothing", "-o", "json"];
+    swarm(&wanted).fails(2, &["no case has a name with \"dtw-of-nothing\" in it"]);
+}
+
+#[test]
 fn a_responder_without_an_identity_says_so() {
     swarm(&["bench-responder"]).fails(1, &["cannot start the responder"]);
 }

@@ -30,7 +30,8 @@ pub(crate) struct Search {
     /// The column to search in
     #[arg(long, value_name = "NAME")]
     column: String,
-    /// CSV file with a header that holds the query; may be the same file
+    /// CSV file with a header that holds the query; may be the same file, then windows that start less than M rows
+    /// from the query are left out
     #[arg(long, value_name = "FILE")]
     query: Source,
     /// The column that holds the query
