@@ -3,11 +3,14 @@
 /// A deviation of at most this many times the mean's magnitude is rounding noise of the values themselves.
 const NOISE: f64 = f64::EPSILON;
 
+/// A variance below this has few digits or none, so that what is divided by its root is anything but normalised.
+pub(crate) const VARIANCE_MIN: f64 = f64::MIN_POSITIVE;
+
 /// z-normalises a series: subtracts the mean and divides by the population standard deviation.
 ///
 /// A constant series becomes zeros. Constant means: the deviation does not exceed 2⁻⁵² times the magnitude of the
-/// mean, about one unit in the last place of the values, or is too small to be squared (about 1e-162). So thirty
-/// times 0.1 is constant, and 1e6 with noise of 1e-6 is not.
+/// mean, about one unit in the last place of the values, or is too small for its square to be a normal number (below
+/// 1.5e-154). So thirty times 0.1 is constant, and 1e6 with noise of 1e-6 is not.
 ///
 /// The mean is corrected in a second pass, which keeps large offsets accurate. Values that are not finite or
 /// lie beyond [`MAGNITUDE_MAX`](crate::MAGNITUDE_MAX) give NaN, which the kernels refuse.
@@ -53,10 +56,11 @@ impl Moments {
         let centre = sum(series, |x| x) / points;
         let shift = sum(series, |x| x - centre) / points;
         let squares = sum(series, |x| (x - centre) * (x - centre)) / points;
-        let deviation = (squares - shift * shift).max(0.0).sqrt();
+        let variance = (squares - shift * shift).max(0.0);
+        let deviation = variance.sqrt();
         let scale = if !squares.is_finite() {
             f64::NAN
-        } else if deviation <= NOISE * centre.abs() || deviation == 0.0 {
+        } else if deviation <= NOISE * centre.abs() || variance < VARIANCE_MIN {
             0.0
         } else {
             1.0 / deviation
@@ -112,6 +116,19 @@ mod tests {
         // 0.1 + 0.2 is one unit in the last place above 0.3.
         assert_eq!(z_normalize(&[0.1 + 0.2, 0.3, 0.3]), [0.0; 3]);
         assert!(z_normalize(&[]).is_empty());
+    }
+
+    #[test]
+    fn faint_series_are_normalised_or_constant_and_nothing_between() {
+        for exponent in -324..=0 {
+            let scale = 10.0_f64.powi(exponent);
+            let z = z_normalize(&[0.0, 3.0, 1.0, 2.0, 2.0, 9.0].map(|x| x * scale));
+            if z.iter().any(|&z| z != 0.0) {
+                assert_normal(&z, 1e-14);
+            } else {
+                assert!(exponent < -153, "1e{exponent} is not constant");
+            }
+        }
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use crate::znorm::{Moments, sum};
+use crate::znorm::{Moments, VARIANCE_MIN, sum};
 
 /// Starts per block. Sums are taken afresh, around the mean of the block's rows, at the start of each.
 pub(super) const BLOCK_STARTS: usize = 1024;
@@ -12,6 +12,9 @@ pub(super) const TRUSTED_SHARE: f64 = 1e-4;
 
 /// So does a window whose mean exceeds its deviation by more than this factor: it may count as constant.
 pub(super) const TRUSTED_OFFSET: f64 = 1e15;
+
+/// So does one of no more variance than this, for the same reason.
+pub(super) const TRUSTED_VARIANCE: f64 = 2.0 * VARIANCE_MIN;
 
 /// Largest error of a rolled z-value `z`, relative to `1 + |z|`.
 ///
@@ -66,9 +69,11 @@ impl Rolling {
             let total = *shift;
             *shift = total * share;
             let variance_sum = squares - total * *shift;
-            let deviation = (variance_sum * share).sqrt();
+            let variance = variance_sum * share;
+            let deviation = variance.sqrt();
             // False for NaN, the root of a variance that rounding made negative.
             let trusted = (variance_sum >= TRUSTED_SHARE * squares_peak)
+                & (variance > TRUSTED_VARIANCE)
                 & ((centre + *shift).abs() < TRUSTED_OFFSET * deviation);
             *scale = if trusted { 1.0 / deviation } else { f64::NAN };
             all_trusted &= trusted;
@@ -166,7 +171,9 @@ mod tests {
         let steps: Vec<f64> =
             noise(1.0).iter().enumerate().map(|(i, x)| (i / 600) as f64 * 1e4 + x.max(0.0)).collect();
         let flat: Vec<f64> = walk.iter().map(|x| x.round() + 0.1).collect();
-        for series in [walk, offset, far_offset, spikes, steps, flat] {
+        // About half of the deviations have squares with all their digits.
+        let faint: Vec<f64> = noise(1.0).iter().map(|x| x * 5e-154).collect();
+        for series in [walk, offset, far_offset, spikes, steps, flat, faint] {
             for points in [1, 2, 17, 128, 1500] {
                 let error = worst_error(&series, points);
                 assert!(error <= ROLLED_ERROR, "{error:e} with {points} points");
