@@ -116,7 +116,7 @@ impl Correlate {
     pub(crate) fn run(self, output: Output) -> Result<(), CliError> {
         let measure = self.measure()?;
         if let Some(file) = &self.heatmap {
-            file.check()?;
+            file.check(&[&self.input])?;
         }
         match self.connection.given() {
             None => foreground::run("correlating", move |watch| match self.rolling {

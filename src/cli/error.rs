@@ -78,7 +78,11 @@ impl From<InputError> for CliError {
 
 impl From<PictureError> for CliError {
     fn from(error: PictureError) -> Self {
-        Self::new(Exit::Failed, error)
+        let exit = match error {
+            PictureError::Write { .. } => Exit::Failed,
+            PictureError::IsInput { .. } => Exit::Usage,
+        };
+        Self::new(exit, error)
     }
 }
 

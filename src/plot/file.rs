@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process;
 
 use super::{Scene, raster, svg};
+use crate::input::Source;
 
 /// A file for a picture, whose name says what form it has.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -23,10 +24,11 @@ enum Form {
 
 /// Why a picture was not written.
 #[derive(Debug, thiserror::Error)]
-#[error("cannot write {path}: {cause}", path = path.display())]
-pub(crate) struct PictureError {
-    path: PathBuf,
-    cause: io::Error,
+pub(crate) enum PictureError {
+    #[error("cannot write {path}: {cause}", path = path.display())]
+    Write { path: PathBuf, cause: io::Error },
+    #[error("the picture would replace {path}, which is an input", path = path.display())]
+    IsInput { path: PathBuf },
 }
 
 impl PictureFile {
@@ -44,8 +46,12 @@ impl PictureFile {
         Ok(Self { path, form })
     }
 
-    /// Refuses, before the work, a file that could not be written after it.
-    pub(crate) fn check(&self) -> Result<(), PictureError> {
+    /// Refuses, before the work, a file that could not be written after it, and one that the work is about.
+    pub(crate) fn check(&self, inputs: &[&Source]) -> Result<(), PictureError> {
+        let own = Source::File(self.path.clone());
+        if inputs.iter().any(|input| input.is_same_file(&own)) {
+            return Err(PictureError::IsInput { path: self.path.clone() });
+        }
         let folder = self.folder();
         match fs::metadata(folder) {
             Ok(found) if !found.is_dir() => Err(self.error(io::ErrorKind::NotADirectory.into())),
@@ -81,7 +87,7 @@ impl PictureFile {
     }
 
     fn error(&self, cause: io::Error) -> PictureError {
-        PictureError { path: self.path.clone(), cause }
+        PictureError::Write { path: self.path.clone(), cause }
     }
 }
 

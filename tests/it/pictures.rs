@@ -143,6 +143,28 @@ fn a_picture_that_cannot_be_written_is_refused_before_the_work() {
     swarm(&["correlate", "--input", &absent, "--order", "input"]).fails(2, &["--heatmap"]);
 }
 
+#[cfg(unix)]
+#[test]
+fn a_picture_never_replaces_an_input() {
+    let folder = Folder::new("picture_of_itself");
+    let (table, link) = (folder.write("table.svg", GROUPS), folder.path("link.png"));
+    std::os::unix::fs::symlink(&table, &link).unwrap();
+    let other = bundled("daily_returns.csv");
+    let rest = ["--column", "x", "--query-column", "x", "--query-start", "0", "--query-length", "2"];
+    for picture in [&table, &link] {
+        let refused = "which is an input";
+        heat_map(&table, picture, &[]).fails(2, &[picture, refused]);
+        for files in [[&table, &other], [&other, &table]] {
+            let search = [
+                "match", "search", "--series", files[0], "--query", files[1], "--window", "0", "--plot",
+                picture,
+            ];
+            swarm(&[&search[..], &rest].concat()).fails(2, &[picture, refused]);
+        }
+    }
+    assert_eq!(fs::read_to_string(&table).unwrap(), GROUPS);
+}
+
 #[test]
 fn a_file_is_replaced_as_a_whole_and_nothing_is_left_beside_it() {
     let folder = Folder::new("heat_map_replaced");

@@ -214,12 +214,15 @@ fn what_is_wrong_is_said_as_on_one_machine() {
     distance(&[&a, &a, "--identity", &hub.operator]).fails(2, &["--connect"]);
     let none = distance(&[&[a.as_str(), &a], &connect[..]].concat());
     none.fails(1, &["no agent offers the capability \"series-matcher\""]);
-    let long = cluster.folder.write("long.csv", csv(&[walk(5, 1)]));
-    let search = format!(
-        "match search --series {long} --column s0 --query {long} --query-column s0 --query-start 0 \
-         --query-length 2 --window 1 --top 65537"
-    );
-    let arguments: Vec<&str> = search.split(' ').collect();
-    assert_eq!(swarm(&arguments).code, Some(0), "no limit here");
-    swarm(&[&arguments[..], &connect].concat()).fails(2, &["a swarm finds up to 65536"]);
+    let best = |rows: usize, more: &[&str]| {
+        let series = cluster.folder.write("series.csv", csv(&[walk(rows, 1)]));
+        let search = format!(
+            "match search --series {series} --column s0 --query {series} --query-column s0 --query-start 0 \
+             --query-length 2 --window 1 --top 65537"
+        );
+        swarm(&[&search.split(' ').collect::<Vec<_>>()[..], more].concat())
+    };
+    assert_eq!(best(65_537, &[]).code, Some(0), "no limit here");
+    best(65_537, &connect).fails(2, &["a swarm finds up to 65536"]);
+    best(65_536, &connect).fails(1, &["no agent offers"]);
 }

@@ -91,7 +91,7 @@ impl Search {
     pub(crate) fn run(self, output: Output) -> Result<(), CliError> {
         refuse_stdin_twice(&self.series, &self.query)?;
         if let Some(file) = &self.plot {
-            file.check()?;
+            file.check(&[&self.series, &self.query])?;
         }
         match self.connection.given() {
             None => foreground::run("searching", move |watch| {
@@ -139,7 +139,8 @@ impl Search {
     /// The same by the agents of a swarm, and the seconds that it took them.
     fn over(&self, connection: Connection, inputs: &Inputs) -> Result<(Found, f64), CliError> {
         let Inputs { series, query, in_same_file } = inputs;
-        let (top, points) = (self.top.get(), query.len());
+        // There are not more windows than rows, however many are asked for.
+        let (top, points) = (self.top.get().min(series.len()), query.len());
         if top > TOP_MAX as usize || points > QUERY_MAX {
             let message = format_args!(
                 "the best {top} windows of {points} rows: a swarm finds up to {TOP_MAX} of up to {QUERY_MAX}"
