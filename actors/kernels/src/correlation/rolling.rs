@@ -3,6 +3,7 @@
 use crate::correlation::NOISE;
 use crate::input::{KernelError, Series};
 use crate::matrix::Symmetric;
+use crate::znorm::VARIANCE_MIN;
 
 /// A variance that falls below this share of the largest since the sums were taken afresh is not trusted any more.
 const TRUSTED_SHARE: f64 = 1e-6;
@@ -11,7 +12,8 @@ const TRUSTED_SHARE: f64 = 1e-6;
 ///
 /// A point costs one addition and one subtraction for each pair. The sums are taken afresh, around the mean of each
 /// series, after every `window` points and whenever a variance has fallen so far that rounding would show: they stay
-/// within 1e-9 of those of the window by itself.
+/// within 1e-9 of those of the window by itself. A deviation below 1.5e-154, whose square is no normal number, counts as
+/// none: unlike [`pearson`](super::pearson), which scales such a series first, this leaves its correlations undefined.
 ///
 /// ```
 /// use swarm_kernels::correlation::RollingPearson;
@@ -131,11 +133,12 @@ impl RollingPearson {
         correlations
     }
 
-    /// The reciprocal root of the summed squares around the mean; NaN of a constant series.
+    /// The reciprocal root of the summed squares around the mean; NaN of a series that counts as constant.
     fn per_deviation(&self, i: usize) -> f64 {
         let squares = self.about(i, i);
         let centre = self.centres[i] + self.mean(i);
-        let is_constant = (squares.max(0.0) / self.count()).sqrt() <= NOISE * centre.abs();
+        let variance = squares.max(0.0) / self.count();
+        let is_constant = variance.sqrt() <= NOISE * centre.abs() || variance < VARIANCE_MIN;
         if is_constant { f64::NAN } else { 1.0 / squares.sqrt() }
     }
 

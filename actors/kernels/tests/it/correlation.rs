@@ -90,6 +90,25 @@ proptest! {
 }
 
 #[test]
+fn a_window_that_moves_gives_the_correlation_of_faint_series_or_none() {
+    let series = |step: usize| -> Vec<f64> { (0..40).map(|row| (row * step % 11) as f64).collect() };
+    let (a, b) = (series(3), series(7));
+    for exponent in -170..=0 {
+        let faint: Vec<f64> = a.iter().map(|x| x * 10.0_f64.powi(exponent)).collect();
+        let mut rolling = RollingPearson::new(2, 9);
+        for (end, (x, y)) in faint.iter().zip(&b).enumerate().map(|(row, point)| (row + 1, point)) {
+            rolling.push(&[*x, *y]).unwrap();
+            if end >= 9 {
+                let expected = pearson(&faint[end - 9..end], &b[end - 9..end]).unwrap();
+                let found = rolling.correlation(0, 1);
+                let is_right = (found - expected).abs() < 1e-9;
+                assert!(is_right || found.is_nan() && exponent < -153, "{found} {expected} at 1e{exponent}");
+            }
+        }
+    }
+}
+
+#[test]
 fn extremes_are_computed_and_what_is_undefined_is_not_a_number() {
     for (a, b) in [([1.0, 1.0], [1.0, 2.0]), ([f64::NAN, 1.0], [1.0, 2.0]), ([0.1; 2], [0.1; 2])] {
         assert!(pearson(&a, &b).unwrap().is_nan());
