@@ -28,8 +28,12 @@ use std::{
 
 use memmap2::Mmap;
 use swarm_kernels::{Band, KernelError, NearestNeighbour};
-use swarm_protocols::pattern_file::{Catalogue, encode};
 pub use swarm_protocols::pattern_file::{EncodeError, Entry, FormatError, Metadata, Pattern};
+use swarm_protocols::{
+    Blob,
+    pattern_file::{Catalogue, encode},
+    series_group::{InvalidGroup, SeriesGroup},
+};
 
 /// The longest file that is read instead of mapped.
 pub const READ_BYTES_MAX: u64 = 1 << 30;
@@ -152,6 +156,18 @@ impl PatternFile {
     /// When there are not that many.
     pub fn values(&self, index: usize) -> Cow<'_, [f64]> {
         self.entries()[index].values(self.bytes.all())
+    }
+
+    /// The pattern at `index` as a part, to be stored with agents that do not hold it yet; its name is the
+    /// [`part`](Entry::part) of its entry.
+    ///
+    /// # Errors
+    /// When it is too long for a part, or a value is too large for one.
+    ///
+    /// # Panics
+    /// When there are not that many.
+    pub fn part(&self, index: usize) -> Result<Blob, InvalidGroup> {
+        Ok(SeriesGroup::of_one(self.values(index).into_owned())?.encode())
     }
 
     /// Whether the file is mapped into memory, rather than read.

@@ -15,6 +15,11 @@ impl ContentHash {
         Self(Sha256::digest(bytes).into())
     }
 
+    /// The hash of `pieces`, one after the other.
+    pub(crate) fn of_pieces(pieces: [&[u8]; 2]) -> Self {
+        Self(pieces.iter().fold(Sha256::new(), |hash, piece| hash.chain_update(piece)).finalize().into())
+    }
+
     /// The 32 bytes of the hash.
     pub fn as_bytes(&self) -> &[u8; 32] {
         &self.0

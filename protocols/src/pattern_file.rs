@@ -6,7 +6,7 @@
 //! | bytes | section | content |
 //! |---|---|---|
 //! | 0..192 | header | see below |
-//! | 192.. | index | 80 bytes a pattern: offset of its values (`u64`), how many (`u64`), offset (`u64`) and length (`u64`) of its metadata, start and end (`i64`), SHA-256 of its values (32 bytes) |
+//! | 192.. | index | 80 bytes a pattern: offset of its values (`u64`), how many (`u64`), offset (`u64`) and length (`u64`) of its metadata, start and end (`i64`), name of its values as a part (32 bytes) |
 //! | after that | metadata | a pattern after the other: name, label, number of attributes (`u16`), keys and values by ascending key; a text is its length in bytes (`u16`) and UTF-8 |
 //! | from the next multiple of 64 | values | `f64`, finite; every pattern's begin at a multiple of 64, bytes between are 0; the file ends with the last value |
 //!
@@ -22,7 +22,8 @@
 //! | 144..160 | 0 |
 //! | 160..192 | SHA-256 of bytes 0..160 |
 //!
-//! The hash of a pattern's values is its [`ContentHash`], by which agents tell what they hold already.
+//! The name of a pattern's values is the [`ContentHash`] of the [`SeriesGroup`] of that one series: agents hold parts
+//! under it, so what they hold already is not sent to them again.
 
 mod decode;
 mod encode;
@@ -30,7 +31,7 @@ mod encode;
 pub use decode::{Catalogue, Entry, FormatError, Section};
 pub use encode::{EncodeError, encode};
 
-use crate::ContentHash;
+use crate::{ContentHash, series_group::SeriesGroup};
 use std::collections::BTreeMap;
 
 /// The version that is written, and the only one that is read.
@@ -76,11 +77,11 @@ pub struct Pattern {
     pub values: Vec<f64>,
 }
 
-fn hash_of_values(values: &[f64]) -> ContentHash {
+fn part_name(values: &[f64]) -> ContentHash {
     if cfg!(target_endian = "little") {
-        ContentHash::of(bytemuck::cast_slice(values))
+        SeriesGroup::name_of_one(bytemuck::cast_slice(values))
     } else {
-        ContentHash::of(&values.iter().flat_map(|value| value.to_le_bytes()).collect::<Vec<u8>>())
+        SeriesGroup::name_of_one(&values.iter().flat_map(|value| value.to_le_bytes()).collect::<Vec<u8>>())
     }
 }
 

@@ -1,7 +1,7 @@
 //! Groups of plain numeric series: what units of work are computed on.
 
 use crate::{
-    Blob, Floats,
+    Blob, ContentHash, Floats,
     wire::codec::{self, DecodeError},
 };
 use serde::{Deserialize, Serialize};
@@ -108,8 +108,16 @@ impl SeriesGroup {
         Self::new(vec![values.into()])
     }
 
+    /// The name of a group of one series, whose values are these as little-endian bytes: the hash of what
+    /// [`encode`](Self::encode) makes of it, without a copy of the values.
+    pub(crate) fn name_of_one(values: &[u8]) -> ContentHash {
+        // The bytes of a sequence follow their length, and a tuple is nothing but its fields.
+        let before = codec::encode(&(GROUP_MARK, 1_usize, values.len())).expect("three numbers are short");
+        ContentHash::of_pieces([&before, values])
+    }
+
     /// The bytes that make up the group wherever it lies; its name is their
-    /// [`ContentHash`](crate::ContentHash).
+    /// [`ContentHash`].
     pub fn encode(&self) -> Blob {
         let encoded = Encoded { mark: GROUP_MARK, series: &self.series };
         codec::encode(&encoded).expect("a valid group is shorter than a message").into()

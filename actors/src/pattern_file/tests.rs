@@ -2,8 +2,12 @@ use super::*;
 #[cfg(unix)]
 use std::os::unix::fs::PermissionsExt;
 
+use crate::{pattern_matcher::PatternMatcher, workers::Workers};
+use actix::Actor;
 use proptest::prelude::*;
+use std::num::NonZeroUsize;
 use swarm_kernels::{dtw, z_normalize};
+use swarm_protocols::similar_windows::StorePart;
 use uuid::Uuid;
 
 /// A folder that is removed with everything in it.
@@ -150,5 +154,18 @@ proptest! {
         expected.truncate(count);
         let found: Vec<(usize, f64)> = found.iter().map(|near| (near.index, near.distance_squared)).collect();
         prop_assert_eq!(found, expected);
+    }
+}
+
+#[actix::test]
+async fn an_agent_holds_a_pattern_under_the_name_that_is_in_the_file() {
+    let folder = Folder::new();
+    PatternFile::write(&folder.file(), &[pattern("A", &[1.0, 3.0]), pattern("B", &[0.5; 300])]).unwrap();
+    let file = PatternFile::open(&folder.file()).unwrap();
+    let workers = Workers::new(NonZeroUsize::MIN, 1);
+    let agent = PatternMatcher::mailbox(PatternMatcher::new(workers, 1 << 20).start());
+    for (index, entry) in file.entries().iter().enumerate() {
+        let part = file.part(index).unwrap();
+        assert_eq!(agent.ask(StorePart { part }).await, Ok(entry.part));
     }
 }

@@ -4,7 +4,7 @@ use super::{
     ALIGNMENT, ENTRY_BYTES, HEADER_BYTES, HEADER_HASHED_BYTES, INDEX_HASH_AT, MAGIC, METADATA_HASH_AT,
     Metadata, PATTERNS_MAX, VERSION,
 };
-use crate::ContentHash;
+use crate::{ContentHash, series_group::SeriesGroup};
 use std::{borrow::Cow, collections::BTreeMap, fmt, ops::Range};
 
 /// A part of the file that has a checksum of its own.
@@ -80,8 +80,8 @@ pub enum FormatError {
 pub struct Entry {
     /// What is known of it.
     pub metadata: Metadata,
-    /// The hash of its values, as little-endian bytes.
-    pub hash: ContentHash,
+    /// What agents call its values as a part: a [`SeriesGroup`] of one.
+    pub part: ContentHash,
     /// Where in the file its values are.
     pub(super) values: Range<usize>,
 }
@@ -157,8 +157,8 @@ impl Catalogue {
             if field(3) != (reader.at - metadata_at) as u64 {
                 return Err(unexpected(3, "the length of the pattern's metadata"));
             }
-            let hash = ContentHash::of(&file[values_at..end]);
-            if hash.as_bytes()[..] != file[at + 48..at + ENTRY_BYTES] {
+            let part = SeriesGroup::name_of_one(&file[values_at..end]);
+            if part.as_bytes()[..] != file[at + 48..at + ENTRY_BYTES] {
                 return Err(FormatError::Checksum {
                     section: Section::Values(entries.len()),
                     offset: values_at,
@@ -171,7 +171,7 @@ impl Catalogue {
                     expected: "a finite number",
                 });
             }
-            entries.push(Entry { metadata, hash, values: values_at..end });
+            entries.push(Entry { metadata, part, values: values_at..end });
             values_end = end;
         }
         if reader.at != header.metadata.end {

@@ -2,7 +2,7 @@
 
 use super::{
     ALIGNMENT, ATTRIBUTES_MAX, ENTRY_BYTES, HEADER_BYTES, HEADER_HASHED_BYTES, INDEX_HASH_AT, MAGIC,
-    METADATA_HASH_AT, Metadata, PATTERNS_MAX, Pattern, TEXT_BYTES_MAX, VERSION, hash_of_values,
+    METADATA_HASH_AT, Metadata, PATTERNS_MAX, Pattern, TEXT_BYTES_MAX, VERSION, part_name,
 };
 use crate::ContentHash;
 
@@ -87,7 +87,7 @@ pub fn encode(patterns: &[Pattern]) -> Result<Vec<u8>, EncodeError> {
         }
         index.extend(pattern.metadata.start.to_le_bytes());
         index.extend(pattern.metadata.end.to_le_bytes());
-        index.extend(hash_of_values(&pattern.values).as_bytes());
+        index.extend(part_name(&pattern.values).as_bytes());
         at += 8 * pattern.values.len();
     }
 

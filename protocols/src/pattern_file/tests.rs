@@ -56,7 +56,8 @@ proptest! {
         let catalogue = Catalogue::read(&file).unwrap();
         for (entry, pattern) in catalogue.entries().iter().zip(&patterns) {
             prop_assert_eq!(entry.values.start % ALIGNMENT, 0);
-            prop_assert_eq!(entry.hash, hash_of_values(&pattern.values));
+            let part = SeriesGroup::of_one(pattern.values.clone()).unwrap();
+            prop_assert_eq!(entry.part, ContentHash::of(&part.encode()));
         }
         // Wherever in memory the bytes lie.
         let shifted = [vec![0; shift], file.clone()].concat();
@@ -132,7 +133,9 @@ fn the_layout_is_the_documented_one() {
     assert_eq!([192, 200, 208, 216].map(at), [320, 2, 272, metadata.len() as u64]);
     assert_eq!([224, 232].map(at), [(-5_i64) as u64, 7]);
     assert_eq!(&file[272..272 + metadata.len()], metadata);
-    assert_eq!(file[240..272], ContentHash::of(&file[320..336]).as_bytes()[..]);
+    // The mark of a group, one series, 16 bytes.
+    let part = [&[0, 1, 16], &file[320..336]].concat();
+    assert_eq!(file[240..272], ContentHash::of(&part).as_bytes()[..]);
     assert_eq!(&file[320..], [1.0_f64.to_le_bytes(), 2.5_f64.to_le_bytes()].concat());
 }
 
