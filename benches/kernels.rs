@@ -9,15 +9,15 @@ use swarm_kernels::correlation::pearson_matrix;
 use swarm_kernels::{Band, Lcss, Search, dtw};
 
 #[path = "../src/bench/kernels/floor/dtw.rs"]
-#[allow(dead_code, reason = "only a part of the control is measured here")]
+#[expect(dead_code, reason = "only a part of the control is measured here")]
 mod dtw_floor;
 #[path = "../src/bench/kernels/floor/lcss.rs"]
 mod lcss_floor;
 #[path = "../src/bench/kernels/floor/pearson.rs"]
-#[allow(dead_code, reason = "only a part of the control is measured here")]
+#[expect(dead_code, reason = "only a part of the control is measured here")]
 mod pearson_floor;
 #[path = "../src/bench/kernels/samples.rs"]
-#[allow(dead_code, reason = "everything is in double precision here")]
+#[expect(dead_code, reason = "everything is in double precision here")]
 mod samples;
 #[path = "../src/bench/kernels/floor/ucr_suite.rs"]
 mod ucr_suite;

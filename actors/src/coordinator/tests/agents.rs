@@ -195,7 +195,7 @@ async fn an_agent_with_both_actors_is_asked_for_both_in_as_many_slots_as_it_offe
     let report = bench.submit_task(SubmitTask { job, ..task(1, &[]) }).await.unwrap().unwrap();
     assert_eq!(report.result, JobResult::Units(vec![UnitAnswer::Correlate(vec![1.0, 0.5, 1.0].into())]));
     let library = bench.library(&["A"]).await;
-    assert!(bench.submit(2, &library).await.unwrap().is_ok());
+    assert_eq!(done_by(bench.submit(2, &library)).await, ["worker"]);
     let agents = bench.mailbox.ask(ListAgents).await.unwrap();
     assert_eq!(agents[0].slots, 7);
     assert_eq!(agents[0].capabilities, [CORRELATOR, PATTERN_MATCHER].map(str::to_owned).into());

@@ -107,14 +107,15 @@ async fn a_search_that_fails_everywhere_is_not_tried_everywhere() {
 
 #[actix::test]
 async fn an_agent_that_cannot_keep_a_part_is_no_use_for_it() {
-    let Two { library, task, probes: [mut full, mut other], held: [a, b], .. } = two().await;
+    let Two { library, task, names: [_, heir], probes: [mut full, mut other], held: [a, b], .. } =
+        two().await;
     b.reply(Ok(found(1.0)));
     a.reply(Err(FindError::MissingPart { part: library[0] }));
     full.expect::<StorePart>().await.reply(Err(StoreError::Full { bytes_max: 1 }));
     let (part, again) = asked(&mut other, &library).await;
     assert_eq!(part, 0);
     again.reply(Ok(found(4.0)));
-    assert!(task.await.unwrap().is_ok());
+    assert_eq!(done_by(task).await, [heir]);
 }
 
 #[actix::test]
@@ -130,7 +131,7 @@ async fn a_task_waits_for_an_agent_but_not_for_ever() {
     tokio::time::advance(AGENT_WAIT / 2).await;
     let mut agent = bench.join("x", 1).await;
     asked(&mut agent, &library).await.1.reply(Ok(found(1.0)));
-    assert!(patient.await.unwrap().is_ok());
+    assert_eq!(done_by(patient).await, ["x"]);
 }
 
 #[actix::test]
@@ -143,6 +144,6 @@ async fn an_agent_that_joins_again_is_a_fresh_one() {
     let mut after = bench.join("x", 1).await;
     withdrawn(&old).await;
     asked(&mut after, &library).await.1.reply(Ok(found(1.0)));
-    assert!(task.await.unwrap().is_ok());
+    assert_eq!(done_by(task).await, ["x"]);
     assert_eq!(names(&bench.agents().await), ["x"]);
 }

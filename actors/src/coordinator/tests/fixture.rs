@@ -30,6 +30,12 @@ pub(super) fn node(name: &str) -> NodeId {
     name.parse().unwrap()
 }
 
+/// Whose answers are in the result of a task, which is to have one.
+pub(super) async fn done_by(task: Submitting) -> Vec<String> {
+    let report = task.await.unwrap().unwrap();
+    report.agents.iter().map(ToString::to_string).collect()
+}
+
 pub(super) fn id(number: u128) -> TaskId {
     TaskId::from(Uuid::from_u128(number))
 }
