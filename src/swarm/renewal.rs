@@ -135,9 +135,8 @@ impl Keeper {
         let authority = joined.authority().await.map_err(Failure::new)?;
         let renewed = authority.ask(asked).timeout(ANSWER_MAX).await.map_err(|error| {
             let not_before = match &error {
-                AskError::Handler(RenewalRefusal::NotDue { from }) => Some(SystemTime::UNIX_EPOCH + *from),
-                AskError::Handler(RenewalRefusal::Busy { retry_after }) => now.checked_add(*retry_after),
-                _ => None,
+                AskError::Handler(refusal) => not_before(refusal, now),
+                AskError::Delivery(_) => None,
             };
             Failure { reason: error.to_string(), not_before }
         })?;
@@ -168,6 +167,15 @@ impl Keeper {
         }
         self.known = Some(hash);
         Ok(())
+    }
+}
+
+/// From when on an authority wants to be asked again. These are times of a peer: some lie beyond what can be counted.
+fn not_before(refusal: &RenewalRefusal, now: SystemTime) -> Option<SystemTime> {
+    match refusal {
+        RenewalRefusal::NotDue { from } => SystemTime::UNIX_EPOCH.checked_add(*from),
+        RenewalRefusal::Busy { retry_after } => now.checked_add(*retry_after),
+        _ => None,
     }
 }
 
@@ -243,6 +251,21 @@ mod tests {
         let certificate = authority.sign_request(&request, role, lasting(days)).unwrap().pem;
         let revoked = authority.revocation_list(number, [], SystemTime::now()).unwrap();
         Renewed { certificate, revoked }
+    }
+
+    #[test]
+    fn an_authority_cannot_name_a_time_that_ends_the_node() {
+        let now = SystemTime::now();
+        assert_eq!(
+            not_before(&RenewalRefusal::NotDue { from: DAY }, now),
+            Some(SystemTime::UNIX_EPOCH + DAY)
+        );
+        for refusal in [
+            RenewalRefusal::NotDue { from: Duration::MAX },
+            RenewalRefusal::Busy { retry_after: Duration::MAX },
+        ] {
+            assert_eq!(not_before(&refusal, now), None);
+        }
     }
 
     #[test]
