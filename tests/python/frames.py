@@ -313,11 +313,10 @@ def decode_body(kind: int, body: bytes) -> Frame:
     if made is Delegated:
         if len(tail) < 2 or tail[0] > 2 or len(tail) < 2 + tail[1]:
             raise Violation("Delegated: the body ends early, or the role is none")
-        node, payload = tail[2 : 2 + tail[1]], tail[2 + tail[1] :]
-        try:
-            return Delegated(*numbers, tail[0], c1.node_id(node.decode()), payload)
-        except (ValueError, CodecError) as error:
-            raise Violation(f"Delegated: {error}") from error
+        node, payload = tail[2 : 2 + tail[1]].decode("ascii", "replace"), tail[2 + tail[1] :]
+        if fault := _label(node):
+            raise Violation(f"Delegated: {fault}")
+        return Delegated(*numbers, tail[0], node, payload)
     if made is Undelivered:
         try:
             return Undelivered(numbers[0], Code(numbers[1]), numbers[2], tail.decode())
