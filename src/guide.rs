@@ -2,15 +2,19 @@
 //!
 //! 1. [`concepts`]: protocol, mailbox, node, session, delivery errors.
 //! 2. [`writing_an_actor`]: from a request to an actor on another machine.
-//! 3. [`testing`](crate::testing): mocks, bad networks, virtual time.
-//! 4. [`deploying`]: an authority, certificates, nodes as processes, what to watch.
-//! 5. [`security`]: what is defended and what is not.
+//! 3. [`embedding`]: a node in a program of actix or of tokio alone, kept connected, certified and drained.
+//! 4. [`testing`](crate::testing): mocks, bad networks, virtual time.
+//! 5. [`deploying`]: an authority, certificates, nodes as processes, what to watch.
+//! 6. [`security`]: what is defended and what is not.
 
 #[doc = include_str!("guide/concepts.md")]
 pub mod concepts {}
 
 #[doc = include_str!("guide/writing_an_actor.md")]
 pub mod writing_an_actor {}
+
+#[doc = include_str!("guide/embedding.md")]
+pub mod embedding {}
 
 #[doc = include_str!("guide/deploying.md")]
 pub mod deploying {}

@@ -66,25 +66,19 @@
 //! - The [`guide`]: concepts, writing an actor, deploying, the security model.
 //! - Asking: [`Mailbox`], [`Ask`], and what can go wrong: [`AskError`], [`DeliveryError`].
 //! - Answering: [`Call`], [`Answer`], [`Workers`] for what takes long.
-//! - Machines: [`Node`], [`identity`], [`PeerEvent`].
+//! - Machines: [`Node`], [`identity`], [`PeerEvent`]; staying connected, certified and drained: [`guide::embedding`].
 //! - Testing: [`testing`].
 //! - Actors that are ready to use: [`pattern_matcher`], [`correlator`], [`coordinator`]; what they are asked is in
 //!   [`protocols`].
-//! - Certificates that renew themselves, and machines that enrol: [`certificate_authority`], [`enrolment`].
+//! - Certificates that renew themselves, and machines that enrol: [`certificate_authority`],
+//!   [`certificate_keeper`], [`enrolment`].
 //! - Patterns on disk, whose parts agents share: [`pattern_file`].
 //! - Arithmetic without actors: the crate `swarm-kernels`.
 //! - The wire, for other languages: `protocols/SPEC.md` in the repository.
 
 pub mod guide;
 
-pub use swarm_actors::{
-    Answer, Ask, AskError, AskFuture, Call, Caller, Cancellation, ConnectError, ExposeError, ExposedName,
-    Exposing, LocalMailbox, Mailbox, NameEvent, Node, NodeConfig, NodeStatistics, Outcome, Peer, PeerEvent,
-    Priority, Refusal, Registration, ResolveError, SessionStatistics, SetIdentityError, StartError,
-    TIMEOUT_DEFAULT, TIMEOUT_MAX, Tell, TellError, UnhandledRequest, Wanted, WorkError, Workers,
-    certificate_authority, coordinator, correlator, enrolment, identity, pattern_file, pattern_matcher,
-    testing,
-};
+pub use swarm_actors::*;
 pub use swarm_protocols as protocols;
 pub use swarm_protocols::{
     Accepts, Blob, ContentHash, Delivery, DeliveryError, Floats, MailboxAddress, MailboxName, NoError,

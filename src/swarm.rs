@@ -1,6 +1,5 @@
 //! A swarm from a topology file: its nodes, its jobs and what they are fed with.
 
-pub(crate) mod addresses;
 pub(crate) mod document;
 pub(crate) mod fleet;
 pub(crate) mod job;
@@ -12,7 +11,6 @@ pub(crate) mod prices;
 pub(crate) mod process;
 pub(crate) mod progress;
 pub(crate) mod reconnection;
-pub(crate) mod renewal;
 pub(crate) mod report;
 pub(crate) mod run_folder;
 pub(crate) mod supervision;

@@ -6,6 +6,7 @@
 
 mod call;
 pub mod certificate_authority;
+pub mod certificate_keeper;
 pub mod coordinator;
 pub mod correlator;
 pub mod enrolment;
@@ -29,8 +30,9 @@ pub use mailbox::{
     TIMEOUT_DEFAULT, TIMEOUT_MAX, Tell, TellError, UnhandledRequest,
 };
 pub use node::{
-    ConnectError, ExposedName, Exposing, NameEvent, Node, NodeConfig, NodeStatistics, Peer, PeerEvent,
-    Refusal, Registration, ResolveError, SessionStatistics, SetIdentityError, StartError, Wanted,
+    ConnectError, ConnectionState, ExposedName, Exposing, InvalidPeerAddress, KeptConnection, NameEvent,
+    Node, NodeConfig, NodeStatistics, Peer, PeerAddress, PeerEvent, Refusal, Registration, ResolveError,
+    SessionStatistics, SetIdentityError, StartError, StopSignal, StopSignals, Wanted,
 };
 pub use session::ExposeError;
 pub use workers::{WorkError, Workers};

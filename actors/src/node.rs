@@ -1,10 +1,17 @@
 //! [`Node`]: a member of a swarm, which exposes mailboxes and finds those of others.
 
+mod address;
 mod connecting;
+mod hosting;
+mod keeping;
 mod names;
+mod signals;
 
+pub use address::{InvalidPeerAddress, PeerAddress};
 pub use connecting::{ConnectError, Refusal, Wanted};
+pub use keeping::{ConnectionState, KeptConnection};
 pub use names::{ExposedName, NameEvent};
+pub use signals::{StopSignal, StopSignals};
 
 use crate::{
     identity::{Identity, KeyExchange, OutsideValidity, PeerIdentity, RevocationList},
@@ -13,6 +20,8 @@ use crate::{
     session::{ExposeError, Exposure, Permission, Way},
 };
 use actix::{Actor, Addr, Message, Recipient};
+use actix_rt::{Arbiter, ArbiterHandle, System};
+use hosting::Host;
 use std::{any::Any, net::SocketAddr, sync::Arc, time::Duration};
 use swarm_protocols::{
     InvalidAddress, InvalidName, MailboxAddress, MailboxName, NodeId, Protocol, Role,
@@ -78,6 +87,9 @@ pub enum StartError {
     /// Times of zero or over a day, or a silence no longer than the heartbeat.
     #[error("times of up to a day, and a silence longer than the heartbeat, are expected")]
     UnusableTiming,
+    /// No thread could be started for it: see [`Node::start`].
+    #[error("cannot start a thread for the node: {0}")]
+    Thread(std::io::Error),
 }
 
 /// The longest time that a session can be told to wait.
@@ -228,19 +240,31 @@ pub struct SessionStatistics {
 
 /// A member of a swarm. A handle: cheap to clone, usable from any thread.
 ///
-/// The node lives on the actix arbiter that started it, and runs until [`stop`](Self::stop) or the
-/// end of that arbiter, whichever comes first; dropping every handle does not end it. Actors that are asked often do best on the same
+/// The node lives on the actix arbiter that started it, or on a thread of its own where there is none, and runs until
+/// [`stop`](Self::stop) or the end of that arbiter, whichever comes first; dropping every handle does not end it. Actors that are asked often do best on the same
 /// arbiter; work that takes long belongs on [workers](crate::Workers).
 #[derive(Debug, Clone)]
 pub struct Node {
     id: NodeId,
     address: Option<SocketAddr>,
     pub(crate) bridge: Addr<QuicBridge>,
+    arbiter: ArbiterHandle,
+    /// Its own thread, if it has one.
+    host: Option<Host>,
 }
 
 impl Node {
-    /// Starts a node on the current arbiter.
+    /// Starts a node: on the current arbiter where an actix system runs, else on a thread of its own, so that it
+    /// works under `#[tokio::main]` and inside axum. There, start actors with [`run`](Self::run).
     pub async fn start(config: NodeConfig) -> Result<Self, StartError> {
+        match System::try_current() {
+            Some(_) => Self::start_here(config).await,
+            None => hosting::start(config).await,
+        }
+    }
+
+    /// Starts a node on the current arbiter.
+    async fn start_here(config: NodeConfig) -> Result<Self, StartError> {
         let NodeConfig { identity, listen, agent_type, capabilities, limits, timing, key_exchange } = config;
         let (count, bytes) = CAPABILITIES_MAX;
         if capabilities.len() > count
@@ -267,7 +291,8 @@ impl Node {
 
     pub(crate) fn of(local: Local, socket: Option<Socket>, address: Option<SocketAddr>) -> Self {
         let id = local.node.clone();
-        Self { id, address, bridge: QuicBridge::new(local, socket).start() }
+        let bridge = QuicBridge::new(local, socket).start();
+        Self { id, address, bridge, arbiter: Arbiter::current(), host: None }
     }
 
     /// Its id.
@@ -394,6 +419,9 @@ impl Node {
     pub async fn stop(&self, grace: Duration) {
         // A node that has stopped already is what was wanted.
         let _stopped = self.bridge.send(quic_bridge::Stop { grace }).await;
+        if let Some(host) = &self.host {
+            host.stop();
+        }
     }
 }
 

@@ -4,6 +4,7 @@
 //! of content: declarations (requests, the wire) and rules, which are sans-IO state machines that
 //! take events and `now` and say what is to be done.
 
+mod backoff;
 mod blob;
 pub mod certificates;
 pub mod classification;
@@ -24,6 +25,7 @@ pub mod similar_windows;
 pub mod units;
 pub mod wire;
 
+pub use backoff::Backoff;
 pub use blob::Blob;
 pub use content::ContentHash;
 pub use delivery::{Delivery, DeliveryError, printable};

@@ -26,7 +26,6 @@ use crate::swarm::fleet::reachable;
 use crate::swarm::member::{JoinError, Joined, Member, MemberAuthority};
 use crate::swarm::node_file::{NodeFile, Part};
 use crate::swarm::node_options::{LogFilter, Overrides};
-use crate::swarm::renewal::Keeper;
 use crate::swarm::run_folder::RunFolder;
 use crate::swarm::supervision::{Assignment, Ready, TIMING, end_of_stdin};
 
@@ -90,8 +89,7 @@ fn run_file(file: PathBuf, flags: Overrides) -> Result<(), CliError> {
     let authority = authority(&node, &identity)?;
     let NodeFile { name, listen, part, identity: paths, .. } = node;
     let role = identity.role();
-    let mut keeper = Keeper::new(paths, identity.clone());
-    let member = Member { identity, listen, part, timing: Timing::default(), authority };
+    let member = Member { identity: identity.clone(), listen, part, timing: Timing::default(), authority };
     system::block_on(async {
         let ready = |joined: &Joined| {
             if let Some(address) = joined.enrols_at() {
@@ -102,16 +100,24 @@ fn run_file(file: PathBuf, flags: Overrides) -> Result<(), CliError> {
         };
         let mut reloads = Reloads::listen()?;
         // One after the other: both replace the identity.
-        let tend = async |joined: &Joined| loop {
-            tokio::select! {
-                () = keeper.rest() => keeper.act(joined).await,
-                () = reloads.next() => match reload(Arc::clone(&configuration), &logs, joined).await {
-                    Ok((paths, identity)) => {
-                        keeper.replaced(paths, identity);
-                        tracing::info!("certificates and log level were read again");
+        let tend = async |joined: &Joined| {
+            let mut keeper = joined.certificate_keeper(paths, identity);
+            loop {
+                tokio::select! {
+                    () = keeper.rest() => {
+                        let shown = keeper.act().await.map(|renewed| joined.show_newcomers(&renewed));
+                        if let Some(Err(error)) = shown {
+                            tracing::error!("newcomers are shown the former certificate: {error}");
+                        }
                     }
-                    Err(error) => tracing::error!("not reloaded, what was there before stays: {error}"),
-                },
+                    () = reloads.next() => match reload(Arc::clone(&configuration), &logs, joined).await {
+                        Ok((paths, identity)) => {
+                            keeper.replaced(paths, identity);
+                            tracing::info!("certificates and log level were read again");
+                        }
+                        Err(error) => tracing::error!("not reloaded, what was there before stays: {error}"),
+                    },
+                }
             }
         };
         run_member(member, STOP_MAX, std::future::pending(), ready, tend).await
@@ -131,7 +137,7 @@ async fn reload(
     };
     let read = tokio::task::spawn_blocking(read).await;
     let (identity, node) = read.map_err(|error| CliError::new(Exit::Failed, error))??;
-    let set = joined.set_identity(identity.clone()).await;
+    let set = joined.set_identity(&identity).await;
     set.map_err(|error| CliError::new(Exit::BadConfiguration, error))?;
     logs.set(node.log);
     Ok((node.identity, identity))
@@ -237,12 +243,15 @@ impl From<JoinError> for CliError {
         let exit = match error {
             JoinError::Start(StartError::Listen { .. }) | JoinError::Enrolment(_) => Exit::BadConfiguration,
             JoinError::Start(
-                StartError::TooMuchToSay | StartError::UnusableLimits | StartError::UnusableTiming,
+                StartError::TooMuchToSay
+                | StartError::UnusableLimits
+                | StartError::UnusableTiming
+                | StartError::Thread(_),
             )
             | JoinError::Expose(_) => Exit::Failed,
             JoinError::NotACoordinator { .. } => Exit::NotPermitted,
             JoinError::Connect(_) if error.is_refusal() => Exit::NotPermitted,
-            JoinError::Lookup { .. } | JoinError::Connect(_) => Exit::Unavailable,
+            JoinError::Connect(_) => Exit::Unavailable,
         };
         Self::new(exit, error)
     }

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use clap::Args;
 use swarm_actors::identity::Identity;
-use swarm_actors::{AskError, ConnectError, Refusal, Wanted};
+use swarm_actors::{AskError, ConnectError, PeerAddress, Refusal, Wanted};
 use swarm_protocols::coordinator::TaskError;
 use swarm_protocols::session::Timing;
 use swarm_protocols::{DeliveryError, Role};
@@ -16,9 +16,7 @@ use super::error::{CliError, Exit};
 use super::logging::{self, Verbosity};
 use super::signals::Signals;
 use super::system;
-use crate::swarm::addresses::{first_that_answers, look_up};
 use crate::swarm::job::{JobError, Operator};
-use crate::swarm::node_file::PeerAddress;
 use crate::swarm::run_folder::RunFolder;
 
 /// The variable that names the folder with an identity.
@@ -89,18 +87,19 @@ impl Connection {
 
     async fn open(self) -> Result<(Operator, SocketAddr), CliError> {
         let host = self.connect.as_str();
-        let addresses = look_up(&self.connect).await.map_err(|cause| {
+        let addresses = self.connect.look_up().await.map_err(|cause| {
             CliError::new(Exit::Unavailable, format_args!("{host} cannot be looked up: {cause}"))
         })?;
         let identity = self.identity(&addresses).await?;
         let wanted = Wanted::Any(Role::Coordinator);
         let timing = Timing { handshake: HANDSHAKE_MAX, ..Timing::default() };
-        let connected = first_that_answers(&wanted, &addresses, async |address| {
-            match Operator::connect(identity.clone(), wanted.clone(), address, timing).await {
-                Err(JobError::Connect(error)) => Err(error),
-                connected => Ok((connected, address)),
-            }
-        });
+        let connected =
+            PeerAddress::first_that_answers(&addresses, async |address| {
+                match Operator::connect(identity.clone(), wanted.clone(), address, timing).await {
+                    Err(JobError::Connect(error)) => Err(error),
+                    connected => Ok((connected, address)),
+                }
+            });
         let (operator, address) = connected.await.map_err(JobError::from)?;
         Ok((operator?, address))
     }

@@ -1,7 +1,8 @@
 //! Signals that ask the process to stop.
 
-use std::io;
 use std::time::Duration;
+
+use swarm_actors::{StopSignal, StopSignals};
 
 use super::error::{CliError, Exit};
 use crate::stderr;
@@ -9,70 +10,31 @@ use crate::stderr;
 /// How long a process that is told twice to stop waits for a reader.
 const LAST_WORDS_MAX: Duration = Duration::from_millis(100);
 
-/// A request to stop, from the keyboard or from another process.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Signal {
-    Interrupt,
-    Terminate,
-}
-
-impl Signal {
-    fn exit(self) -> Exit {
-        match self {
-            Signal::Interrupt => Exit::Interrupted,
-            Signal::Terminate => Exit::Terminated,
-        }
-    }
-}
-
-impl From<Signal> for CliError {
-    fn from(signal: Signal) -> Self {
-        let name = match signal {
-            Signal::Interrupt => "SIGINT",
-            Signal::Terminate => "SIGTERM",
+impl From<StopSignal> for CliError {
+    fn from(signal: StopSignal) -> Self {
+        let (name, exit) = match signal {
+            StopSignal::Interrupt => ("SIGINT", Exit::Interrupted),
+            StopSignal::Terminate => ("SIGTERM", Exit::Terminated),
         };
-        CliError::new(signal.exit(), format_args!("stopped by {name}"))
+        CliError::new(exit, format_args!("stopped by {name}"))
     }
 }
 
 /// The signals that come from now on.
-pub(crate) struct Signals {
-    #[cfg(unix)]
-    interrupt: tokio::signal::unix::Signal,
-    #[cfg(unix)]
-    terminate: tokio::signal::unix::Signal,
-}
+pub(crate) struct Signals(StopSignals);
 
 impl Signals {
     /// From now on signals no longer end the process by themselves.
     pub(crate) fn listen() -> Result<Self, CliError> {
-        Self::register()
-            .map_err(|error| CliError::new(Exit::Failed, format_args!("cannot listen for signals: {error}")))
-    }
-
-    fn register() -> io::Result<Self> {
-        #[cfg(unix)]
-        use tokio::signal::unix::{SignalKind, signal};
-        Ok(Self {
-            #[cfg(unix)]
-            interrupt: signal(SignalKind::interrupt())?,
-            #[cfg(unix)]
-            terminate: signal(SignalKind::terminate())?,
-        })
+        let signals = StopSignals::listen().map_err(|error| {
+            CliError::new(Exit::Failed, format_args!("cannot listen for signals: {error}"))
+        })?;
+        Ok(Self(signals))
     }
 
     /// The next signal. Dropping the future loses none.
-    pub(crate) async fn next(&mut self) -> Signal {
-        #[cfg(unix)]
-        tokio::select! {
-            _ = self.interrupt.recv() => Signal::Interrupt,
-            _ = self.terminate.recv() => Signal::Terminate,
-        }
-        #[cfg(not(unix))]
-        match tokio::signal::ctrl_c().await {
-            Ok(()) => Signal::Interrupt,
-            Err(_) => std::future::pending().await,
-        }
+    pub(crate) async fn next(&mut self) -> StopSignal {
+        self.0.next().await
     }
 
     /// Waits for an orderly stop; a signal meanwhile ends the process at once.
@@ -81,7 +43,7 @@ impl Signals {
             () = stop => {}
             signal = self.next() => {
                 stderr::flush(LAST_WORDS_MAX);
-                std::process::exit(signal.exit() as i32)
+                std::process::exit(CliError::from(signal).exit() as i32)
             }
         }
     }

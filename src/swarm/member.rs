@@ -1,23 +1,26 @@
 //! One node of a swarm in this process: its identity, its actors, its sessions.
 
-use std::io;
 use std::net::SocketAddr;
 use std::num::{NonZeroU32, NonZeroUsize};
 use std::sync::Arc;
 use std::time::Duration;
 
 use actix::Actor;
+use futures_util::StreamExt;
+use futures_util::stream::FuturesUnordered;
 use swarm_actors::certificate_authority::{AUTHORITY_NAME, CertificateAuthority};
+use swarm_actors::certificate_keeper::{AuthoritySource, CertificateKeeper};
 use swarm_actors::coordinator::{
     AgentWatch, CORRELATOR, CORRELATOR_NAME, Coordinator, CoordinatorConfig, MATCHER_NAME, PATTERN_MATCHER,
     SERIES_MATCHER, SERIES_MATCHER_NAME,
 };
 use swarm_actors::correlator::Correlator;
 use swarm_actors::enrolment::{EnrolmentError, EnrolmentListener};
-use swarm_actors::identity::{AuthorityFolder, Identity, IdentityError, RevocationList};
+use swarm_actors::identity::{AuthorityFolder, Identity, IdentityError, IdentityPaths};
 use swarm_actors::pattern_matcher::PatternMatcher;
 use swarm_actors::{
-    ConnectError, ExposeError, Mailbox, Node, NodeConfig, Refusal, SetIdentityError, StartError, Workers,
+    ConnectError, ExposeError, KeptConnection, Mailbox, Node, NodeConfig, Peer as OpenPeer, SetIdentityError,
+    StartError, Workers,
 };
 use swarm_protocols::certificates::CertificateAuthority as AuthorityProtocol;
 use swarm_protocols::coordinator::{Offer, SLOTS_MAX};
@@ -27,7 +30,7 @@ use tokio::sync::watch;
 use tokio::time::timeout;
 
 use super::node_file::{AgentType, Part, Peer};
-use super::reconnection::{CoordinatorWatch, Lost, connect_to};
+use super::reconnection::{Coordinator as AgentCoordinator, Lost, all_lost, is_refusal};
 
 /// The name under which a coordinator exposes its actor.
 pub(crate) const COORDINATOR_NAME: &str = "coordinator";
@@ -59,12 +62,10 @@ pub(crate) struct MemberAuthority {
 pub(crate) enum JoinError {
     #[error(transparent)]
     Start(#[from] StartError),
-    #[error("the address of {}, {}, cannot be looked up: {cause}", peer.name, peer.address.as_str())]
-    Lookup { peer: Peer, cause: io::Error },
     #[error(transparent)]
     Connect(#[from] ConnectError),
-    #[error("{node} at {address} is an {role} by its certificate, a coordinator was expected")]
-    NotACoordinator { node: NodeId, address: SocketAddr, role: Role },
+    #[error("{node} is an {role} by its certificate, a coordinator was expected")]
+    NotACoordinator { node: NodeId, role: Role },
     #[error(transparent)]
     Expose(#[from] ExposeError),
     #[error(transparent)]
@@ -83,11 +84,11 @@ pub(crate) enum ReplaceError {
 impl JoinError {
     /// Whether it was for a certificate, or for the role in it, that there is no session.
     pub(crate) fn is_refusal(&self) -> bool {
-        matches!(
-            self,
-            Self::NotACoordinator { .. }
-                | Self::Connect(ConnectError::Refused { refusal: Refusal::Certificate, .. })
-        )
+        match self {
+            Self::NotACoordinator { .. } => true,
+            Self::Connect(error) => is_refusal(error),
+            Self::Start(_) | Self::Expose(_) | Self::Enrolment(_) => false,
+        }
     }
 }
 
@@ -96,16 +97,10 @@ pub(crate) struct Joined {
     node: Node,
     address: SocketAddr,
     lost: watch::Receiver<Option<Lost>>,
-    authorities: Authorities,
+    authorities: AuthoritySource,
     enrolment: Option<EnrolmentListener>,
-}
-
-/// Who renews the certificate of a node.
-enum Authorities {
-    /// The node itself, if it has an authority.
-    Own(Option<Mailbox<AuthorityProtocol>>),
-    /// Those of its coordinators that have one.
-    Of(Vec<NodeId>),
+    /// They are dialled again as long as this is here.
+    _kept: Vec<KeptConnection>,
 }
 
 impl Member {
@@ -131,16 +126,23 @@ impl Member {
         };
 
         let (losses, lost) = watch::channel(None);
-        let mut authorities = Authorities::Own(own);
+        let mut authorities = own.map_or(AuthoritySource::Nobody, AuthoritySource::Own);
+        let mut kept = Vec::new();
         if let Part::Agent { connect, reconnect, .. } = part {
-            authorities = Authorities::Of(connect.iter().map(|peer| peer.name.clone()).collect());
-            let watcher = CoordinatorWatch::new(node.clone(), &connect, reconnect, losses);
-            node.watch(watcher.start().recipient());
-            for peer in &connect {
-                connect_to(&node, peer).await?;
+            authorities =
+                AuthoritySource::Coordinators(connect.iter().map(|peer| peer.name.clone()).collect());
+            for Peer { name, address } in connect {
+                kept.push(node.keep_connected(name, address).await);
             }
+            first_coordinator(&kept).await?;
+            let states =
+                |kept: &KeptConnection| AgentCoordinator { name: kept.peer().clone(), states: kept.states() };
+            let coordinators = kept.iter().map(states).collect();
+            actix_rt::spawn(async move {
+                losses.send_replace(Some(all_lost(coordinators, reconnect).await));
+            });
         }
-        Ok(Joined { node, address, lost, authorities, enrolment })
+        Ok(Joined { node, address, lost, authorities, enrolment, _kept: kept })
     }
 }
 
@@ -151,17 +153,14 @@ impl Joined {
     }
 
     /// Shows and believes another identity from now on; sessions go on.
-    pub(crate) async fn set_identity(&self, identity: Identity) -> Result<(), ReplaceError> {
+    pub(crate) async fn set_identity(&self, identity: &Identity) -> Result<(), ReplaceError> {
         self.node.set_identity(identity.clone()).await?;
-        match &self.enrolment {
-            Some(listener) => Ok(listener.set_identity(&identity)?),
-            None => Ok(()),
-        }
+        Ok(self.show_newcomers(identity)?)
     }
 
-    /// Refuses what is on this list from now on, if it is newer than the one that holds.
-    pub(crate) async fn set_revocation_list(&self, list: RevocationList) -> Result<(), SetIdentityError> {
-        self.node.set_revocation_list(list).await
+    /// Shows newcomers another identity, which the node shows already.
+    pub(crate) fn show_newcomers(&self, identity: &Identity) -> Result<(), IdentityError> {
+        self.enrolment.as_ref().map_or(Ok(()), |listener| listener.set_identity(identity))
     }
 
     /// Where it listens for newcomers, if it does.
@@ -169,26 +168,9 @@ impl Joined {
         self.enrolment.as_ref().map(EnrolmentListener::address)
     }
 
-    /// Whether it issues certificates itself.
-    pub(crate) fn is_authority(&self) -> bool {
-        matches!(self.authorities, Authorities::Own(Some(_)))
-    }
-
-    /// An authority that can be asked now. The error says for each why it cannot.
-    pub(crate) async fn authority(&self) -> Result<Mailbox<AuthorityProtocol>, String> {
-        let coordinators = match &self.authorities {
-            Authorities::Own(Some(own)) => return Ok(own.clone()),
-            Authorities::Own(None) => return Err("this coordinator has no [authority]".to_owned()),
-            Authorities::Of(coordinators) => coordinators,
-        };
-        let mut reasons = Vec::new();
-        for coordinator in coordinators {
-            match self.node.resolve(&format!("{coordinator}/{AUTHORITY_NAME}")).await {
-                Ok(authority) => return Ok(authority),
-                Err(error) => reasons.push(error.to_string()),
-            }
-        }
-        Err(reasons.join("; "))
+    /// What keeps its certificate fresh, which is in these files.
+    pub(crate) fn certificate_keeper(&self, paths: IdentityPaths, identity: Identity) -> CertificateKeeper {
+        CertificateKeeper::new(self.node.clone(), self.authorities.clone(), paths, identity)
     }
 
     /// What is heard of its coordinators, if the node is an agent.
@@ -216,6 +198,25 @@ impl Losses {
             Err(_) => std::future::pending().await,
         }
     }
+}
+
+/// Waits until one coordinator is there, as one suffices at run time too. The error is that of the first one where
+/// somebody was, else that of the last.
+async fn first_coordinator(kept: &[KeptConnection]) -> Result<(), JoinError> {
+    let mut attempts: FuturesUnordered<_> = kept.iter().map(KeptConnection::attempted).collect();
+    let mut failure: Option<JoinError> = None;
+    while let Some(attempt) = attempts.next().await {
+        let error = match attempt {
+            Ok(OpenPeer { role: Role::Coordinator, .. }) => return Ok(()),
+            Ok(OpenPeer { node, role, .. }) => JoinError::NotACoordinator { node, role },
+            Err(error) => JoinError::Connect(error),
+        };
+        if !failure.as_ref().is_some_and(JoinError::is_refusal) {
+            failure = Some(error);
+        }
+    }
+    // An agent without coordinators is refused with its file.
+    failure.map_or(Ok(()), Err)
 }
 
 /// Exposes what a node does for others, as long as it runs.

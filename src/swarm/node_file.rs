@@ -8,12 +8,12 @@ use std::net::{IpAddr, SocketAddr};
 use std::num::NonZeroUsize;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
-use std::str::FromStr;
 use std::time::Duration;
 
 use serde::de::value::MapAccessDeserializer;
 use serde::de::{Error as _, MapAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize};
+use swarm_actors::PeerAddress;
 use swarm_actors::identity::IdentityPaths;
 use swarm_protocols::similar_windows::PatternMatcher;
 use swarm_protocols::{NodeId, Protocol, Role};
@@ -84,49 +84,6 @@ impl fmt::Display for AgentType {
         f.write_str(match self {
             AgentType::PatternMatcher => PatternMatcher::NAME,
         })
-    }
-}
-
-/// `host:port`, the host an IP address or a name that is looked up when it is connected to.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(try_from = "String")]
-pub(crate) struct PeerAddress(String);
-
-impl From<SocketAddr> for PeerAddress {
-    fn from(address: SocketAddr) -> Self {
-        Self(address.to_string())
-    }
-}
-
-impl PeerAddress {
-    pub(crate) fn as_str(&self) -> &str {
-        &self.0
-    }
-}
-
-impl FromStr for PeerAddress {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        let named = text.rsplit_once(':').is_some_and(|(host, port)| {
-            let label = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-');
-            !host.is_empty() && host.bytes().all(label) && port.parse::<u16>().is_ok_and(|port| port > 0)
-        });
-        let numeric = text.parse::<SocketAddr>().is_ok_and(|address| address.port() > 0);
-        if named || numeric {
-            Ok(Self(text.to_owned()))
-        } else {
-            Err(format!(
-                "{text:?} is no address to connect to: host and port such as 10.0.0.1:7400 are expected"
-            ))
-        }
-    }
-}
-
-impl TryFrom<String> for PeerAddress {
-    type Error = String;
-    fn try_from(text: String) -> Result<Self, String> {
-        text.parse()
     }
 }
 
@@ -513,15 +470,5 @@ authority = "Cargo.toml"
         let nowhere = faults(&AGENT.replace("10.0.0.1:7400", "10.0.0.1"));
         assert!(nowhere[0].contains("\"10.0.0.1\" is no address to connect to"), "{nowhere:?}");
         assert!(nowhere[0].starts_with("5:38: "), "{nowhere:?}");
-    }
-
-    #[test]
-    fn an_address_is_host_and_port() {
-        for good in ["10.0.0.1:7400", "[::1]:7400", "hub.swarm.svc:7400"] {
-            assert_eq!(good.parse::<PeerAddress>().unwrap().as_str(), good);
-        }
-        for bad in ["", "hub", ":7400", "hub:0", "hub:70000", "::1:7400", "a b:1", "[::1]", "hub:"] {
-            assert!(bad.parse::<PeerAddress>().is_err(), "{bad:?} passed");
-        }
     }
 }

@@ -1,25 +1,12 @@
-//! How an agent gets its coordinators, and gets them back.
+//! When an agent has lost its coordinators for good.
 
-use std::cell::RefCell;
-use std::collections::BTreeMap;
-use std::rc::Rc;
 use std::time::Duration;
 
-use actix::{Actor, ActorFutureExt, AsyncContext, Context, Handler, SpawnHandle, WrapFuture};
-use swarm_actors::{Node, Peer as OpenPeer, PeerEvent, Wanted};
+use futures_util::future::select_all;
+use swarm_actors::{ConnectError, ConnectionState, Refusal};
 use swarm_protocols::{NodeId, Role};
 use tokio::sync::watch;
-use tokio::time::sleep;
-
-use super::addresses::{first_that_answers, look_up};
-use super::member::JoinError;
-use super::node_file::Peer;
-
-/// The pause before a lost coordinator is dialled for the first time.
-const PAUSE_MIN: Duration = Duration::from_millis(250);
-
-/// The longest pause between two attempts; each is twice as long as the one before.
-const PAUSE_MAX: Duration = Duration::from_secs(8);
+use tokio::time::{Instant, sleep_until};
 
 /// No coordinator is left.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -31,231 +18,159 @@ pub(crate) struct Lost {
     pub(crate) refused: bool,
 }
 
-/// Connects to a node at whichever of its addresses it answers.
-pub(crate) async fn connect_to(node: &Node, peer: &Peer) -> Result<(), JoinError> {
-    let unknown = |cause| JoinError::Lookup { peer: peer.clone(), cause };
-    let addresses = look_up(&peer.address).await.map_err(unknown)?;
-    let wanted = Wanted::Node(peer.name.clone());
-    let connected = first_that_answers(&wanted, &addresses, async |address| {
-        node.connect(peer.name.clone(), address).await.map(|peer| (peer, address))
-    });
-    match connected.await? {
-        (OpenPeer { role: Role::Coordinator, .. }, _) => Ok(()),
-        (OpenPeer { node, role, .. }, address) => Err(JoinError::NotACoordinator { node, address, role }),
+/// A coordinator of an agent, and how the connection with it stands.
+pub(crate) struct Coordinator {
+    pub(crate) name: NodeId,
+    pub(crate) states: watch::Receiver<ConnectionState>,
+}
+
+impl Coordinator {
+    fn is_lost(&self) -> bool {
+        match &*self.states.borrow() {
+            ConnectionState::Dialling => false,
+            ConnectionState::Open(peer) => peer.role != Role::Coordinator,
+            ConnectionState::Lost { .. } => true,
+        }
     }
-}
 
-/// Dials the coordinators of an agent that were lost, and says when it has been without any for too long.
-pub(crate) struct CoordinatorWatch {
-    node: Node,
-    coordinators: BTreeMap<NodeId, Coordinator>,
-    /// How long the agent looks for them when it has none; with zero it does not.
-    patience: Duration,
-    /// Ends the patience.
-    alone: Option<SpawnHandle>,
-    losses: watch::Sender<Option<Lost>>,
-}
+    fn ended(&self) -> Option<String> {
+        match &*self.states.borrow() {
+            ConnectionState::Lost { ended, .. } => ended.clone(),
+            ConnectionState::Dialling | ConnectionState::Open(_) => None,
+        }
+    }
 
-struct Coordinator {
-    peer: Peer,
-    session: Session,
-    /// Whether it is being dialled.
-    dialling: bool,
     /// Why it was not reached the last time, where that was for a certificate.
-    refusal: Rc<RefCell<Option<String>>>,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Session {
-    /// Open, or about to be opened.
-    Expected,
-    Lost,
-}
-
-impl CoordinatorWatch {
-    /// Watches over the sessions with these coordinators, which are about to be opened.
-    pub(crate) fn new(
-        node: Node,
-        coordinators: &[Peer],
-        patience: Duration,
-        losses: watch::Sender<Option<Lost>>,
-    ) -> Self {
-        let coordinators = coordinators.iter().map(|peer| {
-            let coordinator = Coordinator {
-                peer: peer.clone(),
-                session: Session::Expected,
-                dialling: false,
-                refusal: Rc::default(),
-            };
-            (peer.name.clone(), coordinator)
-        });
-        Self { node, coordinators: coordinators.collect(), patience, alone: None, losses }
-    }
-
-    fn lost(&mut self, node: NodeId, reason: String, context: &mut Context<Self>) {
-        if !self.patience.is_zero() {
-            tracing::warn!("the session with {node} ended: {reason}; it is dialled again");
-            self.dial(&node, context);
-        }
-        if self.coordinators.values().any(|coordinator| coordinator.session != Session::Lost) {
-            return;
-        }
-        let lost = Lost { coordinator: node, reason, refused: false };
-        if self.patience.is_zero() {
-            self.losses.send_replace(Some(lost));
-        } else if self.alone.is_none() {
-            self.alone = Some(context.run_later(self.patience, |watch, _| {
-                watch.losses.send_replace(Some(watch.lost_for_good(lost)));
-            }));
+    fn refusal(&self) -> Option<String> {
+        match &*self.states.borrow() {
+            ConnectionState::Lost { failure: Some(failure), .. } if is_refusal(failure) => {
+                Some(failure.to_string())
+            }
+            _ => None,
         }
     }
+}
 
-    /// What is said of a loss when the patience is at its end: a refusal says more than silence.
-    fn lost_for_good(&self, Lost { coordinator, reason, .. }: Lost) -> Lost {
-        let refusal = self.coordinators.values().find_map(|coordinator| coordinator.refusal.borrow().clone());
-        let refused = refusal.is_some();
-        let since = match refusal {
-            Some(refusal) => format!("then {refusal}"),
-            None => format!("nothing was reached for {:?}", self.patience),
+/// Whether it was for a certificate that there is no session.
+pub(crate) fn is_refusal(error: &ConnectError) -> bool {
+    matches!(error, ConnectError::Refused { refusal: Refusal::Certificate, .. })
+}
+
+/// Completes when none of the coordinators, of which there is at least one, was there for as long as the `patience`;
+/// with zero as soon as none is.
+pub(crate) async fn all_lost(mut coordinators: Vec<Coordinator>, patience: Duration) -> Lost {
+    let mut lost: Option<(Instant, Lost)> = None;
+    let mut changed = 0;
+    loop {
+        if !coordinators.iter().all(Coordinator::is_lost) {
+            lost = None;
+        } else if lost.is_none() {
+            let Coordinator { name, .. } = &coordinators[changed];
+            let reason = coordinators[changed].ended().unwrap_or_else(|| "it was never open".to_owned());
+            let now = Lost { coordinator: name.clone(), reason, refused: false };
+            if patience.is_zero() {
+                return now;
+            }
+            lost = Some((Instant::now() + patience, now));
+        }
+        let changes =
+            select_all(coordinators.iter_mut().map(|coordinator| Box::pin(coordinator.states.changed())));
+        let patience_ends = async {
+            match &lost {
+                Some((end, _)) => sleep_until(*end).await,
+                None => std::future::pending().await,
+            }
         };
-        Lost { coordinator, reason: format!("{reason}; {since}"), refused }
-    }
-
-    fn dial(&mut self, name: &NodeId, context: &mut Context<Self>) {
-        let Some(coordinator) = self.coordinators.get_mut(name) else { return };
-        if coordinator.dialling {
-            return;
-        }
-        coordinator.dialling = true;
-        let dialled = dial_until_connected(
-            self.node.clone(),
-            coordinator.peer.clone(),
-            Rc::clone(&coordinator.refusal),
-        );
-        let name = name.clone();
-        context.spawn(dialled.into_actor(self).map(move |(), watch, context| {
-            let Some(coordinator) = watch.coordinators.get_mut(&name) else { return };
-            coordinator.dialling = false;
-            // It may have been lost once more in this moment.
-            if coordinator.session == Session::Lost {
-                watch.dial(&name, context);
-            }
-        }));
-    }
-}
-
-async fn dial_until_connected(node: Node, peer: Peer, refusal: Rc<RefCell<Option<String>>>) {
-    for pause in pauses() {
-        sleep(pause).await;
-        match connect_to(&node, &peer).await {
-            Ok(()) => {
-                refusal.take();
-                return;
-            }
-            Err(error) => {
-                tracing::info!("{error}");
-                refusal.replace(error.is_refusal().then(|| error.to_string()));
-            }
-        }
-    }
-}
-
-/// Doubling up to a bound, without an end.
-fn pauses() -> impl Iterator<Item = Duration> {
-    std::iter::successors(Some(PAUSE_MIN), |pause| Some((*pause * 2).min(PAUSE_MAX)))
-}
-
-impl Actor for CoordinatorWatch {
-    type Context = Context<Self>;
-}
-
-impl Handler<PeerEvent> for CoordinatorWatch {
-    type Result = ();
-
-    fn handle(&mut self, event: PeerEvent, context: &mut Self::Context) {
-        match event {
-            PeerEvent::Up(peer) => {
-                let Some(coordinator) = self.coordinators.get_mut(&peer.node) else { return };
-                coordinator.session = Session::Expected;
-                if let Some(alone) = self.alone.take() {
-                    context.cancel_future(alone);
+        tokio::select! {
+            (change, at, _) = changes => {
+                changed = at;
+                if change.is_err() {
+                    // The node stops, which says more than this could.
+                    return std::future::pending().await;
                 }
             }
-            PeerEvent::Down { node, reason } => {
-                let Some(coordinator) = self.coordinators.get_mut(&node) else { return };
-                coordinator.session = Session::Lost;
-                self.lost(node, reason, context);
-            }
+            () = patience_ends => break,
         }
     }
+    let (_, Lost { coordinator, reason, .. }) = lost.expect("its end was waited for");
+    let refusal = coordinators.iter().find_map(Coordinator::refusal);
+    let refused = refusal.is_some();
+    // A refusal says more than silence.
+    let since = match refusal {
+        Some(refusal) => format!("then {refusal}"),
+        None => format!("nothing was reached for {patience:?}"),
+    };
+    Lost { coordinator, reason: format!("{reason}; {since}"), refused }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use swarm_actors::testing;
+    use futures_util::FutureExt;
+    use swarm_actors::{Peer, Wanted};
 
-    fn id(name: &str) -> NodeId {
-        name.parse().unwrap()
-    }
-
-    fn down(name: &str) -> PeerEvent {
-        PeerEvent::Down { node: id(name), reason: "gone".into() }
-    }
-
-    fn up(name: &str) -> PeerEvent {
-        let session = uuid::Uuid::now_v7();
+    fn up(name: &str) -> ConnectionState {
         let (agent_type, capabilities) = (String::new(), Vec::new());
-        PeerEvent::Up(OpenPeer { node: id(name), role: Role::Coordinator, agent_type, capabilities, session })
+        let (node, role) = (name.parse().unwrap(), Role::Coordinator);
+        ConnectionState::Open(Peer { node, role, agent_type, capabilities, session: uuid::Uuid::now_v7() })
     }
 
-    /// A node that reaches nobody, and what its watch says.
-    async fn watching(patience: Duration) -> (actix::Addr<CoordinatorWatch>, watch::Receiver<Option<Lost>>) {
-        let [a, b] = ["a", "b"].map(|name| testing::MemoryNode::new(name, Role::Agent));
-        let (node, _other, _cut) = testing::pair(a, b).await;
-        let (losses, lost) = watch::channel(None);
-        let peer = |name| Peer { name: id(name), address: "127.0.0.1:1".parse().unwrap() };
-        let peers = ["hub-1", "hub-2"].map(peer);
-        (CoordinatorWatch::new(node, &peers, patience, losses).start(), lost)
+    fn down() -> ConnectionState {
+        ConnectionState::Lost { ended: Some("gone".into()), failure: None }
     }
 
-    #[test]
-    fn an_agent_without_patience_is_lost_with_its_last_coordinator() {
-        actix_rt::System::new().block_on(async {
-            let (watch, lost) = watching(Duration::ZERO).await;
-            for event in [up("hub-1"), down("hub-1"), up("hub-1"), down("hub-2"), down("operator")] {
-                watch.send(event).await.unwrap();
-                assert_eq!(*lost.borrow(), None);
-            }
-            watch.send(down("hub-1")).await.unwrap();
-            let expected = Lost { coordinator: id("hub-1"), reason: "gone".into(), refused: false };
-            assert_eq!(*lost.borrow(), Some(expected));
-        });
+    type States = watch::Sender<ConnectionState>;
+
+    fn two() -> ([States; 2], Vec<Coordinator>) {
+        let [(a, of_a), (b, of_b)] = ["hub-1", "hub-2"].map(|name| watch::channel(up(name)));
+        let coordinator = |name: &str, states| Coordinator { name: name.parse().unwrap(), states };
+        ([a, b], vec![coordinator("hub-1", of_a), coordinator("hub-2", of_b)])
     }
 
-    #[test]
-    fn patience_ends_when_there_was_no_coordinator_for_as_long() {
-        actix_rt::System::new().block_on(async {
-            tokio::time::pause();
-            let (watch, mut lost) = watching(Duration::from_secs(60)).await;
-            for event in [down("hub-1"), down("hub-2")] {
-                watch.send(event).await.unwrap();
-            }
-            sleep(Duration::from_secs(59)).await;
-            watch.send(up("hub-2")).await.unwrap();
-            sleep(Duration::from_secs(600)).await;
-            assert_eq!(*lost.borrow(), None);
-            watch.send(down("hub-2")).await.unwrap();
-            let since = tokio::time::Instant::now();
-            let lost = lost.wait_for(Option::is_some).await.unwrap().clone().unwrap();
-            assert_eq!(since.elapsed().as_secs(), 60);
-            assert_eq!(lost.to_string(), "the session with hub-2 ended: gone; nothing was reached for 60s");
-        });
+    #[tokio::test(start_paused = true)]
+    async fn an_agent_without_patience_is_lost_with_its_last_coordinator() {
+        let ([first, second], coordinators) = two();
+        let mut lost = Box::pin(all_lost(coordinators, Duration::ZERO));
+        for (sender, state) in [(&first, down()), (&first, up("hub-1")), (&second, down())] {
+            sender.send_replace(state);
+            assert_eq!(lost.as_mut().now_or_never(), None);
+        }
+        first.send_replace(down());
+        let expected = Lost { coordinator: "hub-1".parse().unwrap(), reason: "gone".into(), refused: false };
+        assert_eq!(lost.await, expected);
     }
 
-    #[test]
-    fn pauses_double_up_to_a_bound() {
-        let millis: Vec<_> = pauses().take(8).map(|pause| pause.as_millis()).collect();
-        assert_eq!(millis, [250, 500, 1_000, 2_000, 4_000, 8_000, 8_000, 8_000]);
+    #[tokio::test(start_paused = true)]
+    async fn patience_ends_when_there_was_no_coordinator_for_as_long() {
+        let ([first, second], coordinators) = two();
+        let mut lost = Box::pin(all_lost(coordinators, Duration::from_secs(60)));
+        assert_eq!(lost.as_mut().now_or_never(), None);
+        first.send_replace(down());
+        assert_eq!(lost.as_mut().now_or_never(), None);
+        second.send_replace(down());
+        assert!(tokio::time::timeout(Duration::from_secs(59), lost.as_mut()).await.is_err());
+        second.send_replace(up("hub-2"));
+        assert!(tokio::time::timeout(Duration::from_secs(600), lost.as_mut()).await.is_err());
+        second.send_replace(down());
+        let since = Instant::now();
+        let text = lost.await.to_string();
+        assert_eq!(since.elapsed().as_secs(), 60);
+        assert_eq!(text, "the session with hub-2 ended: gone; nothing was reached for 60s");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_refused_certificate_says_more_than_silence() {
+        let ([first, second], coordinators) = two();
+        let lost = all_lost(coordinators, Duration::from_secs(1));
+        first.send_replace(down());
+        let refused = ConnectError::Refused {
+            peer: Wanted::Any(Role::Coordinator),
+            address: ([127, 0, 0, 1], 1).into(),
+            refusal: Refusal::Certificate,
+            reason: "it is revoked".into(),
+        };
+        second.send_replace(ConnectionState::Lost { ended: Some("gone".into()), failure: Some(refused) });
+        let lost = lost.await;
+        assert!(lost.refused && lost.reason.contains("it is revoked"), "{lost}");
     }
 }

@@ -87,7 +87,7 @@ fn a_dead_coordinator_is_named() {
     let agent = Running::start(&["node", "--config", &cluster.agent(address)]);
     agent.finish().fails(69, &["hub at ", &address.to_string()]);
     let agent = Running::start(&["node", "--config", &cluster.agent("no-such-host.invalid:7400")]);
-    agent.finish().fails(69, &["hub, no-such-host.invalid:7400, cannot be looked up"]);
+    agent.finish().fails(69, &["hub at no-such-host.invalid:7400 cannot be looked up"]);
 }
 
 #[test]

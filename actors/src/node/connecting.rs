@@ -47,6 +47,16 @@ pub enum Refusal {
 /// Why a node could not be connected to.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ConnectError {
+    /// The name of the host leads to no address.
+    #[error("{peer} at {host} cannot be looked up: {reason}")]
+    Lookup {
+        /// The node that was wanted.
+        peer: Wanted,
+        /// Host and port as given.
+        host: String,
+        /// What the system said.
+        reason: String,
+    },
     /// Nothing that speaks QUIC was found there.
     #[error("{peer} at {address} cannot be reached: {reason}")]
     Unreachable {
@@ -110,7 +120,7 @@ impl Node {
         self.dial(Wanted::Any(role), address).await
     }
 
-    async fn dial(&self, wanted: Wanted, address: SocketAddr) -> Result<Peer, ConnectError> {
+    pub(super) async fn dial(&self, wanted: Wanted, address: SocketAddr) -> Result<Peer, ConnectError> {
         let dial = quic_bridge::Dial { wanted, address };
         self.bridge.send(dial).await.unwrap_or(Err(ConnectError::NodeStopped))
     }

@@ -8,6 +8,7 @@ mod handover;
 mod hostile;
 mod in_hand;
 mod lenient;
+mod library;
 mod refusals;
 
 mod resumption;

@@ -5,6 +5,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use clap::Args;
+use swarm_actors::PeerAddress;
 use swarm_actors::enrolment::{EnrolError, enrol};
 use swarm_actors::identity::{
     Identity, IdentityPaths, JoinToken, OnExisting, PrivateKeyPem, SigningRequest, TokenRefusal,
@@ -19,8 +20,6 @@ use crate::cli::error::{CliError, Exit};
 use crate::cli::logging::{self, Verbosity};
 use crate::cli::output::Output;
 use crate::cli::system;
-use crate::swarm::addresses::look_up;
-use crate::swarm::node_file::PeerAddress;
 
 #[derive(Debug, Args)]
 pub(crate) struct Enrol {
@@ -98,7 +97,7 @@ async fn ask(
     request: &SigningRequest,
 ) -> Result<(Identity, String), CliError> {
     let unknown = |cause| format!("{} cannot be looked up: {cause}", host.as_str());
-    let addresses = look_up(host).await.map_err(|cause| CliError::new(Exit::Unavailable, unknown(cause)))?;
+    let addresses = host.look_up().await.map_err(|cause| CliError::new(Exit::Unavailable, unknown(cause)))?;
     let mut failure = None;
     for address in addresses {
         match enrol(address, token, key, request).await {

@@ -1,22 +1,26 @@
-//! How a node keeps its certificate and its revocation list fresh.
+//! [`CertificateKeeper`]: keeps the certificate and the revocation list of a node fresh.
 
-use std::fs;
-use std::io;
-use std::path::Path;
-use std::time::{Duration, SystemTime};
-
-use swarm_actors::AskError;
-use swarm_actors::identity::{
-    FolderError, Identity, IdentityPaths, IdentityPem, OnExisting, OutsideValidity, PeerIdentity,
-    RevocationList, SigningRequest, create_file, rfc3339,
+use crate::{
+    AskError, Mailbox, Node,
+    certificate_authority::AUTHORITY_NAME,
+    identity::{
+        FolderError, Identity, IdentityPaths, IdentityPem, OnExisting, OutsideValidity, PeerIdentity,
+        RevocationList, SigningRequest, create_file, rfc3339,
+    },
 };
-use swarm_protocols::ContentHash;
-use swarm_protocols::certificates::{
-    RenewCertificate, Renewal, RenewalRefusal, Renewed, RevocationList as ListWanted, Step, Term,
+use std::{
+    fs, io,
+    path::Path,
+    time::{Duration, SystemTime},
+};
+use swarm_protocols::{
+    ContentHash, NodeId,
+    certificates::{
+        CertificateAuthority, RenewCertificate, Renewal, RenewalRefusal, Renewed,
+        RevocationList as ListWanted, Step, Term,
+    },
 };
 use tokio::time::{Instant, sleep};
-
-use super::member::Joined;
 
 /// The pause between two looks at the revocation list, which are also looks at the clock.
 const PAUSE: Duration = Duration::from_secs(30);
@@ -27,11 +31,29 @@ const PAUSE_AT_HOME: Duration = Duration::from_secs(5);
 /// How long the authority has to answer.
 const ANSWER_MAX: Duration = Duration::from_secs(20);
 
-/// Keeps the certificate and the revocation list of a node fresh, on disk and in use.
+/// Who renews the certificate of a node.
+#[derive(Debug, Clone)]
+pub enum AuthoritySource {
+    /// An authority in this process.
+    Own(Mailbox<CertificateAuthority>),
+    /// The first of these coordinators that has one and can be reached.
+    Coordinators(Vec<NodeId>),
+    /// Nobody: it is renewed by hand.
+    Nobody,
+}
+
+/// Keeps the certificate and the revocation list of a node fresh, on disk and in use: asks an authority for a renewed
+/// certificate 30 days before the end (or in the last third of a validity shorter than 90 days), and for the
+/// revocation list every 30 seconds.
+///
+/// Let it [`run`](Self::run) beside the node; or [`rest`](Self::rest) and [`act`](Self::act) in a loop of your own
+/// where identities also come from elsewhere.
 ///
 /// A renewed certificate is for the same key. So one file changes, which is replaced whole, and whatever happens
 /// in between, the folder holds a pair that can be used. Who wants a new key renews by hand or enrols anew.
-pub(crate) struct Keeper {
+pub struct CertificateKeeper {
+    node: Node,
+    source: AuthoritySource,
     paths: IdentityPaths,
     identity: Identity,
     rule: Renewal,
@@ -57,20 +79,28 @@ impl Failure {
     }
 }
 
-impl Keeper {
-    /// Of a node with this identity, which is in these files.
-    pub(crate) fn new(paths: IdentityPaths, identity: Identity) -> Self {
+impl CertificateKeeper {
+    /// For a node that shows this identity, which is in these files.
+    pub fn new(node: Node, source: AuthoritySource, paths: IdentityPaths, identity: Identity) -> Self {
         let rule = Renewal::of(term(identity.as_peer()));
-        Self { paths, identity, rule, early: None, known: None, look: Instant::now() }
+        Self { node, source, paths, identity, rule, early: None, known: None, look: Instant::now() }
     }
 
     /// The node was given another identity.
-    pub(crate) fn replaced(&mut self, paths: IdentityPaths, identity: Identity) {
-        *self = Self::new(paths, identity);
+    pub fn replaced(&mut self, paths: IdentityPaths, identity: Identity) {
+        *self = Self::new(self.node.clone(), self.source.clone(), paths, identity);
+    }
+
+    /// Does what is to be done, whenever it is, without an end.
+    pub async fn run(mut self) -> std::convert::Infallible {
+        loop {
+            self.rest().await;
+            self.act().await;
+        }
     }
 
     /// Waits until there is something to do. Dropping the future loses nothing.
-    pub(crate) async fn rest(&self) {
+    pub async fn rest(&self) {
         let until_look = self.look.saturating_duration_since(Instant::now());
         let rest = match self.rule.step(SystemTime::now()) {
             Step::Renew => Duration::ZERO,
@@ -79,12 +109,14 @@ impl Keeper {
         sleep(rest.min(until_look)).await;
     }
 
-    /// Does what is to be done.
-    pub(crate) async fn act(&mut self, joined: &Joined) {
+    /// Does what is to be done. The renewed identity, if there is one; the node shows it already.
+    pub async fn act(&mut self) -> Option<Identity> {
+        let mut renewed = None;
         if self.rule.step(SystemTime::now()) == Step::Renew {
             let until = rfc3339(self.identity.valid_until());
-            match self.renew(joined).await {
+            match self.renew().await {
                 Ok(()) => {
+                    renewed = Some(self.identity.clone());
                     let until = rfc3339(self.identity.valid_until());
                     tracing::info!("the certificate was renewed, it holds until {until}");
                 }
@@ -95,17 +127,39 @@ impl Keeper {
             }
         }
         if Instant::now() >= self.look {
-            if let Err(reason) = self.look(joined).await {
+            if let Err(reason) = self.look_at_list().await {
                 tracing::debug!(reason, "the revocation list was not looked at");
             }
-            self.look = Instant::now() + if joined.is_authority() { PAUSE_AT_HOME } else { PAUSE };
+            self.look = Instant::now()
+                + match self.source {
+                    AuthoritySource::Own(_) => PAUSE_AT_HOME,
+                    AuthoritySource::Coordinators(_) | AuthoritySource::Nobody => PAUSE,
+                };
         }
+        renewed
     }
 
-    async fn renew(&mut self, joined: &Joined) -> Result<(), Failure> {
+    /// An authority that can be asked now. The error says for each why it cannot.
+    async fn authority(&self) -> Result<Mailbox<CertificateAuthority>, String> {
+        let coordinators = match &self.source {
+            AuthoritySource::Own(own) => return Ok(own.clone()),
+            AuthoritySource::Nobody => return Err("no authority renews it".to_owned()),
+            AuthoritySource::Coordinators(coordinators) => coordinators,
+        };
+        let mut reasons = Vec::new();
+        for coordinator in coordinators {
+            match self.node.resolve(&format!("{coordinator}/{AUTHORITY_NAME}")).await {
+                Ok(authority) => return Ok(authority),
+                Err(error) => reasons.push(error.to_string()),
+            }
+        }
+        Err(reasons.join("; "))
+    }
+
+    async fn renew(&mut self) -> Result<(), Failure> {
         let (identity, text) = match self.early.take() {
             Some(early) => early,
-            None => self.ask(joined, SystemTime::now()).await?,
+            None => self.ask(SystemTime::now()).await?,
         };
         if let Err(OutsideValidity::NotYet { from }) = identity.as_peer().check(SystemTime::now()) {
             self.early = Some((identity, text));
@@ -120,19 +174,19 @@ impl Keeper {
             // The node itself is better off with it than without.
             tracing::error!(reason, "the renewed certificate could not be kept, a restart does without it");
         }
-        joined.set_identity(identity.clone()).await.map_err(Failure::new)?;
+        self.node.set_identity(identity.clone()).await.map_err(Failure::new)?;
         self.rule = Renewal::of(term(identity.as_peer()));
         self.identity = identity;
         Ok(())
     }
 
     /// Asks an authority for a further certificate.
-    async fn ask(&self, joined: &Joined, now: SystemTime) -> Result<(Identity, String), Failure> {
+    async fn ask(&self, now: SystemTime) -> Result<(Identity, String), Failure> {
         let IdentityPem { certificate, key, .. } = self.identity.to_pem();
         let request = SigningRequest::with_key(self.identity.id(), key).map_err(Failure::new)?;
         let asked =
             RenewCertificate { certificate: certificate.clone(), request: request.to_pem().to_owned() };
-        let authority = joined.authority().await.map_err(Failure::new)?;
+        let authority = self.authority().await.map_err(Failure::new)?;
         let renewed = authority.ask(asked).timeout(ANSWER_MAX).await.map_err(|error| {
             let not_before = match &error {
                 AskError::Handler(refusal) => not_before(refusal, now),
@@ -145,8 +199,8 @@ impl Keeper {
     }
 
     /// Takes the authority's list over if it is newer.
-    async fn look(&mut self, joined: &Joined) -> Result<(), String> {
-        let authority = joined.authority().await?;
+    async fn look_at_list(&mut self) -> Result<(), String> {
+        let authority = self.authority().await?;
         let wanted = ListWanted { known: self.known };
         let list = authority.ask(wanted).timeout(ANSWER_MAX).await.map_err(|error| error.to_string())?;
         let Some(text) = list else { return Ok(()) };
@@ -160,7 +214,7 @@ impl Keeper {
             {
                 tracing::error!(reason, "the revocation list could not be kept");
             }
-            joined.set_revocation_list(list.clone()).await.map_err(|error| error.to_string())?;
+            self.node.set_revocation_list(list.clone()).await.map_err(|error| error.to_string())?;
             self.identity = self.identity.clone().with_revocation_list(&list);
             let revoked = self.identity.revocation_list().len();
             tracing::info!(revoked, "there is a newer revocation list");
@@ -236,7 +290,7 @@ async fn blocking(work: impl FnOnce() -> Result<(), String> + Send + 'static) ->
 #[cfg(test)]
 mod tests {
     use super::*;
-    use swarm_actors::identity::{Authority, Validity, write_identity};
+    use crate::identity::{Authority, Validity, write_identity};
     use swarm_protocols::Role;
 
     const DAY: Duration = Duration::from_secs(86_400);

@@ -1,0 +1,206 @@
+//! Connections that are kept: dialled again whenever they are lost.
+
+use super::{ConnectError, Node, Peer, PeerAddress, PeerEvent, Wanted};
+use actix::{Actor, Context, Handler, Message};
+use std::time::Duration;
+use swarm_protocols::{Backoff, NodeId};
+use tokio::{sync::watch, task::AbortHandle, time::sleep};
+use uuid::Uuid;
+
+/// The longest pause before a lost peer is dialled for the first time.
+const PAUSE_MIN: Duration = Duration::from_millis(250);
+
+/// The longest pause between two attempts; each is twice as long as the one before.
+const PAUSE_MAX: Duration = Duration::from_secs(8);
+
+/// How a kept connection stands.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ConnectionState {
+    /// It is dialled for the first time.
+    Dialling,
+    /// There is a session.
+    Open(Peer),
+    /// There is none, since this happened; it is dialled again.
+    Lost {
+        /// Why the session ended; `None` where there has been none.
+        ended: Option<String>,
+        /// Why the latest attempt failed, where one was made since.
+        failure: Option<ConnectError>,
+    },
+}
+
+/// A connection that its node dials again whenever it is lost, until this is dropped. Made by
+/// [`Node::keep_connected`].
+#[derive(Debug)]
+#[must_use = "dropping it ends the dialling"]
+pub struct KeptConnection {
+    peer: NodeId,
+    states: watch::Receiver<ConnectionState>,
+    keeper: AbortHandle,
+}
+
+impl KeptConnection {
+    /// The node that is kept.
+    pub fn peer(&self) -> &NodeId {
+        &self.peer
+    }
+
+    /// How it stands.
+    pub fn state(&self) -> ConnectionState {
+        self.states.borrow().clone()
+    }
+
+    /// How it stands, now and later. States that nobody looked at in time are left out: the latest counts.
+    pub fn states(&self) -> watch::Receiver<ConnectionState> {
+        self.states.clone()
+    }
+
+    /// Waits until there is a session. Never completes once the node has stopped.
+    pub async fn connected(&self) -> Peer {
+        let open = |state: &ConnectionState| match state {
+            ConnectionState::Open(peer) => Some(peer.clone()),
+            ConnectionState::Dialling | ConnectionState::Lost { .. } => None,
+        };
+        self.until(open).await
+    }
+
+    /// Waits for the first attempt, and says how it ended. Never completes once the node has stopped.
+    pub async fn attempted(&self) -> Result<Peer, ConnectError> {
+        let attempted = |state: &ConnectionState| match state {
+            ConnectionState::Open(peer) => Some(Ok(peer.clone())),
+            ConnectionState::Lost { failure: Some(failure), .. } => Some(Err(failure.clone())),
+            ConnectionState::Dialling | ConnectionState::Lost { failure: None, .. } => None,
+        };
+        self.until(attempted).await
+    }
+
+    async fn until<T>(&self, find: impl Fn(&ConnectionState) -> Option<T>) -> T {
+        let mut states = self.states();
+        loop {
+            if let Some(found) = find(&states.borrow_and_update()) {
+                return found;
+            }
+            if states.changed().await.is_err() {
+                std::future::pending::<()>().await;
+            }
+        }
+    }
+}
+
+impl Drop for KeptConnection {
+    fn drop(&mut self) {
+        self.keeper.abort();
+    }
+}
+
+impl Node {
+    /// Keeps a session with `peer`: dials it now, and again whenever the session is lost or an attempt fails. The
+    /// pauses double from 250 ms to 8 s, with jitter, so that many nodes that lost a peer together do not come back
+    /// together. It goes on for every failure, a refused certificate too, as a new one may come.
+    ///
+    /// A mailbox of a lost session stays lost: resolve it again once there is another one.
+    pub async fn keep_connected(&self, peer: NodeId, address: PeerAddress) -> KeptConnection {
+        let (sender, states) = watch::channel(ConnectionState::Dialling);
+        let (node, wanted) = (self.clone(), peer.clone());
+        let keeper = self.run(move || actix_rt::spawn(keep(node, wanted, address, sender)).abort_handle());
+        KeptConnection { peer, states, keeper: keeper.await }
+    }
+}
+
+async fn keep(node: Node, peer: NodeId, address: PeerAddress, states: watch::Sender<ConnectionState>) {
+    let (seen, mut last) = watch::channel(Seen::Nothing);
+    let watcher = Watcher { peer: peer.clone(), seen }.start();
+    node.watch(watcher.clone().recipient());
+    let mut ended = None;
+    while let Some(open) = dial(&node, &peer, &address, &states, ended).await {
+        let session = Seen::Open(open.session);
+        states.send_replace(ConnectionState::Open(open));
+        // The bridge tells its watchers of a session before it answers who dialled.
+        if watcher.send(CatchUp).await.is_err() {
+            return;
+        }
+        let Ok(next) = last.wait_for(|seen| *seen != session).await.map(|seen| seen.clone()) else { return };
+        ended = match next {
+            Seen::Down(reason) => {
+                tracing::warn!(%peer, reason, "the session ended; the peer is dialled again");
+                Some(reason)
+            }
+            // Another session has taken its place.
+            Seen::Open(_) | Seen::Nothing => None,
+        };
+    }
+}
+
+/// Dials until there is a session; `None` once the node has stopped.
+async fn dial(
+    node: &Node,
+    peer: &NodeId,
+    address: &PeerAddress,
+    states: &watch::Sender<ConnectionState>,
+    ended: Option<String>,
+) -> Option<Peer> {
+    let mut backoff = Backoff::new(PAUSE_MIN, PAUSE_MAX);
+    if ended.is_some() {
+        states.send_replace(ConnectionState::Lost { ended: ended.clone(), failure: None });
+        sleep(backoff.next(jitter())).await;
+    }
+    loop {
+        match node.connect_to(Wanted::Node(peer.clone()), address).await {
+            Ok(open) => return Some(open),
+            Err(ConnectError::NodeStopped) => return None,
+            Err(error) => {
+                tracing::info!("{error}");
+                states.send_replace(ConnectionState::Lost { ended: ended.clone(), failure: Some(error) });
+            }
+        }
+        sleep(backoff.next(jitter())).await;
+    }
+}
+
+fn jitter() -> u32 {
+    // The last bits of such an id are random.
+    Uuid::now_v7().as_u128() as u32
+}
+
+/// What was heard of the peer last.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Seen {
+    Nothing,
+    Open(Uuid),
+    Down(String),
+}
+
+/// Notes what becomes of the sessions with one peer.
+struct Watcher {
+    peer: NodeId,
+    seen: watch::Sender<Seen>,
+}
+
+impl Actor for Watcher {
+    type Context = Context<Self>;
+}
+
+impl Handler<PeerEvent> for Watcher {
+    type Result = ();
+
+    fn handle(&mut self, event: PeerEvent, _: &mut Self::Context) {
+        match event {
+            PeerEvent::Up(peer) if peer.node == self.peer => self.seen.send_replace(Seen::Open(peer.session)),
+            PeerEvent::Down { node, reason } if node == self.peer => {
+                self.seen.send_replace(Seen::Down(reason))
+            }
+            PeerEvent::Up(_) | PeerEvent::Down { .. } => return,
+        };
+    }
+}
+
+/// Answered once everything that was sent before it has been noted.
+#[derive(Message)]
+#[rtype(result = "()")]
+struct CatchUp;
+
+impl Handler<CatchUp> for Watcher {
+    type Result = ();
+
+    fn handle(&mut self, _: CatchUp, _: &mut Self::Context) {}
+}

@@ -1,0 +1,77 @@
+//! What a program needs of its node beside asking: connections that are kept, a thread of its own.
+
+use super::*;
+use crate::{ConnectionState, PeerAddress};
+
+/// The identities of `a`, a coordinator, and `b`, an agent.
+fn identities() -> [Identity; 2] {
+    let day = Validity::starting(SystemTime::now(), Duration::from_secs(86_400)).unwrap();
+    let authority = Authority::new("test", day).unwrap();
+    [("a", Role::Coordinator), ("b", Role::Agent)]
+        .map(|(id, role)| authority.issue(&id.parse().unwrap(), role, day).unwrap())
+}
+
+fn loopback(identity: &Identity) -> NodeConfig {
+    NodeConfig::new(identity.clone(), "127.0.0.1:0".parse().unwrap())
+}
+
+#[actix::test]
+async fn a_kept_connection_is_dialled_again_when_its_peer_comes_back() {
+    let [a, b] = identities();
+    let first = Node::start(loopback(&a)).await.unwrap();
+    let address = first.address().unwrap();
+    let node = Node::start(loopback(&b)).await.unwrap();
+    let kept = node.keep_connected(a.id().clone(), address.into()).await;
+    let before = kept.connected().await;
+    assert_eq!(kept.attempted().await, Ok(before.clone()));
+
+    first.stop(Duration::ZERO).await;
+    let mut states = kept.states();
+    let lost = states.wait_for(|state| matches!(state, ConnectionState::Lost { .. })).await.unwrap().clone();
+    let ConnectionState::Lost { ended: Some(ended), .. } = lost else { panic!("{lost:?}") };
+    assert!(!ended.is_empty());
+    let second = Node::start(NodeConfig { listen: address, ..loopback(&a) }).await.unwrap();
+    assert_ne!(kept.connected().await.session, before.session);
+
+    drop(kept);
+    second.stop(Duration::ZERO).await;
+    // Nobody dials any more: the sender of the states goes with the task that dialled.
+    while states.changed().await.is_ok() {}
+}
+
+#[actix::test]
+async fn a_connection_is_kept_before_there_is_anybody() {
+    let [a, b] = identities();
+    let silent = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
+    let address = silent.local_addr().unwrap();
+    let timing = Timing { handshake: Duration::from_millis(200), ..Timing::default() };
+    let node = Node::start(NodeConfig { timing, ..loopback(&b) }).await.unwrap();
+    let kept = node.keep_connected(a.id().clone(), address.into()).await;
+    let error = kept.attempted().await.unwrap_err();
+    assert_eq!(error.to_string(), format!("a at {address} did not answer within 200ms"));
+    let unknown: PeerAddress = "no-such-host.invalid:7400".parse().unwrap();
+    let lost = node.keep_connected(a.id().clone(), unknown).await;
+    let error = lost.attempted().await.unwrap_err().to_string();
+    assert!(error.starts_with("a at no-such-host.invalid:7400 cannot be looked up: "), "{error}");
+    drop(silent);
+    let _late = Node::start(NodeConfig { listen: address, ..loopback(&a) }).await.unwrap();
+    assert_eq!(kept.connected().await.node, *a.id());
+}
+
+#[test]
+fn a_node_works_where_no_actix_system_runs() {
+    let [a, b] = identities();
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+    runtime.block_on(async {
+        let (a, b) = (Node::start(loopback(&a)).await.unwrap(), Node::start(loopback(&b)).await.unwrap());
+        let service = b.run(server).await;
+        b.expose("service", service).allow(Role::Coordinator).register().await.unwrap().detach();
+        a.connect(b.id().clone(), b.address().unwrap()).await.unwrap();
+        let service: Mailbox<Service> = a.resolve("b/service").await.unwrap();
+        // From any thread of the runtime.
+        let asked = tokio::spawn(async move { service.ask(Echo(vec![7])).await });
+        assert_eq!(asked.await.unwrap(), Ok(vec![7]));
+        a.stop(Duration::from_secs(5)).await;
+        b.stop(Duration::from_secs(5)).await;
+    });
+}
