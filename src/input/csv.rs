@@ -1,5 +1,8 @@
 //! Columns of CSV files with a header. Quoted fields are read; one that runs over the end of its
 //! line is refused, since rows are counted by lines.
+//!
+//! Not with `csv`: it tells no column of a field, skips blank lines, which are missing values here, and takes rows of
+//! any length; around `csv-core` this code is longer, and takes three times as long to split a line.
 
 use std::borrow::Cow;
 
