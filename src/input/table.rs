@@ -1,6 +1,6 @@
 //! Whole tables: CSV files in which every column is a series.
 
-use super::csv::{fields, unquote};
+use super::csv::{fields, refuse_other_separator, unquote};
 use super::lines::{Line, Lines, quote};
 use super::{InputError, Source};
 
@@ -36,6 +36,7 @@ pub(crate) fn table(input: &Source, gaps: Gaps) -> Result<Table, InputError> {
         return Err(InputError::whole(input, "is empty, expected a CSV header"));
     };
     let names = names(&header)?;
+    refuse_other_separator(input, &names)?;
     let mut table = Reading::new(&names);
     while let Some(line) = lines.next()? {
         let kept = table.row(&line, gaps)?;
