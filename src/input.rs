@@ -92,6 +92,16 @@ impl InputError {
         InputError::Whole { input: input.clone(), message: message.into() }
     }
 
+    /// The same of a value in a column that has a number in another line.
+    fn beside_number(self, number_line: usize) -> Self {
+        let InputError::At { input, line, column, message } = self else { return self };
+        let message = format!(
+            "{message}, while line {number_line} of this column has a number; an index that has numbers is a column \
+             without a name"
+        );
+        InputError::At { input, line, column, message }
+    }
+
     pub(crate) fn at(input: &Source, line: usize, column: usize, message: impl Into<String>) -> Self {
         InputError::At { input: input.clone(), line, column, message: message.into() }
     }
