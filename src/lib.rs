@@ -12,15 +12,9 @@
 //! # use std::time::{Duration, SystemTime};
 //!
 //! // What both machines know.
-//! #[derive(Serialize, Deserialize)]
+//! #[derive(Serialize, Deserialize, Request)]
+//! #[request(name = "mean", reply = f64)]
 //! struct Mean { prices: Vec<f64> }
-//!
-//! impl Request for Mean {
-//!     const NAME: &'static str = "mean";
-//!     const VERSION: u16 = 1;
-//!     type Reply = f64;
-//!     type Error = NoError;
-//! }
 //!
 //! protocol! { pub Statistics = "statistics" { Mean } }
 //!
@@ -88,5 +82,13 @@ pub use swarm_actors::{
 pub use swarm_protocols as protocols;
 pub use swarm_protocols::{
     Accepts, Blob, ContentHash, Delivery, DeliveryError, Floats, MailboxAddress, MailboxName, NoError,
-    NodeId, Protocol, Request, Role, Visitor, protocol, session, wire,
+    NodeId, Protocol, Role, Visitor, protocol, session, wire,
 };
+
+pub use request::Request;
+
+/// The trait `Request` with the derive macro for crates that know it from here.
+mod request {
+    pub use swarm_derive::RequestOfActixSwarm as Request;
+    pub use swarm_protocols::*;
+}
