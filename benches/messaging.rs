@@ -9,16 +9,10 @@ use std::time::{Duration, Instant};
 use swarm_actors::{Call, Mailbox};
 use swarm_protocols::{NoError, Request, protocol};
 
-#[derive(Serialize, Deserialize, actix::Message)]
+#[derive(Serialize, Deserialize, actix::Message, Request)]
+#[request(name = "next", reply = u64)]
 #[rtype(result = "Result<u64, NoError>")]
 struct Next(u64);
-
-impl Request for Next {
-    const NAME: &'static str = "next";
-    const VERSION: u16 = 1;
-    type Reply = u64;
-    type Error = NoError;
-}
 
 protocol! { Counting = "counting" { Next } }
 

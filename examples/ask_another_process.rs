@@ -21,16 +21,10 @@ use std::{
 
 // What both processes know: usually a crate of its own, without actix.
 
-#[derive(Serialize, Deserialize)]
+#[derive(Serialize, Deserialize, Request)]
+#[request(name = "mean", reply = f64)]
 struct Mean {
     prices: Vec<f64>,
-}
-
-impl Request for Mean {
-    const NAME: &'static str = "mean";
-    const VERSION: u16 = 1;
-    type Reply = f64;
-    type Error = NoError;
 }
 
 protocol! { Statistics = "statistics" { Mean } }
