@@ -27,26 +27,16 @@
 //! use std::time::Duration;
 //! use swarm_actors::testing::{MockActor, Probe};
 //! use swarm_actors::{Answer, Call, Mailbox};
-//! use swarm_protocols::{NoError, Request, protocol};
+//! use swarm_protocols::{Request, protocol};
 //!
 //! /// What a thermometer is asked: the temperature in degrees Celsius.
-//! #[derive(Serialize, Deserialize)]
+//! #[derive(Serialize, Deserialize, Request)]
+//! #[request(name = "read", reply = f64)]
 //! struct Read;
-//! # impl Request for Read {
-//! #     const NAME: &'static str = "read";
-//! #     const VERSION: u16 = 1;
-//! #     type Reply = f64;
-//! #     type Error = NoError;
-//! # }
 //! /// What the actor under test is asked; it answers nothing if it does not know.
-//! #[derive(Serialize, Deserialize)]
+//! #[derive(Serialize, Deserialize, Request)]
+//! #[request(name = "is-freezing", reply = Option<bool>)]
 //! struct IsFreezing;
-//! # impl Request for IsFreezing {
-//! #     const NAME: &'static str = "is-freezing";
-//! #     const VERSION: u16 = 1;
-//! #     type Reply = Option<bool>;
-//! #     type Error = NoError;
-//! # }
 //! protocol! { Thermometer = "thermometer" { Read } }
 //! protocol! { FrostWatch = "frost-watch" { IsFreezing } }
 //!
@@ -105,15 +95,10 @@
 //! use swarm_actors::{AskError, Mailbox};
 //! use swarm_protocols::{DeliveryError, Role};
 //! # use serde::{Deserialize, Serialize};
-//! # use swarm_protocols::{NoError, Request, protocol};
-//! # #[derive(Serialize, Deserialize)]
+//! # use swarm_protocols::{Request, protocol};
+//! # #[derive(Serialize, Deserialize, Request)]
+//! # #[request(name = "read", reply = f64)]
 //! # struct Read;
-//! # impl Request for Read {
-//! #     const NAME: &'static str = "read";
-//! #     const VERSION: u16 = 1;
-//! #     type Reply = f64;
-//! #     type Error = NoError;
-//! # }
 //! # protocol! { Thermometer = "thermometer" { Read } }
 //!
 //! # actix::System::new().block_on(async {

@@ -40,17 +40,11 @@ const FAULTS_MAX: usize = 8;
 /// ```
 /// use swarm_actors::testing::MockActor;
 /// # use serde::{Deserialize, Serialize};
-/// # use swarm_protocols::{NoError, Request, protocol};
-/// # #[derive(Serialize, Deserialize)] struct PriceOf(String);
-/// # impl Request for PriceOf {
-/// #     const NAME: &'static str = "price-of"; const VERSION: u16 = 1;
-/// #     type Reply = f64; type Error = NoError;
-/// # }
-/// # #[derive(Serialize, Deserialize)] struct Close;
-/// # impl Request for Close {
-/// #     const NAME: &'static str = "close"; const VERSION: u16 = 1;
-/// #     type Reply = (); type Error = NoError;
-/// # }
+/// # use swarm_protocols::{Request, protocol};
+/// # #[derive(Serialize, Deserialize, Request)] #[request(name = "price-of", reply = f64)]
+/// # struct PriceOf(String);
+/// # #[derive(Serialize, Deserialize, Request)] #[request(name = "close")]
+/// # struct Close;
 /// # protocol! { Quotes = "quotes" { PriceOf, Close } }
 /// # tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap().block_on(async {
 /// let (quotes, _verified) = MockActor::<Quotes>::new()

@@ -2,25 +2,13 @@
 
 use super::*;
 
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, Serialize, Deserialize, Request)]
+#[request(name = "note")]
 struct Note(u32);
 
-impl Request for Note {
-    const NAME: &'static str = "note";
-    const VERSION: u16 = 1;
-    type Reply = ();
-    type Error = NoError;
-}
-
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, Serialize, Deserialize, Request)]
+#[request(name = "count", reply = Vec<u32>)]
 struct Count(u32);
-
-impl Request for Count {
-    const NAME: &'static str = "count";
-    const VERSION: u16 = 1;
-    type Reply = Vec<u32>;
-    type Error = NoError;
-}
 
 protocol! { Ledger = "ledger" { Note, Count } }
 
