@@ -58,8 +58,7 @@ fn local_ask(criterion: &mut Criterion) {
     group.bench_function("swarm", |bencher| {
         bencher.iter_custom(|count| {
             system.block_on(async {
-                let mailbox: Mailbox<Counting> =
-                    Mailbox::local(Counter.start()).handles::<Next>().build().unwrap();
+                let mailbox: Mailbox<Counting> = Mailbox::local(Counter.start());
                 let began = Instant::now();
                 for number in 0..count {
                     assert_eq!(mailbox.ask(Next(number)).await, Ok(number + 1));

@@ -51,8 +51,7 @@ impl Handler<Call<IsFreezing>> for Watch {
 }
 
 fn watch(thermometer: Mailbox<Thermometer>) -> Mailbox<FrostWatch> {
-    let watch = Mailbox::local(Watch { thermometer }.start()).handles::<IsFreezing>();
-    watch.build().expect("its only request is named")
+    Mailbox::local(Watch { thermometer }.start())
 }
 
 async fn a_watch_knows_frost_and_gives_up_on_a_broken_thermometer() {

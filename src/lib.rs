@@ -42,7 +42,7 @@
 //! # let identity_b = authority.issue(&"desk".parse()?, Role::Operator, day)?;
 //! // Machine A: start the actor and expose it to operators.
 //! let a = Node::start(NodeConfig::new(identity_a, "127.0.0.1:0".parse()?)).await?;
-//! let mailbox = Mailbox::local(Statistician.start()).handles::<Mean>().build()?;
+//! let mailbox = Mailbox::local(Statistician.start());
 //! let _exposed = a.expose::<Statistics>("statistics", mailbox).allow(Role::Operator).register().await?;
 //!
 //! // Machine B: connect, resolve, ask.
@@ -73,11 +73,10 @@ pub mod guide;
 
 pub use swarm_actors::{
     Answer, Ask, AskError, AskFuture, Call, Caller, Cancellation, ConnectError, ExposeError, ExposedName,
-    Exposing, LocalMailbox, Mailbox, NameEvent, Node, NodeConfig, NodeStatistics, Outcome, Peer, PeerEvent,
-    Priority, Refusal, Registration, ResolveError, SessionStatistics, SetIdentityError, StartError,
-    TIMEOUT_DEFAULT, TIMEOUT_MAX, Tell, TellError, UnhandledRequest, Wanted, WorkError, Workers,
-    certificate_authority, coordinator, correlator, enrolment, identity, pattern_file, pattern_matcher,
-    testing,
+    Exposing, Mailbox, NameEvent, Node, NodeConfig, NodeStatistics, Outcome, Peer, PeerEvent, Priority,
+    Refusal, Registration, ResolveError, SessionStatistics, SetIdentityError, StartError, TIMEOUT_DEFAULT,
+    TIMEOUT_MAX, Tell, TellError, Wanted, WorkError, Workers, certificate_authority, coordinator, correlator,
+    enrolment, identity, pattern_file, pattern_matcher, testing,
 };
 pub use swarm_protocols as protocols;
 pub use swarm_protocols::{

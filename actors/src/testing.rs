@@ -61,8 +61,7 @@
 //! }
 //!
 //! fn watch(thermometer: Mailbox<Thermometer>) -> Mailbox<FrostWatch> {
-//!     let watch = Mailbox::local(Watch { thermometer }.start()).handles::<IsFreezing>();
-//!     watch.build().expect("its only request is named")
+//!     Mailbox::local(Watch { thermometer }.start())
 //! }
 //!
 //! # actix::System::new().block_on(async {

@@ -38,5 +38,5 @@ pub use identity::{
 pub use part::{Part, UnknownPart};
 #[doc(hidden)]
 pub use request::is_new;
-pub use request::{Accepts, NoError, Protocol, Request, Visitor};
+pub use request::{Accepts, NoError, Ports, Protocol, Request, ServedBy, Visitor};
 pub use swarm_derive::Request;

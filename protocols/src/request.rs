@@ -78,6 +78,26 @@ pub trait Visitor<P: Protocol> {
         P: Accepts<R>;
 }
 
+/// A protocol that actors of type `A` serve: they handle every request of it, for each of which `C` can
+/// add a port. [`protocol!`](crate::protocol) implements it, so that a handler that was forgotten does
+/// not compile.
+pub trait ServedBy<A, C>: Protocol {
+    /// Adds the port of every request to `ports`, in the order of declaration.
+    fn add_all(ports: &mut C);
+}
+
+/// A collector of ports, the ways by which actors of type `A` get their requests. It can add one for `R`
+/// where `A` handles that.
+#[diagnostic::on_unimplemented(
+    message = "`{A}` does not handle `{R}`",
+    label = "an actor that handles every request of the protocol is expected",
+    note = "implement `Handler<Call<{R}>>` for `{A}`"
+)]
+pub trait Ports<A, R: Request> {
+    /// Adds the port of `R`.
+    fn add(&mut self);
+}
+
 /// Declares a [`Protocol`]: `pub Matcher = "matcher" { MatchPattern, SearchSeries }`.
 ///
 /// See [`Request`] for an example. A name that is not [one](crate::is_name), of the protocol or of a
@@ -107,13 +127,22 @@ macro_rules! protocol {
 
         $crate::protocol!(@index $name, 0usize; $($request),+);
 
+        impl<__Actor, __Ports> $crate::ServedBy<__Actor, __Ports> for $name
+        where
+            $(__Ports: $crate::Ports<__Actor, $request>),+
+        {
+            fn add_all(ports: &mut __Ports) {
+                $($crate::Ports::<__Actor, $request>::add(ports);)+
+            }
+        }
+
         const _: () = {
-            use $crate::{Request, is_name};
-            const NAMES: &[(&str, u16)] = &[$((<$request>::NAME, <$request>::VERSION)),+];
-            assert!(is_name($wire), "{}", $crate::protocol!(@no_name "protocol", $name));
+            const NAMES: &[(&str, u16)] =
+                &[$((<$request as $crate::Request>::NAME, <$request as $crate::Request>::VERSION)),+];
+            assert!($crate::is_name($wire), "{}", $crate::protocol!(@no_name "protocol", $name));
             let mut index = 0;
             $(
-                assert!(is_name(NAMES[index].0), "{}", $crate::protocol!(@no_name "request", $request));
+                assert!($crate::is_name(NAMES[index].0), "{}", $crate::protocol!(@no_name "request", $request));
                 assert!(
                     $crate::is_new(NAMES, index),
                     "{}",

@@ -86,7 +86,7 @@ impl Handler<Call<Misbehave>> for Server {
 }
 
 fn server() -> Mailbox<Service> {
-    Mailbox::local(Server.start()).handles::<Echo>().handles::<Misbehave>().build().unwrap()
+    Mailbox::local(Server.start())
 }
 
 fn memory(id: &str, role: Role) -> MemoryNode {
