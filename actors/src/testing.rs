@@ -12,6 +12,9 @@
 //! An application names the crate `actix_swarm` where these pages say `swarm_actors` and `swarm_protocols`;
 //! for a paused clock it has tokio with the feature `test-util` among its development dependencies.
 //!
+//! Probes and mocks pass messages and answers through the codec of the wire: what cannot travel between two nodes,
+//! such as a field that is skipped where it is empty, fails in the unit test.
+//!
 //! Everything that waits is bounded, and a panic names the line of the test, what was expected and
 //! what came. The examples `test_an_actor`, `test_over_a_bad_network` and `test_a_rule` of the
 //! repository hold what follows at more length, to be run and to be copied.
@@ -187,6 +190,7 @@
 //! ```
 
 mod asked;
+mod carry;
 mod fake_clock;
 mod line;
 mod memory;

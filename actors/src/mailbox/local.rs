@@ -86,6 +86,7 @@ pub(crate) trait Port<R: Request>: Send + Sync {
 pub(crate) enum Pending<R: Request> {
     Actor(RecipientRequest<Call<R>>),
     Channel(oneshot::Receiver<Outcome<R>>),
+    Refused(DeliveryError),
 }
 
 impl<R: Request> Port<R> for Recipient<Call<R>> {
@@ -160,6 +161,7 @@ impl<R: Request> InFlight<R> {
         let answer = match pending {
             Pending::Actor(request) => request.await.ok(),
             Pending::Channel(receiver) => receiver.await.ok(),
+            Pending::Refused(error) => return Err(error.into()),
         };
         match answer {
             Some(answer) => answer.map_err(AskError::Handler),

@@ -1,6 +1,7 @@
 //! The promises of the test kit, one by one.
 
 mod bad_network;
+mod carry;
 mod links;
 mod mocks;
 mod order;
