@@ -29,7 +29,7 @@ use serde::{Serialize, de::DeserializeOwned};
 /// }
 /// ```
 pub trait Request: Serialize + DeserializeOwned + Send + 'static {
-    /// The stable name on the wire: lower-case words joined by hyphens, a [name](crate::is_name).
+    /// The stable name on the wire: lower-case words joined by hyphens, a [valid name](crate::is_name).
     const NAME: &'static str;
     /// Raised whenever the layout or the meaning of the request, its reply or its error changes.
     const VERSION: u16;
@@ -100,8 +100,8 @@ pub trait Ports<A, R: Request> {
 
 /// Declares a [`Protocol`]: `pub Matcher = "matcher" { MatchPattern, SearchSeries }`.
 ///
-/// See [`Request`] for an example. A name that is not [one](crate::is_name), of the protocol or of a
-/// request, does not compile, and neither does a request that has the name and the version of another one:
+/// See [`Request`] for an example. A name that is not [valid](crate::is_name), of the protocol or of a
+/// request, does not compile:
 ///
 /// ```compile_fail
 /// # use serde::{Deserialize, Serialize};
@@ -109,6 +109,22 @@ pub trait Ports<A, R: Request> {
 /// # #[derive(Serialize, Deserialize, Request)] #[request(name = "add", reply = i64)]
 /// # struct Add { a: i64, b: i64 }
 /// protocol! { Calculator = "Calculator" { Add } }
+/// ```
+///
+/// Nor do two requests that have one name and one version:
+///
+/// ```compile_fail
+/// # use serde::{Deserialize, Serialize};
+/// # use swarm_protocols::{Request, protocol};
+/// #[derive(Serialize, Deserialize, Request)]
+/// #[request(name = "get")]
+/// struct Get;
+///
+/// #[derive(Serialize, Deserialize, Request)]
+/// #[request(name = "get")]
+/// struct Fetch;
+///
+/// protocol! { Shelf = "shelf" { Get, Fetch } }
 /// ```
 #[macro_export]
 macro_rules! protocol {
