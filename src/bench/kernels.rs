@@ -22,7 +22,7 @@ use self::floor::{dtw::Real, lcss};
 use self::reference::{Case, Reference};
 use self::timeframes::Year;
 use self::turns::{Timed, around, in_turns};
-use super::Compared;
+use super::{Compared, Side};
 use crate::input::InputError;
 
 /// Points of the series of one DTW.
@@ -105,8 +105,9 @@ impl Bench<'_> {
         params: Value,
         timed: Timed,
     ) -> Result<(), KernelsError> {
-        let Timed { swarm_ms: swarm, floor_ms: floor } = timed;
-        let compared = Compared { bench: "kernels", metric, unit, params, swarm, floor };
+        let Timed { swarm_ms: swarm, floor_ms } = timed;
+        let controls = vec![(Side::Floor, floor_ms)];
+        let compared = Compared { bench: "kernels", metric, unit, params, swarm, controls };
         (self.report)(&compared).map_err(KernelsError::Print)
     }
 

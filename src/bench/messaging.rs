@@ -3,27 +3,38 @@
 //!
 //! What makes the floor comparable: the same identities, so the same TLS; the same
 //! [transport parameters](swarm_actors::transport), streams allowed by the same rule; answers that
-//! are checked in the same way. Each side has a connection of its own, which it keeps over all cases.
+//! are checked in the same way. Each side has a connection of its own, which it keeps over all cases but those about
+//! connections. The actor that is asked has the settings of every actor.
+//!
+//! Not measured, because there is nothing to measure yet: asks through an interface for bulk askers (the mode
+//! `pipeline`), and a reconnection with early data (`reconnect_0rtt_first_reply_us`).
 
+mod callers;
 mod child;
+mod closed_loop;
+mod connections;
 mod echo;
 mod floor;
+mod local;
+mod notes;
+mod open_loop;
+mod payloads;
 pub(crate) mod responder;
-mod workload;
+mod rounds;
+mod usage;
 
+use std::cell::Cell;
 use std::time::{Duration, SystemTime};
 
-use serde_json::json;
-use swarm_actors::identity::{Authority, AuthorityError, InvalidValidity, Validity};
+use hdrhistogram::Histogram;
+use swarm_actors::Mailbox;
+use swarm_actors::identity::{Authority, AuthorityError, Identity, InvalidValidity, Validity};
 use swarm_protocols::{NodeId, Role};
 
 use self::child::Responder;
-use self::floor::FloorClient;
-use self::workload::{Measured, Mode, SwarmClient, Workload};
-use super::{Compared, ROUNDS, Side, median};
-
-/// How long a round may take beyond its time before the run is given up.
-const PATIENCE: Duration = Duration::from_secs(10);
+use self::echo::Echoing;
+use self::rounds::{PATIENCE, Rounds};
+use super::{Compared, Side};
 
 /// Why there are no (further) figures.
 #[derive(Debug, thiserror::Error)]
@@ -47,143 +58,95 @@ pub(crate) enum MessagingError {
 /// Where the figures go, one by one.
 pub(crate) type Report<'a> = dyn FnMut(&Compared) -> Result<(), String> + 'a;
 
-/// Measures every case whose name holds `only`, for `seconds` on each side.
-pub(crate) fn run(seconds: Duration, only: &str, report: &mut Report<'_>) -> Result<(), MessagingError> {
+/// Measures every case whose name holds `only`, for `time` on each side.
+pub(crate) fn run(time: Duration, only: &str, report: &mut Report<'_>) -> Result<(), MessagingError> {
     actix_rt::System::new().block_on(async {
-        let day = Validity::starting(SystemTime::now(), Duration::from_secs(86_400))?;
-        let authority = Authority::new("bench", day)?;
-        let server = authority.issue(&node_id("responder"), Role::Agent, day)?;
-        let client = authority.issue(&node_id("asker"), Role::Operator, day)?;
-
-        let mut child = Responder::start(&server).await?;
-        let measured = async {
-            let addresses = child.addresses().await?;
-            let measured = async {
-                let swarm = SwarmClient::connect(client.clone(), server.id(), addresses.node).await?;
-                let floor = FloorClient::connect(&client, server.id(), addresses.floor).await?;
-                Bench { swarm, floor }.all(seconds, only, report).await
-            };
-            tokio::select! {
-                measured = measured => measured,
-                ended = child.ended() => Err(ended),
-            }
-        };
-        let measured = measured.await;
-        child.stop().await;
-        measured
+        let cluster = Cluster::new()?;
+        Responder::with(&cluster.responder, async |responder| {
+            let asker = cluster.newcomer()?;
+            let (peer, addresses) = (cluster.responder.id(), responder.addresses);
+            let endpoint = floor::endpoint()?;
+            let dialling = floor::dialling(&asker, peer);
+            let floor = floor::connect(&endpoint, dialling, peer, addresses.floor).await?;
+            let node = connections::start(asker).await?;
+            let swarm = connections::reach(&node, peer, addresses.node).await?;
+            let mut bench = Bench { cluster: &cluster, responder, swarm, floor, time, only, report };
+            closed_loop::measure(&mut bench).await?;
+            open_loop::measure(&mut bench).await?;
+            notes::measure_tells(&mut bench).await?;
+            notes::measure_bulk(&mut bench).await?;
+            connections::measure_first_reply(&mut bench).await?;
+            connections::measure_memory(&mut bench).await?;
+            local::measure(&mut bench).await
+        })
+        .await
     })
 }
 
-fn cases() -> impl Iterator<Item = Workload> {
-    let case = |(mode, payload_bytes), in_flight| Workload { mode, payload_bytes, in_flight };
-    let sequential = [Mode::Lane, Mode::Stream].map(|mode| case((mode, 64), 1));
-    let concurrent = [(Mode::Lane, 64), (Mode::Stream, 64), (Mode::Lane, 1024)];
-    let concurrent = concurrent.map(|kind| [64, 256, 1000].map(|in_flight| case(kind, in_flight)));
-    sequential.into_iter().chain(concurrent.into_iter().flatten())
+/// Who may talk to whom: an authority, the identity of the responder, and as many askers as are wanted.
+struct Cluster {
+    authority: Authority,
+    day: Validity,
+    responder: Identity,
+    askers: Cell<u32>,
+}
+
+impl Cluster {
+    fn new() -> Result<Self, MessagingError> {
+        let day = Validity::starting(SystemTime::now(), Duration::from_secs(86_400))?;
+        let authority = Authority::new("bench", day)?;
+        let responder = authority.issue(&node_id("responder"), Role::Agent, day)?;
+        Ok(Self { authority, day, responder, askers: Cell::new(0) })
+    }
+
+    /// The identity of a node that nobody has met.
+    fn newcomer(&self) -> Result<Identity, MessagingError> {
+        let number = self.askers.get();
+        self.askers.set(number + 1);
+        Ok(self.authority.issue(&node_id(&format!("asker-{number}")), Role::Operator, self.day)?)
+    }
 }
 
 fn node_id(name: &str) -> NodeId {
-    name.parse().expect("a lower-case word is a node id")
+    name.parse().expect("lower-case letters, digits and a dash are a node id")
 }
 
-struct Bench {
-    swarm: SwarmClient,
-    floor: FloorClient,
+struct Bench<'a> {
+    cluster: &'a Cluster,
+    responder: &'a mut Responder,
+    swarm: Mailbox<Echoing>,
+    floor: quinn::Connection,
+    time: Duration,
+    only: &'a str,
+    report: &'a mut Report<'a>,
 }
 
-impl Bench {
-    async fn all(
-        &self,
-        seconds: Duration,
-        only: &str,
-        report: &mut Report<'_>,
+impl Bench<'_> {
+    fn wants(&self, name: &str) -> bool {
+        name.contains(self.only)
+    }
+
+    /// Prints the medians of all sides, or nothing where one of them has no such number on this system.
+    fn print<T>(
+        &mut self,
+        metric: &'static str,
+        unit: &'static str,
+        params: serde_json::Value,
+        rounds: &Rounds<T>,
+        of: impl Fn(&T) -> Option<f64>,
     ) -> Result<(), MessagingError> {
-        for workload in cases().filter(|workload| workload.name().contains(only)) {
-            if workload.in_flight == 1 {
-                self.latency(workload, seconds, report).await?;
-            } else {
-                self.rate(workload, seconds, report).await?;
-            }
-        }
-        Ok(())
-    }
-
-    async fn latency(
-        &self,
-        workload: Workload,
-        seconds: Duration,
-        report: &mut Report<'_>,
-    ) -> Result<(), MessagingError> {
-        let rounds = self.rounds(workload, seconds).await?;
-        for (metric, share) in [("ask_p50_us", 0.5), ("ask_p99_us", 0.99)] {
-            let of = |measured: &Measured| measured.percentile_us(share);
-            report(&compared(metric, "us", workload, &rounds, of)).map_err(MessagingError::Print)?;
-        }
-        Ok(())
-    }
-
-    async fn rate(
-        &self,
-        workload: Workload,
-        seconds: Duration,
-        report: &mut Report<'_>,
-    ) -> Result<(), MessagingError> {
-        let rounds = self.rounds(workload, seconds).await?;
-        let figure = compared("ask_per_second", "1/s", workload, &rounds, Measured::per_second);
-        report(&figure).map_err(MessagingError::Print)
-    }
-
-    /// The measurements of floor and swarm, in turns, after a warm-up of each.
-    async fn rounds(
-        &self,
-        workload: Workload,
-        seconds: Duration,
-    ) -> Result<Vec<(Measured, Measured)>, MessagingError> {
-        let each = seconds / ROUNDS;
-        for side in [Side::Floor, Side::Swarm] {
-            self.round(side, workload, each).await?;
-        }
-        let mut rounds = Vec::new();
-        for _ in 0..ROUNDS {
-            let floor = self.round(Side::Floor, workload, each).await?;
-            rounds.push((floor, self.round(Side::Swarm, workload, each).await?));
-        }
-        Ok(rounds)
-    }
-
-    async fn round(
-        &self,
-        side: Side,
-        workload: Workload,
-        time: Duration,
-    ) -> Result<Measured, MessagingError> {
-        let measured = async {
-            match side {
-                Side::Swarm => workload.measure(time, |progress| self.swarm.ask(workload, progress)).await,
-                Side::Floor => workload.measure(time, |progress| self.floor.ask(workload, progress)).await,
-            }
-        };
-        let stalled = || MessagingError::Stalled(workload.name());
-        tokio::time::timeout(time + PATIENCE, measured).await.map_err(|_| stalled())?
+        let Some(mut controls) = rounds.medians(of) else { return Ok(()) };
+        let ours = controls.iter().position(|(side, _)| *side == Side::Swarm);
+        let Some((_, swarm)) = ours.map(|at| controls.remove(at)) else { return Ok(()) };
+        let compared = Compared { bench: "messaging", metric, unit, params, swarm, controls };
+        (self.report)(&compared).map_err(MessagingError::Print)
     }
 }
 
-fn compared(
-    metric: &'static str,
-    unit: &'static str,
-    workload: Workload,
-    rounds: &[(Measured, Measured)],
-    of: impl Fn(&Measured) -> f64,
-) -> Compared {
-    let Workload { mode, payload_bytes, in_flight } = workload;
-    let mut floor: Vec<f64> = rounds.iter().map(|(floor, _)| of(floor)).collect();
-    let mut swarm: Vec<f64> = rounds.iter().map(|(_, swarm)| of(swarm)).collect();
-    Compared {
-        bench: "messaging",
-        metric,
-        unit,
-        params: json!({ "payload_bytes": payload_bytes, "in_flight": in_flight, "mode": mode.word() }),
-        swarm: median(&mut swarm),
-        floor: median(&mut floor),
-    }
+/// The longest time that is told from longer ones, in nanoseconds; no round takes longer.
+const LATENCY_NS_MAX: u64 = 120_000_000_000;
+
+/// For times in nanoseconds, to three digits.
+fn new_histogram() -> Histogram<u64> {
+    Histogram::new_with_max(LATENCY_NS_MAX, 3).expect("these bounds and three digits are allowed")
 }

@@ -16,6 +16,12 @@ use crate::bench::{Compared, Side};
 #[derive(Debug, Subcommand)]
 pub(crate) enum Bench {
     /// Asking an actor in another process on loopback, beside raw QUIC streams
+    ///
+    /// Asks in closed loops (with the processor time and the allocations of one, at both ends) and at a steady rate,
+    /// tells, large messages, first replies, the memory of idle connections, and an actor of the same thread beside
+    /// bare actix. Small asks on lanes stand beside a second control, `callers`: raw QUIC with a future for each
+    /// request. Not measured, because they are not built: the mode `pipeline` of asks, and a reconnection with 0-RTT
+    /// (`reconnect_0rtt_first_reply_us`).
     Messaging(Messaging),
     /// Distances, searches and correlations, beside their plain scalar forms
     ///
@@ -25,10 +31,10 @@ pub(crate) enum Bench {
 
 #[derive(Debug, Args)]
 pub(crate) struct Messaging {
-    /// How long each figure is measured, for each of the two sides
+    /// How long each figure is measured, for each of its sides
     #[arg(long, value_name = "SECONDS", default_value = "2", value_parser = seconds)]
     seconds: Duration,
-    /// Measure those cases only whose name, as in `lane-64-256`, holds this text
+    /// Measure those cases only whose name, as in `lane-64-256` or `bulk_gbit_per_second-65536`, holds this text
     #[arg(long, value_name = "TEXT", default_value = "")]
     only: String,
 }
@@ -112,11 +118,11 @@ fn seconds(argument: &str) -> Result<Duration, String> {
 
 fn print(compared: &Compared, output: Output) -> Result<(), CliError> {
     match output {
-        Output::Text => output.print(&Row(compared)),
+        Output::Text => output.print(&Rows(compared)),
         Output::Json => {
-            for side in [Side::Swarm, Side::Floor] {
-                let Compared { bench, metric, unit, ref params, .. } = *compared;
-                output.print(&Line { bench, metric, side, value: compared.value(side), unit, params })?;
+            let Compared { bench, metric, unit, ref params, swarm, ref controls } = *compared;
+            for (side, value) in std::iter::once((Side::Swarm, swarm)).chain(controls.iter().copied()) {
+                output.print(&Line { bench, metric, side, value, unit, params })?;
             }
             Ok(())
         }
@@ -146,13 +152,14 @@ fn figure(value: f64) -> String {
     format!("{value:.*}", decimals as usize)
 }
 
+/// One figure beside each of its controls.
 #[derive(Serialize)]
 #[serde(transparent)]
-struct Row<'a>(&'a Compared);
+struct Rows<'a>(&'a Compared);
 
-impl fmt::Display for Row<'_> {
+impl fmt::Display for Rows<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Compared { metric, params, swarm, floor, .. } = self.0;
+        let Compared { metric, params, swarm, controls, .. } = self.0;
         let mut name = (*metric).to_owned();
         for (key, value) in params.as_object().into_iter().flatten() {
             name += &match value {
@@ -161,7 +168,14 @@ impl fmt::Display for Row<'_> {
             };
         }
         let name = name.replace("payload_bytes", "bytes");
-        let (of_swarm, of_floor) = (figure(*swarm), figure(*floor));
-        writeln!(f, "{name:<58} {of_swarm:>12} {of_floor:>12} {:>6.3}", swarm / floor)
+        for (side, control) in controls {
+            let name = match side {
+                Side::Callers => format!("{name} (callers)"),
+                _ => name.clone(),
+            };
+            let (of_swarm, of_control) = (figure(*swarm), figure(*control));
+            writeln!(f, "{name:<58} {of_swarm:>12} {of_control:>12} {:>6.3}", swarm / control)?;
+        }
+        Ok(())
     }
 }

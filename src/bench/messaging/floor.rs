@@ -1,157 +1,174 @@
-//! The floor: what a program does that speaks quinn itself and batches well. Frames are a length of
-//! four bytes and a payload, pipelined on one stream or alone on a stream of their own; the server
-//! sends every frame back and need not know which.
+//! The floor: what a program does that speaks quinn itself and batches well. A frame is a length of four bytes and a
+//! payload, pipelined on one stream or alone on a stream of its own. The server sends it back, unless it goes one way:
+//! then the server counts it, and sends the count when the stream ends.
 
 use std::cell::Cell;
 use std::net::SocketAddr;
 use std::rc::Rc;
 
 use bytes::Bytes;
-use futures_util::future::try_join_all;
-use quinn::{Connection, Endpoint, Incoming, RecvStream, SendStream};
+use quinn::{ClientConfig, Connection, Endpoint, Incoming, RecvStream, SendStream};
 use swarm_actors::identity::{Identity, KeyExchange, server_name};
 use swarm_actors::transport;
 use swarm_protocols::NodeId;
 
 use super::MessagingError;
-use super::workload::{Mode, Progress, Workload};
+use super::payloads::Payloads;
 
-const LENGTH_BYTES: usize = size_of::<u32>();
+pub(super) const HEAD_BYTES: usize = size_of::<u32>();
+
+/// Set in the length of a frame that goes one way.
+const ONE_WAY: u32 = 1 << 31;
 
 /// The longest payload that the floor takes.
 const PAYLOAD_BYTES_MAX: usize = 1 << 20;
 
+/// The frame that says how many frames came.
+const COUNT_BYTES: usize = HEAD_BYTES + size_of::<u64>();
+
 /// How many chunks are read at once: about what one wake-up brings.
 const CHUNKS: usize = 64;
 
+pub(super) fn lost(error: impl std::error::Error) -> MessagingError {
+    MessagingError::Lost(error.to_string())
+}
+
+/// How to dial `peer` as `identity`. Only what is dialled with one and the same value resumes a TLS session.
+pub(super) fn dialling(identity: &Identity, peer: &NodeId) -> ClientConfig {
+    let mut config = identity.client_config(Some(peer), KeyExchange::default());
+    config.transport_config(transport::parameters());
+    config
+}
+
+/// An endpoint to dial from.
+pub(super) fn endpoint() -> Result<Endpoint, MessagingError> {
+    let loopback = SocketAddr::from(([127, 0, 0, 1], 0));
+    Endpoint::client(loopback).map_err(|error| MessagingError::Start(error.to_string()))
+}
+
+pub(super) async fn connect(
+    endpoint: &Endpoint,
+    config: ClientConfig,
+    peer: &NodeId,
+    address: SocketAddr,
+) -> Result<Connection, MessagingError> {
+    let connecting = endpoint.connect_with(config, address, server_name(Some(peer))).map_err(lost)?;
+    connecting.await.map_err(lost)
+}
+
+/// Asks on a stream of its own. Returns the number of the request and the payload of the answer.
+pub(super) async fn ask(
+    connection: &Connection,
+    payloads: &Payloads,
+) -> Result<(u64, Vec<u8>), MessagingError> {
+    let mut request = Vec::with_capacity(HEAD_BYTES + payloads.bytes());
+    let number = put_request(payloads, &mut request);
+    let length = request.len();
+    let mut answer = exchange(connection, request, length).await?;
+    answer.drain(..HEAD_BYTES.min(answer.len()));
+    Ok((number, answer))
+}
+
+/// Sends one frame that goes one way on a stream of its own, and waits for the count.
+pub(super) async fn note(connection: &Connection, payload: &[u8]) -> Result<(), MessagingError> {
+    let request = one_way(payload);
+    let answer = exchange(connection, request, COUNT_BYTES).await?;
+    (counted(&answer)? == 1).then_some(()).ok_or(MessagingError::Wrong("it counts something else"))
+}
+
+/// Sends a stream's only bytes and returns those that come back, at most so many.
+async fn exchange(
+    connection: &Connection,
+    request: Vec<u8>,
+    answer_bytes_max: usize,
+) -> Result<Vec<u8>, MessagingError> {
+    let (mut send, mut recv) = connection.open_bi().await.map_err(lost)?;
+    send.write_chunk(request.into()).await.map_err(lost)?;
+    send.finish().map_err(lost)?;
+    recv.read_to_end(answer_bytes_max).await.map_err(lost)
+}
+
+/// Appends the next request and returns its number.
+pub(super) fn put_request(payloads: &Payloads, out: &mut Vec<u8>) -> u64 {
+    out.extend_from_slice(&(payloads.bytes() as u32).to_le_bytes());
+    payloads.append(out)
+}
+
+/// A frame that goes one way.
+pub(super) fn one_way(payload: &[u8]) -> Vec<u8> {
+    let mut frame = Vec::with_capacity(HEAD_BYTES + payload.len());
+    frame.extend_from_slice(&(payload.len() as u32 | ONE_WAY).to_le_bytes());
+    frame.extend_from_slice(payload);
+    frame
+}
+
+/// Ends a stream of frames that went one way and returns how many came.
+pub(super) async fn end_and_count(mut send: SendStream, mut recv: RecvStream) -> Result<u64, MessagingError> {
+    send.finish().map_err(lost)?;
+    counted(&recv.read_to_end(COUNT_BYTES).await.map_err(lost)?)
+}
+
+fn counted(answer: &[u8]) -> Result<u64, MessagingError> {
+    let count = answer.get(HEAD_BYTES..).and_then(|count| count.try_into().ok());
+    count.map(u64::from_le_bytes).ok_or(MessagingError::Wrong("it is no count"))
+}
+
 /// Cuts a stream into frames.
-#[derive(Default)]
-struct Frames {
+pub(super) struct Frames {
+    recv: RecvStream,
+    chunks: Vec<Bytes>,
     buffer: Vec<u8>,
 }
 
+pub(super) struct Frame<'a> {
+    pub(super) payload: &'a [u8],
+    one_way: bool,
+}
+
 impl Frames {
-    /// Hands the payloads that became complete with `chunks` to `take`.
-    fn feed<'a, E>(
+    pub(super) fn new(recv: RecvStream) -> Self {
+        Self { recv, chunks: vec![Bytes::new(); CHUNKS], buffer: Vec::new() }
+    }
+
+    /// Waits for bytes and says how many came; none at the end of the stream. May be dropped without losing any.
+    pub(super) async fn read(&mut self) -> Result<usize, MessagingError> {
+        let read = self.recv.read_chunks(&mut self.chunks).await.map_err(lost)?;
+        let held = self.buffer.len();
+        self.chunks[..read.unwrap_or(0)].iter().for_each(|chunk| self.buffer.extend_from_slice(chunk));
+        Ok(self.buffer.len() - held)
+    }
+
+    /// Hands over the frames that are complete.
+    pub(super) fn take(
         &mut self,
-        chunks: impl IntoIterator<Item = &'a Bytes>,
-        mut take: impl FnMut(&[u8]) -> Result<(), E>,
-    ) -> Result<(), E>
-    where
-        E: From<TooLong>,
-    {
-        chunks.into_iter().for_each(|chunk| self.buffer.extend_from_slice(chunk));
+        mut each: impl FnMut(Frame<'_>) -> Result<(), MessagingError>,
+    ) -> Result<(), MessagingError> {
         let mut rest = self.buffer.as_slice();
-        while let Some((length, after)) = rest.split_first_chunk::<LENGTH_BYTES>() {
-            let length = u32::from_le_bytes(*length) as usize;
+        while let Some((head, after)) = rest.split_first_chunk::<HEAD_BYTES>() {
+            let head = u32::from_le_bytes(*head);
+            let (length, one_way) = ((head & !ONE_WAY) as usize, head & ONE_WAY != 0);
             if length > PAYLOAD_BYTES_MAX {
-                return Err(TooLong.into());
+                return Err(MessagingError::Wrong("its frame is too long"));
             }
             let Some((payload, after)) = after.split_at_checked(length) else { break };
-            take(payload)?;
+            each(Frame { payload, one_way })?;
             rest = after;
         }
         let taken = self.buffer.len() - rest.len();
         self.buffer.drain(..taken);
         Ok(())
     }
-}
 
-/// A frame over [`PAYLOAD_BYTES_MAX`].
-struct TooLong;
-
-impl From<TooLong> for MessagingError {
-    fn from(_: TooLong) -> Self {
-        MessagingError::Wrong("its frame is too long")
-    }
-}
-
-fn lost(error: impl std::error::Error) -> MessagingError {
-    MessagingError::Lost(error.to_string())
-}
-
-/// The asking side.
-pub(super) struct FloorClient {
-    connection: Connection,
-}
-
-impl FloorClient {
-    pub(super) async fn connect(
-        identity: &Identity,
-        peer: &NodeId,
-        address: SocketAddr,
-    ) -> Result<Self, MessagingError> {
-        let loopback = SocketAddr::from(([127, 0, 0, 1], 0));
-        let endpoint =
-            Endpoint::client(loopback).map_err(|error| MessagingError::Start(error.to_string()))?;
-        let mut config = identity.client_config(Some(peer), KeyExchange::default());
-        config.transport_config(transport::parameters());
-        let connecting = endpoint.connect_with(config, address, server_name(Some(peer))).map_err(lost)?;
-        Ok(Self { connection: connecting.await.map_err(lost)? })
-    }
-
-    pub(super) async fn ask(&self, workload: Workload, progress: Rc<Progress>) -> Result<(), MessagingError> {
-        match workload.mode {
-            Mode::Lane => self.pipelined(workload, &progress).await,
-            Mode::Stream => {
-                let one = async || {
-                    while !progress.is_over() {
-                        self.on_own_stream(workload, &progress).await?;
-                    }
-                    Ok(())
-                };
-                try_join_all((0..workload.in_flight).map(|_| one())).await.map(drop)
-            }
+    /// Waits for bytes and hands over the payloads that became complete.
+    pub(super) async fn answers(
+        &mut self,
+        mut each: impl FnMut(&[u8]) -> Result<(), MessagingError>,
+    ) -> Result<(), MessagingError> {
+        if self.read().await? == 0 {
+            return Err(MessagingError::Wrong("the stream ended"));
         }
+        self.take(|frame| each(frame.payload))
     }
-
-    /// Answers come in the order of the requests. Every wake-up takes all that have come, and sends
-    /// as many new requests in one write.
-    async fn pipelined(&self, workload: Workload, progress: &Progress) -> Result<(), MessagingError> {
-        let (mut send, mut recv) = self.connection.open_bi().await.map_err(lost)?;
-        let (mut frames, mut chunks) = (Frames::default(), vec![Bytes::new(); CHUNKS]);
-        let mut next = Vec::new();
-        for _ in 0..workload.in_flight {
-            put_request(workload, progress, &mut next);
-        }
-        let (mut waiting, mut oldest) = (workload.in_flight, 0);
-        while waiting > 0 {
-            if !next.is_empty() {
-                let room = Vec::with_capacity(next.len());
-                let bytes = std::mem::replace(&mut next, room);
-                send.write_chunk(bytes.into()).await.map_err(lost)?;
-            }
-            let read = recv.read_chunks(&mut chunks).await.map_err(lost)?;
-            let read = read.ok_or(MessagingError::Wrong("the stream ended"))?;
-            frames.feed(&chunks[..read], |payload| {
-                progress.answered(oldest, payload)?;
-                oldest += 1;
-                if progress.is_over() {
-                    waiting -= 1;
-                } else {
-                    put_request(workload, progress, &mut next);
-                }
-                Ok::<_, MessagingError>(())
-            })?;
-        }
-        send.finish().map_err(lost)
-    }
-
-    async fn on_own_stream(&self, workload: Workload, progress: &Progress) -> Result<(), MessagingError> {
-        let (mut send, mut recv) = self.connection.open_bi().await.map_err(lost)?;
-        let mut request = Vec::with_capacity(LENGTH_BYTES + workload.payload_bytes);
-        let number = put_request(workload, progress, &mut request);
-        let length = request.len();
-        send.write_chunk(request.into()).await.map_err(lost)?;
-        send.finish().map_err(lost)?;
-        let answer = recv.read_to_end(length).await.map_err(lost)?;
-        progress.answered(number, answer.get(LENGTH_BYTES..).unwrap_or_default())
-    }
-}
-
-fn put_request(workload: Workload, progress: &Progress, out: &mut Vec<u8>) -> u64 {
-    out.extend_from_slice(&(workload.payload_bytes as u32).to_le_bytes());
-    progress.put_payload(out)
 }
 
 /// Answers everyone who connects to `endpoint`.
@@ -181,18 +198,31 @@ async fn serve_connection(incoming: Incoming) {
     }
 }
 
-async fn send_back(mut send: SendStream, mut recv: RecvStream) -> Result<(), MessagingError> {
-    let (mut frames, mut chunks) = (Frames::default(), vec![Bytes::new(); CHUNKS]);
-    while let Some(read) = recv.read_chunks(&mut chunks).await.map_err(lost)? {
-        let mut answers = Vec::with_capacity(chunks[..read].iter().map(Bytes::len).sum());
-        frames.feed(&chunks[..read], |payload| {
+async fn send_back(mut send: SendStream, recv: RecvStream) -> Result<(), MessagingError> {
+    let (mut frames, mut notes) = (Frames::new(recv), 0_u64);
+    loop {
+        let read = frames.read().await?;
+        if read == 0 {
+            break;
+        }
+        let mut answers = Vec::with_capacity(read);
+        frames.take(|Frame { payload, one_way }| {
+            if one_way {
+                notes += 1;
+                return Ok(());
+            }
             answers.extend_from_slice(&(payload.len() as u32).to_le_bytes());
             answers.extend_from_slice(payload);
-            Ok::<_, MessagingError>(())
+            Ok(())
         })?;
         if !answers.is_empty() {
             send.write_chunk(answers.into()).await.map_err(lost)?;
         }
+    }
+    if notes > 0 {
+        let mut count = (size_of::<u64>() as u32).to_le_bytes().to_vec();
+        count.extend_from_slice(&notes.to_le_bytes());
+        send.write_chunk(count.into()).await.map_err(lost)?;
     }
     send.finish().map_err(lost)
 }

@@ -1,5 +1,5 @@
-//! The answering process. It learns who it is from the first line of its stdin, says on stdout where
-//! it listens, and ends when its stdin does.
+//! The answering process. It learns who it is from the first line of its stdin, says on stdout where it listens, says
+//! there what it has used at every further line, and ends when its stdin does.
 
 use std::io::{BufRead as _, Read as _, Write as _};
 use std::net::SocketAddr;
@@ -14,12 +14,13 @@ use swarm_protocols::Role;
 use super::MessagingError;
 use super::echo::{EchoActor, Echoing};
 use super::floor;
+use super::usage::Usage;
 
 /// The longest first line that is read.
 const ORDERS_BYTES_MAX: u64 = 64 << 10;
 
 /// It ends after this time in any case: twice what the longest run takes.
-const LIFETIME: Duration = Duration::from_secs(3600);
+const LIFETIME: Duration = Duration::from_secs(7200);
 
 /// Who the responder is.
 #[derive(Serialize, Deserialize)]
@@ -65,16 +66,20 @@ fn failed(error: impl std::error::Error) -> MessagingError {
 /// Answers until stdin ends.
 pub(crate) fn run() -> Result<(), MessagingError> {
     let identity = Orders::read()?;
-    let (ended, end) = tokio::sync::oneshot::channel::<()>();
+    let (line, mut lines) = tokio::sync::mpsc::channel(1);
     // A thread of its own, because the end of a runtime would wait for one that reads stdin.
     std::thread::spawn(move || {
-        let _end_or_error = std::io::copy(&mut std::io::stdin().lock(), &mut std::io::sink());
-        drop(ended);
+        let lines = std::io::stdin().lock().lines();
+        for _ in lines.map_while(Result::ok) {
+            if line.blocking_send(()).is_err() {
+                return;
+            }
+        }
     });
     actix_rt::System::new().block_on(async {
         let loopback = SocketAddr::from(([127, 0, 0, 1], 0));
         let node = Node::start(NodeConfig::new(identity.clone(), loopback)).await.map_err(failed)?;
-        let mailbox = Mailbox::<Echoing>::local(EchoActor.start());
+        let mailbox = Mailbox::<Echoing>::local(EchoActor::default().start());
         node.expose("echo", mailbox).allow(Role::Operator).register().await.map_err(failed)?.detach();
 
         let mut config = identity.server_config(KeyExchange::default());
@@ -84,10 +89,19 @@ pub(crate) fn run() -> Result<(), MessagingError> {
         actix_rt::spawn(floor::serve(endpoint));
 
         let node = node.address().unwrap_or(loopback);
-        let addresses = serde_json::to_string(&Addresses { node, floor }).map_err(failed)?;
-        writeln!(std::io::stdout(), "{addresses}").map_err(failed)?;
-        // Either way is the end.
-        let _ended_or_late = tokio::time::timeout(LIFETIME, end).await;
-        Ok(())
+        say(&Addresses { node, floor })?;
+        let answers = async {
+            while lines.recv().await.is_some() {
+                say(&Usage::now())?;
+            }
+            Ok(())
+        };
+        // Its time is over: that is an end like the other.
+        tokio::time::timeout(LIFETIME, answers).await.unwrap_or(Ok(()))
     })
+}
+
+fn say(what: &impl Serialize) -> Result<(), MessagingError> {
+    let line = serde_json::to_string(what).map_err(failed)?;
+    writeln!(std::io::stdout(), "{line}").map_err(failed)
 }
