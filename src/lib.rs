@@ -60,6 +60,7 @@
 //! - The [`guide`]: concepts, writing an actor, deploying, the security model.
 //! - Asking: [`Mailbox`], [`Ask`], and what can go wrong: [`AskError`], [`DeliveryError`].
 //! - Answering: [`Call`], [`Answer`], [`Workers`] for what takes long.
+//! - Choosing among mailboxes: [`Layer`].
 //! - Machines: [`Node`], [`identity`], [`PeerEvent`]; staying connected, certified and drained: [`guide::embedding`].
 //! - Testing: [`testing`].
 //! - Actors that are ready to use: [`pattern_matcher`], [`correlator`], [`coordinator`]; what they are asked is in

@@ -10,12 +10,12 @@ use std::{
     fmt,
     future::{Future, poll_fn},
     sync::{
-        Arc,
+        Arc, OnceLock,
         atomic::{AtomicBool, Ordering},
     },
     task::{Context, Poll},
 };
-use swarm_protocols::Request;
+use swarm_protocols::{DeliveryError, Request};
 use tokio::{sync::Notify, time::Instant};
 
 pub use swarm_protocols::Caller;
@@ -45,18 +45,24 @@ impl<R: Request> Call<R> {
 
     /// Who asks; `None` for a caller in the same process.
     pub fn caller(&self) -> Option<&Caller> {
-        self.context.caller.as_deref()
+        self.context.origin.caller.as_deref()
     }
 
     /// For whom the [`caller`](Self::caller) asks, where a coordinator passes on the request of another node. The
     /// mailbox was exposed to its role through coordinators.
     pub fn on_behalf_of(&self) -> Option<&Caller> {
-        self.context.on_behalf_of.as_deref()
+        self.context.origin.on_behalf_of.as_deref()
     }
 
     /// When the caller stops waiting; `None` where it told and does not wait at all.
     pub fn deadline(&self) -> Option<Instant> {
         self.context.deadline
+    }
+
+    /// The priority with which it was asked. Of a request that came on a stream of its own only
+    /// [`Normal`](Priority::Normal) is known.
+    pub fn priority(&self) -> Priority {
+        self.context.priority
     }
 
     /// A handle that says whether the caller still waits: to be polled by work on other threads.
@@ -70,8 +76,8 @@ impl<R: Request> Call<R> {
     where
         F: Future<Output = Outcome<R>> + 'static,
     {
-        let state = Arc::clone(&self.context.state);
-        Answer { state, work: Box::pin(work(self)) }
+        let (state, work) = (self.state(), work(self));
+        Answer::new(state, async move { Some(work.await) })
     }
 
     pub(crate) fn state(&self) -> Arc<CallState> {
@@ -81,6 +87,10 @@ impl<R: Request> Call<R> {
     pub(crate) fn into_request(self) -> R {
         self.request
     }
+
+    pub(crate) fn into_parts(self) -> (R, CallContext) {
+        (self.request, self.context)
+    }
 }
 
 impl<R: Request + fmt::Debug> fmt::Debug for Call<R> {
@@ -89,25 +99,62 @@ impl<R: Request + fmt::Debug> fmt::Debug for Call<R> {
     }
 }
 
+/// The order in which requests go out when the connection is the bottleneck.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Priority {
+    /// Before everything else but the session's own frames.
+    High,
+    /// The default.
+    #[default]
+    Normal,
+    /// Whenever nothing else wants to go.
+    Low,
+}
+
+impl Priority {
+    /// That of a lane, by its number on the wire.
+    pub(crate) fn of_class(class: u8) -> Self {
+        match class {
+            0 => Self::High,
+            1 => Self::Normal,
+            _ => Self::Low,
+        }
+    }
+}
+
+/// Who asks, and for whom.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Origin {
+    pub(crate) caller: Option<Arc<Caller>>,
+    /// Boxed, as most have none.
+    pub(crate) on_behalf_of: Option<Box<Caller>>,
+}
+
 /// What travels with a request.
 pub(crate) struct CallContext {
-    caller: Option<Arc<Caller>>,
-    /// Boxed, as most have none.
-    on_behalf_of: Option<Box<Caller>>,
-    deadline: Option<Instant>,
+    pub(crate) origin: Origin,
+    pub(crate) deadline: Option<Instant>,
+    pub(crate) priority: Priority,
+    /// Nobody waits for the answer.
+    pub(crate) told: bool,
     state: Arc<CallState>,
 }
 
 impl CallContext {
     /// `permits` are given back when the call is answered and nobody works on it any more.
-    pub(crate) fn new(caller: Option<Arc<Caller>>, deadline: Option<Instant>, permits: Permits) -> Self {
-        Self { caller, on_behalf_of: None, deadline, state: Arc::new(CallState::new(permits)) }
+    pub(crate) fn asked(
+        origin: Origin,
+        deadline: Option<Instant>,
+        priority: Priority,
+        permits: Permits,
+    ) -> Self {
+        Self { origin, deadline, priority, told: false, state: Arc::new(CallState::new(permits)) }
     }
 
-    /// The caller asks for this node, if there is one.
-    pub(crate) fn on_behalf_of(mut self, principal: Option<Caller>) -> Self {
-        self.on_behalf_of = principal.map(Box::new);
-        self
+    /// The same for a message that is not answered.
+    pub(crate) fn told(origin: Origin, priority: Priority, permits: Permits) -> Self {
+        let state = Arc::new(CallState::new(permits));
+        Self { origin, deadline: None, priority, told: true, state }
     }
 
     pub(crate) fn state(&self) -> Arc<CallState> {
@@ -120,7 +167,7 @@ impl Drop for CallContext {
     /// from an actor that stopped.
     fn drop(&mut self) {
         if std::thread::panicking() {
-            self.state.panicked.store(true, Ordering::Release);
+            self.state.fail(DeliveryError::Panicked);
         }
     }
 }
@@ -134,17 +181,18 @@ pub(crate) type Permits = [Option<Permit>; 2];
 pub(crate) struct CallState {
     _permits: Permits,
     cancelled: AtomicBool,
-    panicked: AtomicBool,
+    /// Why no answer comes. Boxed, as there is hardly ever one.
+    fault: OnceLock<Box<DeliveryError>>,
     server: AtomicWaker,
     handlers: Notify,
 }
 
 impl CallState {
-    fn new(permits: Permits) -> Self {
+    pub(crate) fn new(permits: Permits) -> Self {
         Self {
             _permits: permits,
             cancelled: AtomicBool::new(false),
-            panicked: AtomicBool::new(false),
+            fault: OnceLock::new(),
             server: AtomicWaker::new(),
             handlers: Notify::new(),
         }
@@ -160,8 +208,15 @@ impl CallState {
         self.cancelled.load(Ordering::Acquire)
     }
 
-    pub(crate) fn panicked(&self) -> bool {
-        self.panicked.load(Ordering::Acquire)
+    /// Notes why no answer comes, before whoever waits is let go. The first cause counts.
+    pub(crate) fn fail(&self, error: DeliveryError) {
+        let _first = self.fault.set(Box::new(error));
+    }
+
+    /// Why no answer came.
+    pub(crate) fn fault(&self) -> DeliveryError {
+        // Where nobody noted anything, the actor is gone and took the request with it.
+        self.fault.get().map_or(DeliveryError::Stopped, |error| (**error).clone())
     }
 
     /// Like [`is_cancelled`](Self::is_cancelled), and wakes the one task that serves the call when
@@ -218,10 +273,20 @@ impl Cancellation {
     }
 }
 
-/// An answer that takes time. Made with [`Call::answer`].
+/// An answer that takes time. Made with [`Call::answer`] or [`Call::forward`].
 pub struct Answer<R: Request> {
     state: Arc<CallState>,
-    work: LocalBoxFuture<'static, Outcome<R>>,
+    /// Yields nothing where no handler answers; the state says why then.
+    work: LocalBoxFuture<'static, Option<Outcome<R>>>,
+}
+
+impl<R: Request> Answer<R> {
+    pub(crate) fn new<F>(state: Arc<CallState>, work: F) -> Self
+    where
+        F: Future<Output = Option<Outcome<R>>> + 'static,
+    {
+        Self { state, work: Box::pin(work) }
+    }
 }
 
 impl<A: Actor, R: Request> MessageResponse<A, Call<R>> for Answer<R> {
@@ -240,7 +305,7 @@ impl<A: Actor, R: Request> MessageResponse<A, Call<R>> for Answer<R> {
                 if reply.poll_closed(cx).is_ready() {
                     return Poll::Ready(None);
                 }
-                work.as_mut().poll(cx).map(Some)
+                work.as_mut().poll(cx)
             })
             .await;
             drop(guard);
@@ -258,7 +323,7 @@ struct PanicGuard(Arc<CallState>);
 impl Drop for PanicGuard {
     fn drop(&mut self) {
         if std::thread::panicking() {
-            self.0.panicked.store(true, Ordering::Release);
+            self.0.fail(DeliveryError::Panicked);
         }
     }
 }

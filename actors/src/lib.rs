@@ -24,10 +24,10 @@ pub mod testing;
 pub mod transport;
 mod workers;
 
-pub use call::{Answer, Call, Caller, Cancellation, Outcome};
+pub use call::{Answer, Call, Caller, Cancellation, Outcome, Priority};
 pub use mailbox::{
-    ActorPorts, Ask, AskError, AskFuture, EncodedAsk, EncodedAskError, EncodedMailbox, Mailbox, Priority,
-    TIMEOUT_DEFAULT, TIMEOUT_MAX, Tell, TellError,
+    ActorPorts, Ask, AskError, AskFuture, Attempt, Choice, EncodedAsk, EncodedAskError, EncodedMailbox, End,
+    Ended, Layer, Mailbox, TIMEOUT_DEFAULT, TIMEOUT_MAX, Tell, TellError,
 };
 pub use node::{
     ConnectError, ConnectionState, ExposedName, Exposing, InvalidPeerAddress, KeptConnection, NameEvent,

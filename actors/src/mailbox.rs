@@ -2,15 +2,21 @@
 
 mod ask;
 mod encoded;
+mod forward;
+mod layer;
+mod layered;
 mod local;
 mod remote;
 mod served;
+mod tell;
 
-pub use crate::session::{Priority, TIMEOUT_MAX};
-pub use ask::{Ask, AskError, AskFuture, Tell, TellError};
+pub use crate::session::TIMEOUT_MAX;
+pub use ask::{Ask, AskError, AskFuture};
 pub use encoded::{EncodedAsk, EncodedAskError, EncodedMailbox};
+pub use layer::{Attempt, Choice, End, Ended, Layer};
 pub use local::ActorPorts;
-pub(crate) use local::{InFlight, Local, Pending, Port};
+pub(crate) use local::{Local, Pending, Port};
+pub use tell::{Tell, TellError};
 
 pub(crate) use remote::{Remote, RemoteCall};
 pub(crate) use served::requests_of;
@@ -37,9 +43,15 @@ pub struct Mailbox<P: Protocol> {
 pub(crate) enum Target<P: Protocol> {
     Local(Arc<Local<P>>),
     Remote(Arc<Remote<P>>),
+    Layered(Arc<dyn Layer<P>>),
 }
 
 impl<P: Protocol> Mailbox<P> {
+    /// A mailbox that leads where `layer` chooses.
+    pub fn layered(layer: impl Layer<P>) -> Self {
+        Self { target: Target::Layered(Arc::new(layer)) }
+    }
+
     /// Asks the actor. Nothing happens before the result is awaited.
     pub fn ask<R: Request>(&self, request: R) -> Ask<'_, P, R>
     where
@@ -71,6 +83,7 @@ impl<P: Protocol> Clone for Mailbox<P> {
         let target = match &self.target {
             Target::Local(local) => Target::Local(Arc::clone(local)),
             Target::Remote(remote) => Target::Remote(Arc::clone(remote)),
+            Target::Layered(layer) => Target::Layered(Arc::clone(layer)),
         };
         Self { target }
     }
@@ -81,6 +94,7 @@ impl<P: Protocol> fmt::Debug for Mailbox<P> {
         match &self.target {
             Target::Local(_) => write!(f, "Mailbox<{}>(local)", P::NAME),
             Target::Remote(remote) => write!(f, "Mailbox<{}>({})", P::NAME, remote.address()),
+            Target::Layered(_) => write!(f, "Mailbox<{}>(layered)", P::NAME),
         }
     }
 }

@@ -15,7 +15,7 @@ pub use signals::{StopSignal, StopSignals};
 
 use crate::{
     identity::{Identity, KeyExchange, OutsideValidity, PeerIdentity, RevocationList},
-    mailbox::{EncodedMailbox, Mailbox, Remote, Target, requests_of},
+    mailbox::{EncodedMailbox, Mailbox, Remote, requests_of},
     quic_bridge::{self, Found, Local, QuicBridge, Socket},
     session::{ExposeError, Exposure, Permission, Way},
 };
@@ -459,8 +459,7 @@ impl<P: Protocol> Exposing<'_, P> {
     pub async fn register(self) -> Result<Registration, ExposeError> {
         let Exposing { node, name, mailbox, permission } = self;
         let name = name?;
-        let Target::Local(local) = &mailbox.target else { return Err(ExposeError::NotLocal(name)) };
-        let (protocol, requests) = (P::NAME, requests_of(local));
+        let (protocol, requests) = (P::NAME, requests_of(&mailbox));
         let exposure =
             Exposure { name: name.clone(), protocol, requests, permission, mailbox: Arc::new(mailbox) };
         let expose = quic_bridge::Expose(exposure);

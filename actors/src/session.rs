@@ -10,7 +10,6 @@ mod scratch;
 
 use callee::finish;
 pub(crate) use callee::{Inbound, InboundParts};
-pub use caller::Priority;
 pub(crate) use caller::{Outbound, Sending, Way, WireCall, unfit};
 pub(crate) use lane::{Outbox, new_histogram};
 pub use routes::ExposeError;

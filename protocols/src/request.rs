@@ -33,6 +33,9 @@ pub trait Request: Serialize + DeserializeOwned + Send + 'static {
     const NAME: &'static str;
     /// Raised whenever the layout or the meaning of the request, its reply or its error changes.
     const VERSION: u16;
+    /// Whether handling it twice is as good as handling it once. Layers that repeat a request of which it is not
+    /// known whether it was handled look at this.
+    const IDEMPOTENT: bool = false;
     /// What a handler answers when it succeeds.
     type Reply: Serialize + DeserializeOwned + Send + 'static;
     /// What a handler answers when it fails; [`NoError`] where it cannot.

@@ -1,10 +1,11 @@
-//! Asking and telling.
+//! Asking.
 
-use super::{Mailbox, RemoteCall, TIMEOUT_DEFAULT, TIMEOUT_MAX, Target};
+use super::{Local, Mailbox, RemoteCall, TIMEOUT_DEFAULT, TIMEOUT_MAX, Target, layered};
 use crate::{
-    call::{Call, CallContext, CancelOnDrop},
-    session::{Priority, Sending},
+    call::{Call, CallContext, CancelOnDrop, Origin, Priority},
+    session::Sending,
 };
+use bytes::Bytes;
 use futures_util::{
     FutureExt,
     future::{BoxFuture, MaybeDone, maybe_done},
@@ -16,7 +17,7 @@ use std::{
     task::{Context, Poll},
     time::Duration,
 };
-use swarm_protocols::{Accepts, Delivery, DeliveryError, Protocol, Request, wire::frame::Intent};
+use swarm_protocols::{Accepts, Delivery, DeliveryError, Protocol, Request, wire::codec};
 use tokio::time::Instant;
 
 /// Why an ask brought no reply.
@@ -30,41 +31,50 @@ pub enum AskError<E: Error + 'static> {
     Delivery(#[from] DeliveryError),
 }
 
+pub(super) const SENDING_DEFAULT: Sending =
+    Sending { timeout: TIMEOUT_DEFAULT, priority: Priority::Normal, own_stream: false };
+
+/// The options that everything has that can be sent.
+macro_rules! sending_options {
+    () => {
+        /// Waits at most this long. The default is [`TIMEOUT_DEFAULT`](crate::TIMEOUT_DEFAULT), the longest one
+        /// [`TIMEOUT_MAX`](crate::TIMEOUT_MAX). The callee of a request is told, and stops when the time is over.
+        pub fn timeout(mut self, timeout: Duration) -> Self {
+            self.sending.timeout = timeout.min(TIMEOUT_MAX);
+            self
+        }
+
+        /// Goes out before or after others.
+        pub fn priority(mut self, priority: Priority) -> Self {
+            self.sending.priority = priority;
+            self
+        }
+
+        /// Takes a QUIC stream of its own: a lost packet of another request then never delays this
+        /// one. It costs about twice the processor time of a request on a lane, which pays for large
+        /// messages; those over 16 KiB always do so.
+        pub fn on_own_stream(mut self) -> Self {
+            self.sending.own_stream = true;
+            self
+        }
+    };
+}
+pub(super) use sending_options;
+
 /// A request about to be asked. Await it.
 #[must_use = "nothing is asked before it is awaited"]
 pub struct Ask<'a, P: Protocol, R: Request> {
     mailbox: &'a Mailbox<P>,
     request: R,
-    timeout: Duration,
-    priority: Priority,
-    own_stream: bool,
+    sending: Sending,
 }
 
 impl<'a, P: Accepts<R>, R: Request> Ask<'a, P, R> {
-    pub(crate) fn new(mailbox: &'a Mailbox<P>, request: R) -> Self {
-        Self { mailbox, request, timeout: TIMEOUT_DEFAULT, priority: Priority::default(), own_stream: false }
+    pub(super) fn new(mailbox: &'a Mailbox<P>, request: R) -> Self {
+        Self { mailbox, request, sending: SENDING_DEFAULT }
     }
 
-    /// Waits at most this long; the callee is told, and stops when the time is over. The default is
-    /// [`TIMEOUT_DEFAULT`], the longest one [`TIMEOUT_MAX`].
-    pub fn timeout(mut self, timeout: Duration) -> Self {
-        self.timeout = timeout.min(TIMEOUT_MAX);
-        self
-    }
-
-    /// Goes out before or after others.
-    pub fn priority(mut self, priority: Priority) -> Self {
-        self.priority = priority;
-        self
-    }
-
-    /// Takes a QUIC stream of its own: a lost packet of another request then never delays this
-    /// one. It costs about twice the processor time of a request on a lane, which pays for large
-    /// messages; requests over 16 KiB always do so.
-    pub fn on_own_stream(mut self) -> Self {
-        self.own_stream = true;
-        self
-    }
+    sending_options!();
 }
 
 impl<P: Accepts<R>, R: Request> IntoFuture for Ask<'_, P, R> {
@@ -72,29 +82,70 @@ impl<P: Accepts<R>, R: Request> IntoFuture for Ask<'_, P, R> {
     type IntoFuture = AskFuture<R>;
 
     fn into_future(self) -> AskFuture<R> {
-        let Ask { mailbox, request, timeout, priority, own_stream } = self;
-        AskFuture(match &mailbox.target {
-            Target::Local(local) => match local.admit() {
-                Ok(permit) => {
-                    let deadline = Instant::now() + timeout;
-                    let context = CallContext::new(None, Some(deadline), [Some(permit), None]);
-                    let cancel = CancelOnDrop::new(context.state());
-                    let mut answer = Box::pin(maybe_done(local.ask(Call::new(request, context)).answer()));
-                    // Polled here, so that the actor gets requests in the order in which they were asked.
-                    let _answered = answer.as_mut().now_or_never();
-                    Asked::Local(Box::pin(local_ask(answer, cancel, timeout)))
-                }
-                Err(error) => Asked::Local(Box::pin(ready(Err(error.into())))),
-            },
-            Target::Remote(remote) => {
-                let sending = Sending { timeout, priority, own_stream, intent: Intent::Ask };
-                Asked::Remote(remote.ask(&request, sending))
-            }
-        })
+        let Ask { mailbox, request, sending } = self;
+        mailbox.start_ask(request, sending, Origin::default())
     }
 }
 
-async fn local_ask<T, E: Error + 'static>(
+impl<P: Protocol> Mailbox<P> {
+    /// Asks at once, so that requests arrive in the order in which they were asked.
+    pub(super) fn start_ask<R: Request>(&self, request: R, sending: Sending, origin: Origin) -> AskFuture<R>
+    where
+        P: Accepts<R>,
+    {
+        AskFuture(match &self.target {
+            Target::Local(local) => ask_local(local, request, sending, origin),
+            Target::Remote(remote) => Asked::Remote(remote.ask(&request, sending, origin)),
+            Target::Layered(layer) => Asked::Boxed(layered::ask(layer, request, sending, origin)),
+        })
+    }
+
+    /// The same for a request that is encoded already.
+    pub(super) fn start_encoded<R: Request>(
+        &self,
+        request: &Bytes,
+        sending: Sending,
+        origin: Origin,
+    ) -> AskFuture<R>
+    where
+        P: Accepts<R>,
+    {
+        if let Target::Remote(remote) = &self.target {
+            return AskFuture(Asked::Remote(remote.ask_encoded(request, sending, origin)));
+        }
+        match codec::decode(request) {
+            Ok(request) => self.start_ask(request, sending, origin),
+            Err(error) => AskFuture::refused(undecodable::<R>(error)),
+        }
+    }
+}
+
+/// A request that its callee cannot decode.
+pub(super) fn undecodable<R: Request>(error: impl std::fmt::Display) -> DeliveryError {
+    let reason = format!("{}: {error}", R::NAME);
+    DeliveryError::Codec { reason, delivery: Delivery::NotSent }
+}
+
+fn ask_local<P: Accepts<R>, R: Request>(
+    local: &Local<P>,
+    request: R,
+    Sending { timeout, priority, .. }: Sending,
+    origin: Origin,
+) -> Asked<R> {
+    let permit = match local.admit() {
+        Ok(permit) => permit,
+        Err(error) => return Asked::Boxed(Box::pin(ready(Err(error.into())))),
+    };
+    let deadline = Instant::now() + timeout;
+    let context = CallContext::asked(origin, Some(deadline), priority, [Some(permit), None]);
+    let cancel = CancelOnDrop::new(context.state());
+    let mut answer = Box::pin(maybe_done(local.ask(Call::new(request, context)).answer()));
+    // Polled here, so that the actor gets requests in the order in which they were asked.
+    let _answered = answer.as_mut().now_or_never();
+    Asked::Boxed(Box::pin(local_answer(answer, cancel, timeout)))
+}
+
+async fn local_answer<T, E: Error + 'static>(
     mut answer: Pin<Box<MaybeDone<impl Future<Output = Result<T, AskError<E>>>>>>,
     cancel: CancelOnDrop,
     timeout: Duration,
@@ -112,11 +163,17 @@ async fn local_ask<T, E: Error + 'static>(
 #[must_use = "dropping it cancels the request"]
 pub struct AskFuture<R: Request>(Asked<R>);
 
-type AskResult<R> = Result<<R as Request>::Reply, AskError<<R as Request>::Error>>;
+pub(super) type AskResult<R> = Result<<R as Request>::Reply, AskError<<R as Request>::Error>>;
 
 enum Asked<R: Request> {
-    Local(BoxFuture<'static, AskResult<R>>),
+    Boxed(BoxFuture<'static, AskResult<R>>),
     Remote(RemoteCall<R>),
+}
+
+impl<R: Request> AskFuture<R> {
+    pub(super) fn refused(error: DeliveryError) -> Self {
+        Self(Asked::Boxed(Box::pin(ready(Err(error.into())))))
+    }
 }
 
 impl<R: Request> Future for AskFuture<R> {
@@ -124,68 +181,8 @@ impl<R: Request> Future for AskFuture<R> {
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         match &mut self.0 {
-            Asked::Local(future) => future.as_mut().poll(cx),
+            Asked::Boxed(future) => future.as_mut().poll(cx),
             Asked::Remote(call) => call.poll(cx),
-        }
-    }
-}
-
-/// A message about to be told. Await it.
-#[must_use = "nothing is told before it is awaited"]
-pub struct Tell<'a, P: Protocol, R: Request> {
-    mailbox: &'a Mailbox<P>,
-    request: R,
-    timeout: Duration,
-}
-
-/// Why a mailbox did not accept a told message.
-#[derive(Debug, thiserror::Error)]
-#[error("{cause}")]
-pub struct TellError<R> {
-    /// The message, where it is certain that nobody got it and it is still here.
-    pub message: Option<R>,
-    /// What went wrong.
-    #[source]
-    pub cause: DeliveryError,
-}
-
-impl<'a, P: Accepts<R>, R: Request> Tell<'a, P, R> {
-    pub(crate) fn new(mailbox: &'a Mailbox<P>, request: R) -> Self {
-        Self { mailbox, request, timeout: TIMEOUT_DEFAULT }
-    }
-
-    /// Waits at most this long for the mailbox to accept.
-    pub fn timeout(mut self, timeout: Duration) -> Self {
-        self.timeout = timeout.min(TIMEOUT_MAX);
-        self
-    }
-}
-
-impl<'a, P: Accepts<R>, R: Request + Sync> IntoFuture for Tell<'a, P, R> {
-    type Output = Result<(), TellError<R>>;
-    type IntoFuture = BoxFuture<'a, Self::Output>;
-
-    fn into_future(self) -> Self::IntoFuture {
-        let Tell { mailbox, request, timeout } = self;
-        match &mailbox.target {
-            Target::Local(local) => {
-                let told = match local.admit() {
-                    Ok(permit) => {
-                        local.tell(Call::new(request, CallContext::new(None, None, [Some(permit), None])))
-                    }
-                    Err(error) => Err((request, error)),
-                };
-                let told = told.map_err(|(message, cause)| TellError { message: Some(message), cause });
-                Box::pin(ready(told))
-            }
-            Target::Remote(remote) => Box::pin(async move {
-                let (priority, own_stream) = (Priority::Normal, false);
-                let sending = Sending { timeout, priority, own_stream, intent: Intent::Tell };
-                remote.tell(&request, sending).await.map_err(|cause| {
-                    let message = (cause.delivery() == Delivery::NotSent).then_some(request);
-                    TellError { message, cause }
-                })
-            }),
         }
     }
 }

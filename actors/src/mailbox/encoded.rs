@@ -1,9 +1,13 @@
 //! [`EncodedMailbox`]: a mailbox whose protocol is known by its name alone.
 
-use super::{Mailbox, Remote, TIMEOUT_DEFAULT, TIMEOUT_MAX, Target, served::requests_of};
+use super::{
+    Mailbox, Remote, TIMEOUT_MAX, Target,
+    ask::{SENDING_DEFAULT, sending_options},
+    served::requests_of,
+};
 use crate::{
-    call::Caller,
-    session::{ExposedRequest, Handle, Priority, Sending, Way, unfit},
+    call::{Caller, Origin, Priority},
+    session::{ExposedRequest, Handle, Sending, Way, unfit},
 };
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
@@ -80,26 +84,20 @@ impl EncodedMailbox {
         let place = self.find(request, version).cloned().ok_or_else(|| DeliveryError::NotExposed {
             what: format!("{request} version {version} of {}", self.protocol),
         });
-        EncodedAsk {
-            place,
-            payload,
-            timeout: TIMEOUT_DEFAULT,
-            priority: Priority::default(),
-            on_behalf_of: None,
-        }
+        EncodedAsk { place, payload, sending: SENDING_DEFAULT, on_behalf_of: None }
     }
 }
 
 impl<P: Protocol> From<Mailbox<P>> for EncodedMailbox {
     fn from(mailbox: Mailbox<P>) -> Self {
         let requests = match &mailbox.target {
-            Target::Local(local) => {
+            Target::Local(_) | Target::Layered(_) => {
                 let known = |ExposedRequest { name, version, handler }: ExposedRequest| Known {
                     name: name.to_owned(),
                     version,
                     place: Place::Here(handler),
                 };
-                requests_of(local).into_iter().map(known).collect()
+                requests_of(&mailbox).into_iter().map(known).collect()
             }
             Target::Remote(remote) => {
                 let mut routes = RemoteRoutes { remote, known: Vec::with_capacity(P::REQUESTS) };
@@ -137,23 +135,12 @@ impl fmt::Debug for EncodedMailbox {
 pub struct EncodedAsk {
     place: Result<Place, DeliveryError>,
     payload: Bytes,
-    timeout: Duration,
-    priority: Priority,
+    sending: Sending,
     on_behalf_of: Option<Caller>,
 }
 
 impl EncodedAsk {
-    /// See [`Ask::timeout`](crate::Ask::timeout).
-    pub fn timeout(mut self, timeout: Duration) -> Self {
-        self.timeout = timeout.min(TIMEOUT_MAX);
-        self
-    }
-
-    /// See [`Ask::priority`](crate::Ask::priority).
-    pub fn priority(mut self, priority: Priority) -> Self {
-        self.priority = priority;
-        self
-    }
+    sending_options!();
 
     /// Asks for another node, whose request this is. The callee decides whether it works for that node's role through
     /// this one, which has to be a coordinator.
@@ -168,14 +155,16 @@ impl IntoFuture for EncodedAsk {
     type IntoFuture = BoxFuture<'static, Self::Output>;
 
     fn into_future(self) -> Self::IntoFuture {
-        let EncodedAsk { place, payload, timeout, priority, on_behalf_of } = self;
+        let EncodedAsk { place, payload, sending, on_behalf_of } = self;
         Box::pin(async move {
             let answered = match place? {
-                Place::Here(handler) => handler.ask(payload, timeout, on_behalf_of).await,
+                Place::Here(handler) => {
+                    let origin = Origin { caller: None, on_behalf_of: on_behalf_of.map(Box::new) };
+                    handler.ask(payload, sending, origin).await
+                }
                 Place::There(way, route) => {
                     let intent = on_behalf_of.map_or(Intent::Ask, Intent::AskFor);
-                    let sending = Sending { timeout, priority, own_stream: false, intent };
-                    way.call(route, &payload, sending).await?
+                    way.call(route, &payload, sending, intent).await?
                 }
             };
             match answered {

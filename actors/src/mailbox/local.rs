@@ -165,9 +165,7 @@ impl<R: Request> InFlight<R> {
         };
         match answer {
             Some(answer) => answer.map_err(AskError::Handler),
-            // The actor is gone and took the question with it.
-            None if state.panicked() => Err(DeliveryError::Panicked.into()),
-            None => Err(DeliveryError::Stopped.into()),
+            None => Err(state.fault().into()),
         }
     }
 }

@@ -1,7 +1,11 @@
 //! A mailbox whose actor is on another node.
 
 use super::AskError;
-use crate::session::{Sending, Way, WireCall, unfit, with_scratch};
+use crate::{
+    call::Origin,
+    session::{Sending, Way, WireCall, unfit, with_scratch},
+};
+use bytes::Bytes;
 use std::{
     marker::PhantomData,
     pin::Pin,
@@ -13,7 +17,7 @@ use swarm_protocols::{
     wire::{
         codec::{self, EncodeError, MESSAGE_BYTES_MAX},
         control::Route,
-        frame::Answered,
+        frame::{Answered, Intent},
     },
 };
 
@@ -61,47 +65,71 @@ impl<P: Protocol> Remote<P> {
         self.routes[P::INDEX]
     }
 
-    pub(crate) fn ask<R: Request>(&self, request: &R, sending: Sending) -> RemoteCall<R>
+    pub(crate) fn ask<R: Request>(&self, request: &R, sending: Sending, origin: Origin) -> RemoteCall<R>
     where
         P: Accepts<R>,
     {
-        RemoteCall(self.call(request, sending), PhantomData)
+        RemoteCall(self.call(request, sending, asking(origin)), PhantomData)
     }
 
-    pub(crate) async fn tell<R: Request>(&self, request: &R, sending: Sending) -> Result<(), DeliveryError>
+    /// Asks what is encoded already.
+    pub(crate) fn ask_encoded<R: Request>(
+        &self,
+        request: &Bytes,
+        sending: Sending,
+        origin: Origin,
+    ) -> RemoteCall<R>
     where
         P: Accepts<R>,
     {
-        match self.call(request, sending).await? {
-            Answered::Accepted => Ok(()),
-            Answered::Undelivered(error) => Err(error),
-            Answered::Reply(_) | Answered::Failed(_) => Err(unfit("a handler's answer to a told message")),
+        RemoteCall(self.way.call(self.route::<R>(), request, sending, asking(origin)), PhantomData)
+    }
+
+    /// Tells at once; completes when the mailbox there has accepted.
+    pub(crate) fn tell<R: Request>(
+        &self,
+        request: &R,
+        sending: Sending,
+    ) -> impl Future<Output = Result<(), DeliveryError>> + use<P, R>
+    where
+        P: Accepts<R>,
+    {
+        let told = self.call(request, sending, Intent::Tell);
+        async move {
+            match told.await? {
+                Answered::Accepted => Ok(()),
+                Answered::Undelivered(error) => Err(error),
+                Answered::Reply(_) | Answered::Failed(_) => {
+                    Err(unfit("a handler's answer to a told message"))
+                }
+            }
         }
     }
 
-    fn call<R: Request>(&self, request: &R, sending: Sending) -> WireCall
+    fn call<R: Request>(&self, request: &R, sending: Sending, intent: Intent) -> WireCall
     where
         P: Accepts<R>,
     {
-        with_scratch(|payload| match self.encode(request, payload) {
-            Ok(()) => self.way.call(self.route::<R>(), payload, sending),
-            Err(error) => WireCall::Refused(Some(error)),
+        with_scratch(|payload| match codec::encode_into(request, payload) {
+            Ok(()) => self.way.call(self.route::<R>(), payload, sending, intent),
+            Err(error) => WireCall::Refused(Some(unencodable::<R>(error, self.way.message_bytes_max()))),
         })
     }
+}
 
-    /// Appends the request to `payload`.
-    fn encode<R: Request>(&self, request: &R, payload: &mut Vec<u8>) -> Result<(), DeliveryError> {
-        codec::encode_into(request, payload).map_err(|error| match error {
-            // How much longer it is, nobody has counted.
-            EncodeError::TooLarge => {
-                let limit = self.way.message_bytes_max();
-                DeliveryError::TooLarge { bytes: MESSAGE_BYTES_MAX as u64 + 1, limit }
-            }
-            error => {
-                let reason = format!("{}: {error}", R::NAME);
-                DeliveryError::Codec { reason, delivery: Delivery::NotSent }
-            }
-        })
+fn asking(origin: Origin) -> Intent {
+    origin.on_behalf_of.map_or(Intent::Ask, |principal| Intent::AskFor(*principal))
+}
+
+/// A request that cannot be encoded, for one who takes messages of up to `limit` bytes.
+pub(super) fn unencodable<R: Request>(error: EncodeError, limit: u64) -> DeliveryError {
+    match error {
+        // How much longer it is, nobody has counted.
+        EncodeError::TooLarge => DeliveryError::TooLarge { bytes: MESSAGE_BYTES_MAX as u64 + 1, limit },
+        error => {
+            let reason = format!("{}: {error}", R::NAME);
+            DeliveryError::Codec { reason, delivery: Delivery::NotSent }
+        }
     }
 }
 

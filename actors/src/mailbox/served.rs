@@ -1,10 +1,12 @@
 //! Serving encoded requests: how what a peer asks gets to a mailbox of this process.
 
-use super::{AskError, InFlight, Local};
+use super::{
+    AskError, Mailbox, TIMEOUT_DEFAULT, TIMEOUT_MAX, Target,
+    ask::{AskResult, undecodable},
+};
 use crate::{
-    call::{Call, CallContext, CallState, Caller, CancelOnDrop},
-    gate::Permit,
-    session::{Arrival, ExposedRequest, Handle, Outbox, Serving, with_scratch},
+    call::{Call, CallContext, CallState, Origin},
+    session::{Arrival, ExposedRequest, Handle, Outbox, Sending, Serving, with_scratch},
 };
 use bytes::Bytes;
 use futures_util::{FutureExt, future::BoxFuture};
@@ -17,7 +19,6 @@ use std::{
     rc::Rc,
     sync::Arc,
     task::Poll,
-    time::Duration,
 };
 use swarm_protocols::{
     Accepts, Delivery, DeliveryError, Protocol, Request, Visitor,
@@ -29,14 +30,14 @@ use swarm_protocols::{
 use tokio::time::Instant;
 
 /// The requests of a mailbox, each with its handler.
-pub(crate) fn requests_of<P: Protocol>(local: &Arc<Local<P>>) -> Vec<ExposedRequest> {
-    let mut collector = Collector { local, requests: Vec::with_capacity(P::REQUESTS) };
+pub(crate) fn requests_of<P: Protocol>(mailbox: &Mailbox<P>) -> Vec<ExposedRequest> {
+    let mut collector = Collector { mailbox, requests: Vec::with_capacity(P::REQUESTS) };
     P::visit(&mut collector);
     collector.requests
 }
 
 struct Collector<'a, P: Protocol> {
-    local: &'a Arc<Local<P>>,
+    mailbox: &'a Mailbox<P>,
     requests: Vec<ExposedRequest>,
 }
 
@@ -45,13 +46,13 @@ impl<P: Protocol> Visitor<P> for Collector<'_, P> {
     where
         P: Accepts<R>,
     {
-        let handler = Typed::<P, R> { local: Arc::clone(self.local), request: PhantomData };
+        let handler = Typed::<P, R> { mailbox: self.mailbox.clone(), request: PhantomData };
         self.requests.push(ExposedRequest { name: R::NAME, version: R::VERSION, handler: Arc::new(handler) });
     }
 }
 
 struct Typed<P: Protocol, R: Request> {
-    local: Arc<Local<P>>,
+    mailbox: Mailbox<P>,
     request: PhantomData<fn() -> R>,
 }
 
@@ -63,61 +64,65 @@ impl<P: Accepts<R>, R: Request> Handle for Typed<P, R> {
         arrival: Arrival,
         outbox: &Rc<RefCell<Outbox>>,
     ) -> Option<(Serving, Arc<CallState>)> {
-        let Arrival { caller, deadline, permit, answer_bytes_max } = arrival;
+        let Arrival { caller, deadline, priority, permit, answer_bytes_max } = arrival;
         let RequestHead { correlation, intent, .. } = head;
-        let tell = intent == Intent::Tell;
-        let context = |place| {
-            CallContext::new(Some(caller), deadline, [Some(place), Some(permit)])
-                .on_behalf_of(intent.principal())
+        let told = intent == Intent::Tell;
+        let on_behalf_of = intent.principal().map(Box::new);
+        let origin = Origin { caller: Some(caller), on_behalf_of };
+        let to = Reply { correlation, bytes_max: answer_bytes_max, outbox };
+        let Target::Local(local) = &self.mailbox.target else {
+            // The places that the inner mailbox has are its own; this one is that of the session.
+            let state = Arc::new(CallState::new([Some(permit), None]));
+            let request = match decode::<R>(&payload) {
+                Ok(request) => request,
+                Err(error) => return to.put(Wire::<R>::Undelivered(error)),
+            };
+            if told {
+                let sending = Sending { timeout: TIMEOUT_DEFAULT, priority, own_stream: false };
+                let told = self.mailbox.start_tell(request, sending, origin);
+                return to.serve(state, async move {
+                    match told.await {
+                        Ok(()) => Wire::<R>::Accepted,
+                        Err(error) => Wire::Undelivered(error.cause),
+                    }
+                });
+            }
+            let left = |deadline: Instant| deadline.saturating_duration_since(Instant::now());
+            let timeout = deadline.map_or(TIMEOUT_MAX, left);
+            let asked =
+                self.mailbox.start_ask(request, Sending { timeout, priority, own_stream: false }, origin);
+            let cancelled = Arc::clone(&state);
+            return to.serve(state, async move { answer::<R>(asked, &cancelled).await });
         };
-        let admitted = self.admit(&payload, context);
-        let answer = match admitted {
-            Ok(call) if tell => match self.local.tell(call) {
+        let admitted = local.admit().and_then(|place| {
+            let (request, permits) = (decode::<R>(&payload)?, [Some(place), Some(permit)]);
+            let context = match told {
+                true => CallContext::told(origin, priority, permits),
+                false => CallContext::asked(origin, deadline, priority, permits),
+            };
+            Ok(Call::new(request, context))
+        });
+        match admitted {
+            Ok(call) if told => to.put(match local.tell(call) {
                 Ok(()) => Wire::<R>::Accepted,
                 Err((_, error)) => Wire::Undelivered(error),
-            },
+            }),
             Ok(call) => {
-                let (outbox, state) = (Rc::clone(outbox), call.state());
-                let (in_flight, cancelled) = (self.local.ask(call), Arc::clone(&state));
-                let mut serving: Serving = Box::pin(async move {
-                    let answer = answer(in_flight, &cancelled).await;
-                    answer.put(correlation, answer_bytes_max, outbox.borrow_mut().frames());
-                    correlation
-                });
-                // Polled here, so that actors get requests in the order in which they came.
-                let answered = serving.as_mut().now_or_never().is_some();
-                return (!answered).then_some((serving, state));
+                let state = call.state();
+                let (in_flight, cancelled) = (local.ask(call), Arc::clone(&state));
+                to.serve(state, async move { answer::<R>(in_flight.answer(), &cancelled).await })
             }
-            Err(error) => Wire::Undelivered(error),
-        };
-        answer.put(correlation, answer_bytes_max, outbox.borrow_mut().frames());
-        None
+            Err(error) => to.put(Wire::<R>::Undelivered(error)),
+        }
     }
 
-    fn ask(
-        &self,
-        payload: Bytes,
-        timeout: Duration,
-        on_behalf_of: Option<Caller>,
-    ) -> BoxFuture<'static, Answered> {
-        let deadline = Instant::now() + timeout;
-        let context =
-            |place| CallContext::new(None, Some(deadline), [Some(place), None]).on_behalf_of(on_behalf_of);
-        let call = match self.admit(&payload, context) {
-            Ok(call) => call,
+    fn ask(&self, payload: Bytes, sending: Sending, origin: Origin) -> BoxFuture<'static, Answered> {
+        let asked = match decode::<R>(&payload) {
+            Ok(request) => self.mailbox.start_ask(request, sending, origin),
             Err(error) => return Box::pin(ready(Answered::Undelivered(error))),
         };
-        let cancel = CancelOnDrop::new(call.state());
-        let in_flight = self.local.ask(call);
         Box::pin(async move {
-            let Ok(answer) = tokio::time::timeout_at(deadline, in_flight.answer()).await else {
-                return Answered::Undelivered(DeliveryError::TimedOut {
-                    after: timeout,
-                    delivery: Delivery::Unknown,
-                });
-            };
-            cancel.disarm();
-            let encoded = match answer {
+            let encoded = match asked.await {
                 Ok(reply) => codec::encode(&reply).map(|bytes| Answered::Reply(bytes.into())),
                 Err(AskError::Handler(error)) => {
                     codec::encode(&error).map(|bytes| Answered::Failed(bytes.into()))
@@ -129,19 +134,39 @@ impl<P: Accepts<R>, R: Request> Handle for Typed<P, R> {
     }
 }
 
-impl<P: Accepts<R>, R: Request> Typed<P, R> {
-    /// Decodes a request for which there is a place.
-    fn admit(
-        &self,
-        payload: &[u8],
-        context: impl FnOnce(Permit) -> CallContext,
-    ) -> Result<Call<R>, DeliveryError> {
-        let place = self.local.admit()?;
-        let request = codec::decode::<R>(payload).map_err(|error| {
-            let reason = format!("{}: {error}", R::NAME);
-            DeliveryError::Codec { reason, delivery: Delivery::NotSent }
-        })?;
-        Ok(Call::new(request, context(place)))
+fn decode<R: Request>(payload: &[u8]) -> Result<R, DeliveryError> {
+    codec::decode(payload).map_err(undecodable::<R>)
+}
+
+/// Where an answer goes.
+struct Reply<'a> {
+    correlation: u64,
+    bytes_max: u64,
+    outbox: &'a Rc<RefCell<Outbox>>,
+}
+
+impl Reply<'_> {
+    /// Answers at once: nothing is left to be served.
+    fn put<R: Request, T>(self, answer: Wire<R>) -> Option<T> {
+        answer.put(self.correlation, self.bytes_max, self.outbox.borrow_mut().frames());
+        None
+    }
+
+    /// Answers when `answer` is there, which may be at once.
+    fn serve<R: Request>(
+        self,
+        state: Arc<CallState>,
+        answer: impl Future<Output = Wire<R>> + 'static,
+    ) -> Option<(Serving, Arc<CallState>)> {
+        let Reply { correlation, bytes_max, outbox } = self;
+        let outbox = Rc::clone(outbox);
+        let mut serving: Serving = Box::pin(async move {
+            answer.await.put(correlation, bytes_max, outbox.borrow_mut().frames());
+            correlation
+        });
+        // Polled here, so that actors get requests in the order in which they came.
+        let answered = serving.as_mut().now_or_never().is_some();
+        (!answered).then_some((serving, state))
     }
 }
 
@@ -150,8 +175,8 @@ fn unencodable<R: Request>(fault: impl fmt::Display) -> DeliveryError {
     DeliveryError::Codec { reason, delivery: Delivery::Delivered }
 }
 
-async fn answer<R: Request>(in_flight: InFlight<R>, state: &CallState) -> Wire<R> {
-    let mut answer = pin!(in_flight.answer());
+async fn answer<R: Request>(answer: impl Future<Output = AskResult<R>>, state: &CallState) -> Wire<R> {
+    let mut answer = pin!(answer);
     let mut polls = 0_u32;
     poll_fn(|cx| {
         let cancelled = if polls > 1 { state.poll_cancelled(cx).is_ready() } else { state.is_cancelled() };

@@ -7,7 +7,7 @@ use super::{
     routes::{Arrival, Routes, Serving},
 };
 use crate::{
-    call::{CallState, Caller},
+    call::{CallState, Caller, Priority},
     gate::{Gate, Permit, RETRY_AFTER},
     transport::{self, Link, LinkError, RecvHalf, SendHalf, Stream},
 };
@@ -149,9 +149,10 @@ impl Inbound {
                 let Some(_lane) = self.lanes.enter(0) else {
                     return Err(Fault::Violation(format!("more than {LANES_MAX} lanes")));
                 };
-                send.set_priority(-i32::from(class[0].min(2)));
+                let priority = Priority::of_class(class[0]);
+                send.set_priority(-(priority as i32));
                 // Boxed, so that the many streams of one request each do not carry its size.
-                Box::pin(self.serve_lane(send, input)).await
+                Box::pin(self.serve_lane(send, input, priority)).await
             }
             Some([frame::STREAM_REQUEST]) => self.serve_request(send, input).await,
             Some(other) => Err(Fault::Violation(format!("a stream of unknown kind {other:?}"))),
@@ -159,12 +160,17 @@ impl Inbound {
         }
     }
 
-    async fn serve_lane(&self, mut send: Box<dyn SendHalf>, mut input: Input<'_>) -> Result<(), Fault> {
+    async fn serve_lane(
+        &self,
+        mut send: Box<dyn SendHalf>,
+        mut input: Input<'_>,
+        priority: Priority,
+    ) -> Result<(), Fault> {
         let outbox = Rc::new(RefCell::new(Outbox::default()));
         let unwanted = send.stopped();
         let requests = async {
             let mut lane = LaneCalls::default();
-            self.serve_requests(&mut input, &outbox, &mut lane).await
+            self.serve_requests(&mut input, &outbox, &mut lane, priority).await
         };
         tokio::select! {
             result = requests => result,
@@ -179,13 +185,14 @@ impl Inbound {
         input: &mut Input<'_>,
         outbox: &Rc<RefCell<Outbox>>,
         lane: &mut LaneCalls,
+        priority: Priority,
     ) -> Result<(), Fault> {
         let (mut ended, mut closing) = (false, self.closing.subscribe());
         loop {
-            let now = Instant::now();
+            let came = Came { at: Instant::now(), priority };
             while let Some(frame) = input.next_frame()? {
                 match Frame::decode(frame)? {
-                    Frame::Request { head, payload } => self.request(head, payload, now, outbox, lane)?,
+                    Frame::Request { head, payload } => self.request(head, payload, came, outbox, lane)?,
                     Frame::Cancel { correlation } => {
                         lane.cancel(correlation);
                     }
@@ -219,12 +226,12 @@ impl Inbound {
         &self,
         head: RequestHead,
         payload: Bytes,
-        now: Instant,
+        came: Came,
         outbox: &Rc<RefCell<Outbox>>,
         lane: &mut LaneCalls,
     ) -> Result<(), Fault> {
         let correlation = head.correlation;
-        let Some((call, state)) = self.start(head, payload, now, outbox) else { return Ok(()) };
+        let Some((call, state)) = self.start(head, payload, came, outbox) else { return Ok(()) };
         lane.push(correlation, state, call).map_err(|Duplicate| {
             Fault::Violation(format!("two requests with the number {correlation} at once"))
         })
@@ -235,7 +242,7 @@ impl Inbound {
         &self,
         head: RequestHead,
         payload: Bytes,
-        now: Instant,
+        Came { at, priority }: Came,
         outbox: &Rc<RefCell<Outbox>>,
     ) -> Option<(Serving, Arc<CallState>)> {
         self.received.fetch_add(1, Ordering::Relaxed);
@@ -245,10 +252,10 @@ impl Inbound {
             match self.routes.handler(head.route, &self.caller, &head.intent) {
                 Ok(handler) => {
                     let deadline = (head.deadline_ms > 0 && head.intent != Intent::Tell)
-                        .then(|| now + Duration::from_millis(head.deadline_ms.min(1 << 40)));
+                        .then(|| at + Duration::from_millis(head.deadline_ms.min(1 << 40)));
                     let caller = Arc::clone(&self.caller);
                     let answer_bytes_max = self.answer_bytes_max;
-                    let arrival = Arrival { caller, deadline, permit, answer_bytes_max };
+                    let arrival = Arrival { caller, deadline, priority, permit, answer_bytes_max };
                     return handler.start(head, payload, arrival, outbox);
                 }
                 Err(error) => {
@@ -273,10 +280,11 @@ impl Inbound {
         };
         input.end();
         // A request stream says nothing of its priority; its answer goes with those of normal lanes.
-        send.set_priority(-1);
+        let came = Came { at: Instant::now(), priority: Priority::Normal };
+        send.set_priority(-(came.priority as i32));
         let outbox = Rc::new(RefCell::new(Outbox::default()));
         let mut in_hand = None;
-        if let Some((mut call, state)) = self.start(head, payload, Instant::now(), &outbox) {
+        if let Some((mut call, state)) = self.start(head, payload, came, &outbox) {
             if !answered_in_a_turn(&mut call).await {
                 let stopped = send.stopped();
                 let left = tokio::select! {
@@ -300,6 +308,13 @@ impl Inbound {
         drop(in_hand);
         Ok(())
     }
+}
+
+/// When a request came, and with which priority.
+#[derive(Debug, Clone, Copy)]
+struct Came {
+    at: Instant,
+    priority: Priority,
 }
 
 /// Lets the actor run once: whether `call` is done then. Most are, and need no watch on the peer.

@@ -2,6 +2,7 @@
 
 use super::lane::{Lane, LaneCall, new_histogram};
 use crate::{
+    call::Priority,
     gate::RETRY_AFTER,
     transport::{Link, LinkError, Stream},
 };
@@ -33,18 +34,6 @@ pub(crate) const LANE_PAYLOAD_BYTES_MAX: usize = 16 << 10;
 
 /// One lane for each [`Priority`].
 const LANES: usize = 3;
-
-/// The order in which requests go out when the connection is the bottleneck.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum Priority {
-    /// Before everything else but the session's own frames.
-    High,
-    /// The default.
-    #[default]
-    Normal,
-    /// Whenever nothing else wants to go.
-    Low,
-}
 
 /// The most requests in flight, whatever the peer would accept.
 const IN_FLIGHT_MAX: u32 = 1 << 16;
@@ -187,20 +176,25 @@ impl Future for WireCall {
     }
 }
 
-/// How a request goes to another node.
-#[derive(Debug, Clone)]
+/// How a message is sent. An actor of this process is reached at once, whatever the priority.
+#[derive(Debug, Clone, Copy)]
 pub(crate) struct Sending {
     pub(crate) timeout: Duration,
     pub(crate) priority: Priority,
     /// On a stream of its own, whatever its length.
     pub(crate) own_stream: bool,
-    pub(crate) intent: Intent,
 }
 
 impl Way {
     /// Asks for what `route` stands for at the peer.
-    pub(crate) fn call(self: &Arc<Self>, route: u32, payload: &[u8], sending: Sending) -> WireCall {
-        self.start(route, payload, sending).unwrap_or_else(|error| WireCall::Refused(Some(error)))
+    pub(crate) fn call(
+        self: &Arc<Self>,
+        route: u32,
+        payload: &[u8],
+        sending: Sending,
+        intent: Intent,
+    ) -> WireCall {
+        self.start(route, payload, sending, intent).unwrap_or_else(|error| WireCall::Refused(Some(error)))
     }
 
     fn start(
@@ -208,8 +202,9 @@ impl Way {
         route: u32,
         payload: &[u8],
         sending: Sending,
+        intent: Intent,
     ) -> Result<WireCall, DeliveryError> {
-        let Sending { timeout, priority, own_stream, intent } = sending;
+        let Sending { timeout, priority, own_stream } = sending;
         if own_stream || payload.len() > LANE_PAYLOAD_BYTES_MAX {
             self.with(|outbound| outbound.admit(payload.len()))?;
             let request = own_stream_request(route, payload, timeout, intent);

@@ -1,8 +1,8 @@
 //! What a node exposes: names, their requests as routes, and who may call them.
 
-use super::lane::Outbox;
+use super::{caller::Sending, lane::Outbox};
 use crate::{
-    call::{CallState, Caller},
+    call::{CallState, Caller, Origin, Priority},
     gate::Permit,
 };
 use bytes::Bytes;
@@ -13,7 +13,6 @@ use std::{
     collections::BTreeMap,
     rc::Rc,
     sync::Arc,
-    time::Duration,
 };
 use swarm_protocols::{
     DeliveryError, MailboxName, Role,
@@ -101,9 +100,6 @@ pub enum ExposeError {
     /// Nobody may call it: name a role with `allow`.
     #[error("{0} allows no role, so nobody could call it")]
     NobodyAllowed(MailboxName),
-    /// The mailbox is that of another node; only actors of this process can be exposed.
-    #[error("{0} belongs to another node")]
-    NotLocal(MailboxName),
     /// The node exposes as much as a session can announce.
     #[error("a node can expose {ROUTES_MAX} requests at most")]
     TooMany,
@@ -201,12 +197,7 @@ pub(crate) trait Handle: Send + Sync {
     ) -> Option<(Serving, Arc<CallState>)>;
 
     /// The same for one who asks in this process. Dropping the future cancels the request.
-    fn ask(
-        &self,
-        payload: Bytes,
-        timeout: Duration,
-        on_behalf_of: Option<Caller>,
-    ) -> BoxFuture<'static, Answered>;
+    fn ask(&self, payload: Bytes, sending: Sending, origin: Origin) -> BoxFuture<'static, Answered>;
 }
 
 /// A request whose answer has not come yet.
@@ -216,6 +207,7 @@ pub(crate) type Serving = LocalBoxFuture<'static, u64>;
 pub(crate) struct Arrival {
     pub(crate) caller: Arc<Caller>,
     pub(crate) deadline: Option<Instant>,
+    pub(crate) priority: Priority,
     /// The place that it takes with the session.
     pub(crate) permit: Permit,
     /// The longest answer that the caller takes, in bytes.

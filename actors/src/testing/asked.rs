@@ -1,7 +1,7 @@
 //! A message in the hands of a test.
 
 use super::carry;
-use crate::call::{Call, Caller, Cancellation, Outcome};
+use crate::call::{Call, Caller, Cancellation, Outcome, Priority};
 use std::{
     fmt,
     panic::{AssertUnwindSafe, catch_unwind, resume_unwind},
@@ -51,6 +51,11 @@ impl<R: Request> Asked<R> {
     /// Until when the asker waits; `None` where it told.
     pub fn deadline(&self) -> Option<tokio::time::Instant> {
         self.call.deadline()
+    }
+
+    /// The priority with which it was sent.
+    pub fn priority(&self) -> Priority {
+        self.call.priority()
     }
 
     /// Whether it was told, so that no answer is wanted.

@@ -16,6 +16,7 @@ pub(crate) struct Declaration {
     version: u16,
     reply: Option<Type>,
     error: Option<Type>,
+    idempotent: bool,
     protocols: Option<Path>,
 }
 
@@ -42,13 +43,14 @@ impl Declaration {
             version: keys.version.unwrap_or(1),
             reply: keys.reply,
             error: keys.error,
+            idempotent: keys.idempotent.is_some(),
             protocols: keys.protocols,
         })
     }
 
     /// The implementation of `Request`, for code that knows `swarm-protocols` as `protocols`.
     pub(crate) fn expand(&self, protocols: &TokenStream) -> TokenStream {
-        let Self { request, name, version, .. } = self;
+        let Self { request, name, version, idempotent, .. } = self;
         let protocols = self.protocols.as_ref().map_or_else(|| protocols.clone(), ToTokens::to_token_stream);
         let reply = self.reply.as_ref().map_or_else(|| quote!(()), ToTokens::to_token_stream);
         let error =
@@ -67,6 +69,7 @@ impl Declaration {
             impl #protocols::Request for #request {
                 const NAME: &'static str = #name;
                 const VERSION: u16 = #version;
+                const IDEMPOTENT: bool = #idempotent;
                 type Reply = #reply;
                 type Error = #error;
             }
@@ -81,6 +84,7 @@ struct Keys {
     version: Option<u16>,
     reply: Option<Type>,
     error: Option<Type>,
+    idempotent: Option<()>,
     protocols: Option<Path>,
 }
 
@@ -98,17 +102,24 @@ impl Keys {
                 "version" => set(&mut self.version, &meta, "a number such as `version = 2`", version),
                 "reply" => set(&mut self.reply, &meta, "a type such as `reply = Matches`", Type::parse),
                 "error" => set(&mut self.error, &meta, "a type such as `error = MatchError`", Type::parse),
+                "idempotent" if self.idempotent.is_some() => Err(meta.error(TWICE)),
+                "idempotent" => {
+                    self.idempotent = Some(());
+                    Ok(())
+                }
                 "crate" => set(
                     &mut self.protocols,
                     &meta,
                     "a path such as `crate = actix_swarm::protocols`",
                     Path::parse_mod_style,
                 ),
-                _ => Err(meta.error("the keys are `name`, `version`, `reply`, `error` and `crate`")),
+                _ => Err(meta.error("the keys are `name`, `version`, `reply`, `error`, `idempotent` and `crate`")),
             }
         })
     }
 }
+
+const TWICE: &str = "this is said twice: remove one";
 
 /// Reads `= value` into its place, which must be free.
 fn set<T>(
@@ -118,7 +129,7 @@ fn set<T>(
     parse: fn(ParseStream<'_>) -> Result<T>,
 ) -> Result<()> {
     if place.is_some() {
-        return Err(meta.error("this is said twice: remove one"));
+        return Err(meta.error(TWICE));
     }
     let value = meta.value().map_err(|error| Error::new(error.span(), format!("{wanted} is expected")))?;
     let value = parse(value).map_err(|error| Error::new(error.span(), format!("{wanted} is expected")))?;
@@ -167,6 +178,13 @@ mod tests {
         let expanded = expanded(apart).unwrap();
         assert!(expanded.contains("const VERSION : u16 = 7u16"), "{expanded}");
         assert!(expanded.contains("type Reply = Vec < u8 >"), "{expanded}");
+        assert!(expanded.contains("const IDEMPOTENT : bool = false"), "{expanded}");
+    }
+
+    #[test]
+    fn a_request_that_may_be_repeated_says_so() {
+        let expanded = expanded(r#"#[request(name = "get", idempotent, reply = u8)] struct Get;"#).unwrap();
+        assert!(expanded.contains("const IDEMPOTENT : bool = true"), "{expanded}");
     }
 
     #[test]
@@ -188,6 +206,7 @@ mod tests {
             (r#"#[request(name = "get", reply = 3)] struct Get;"#, "a type such as `reply = Matches` is"),
             (r#"#[request(name = "get", replies = u8)] struct Get;"#, "the keys are `name`, `version`"),
             (r#"#[request(name = "get", name = "got")] struct Get;"#, "said twice"),
+            (r#"#[request(name = "get", idempotent, idempotent)] struct Get;"#, "said twice"),
             (r#"#[request(name = "get")] struct Get<T>(T);"#, "a request has no parameters"),
             (r#"#[request(name = "get")] struct Get<'a>(&'a str);"#, "a request has no parameters"),
         ] {

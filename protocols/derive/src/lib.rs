@@ -15,6 +15,7 @@ use syn::DeriveInput;
 /// | `version` | raised whenever layout or meaning change | 1 |
 /// | `reply` | the type of what a handler answers | `()` |
 /// | `error` | the type of what a handler answers when it fails | `NoError`: it cannot fail |
+/// | `idempotent` | a word alone: handling it twice is as good as handling it once | it is not |
 /// | `crate` | the path of `swarm-protocols`, where it has another one | `::swarm_protocols` |
 ///
 /// The type also derives `Serialize` and `Deserialize` of serde. It has no parameters: all requests of
