@@ -60,8 +60,10 @@ impl<P: Protocol> Mailbox<P> {
         Ask::new(self, request)
     }
 
-    /// Tells the actor, without wanting an answer: completes when its mailbox has accepted the
-    /// message. Nothing happens before the result is awaited.
+    /// Tells the actor, without wanting an answer, and without waiting: the message is in the mailbox of an actor of
+    /// this process, or on its way to another node within the bounds of the session, or it comes back in the error.
+    /// What is on its way may be lost with the session, and is dropped where the actor's mailbox is full; who has to
+    /// know waits until it is [acknowledged](Tell::acknowledged). Nothing happens before the result is awaited.
     pub fn tell<R: Request>(&self, request: R) -> Tell<'_, P, R>
     where
         P: Accepts<R>,

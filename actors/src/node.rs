@@ -234,6 +234,9 @@ pub struct SessionStatistics {
     pub sent: u64,
     /// Requests received from it.
     pub received: u64,
+    /// Messages received from it that could not be accepted and for which it wanted
+    /// [no acknowledgement](crate::Tell::acknowledged).
+    pub dropped: u64,
     /// How long the last ping took to come back, if one has.
     pub round_trip: Option<Duration>,
 }

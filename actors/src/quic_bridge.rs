@@ -226,7 +226,7 @@ impl Handler<Statistics> for QuicBridge {
         let (mut sent, mut received) = self.past;
         for open in self.live.values().filter_map(|live| live.open.as_ref()) {
             sent += open.outbound.sent();
-            received += open.received.load(Ordering::Relaxed);
+            received += open.received.requests.load(Ordering::Relaxed);
             open.outbound.take_latency(&mut self.latency);
         }
         let quantile = |q| match self.latency.is_empty() {
@@ -259,7 +259,8 @@ impl Handler<Sessions> for QuicBridge {
                 peer: open.peer.clone(),
                 open_for: open.since.elapsed(),
                 sent: open.outbound.sent(),
-                received: open.received.load(Ordering::Relaxed),
+                received: open.received.requests.load(Ordering::Relaxed),
+                dropped: open.received.dropped.load(Ordering::Relaxed),
                 certificate: open.shown.as_ref().map(|shown| shown.peer.peer.clone()),
                 round_trip: (round_trip > 0).then(|| Duration::from_micros(round_trip)),
             }

@@ -10,7 +10,7 @@ mod scratch;
 
 use callee::finish;
 pub(crate) use callee::{Inbound, InboundParts};
-pub(crate) use caller::{Outbound, Sending, Way, WireCall, unfit};
+pub(crate) use caller::{Outbound, Posting, Sending, Way, WireCall, unfit};
 pub(crate) use lane::{Outbox, new_histogram};
 pub use routes::ExposeError;
 pub(crate) use routes::{Arrival, ExposedRequest, Exposure, Handle, Permission, Routes, Serving};
@@ -566,5 +566,13 @@ impl Handler<DrainSession> for ConnectionSession {
     }
 }
 
-/// How many requests a session has received; shared with the bridge.
-pub(crate) type Received = Arc<AtomicU64>;
+/// What a session has received; shared with the bridge.
+pub(crate) type Received = Arc<Counts>;
+
+#[derive(Debug, Default)]
+pub(crate) struct Counts {
+    /// How many requests and messages.
+    pub(crate) requests: AtomicU64,
+    /// How many of them were posted and could not be accepted.
+    pub(crate) dropped: AtomicU64,
+}

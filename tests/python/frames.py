@@ -15,7 +15,7 @@ from codec1 import CodecError
 VARINT_MAX = (1 << 62) - 1
 CONTROL_FRAME_MAX = 1_048_576
 # What a frame on another stream may be longer than the longest payload.
-FRAME_OVERHEAD = 64
+FRAME_OVERHEAD = 128
 
 
 class Violation(Exception):
@@ -181,6 +181,16 @@ class Tell:
 
 
 @dataclass(frozen=True)
+class Post:
+    """A told message without an answer: correlation and deadline are 0."""
+
+    correlation: int
+    route: int
+    deadline: int
+    payload: bytes
+
+
+@dataclass(frozen=True)
 class Cancel:
     correlation: int
 
@@ -228,7 +238,7 @@ class Accepted:
 
 
 ControlFrame = Hello | Welcome | Refuse | RouteChange | Ping | Pong | Drain
-CallerFrame = Request | Tell | Delegated | Cancel
+CallerFrame = Request | Tell | Delegated | Post | Cancel
 Answer = Reply | Failed | Undelivered | Accepted
 Frame = ControlFrame | CallerFrame | Answer
 
@@ -244,6 +254,7 @@ _KINDS: dict[type, int] = {
     Tell: 0x11,
     Cancel: 0x12,
     Delegated: 0x15,
+    Post: 0x16,
     Reply: 0x20,
     Failed: 0x21,
     Undelivered: 0x22,
@@ -266,7 +277,7 @@ def encode_frame(frame: Frame) -> bytes:
         body = varint(frame.number)
     elif isinstance(frame, Drain):
         body = b""
-    elif isinstance(frame, (Request, Tell)):
+    elif isinstance(frame, (Request, Tell, Post)):
         body = varint(frame.correlation) + varint(frame.route) + varint(frame.deadline) + frame.payload
     elif isinstance(frame, Delegated):
         node = frame.node.encode()
@@ -308,7 +319,7 @@ def decode_body(kind: int, body: bytes) -> Frame:
     tail = body[at:]
     if not rest and tail:
         raise Violation(f"{made.__name__}: the body goes on after its end")
-    if made in (Request, Tell, Delegated) and numbers[1] >= 1 << 32:
+    if made in (Request, Tell, Delegated, Post) and numbers[1] >= 1 << 32:
         raise Violation(f"{made.__name__}: the route {numbers[1]}")
     if made is Delegated:
         if len(tail) < 2 or tail[0] > 2 or len(tail) < 2 + tail[1]:
@@ -333,6 +344,7 @@ _BODIES: dict[type, tuple[int, bool]] = {
     Drain: (0, False),
     Request: (3, True),
     Tell: (3, True),
+    Post: (3, True),
     Delegated: (3, True),
     Cancel: (1, False),
     Reply: (1, True),

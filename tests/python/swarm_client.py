@@ -354,6 +354,9 @@ class _Served:
         if isinstance(frame, frames.Cancel) and self._is_lane:
             if task := self._running.get(frame.correlation):
                 task.cancel()
+        elif isinstance(frame, frames.Post):
+            if not self._session.admit(frame.route):
+                self._session.start(frame)
         elif isinstance(frame, (frames.Request, frames.Tell)):
             number = frame.correlation
             if number in self._running:
@@ -560,7 +563,7 @@ class Session:
     def ended(self) -> bool:
         return self._closing is not None or self.closed.done()
 
-    def start(self, request: frames.Request | frames.Tell) -> asyncio.Task[Answer]:
+    def start(self, request: frames.Request | frames.Tell | frames.Post) -> asyncio.Task[Answer]:
         """Begins to handle a request that was admitted."""
         task = asyncio.ensure_future(self._handle(request))
         self._handling.add(task)
@@ -580,7 +583,7 @@ class Session:
             return Undelivered(0, Code.OVERLOADED, 10)
         return None
 
-    async def _handle(self, request: frames.Request | frames.Tell) -> Answer:
+    async def _handle(self, request: frames.Request | frames.Tell | frames.Post) -> Answer:
         number = request.correlation
         try:
             payload = await self._exposed[request.route].handler(request.payload)

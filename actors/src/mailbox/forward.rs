@@ -1,6 +1,6 @@
 //! Handing a call on.
 
-use super::{AskError, Mailbox, TIMEOUT_MAX};
+use super::{AskError, Mailbox, TIMEOUT_MAX, tell::Acceptance};
 use crate::{
     call::{Answer, Call},
     session::Sending,
@@ -24,7 +24,7 @@ impl<R: Request> Call<R> {
         let timeout = context.deadline.map_or(TIMEOUT_MAX, left);
         let sending = Sending { timeout, priority, own_stream: false };
         if context.told {
-            let told = mailbox.start_tell(request, sending, origin);
+            let told = mailbox.start_tell(request, sending, origin, Acceptance::Here);
             return Answer::new(state, async move {
                 if let Err(error) = told.await {
                     tracing::debug!(request = R::NAME, %error, "a told message was not handed on");

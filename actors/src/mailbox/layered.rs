@@ -5,11 +5,14 @@ use super::{
     ask::{AskFuture, AskResult},
     layer::{Attempt, Choice, End, Ended, Layer, OnEnd, OnMiss},
     remote::unencodable,
-    tell::TellFuture,
+    tell::{Acceptance, TellFuture},
 };
 use crate::{call::Origin, session::Sending};
 use bytes::Bytes;
-use futures_util::{FutureExt, future::BoxFuture};
+use futures_util::{
+    FutureExt,
+    future::{BoxFuture, Either},
+};
 use std::{
     future::{poll_fn, ready},
     sync::Arc,
@@ -50,10 +53,11 @@ pub(super) fn tell<P: Accepts<R>, R: Request>(
     message: R,
     sending: Sending,
     origin: Origin,
+    acceptance: Acceptance,
 ) -> TellFuture<R> {
     let mut course = Course::new(layer, sending, origin, true);
-    let begun = begin_tell(&mut course, message);
-    Box::pin(run_tell(course, begun))
+    let begun = begin_tell(&mut course, message, acceptance);
+    Either::Right(Box::pin(run_tell(course, begun, acceptance)))
 }
 
 /// What both ways have in common: the attempts of one call.
@@ -279,6 +283,7 @@ type Telling<R> = (TellFuture<R>, Watch, Option<OnMiss>);
 fn begin_tell<P: Accepts<R>, R: Request>(
     course: &mut Course<P>,
     message: R,
+    acceptance: Acceptance,
 ) -> Result<Telling<R>, TellError<R>> {
     let now = Instant::now();
     let (choice, sending) = match course.choose::<R>(now) {
@@ -287,12 +292,13 @@ fn begin_tell<P: Accepts<R>, R: Request>(
     };
     let Choice { mailbox, ended, again, .. } = choice;
     let watch = Watch { began: now, ended };
-    Ok((mailbox.start_tell(message, sending, course.origin.clone()), watch, again))
+    Ok((mailbox.start_tell(message, sending, course.origin.clone(), acceptance), watch, again))
 }
 
 async fn run_tell<P: Accepts<R>, R: Request>(
     mut course: Course<P>,
     mut begun: Result<Telling<R>, TellError<R>>,
+    acceptance: Acceptance,
 ) -> Result<(), TellError<R>> {
     loop {
         let (told, watch, again) = begun?;
@@ -308,7 +314,7 @@ async fn run_tell<P: Accepts<R>, R: Request>(
         begun = match (message, again_at) {
             (Some(message), Some(at)) => {
                 tokio::time::sleep_until(at).await;
-                begin_tell(&mut course, message)
+                begin_tell(&mut course, message, acceptance)
             }
             (message, _) => Err(TellError { message, cause }),
         };

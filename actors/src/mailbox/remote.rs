@@ -3,7 +3,7 @@
 use super::AskError;
 use crate::{
     call::Origin,
-    session::{Sending, Way, WireCall, unfit, with_scratch},
+    session::{Posting, Sending, Way, WireCall, unfit, with_scratch},
 };
 use bytes::Bytes;
 use std::{
@@ -83,6 +83,22 @@ impl<P: Protocol> Remote<P> {
         P: Accepts<R>,
     {
         RemoteCall(self.way.call(self.route::<R>(), request, sending, asking(origin)), PhantomData)
+    }
+
+    /// Hands a message over that is not answered.
+    pub(crate) fn post<R: Request>(
+        &self,
+        message: &R,
+        sending: Sending,
+    ) -> Result<Option<Posting>, DeliveryError>
+    where
+        P: Accepts<R>,
+    {
+        with_scratch(|payload| {
+            let encoded = codec::encode_into(message, payload);
+            encoded.map_err(|error| unencodable::<R>(error, self.way.message_bytes_max()))?;
+            self.way.post(self.route::<R>(), payload, sending)
+        })
     }
 
     /// Tells at once; completes when the mailbox there has accepted.

@@ -3,6 +3,7 @@
 use super::{
     AskError, Mailbox, TIMEOUT_DEFAULT, TIMEOUT_MAX, Target,
     ask::{AskResult, undecodable},
+    tell::Acceptance,
 };
 use crate::{
     call::{Call, CallContext, CallState, Origin},
@@ -79,7 +80,7 @@ impl<P: Accepts<R>, R: Request> Handle for Typed<P, R> {
             };
             if told {
                 let sending = Sending { timeout: TIMEOUT_DEFAULT, priority, own_stream: false };
-                let told = self.mailbox.start_tell(request, sending, origin);
+                let told = self.mailbox.start_tell(request, sending, origin, Acceptance::There);
                 return to.serve(state, async move {
                     match told.await {
                         Ok(()) => Wire::<R>::Accepted,
@@ -113,6 +114,30 @@ impl<P: Accepts<R>, R: Request> Handle for Typed<P, R> {
                 to.serve(state, async move { answer::<R>(in_flight.answer(), &cancelled).await })
             }
             Err(error) => to.put(Wire::<R>::Undelivered(error)),
+        }
+    }
+
+    fn post(&self, payload: Bytes, arrival: Arrival) -> Result<(), DeliveryError> {
+        let Arrival { caller, priority, permit, .. } = arrival;
+        let origin = Origin { caller: Some(caller), on_behalf_of: None };
+        if let Target::Local(local) = &self.mailbox.target {
+            let place = local.admit()?;
+            let context = CallContext::told(origin, priority, [Some(place), Some(permit)]);
+            return local.tell(Call::new(decode::<R>(&payload)?, context)).map_err(|(_, error)| error);
+        }
+        let sending = Sending { timeout: TIMEOUT_DEFAULT, priority, own_stream: false };
+        let mut told = self.mailbox.start_tell(decode::<R>(&payload)?, sending, origin, Acceptance::Here);
+        match (&mut told).now_or_never() {
+            Some(told) => told.map_err(|error| error.cause),
+            None => {
+                actix_rt::spawn(async move {
+                    if let Err(error) = told.await {
+                        tracing::debug!(request = R::NAME, %error, "a posted message was not passed on");
+                    }
+                    drop(permit);
+                });
+                Ok(())
+            }
         }
     }
 

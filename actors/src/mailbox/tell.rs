@@ -5,19 +5,30 @@ use crate::{
     call::{Call, CallContext, Origin, Priority},
     session::Sending,
 };
-use futures_util::future::BoxFuture;
+use futures_util::future::{BoxFuture, Either};
 use std::{
-    future::{IntoFuture, ready},
+    future::{IntoFuture, Ready, ready},
     time::Duration,
 };
 use swarm_protocols::{Accepts, Delivery, DeliveryError, Protocol, Request};
 
-/// A message about to be told. Await it.
+/// A message about to be told. Await it: that completes when the message is on its way, or, if it is to be
+/// [acknowledged](Self::acknowledged), when the actor's mailbox has accepted it.
 #[must_use = "nothing is told before it is awaited"]
 pub struct Tell<'a, P: Protocol, R: Request> {
     mailbox: &'a Mailbox<P>,
-    request: R,
+    message: R,
     sending: Sending,
+    acceptance: Acceptance,
+}
+
+/// By whom a told message has to be accepted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Acceptance {
+    /// By this process.
+    Here,
+    /// By the mailbox of the actor, wherever that is.
+    There,
 }
 
 /// Why a mailbox did not accept a told message.
@@ -39,54 +50,78 @@ impl<R> TellError<R> {
 }
 
 impl<'a, P: Accepts<R>, R: Request> Tell<'a, P, R> {
-    pub(super) fn new(mailbox: &'a Mailbox<P>, request: R) -> Self {
-        Self { mailbox, request, sending: SENDING_DEFAULT }
+    pub(super) fn new(mailbox: &'a Mailbox<P>, message: R) -> Self {
+        Self { mailbox, message, sending: SENDING_DEFAULT, acceptance: Acceptance::Here }
+    }
+
+    /// Waits until the actor's mailbox has accepted the message, which takes a round trip where it is on another
+    /// node. That the message was handled nobody says: [ask](Mailbox::ask) for that.
+    pub fn acknowledged(mut self) -> Self {
+        self.acceptance = Acceptance::There;
+        self
     }
 
     sending_options!();
 }
 
-/// The future of a [`Tell`].
-pub(super) type TellFuture<R> = BoxFuture<'static, Result<(), TellError<R>>>;
+/// The future of a [`Tell`], ready at once where nothing has to be waited for.
+pub(super) type TellFuture<R> =
+    Either<Ready<Result<(), TellError<R>>>, BoxFuture<'static, Result<(), TellError<R>>>>;
 
 impl<P: Accepts<R>, R: Request> IntoFuture for Tell<'_, P, R> {
     type Output = Result<(), TellError<R>>;
-    type IntoFuture = BoxFuture<'static, Self::Output>;
+    type IntoFuture = Either<Ready<Self::Output>, BoxFuture<'static, Self::Output>>;
 
     fn into_future(self) -> Self::IntoFuture {
-        let Tell { mailbox, request, sending } = self;
-        mailbox.start_tell(request, sending, Origin::default())
+        let Tell { mailbox, message, sending, acceptance } = self;
+        mailbox.start_tell(message, sending, Origin::default(), acceptance)
     }
 }
 
 impl<P: Protocol> Mailbox<P> {
     /// Tells at once, so that messages arrive in the order in which they were told.
-    pub(super) fn start_tell<R: Request>(&self, request: R, sending: Sending, origin: Origin) -> TellFuture<R>
+    pub(super) fn start_tell<R: Request>(
+        &self,
+        message: R,
+        sending: Sending,
+        origin: Origin,
+        acceptance: Acceptance,
+    ) -> TellFuture<R>
     where
         P: Accepts<R>,
     {
-        match &self.target {
-            Target::Local(local) => Box::pin(ready(tell_local(local, request, sending, origin))),
-            Target::Remote(remote) => {
-                let told = remote.tell(&request, sending);
-                Box::pin(async move { told.await.map_err(|cause| TellError::new(request, cause)) })
+        match (&self.target, acceptance) {
+            (Target::Local(local), _) => Either::Left(ready(tell_local(local, message, sending, origin))),
+            (Target::Remote(remote), Acceptance::Here) => match remote.post(&message, sending) {
+                Ok(None) => Either::Left(ready(Ok(()))),
+                Ok(Some(posting)) => {
+                    let posted = async move { posting.await.map_err(|cause| TellError::new(message, cause)) };
+                    Either::Right(Box::pin(posted))
+                }
+                Err(cause) => Either::Left(ready(Err(TellError::new(message, cause)))),
+            },
+            (Target::Remote(remote), Acceptance::There) => {
+                let told = remote.tell(&message, sending);
+                let told = async move { told.await.map_err(|cause| TellError::new(message, cause)) };
+                Either::Right(Box::pin(told))
             }
-            Target::Layered(layer) => layered::tell(layer, request, sending, origin),
+            (Target::Layered(layer), _) => layered::tell(layer, message, sending, origin, acceptance),
         }
     }
 }
 
 fn tell_local<P: Accepts<R>, R: Request>(
     local: &Local<P>,
-    request: R,
+    message: R,
     sending: Sending,
     origin: Origin,
 ) -> Result<(), TellError<R>> {
     let told = match local.admit() {
         Ok(permit) => {
-            local.tell(Call::new(request, CallContext::told(origin, sending.priority, [Some(permit), None])))
+            let context = CallContext::told(origin, sending.priority, [Some(permit), None]);
+            local.tell(Call::new(message, context))
         }
-        Err(error) => Err((request, error)),
+        Err(error) => Err((message, error)),
     };
     told.map_err(|(message, cause)| TellError { message: Some(message), cause })
 }

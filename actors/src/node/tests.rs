@@ -9,6 +9,7 @@ mod hostile;
 mod in_hand;
 mod lenient;
 mod library;
+mod posts;
 mod refusals;
 
 mod resumption;
@@ -245,7 +246,7 @@ async fn the_callee_sees_who_asks_and_until_when() {
 async fn a_told_message_is_accepted_before_it_is_handled() {
     tokio::time::pause();
     let (service, mut probe, _registration, _cut, _nodes) = probed().await;
-    service.tell(Echo(vec![1])).await.unwrap();
+    service.tell(Echo(vec![1])).acknowledged().await.unwrap();
     let told = probe.expect::<Echo>().await;
     assert!(told.is_told());
     assert_eq!(told.request(), &Echo(vec![1]));
@@ -330,7 +331,7 @@ async fn only_what_was_allowed_may_be_called() {
     let refused = service.ask(Echo(vec![])).await;
     let reason = "service may not be called by the role agent".to_owned();
     assert_eq!(refused, Err(DeliveryError::NotPermitted { reason }.into()));
-    assert!(service.tell(Echo(vec![])).await.is_err());
+    assert!(service.tell(Echo(vec![])).acknowledged().await.is_err());
     probe.expect_none(Duration::from_secs(1)).await;
 }
 

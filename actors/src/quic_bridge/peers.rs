@@ -166,7 +166,7 @@ impl QuicBridge {
         }
         let Some(open) = open else { return };
         self.past.0 += open.outbound.sent();
-        self.past.1 += open.received.load(Ordering::Relaxed);
+        self.past.1 += open.received.requests.load(Ordering::Relaxed);
         open.outbound.take_latency(&mut self.latency);
         tracing::info!(peer = %node, reason, "session ended");
         self.announce(&PeerEvent::Down { node: node.clone(), reason: reason.to_owned() });
@@ -303,7 +303,7 @@ impl Handler<Closed> for QuicBridge {
             Some(position) => {
                 let Retired { outbound, received, .. } = self.retired.swap_remove(position);
                 self.past.0 += outbound.sent();
-                self.past.1 += received.load(Ordering::Relaxed);
+                self.past.1 += received.requests.load(Ordering::Relaxed);
                 outbound.take_latency(&mut self.latency);
             }
             None => tracing::debug!(reason, "a session ended before it was open"),

@@ -237,7 +237,7 @@ impl Inbound {
         })
     }
 
-    /// Begins to handle a request; one that cannot be is answered at once.
+    /// Begins to handle a request. One that cannot be is answered at once, and counted where nobody wants an answer.
     fn start(
         &self,
         head: RequestHead,
@@ -245,18 +245,25 @@ impl Inbound {
         Came { at, priority }: Came,
         outbox: &Rc<RefCell<Outbox>>,
     ) -> Option<(Serving, Arc<CallState>)> {
-        self.received.fetch_add(1, Ordering::Relaxed);
+        self.received.requests.fetch_add(1, Ordering::Relaxed);
+        let post = head.intent == Intent::Post;
         let refused = if self.draining.get() {
             DeliveryError::Draining
         } else if let Some(permit) = self.in_flight.enter(payload.len()) {
             match self.routes.handler(head.route, &self.caller, &head.intent) {
                 Ok(handler) => {
-                    let deadline = (head.deadline_ms > 0 && head.intent != Intent::Tell)
+                    let deadline = (head.deadline_ms > 0 && head.intent != Intent::Tell && !post)
                         .then(|| at + Duration::from_millis(head.deadline_ms.min(1 << 40)));
                     let caller = Arc::clone(&self.caller);
                     let answer_bytes_max = self.answer_bytes_max;
                     let arrival = Arrival { caller, deadline, priority, permit, answer_bytes_max };
-                    return handler.start(head, payload, arrival, outbox);
+                    if !post {
+                        return handler.start(head, payload, arrival, outbox);
+                    }
+                    match handler.post(payload, arrival) {
+                        Ok(()) => return None,
+                        Err(error) => error,
+                    }
                 }
                 Err(error) => {
                     if matches!(error, DeliveryError::NotPermitted { .. }) {
@@ -269,7 +276,12 @@ impl Inbound {
         } else {
             DeliveryError::Overloaded { retry_after: RETRY_AFTER }
         };
-        frame::put_undelivered(head.correlation, &refused, outbox.borrow_mut().frames());
+        if post {
+            self.received.dropped.fetch_add(1, Ordering::Relaxed);
+            tracing::debug!(peer = %self.caller.node, error = %refused, "a posted message was dropped");
+        } else {
+            frame::put_undelivered(head.correlation, &refused, outbox.borrow_mut().frames());
+        }
         None
     }
 
@@ -301,6 +313,10 @@ impl Inbound {
             in_hand = Some(state);
         }
         let answer = std::mem::take(outbox.borrow_mut().frames());
+        if answer.is_empty() {
+            send.finish();
+            return Ok(());
+        }
         if let Ok(written) = tokio::time::timeout(self.frame_timeout, send.write(answer.into())).await {
             written?;
             finish(send).await;

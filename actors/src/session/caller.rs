@@ -4,7 +4,7 @@ use super::lane::{Lane, LaneCall, new_histogram};
 use crate::{
     call::Priority,
     gate::RETRY_AFTER,
-    transport::{Link, LinkError, Stream},
+    transport::{Link, LinkError, RecvHalf, SendHalf, Stream},
 };
 use bytes::Bytes;
 use futures_util::{FutureExt, future::BoxFuture};
@@ -118,6 +118,25 @@ impl Outbound {
         self.sent.fetch_add(1, Ordering::Relaxed);
         Ok(())
     }
+
+    /// Sends what goes over a stream of its own.
+    async fn send(
+        &self,
+        request: Bytes,
+        priority: Priority,
+    ) -> Result<(Box<dyn SendHalf>, Box<dyn RecvHalf>), DeliveryError> {
+        let opened = self.link.open().await;
+        let Stream { mut send, recv } = opened.map_err(|error| self.ended(error, Delivery::NotSent))?;
+        send.set_priority(-(priority as i32));
+        send.write(request).await.map_err(|error| self.ended(error, Delivery::Unknown))?;
+        send.finish();
+        Ok((send, recv))
+    }
+
+    fn ended(&self, error: LinkError, delivery: Delivery) -> DeliveryError {
+        let reason = self.lost.get().cloned().unwrap_or_else(|| error.to_string());
+        DeliveryError::SessionLost { reason, delivery }
+    }
 }
 
 /// The way to a peer: the session that its mailboxes use. It dies with that session, unless another one of the same
@@ -154,6 +173,9 @@ impl Way {
         Err(DeliveryError::Overloaded { retry_after: RETRY_AFTER })
     }
 }
+
+/// A message on its way to a stream of its own.
+pub(crate) type Posting = BoxFuture<'static, Result<(), DeliveryError>>;
 
 /// A request to another node that has no answer yet. Dropping it cancels the request.
 pub(crate) enum WireCall {
@@ -216,6 +238,26 @@ impl Way {
         })
     }
 
+    /// Hands over a message that is not answered. On a lane that is done at once; a stream of its own has to be
+    /// opened, and takes the bytes as the peer does.
+    pub(crate) fn post(
+        self: &Arc<Self>,
+        route: u32,
+        payload: &[u8],
+        sending: Sending,
+    ) -> Result<Option<Posting>, DeliveryError> {
+        let Sending { timeout, priority, own_stream } = sending;
+        if own_stream || payload.len() > LANE_PAYLOAD_BYTES_MAX {
+            self.with(|outbound| outbound.admit(payload.len()))?;
+            let message = own_stream_request(route, payload, timeout, Intent::Post);
+            return Ok(Some(Box::pin(post_on_own_stream(Arc::clone(self), message, timeout, priority))));
+        }
+        self.with(|outbound| {
+            outbound.admit(payload.len())?;
+            outbound.lanes[priority as usize].post(route, payload).map(|()| None)
+        })
+    }
+
     /// The longest request that the peer takes, in bytes.
     pub(crate) fn message_bytes_max(&self) -> u64 {
         self.with(|outbound| outbound.limits.message_bytes)
@@ -226,7 +268,7 @@ impl Way {
 fn own_stream_request(route: u32, payload: &[u8], timeout: Duration, intent: Intent) -> Bytes {
     let mut bytes = Vec::with_capacity(payload.len() + OVERHEAD_BYTES_MAX);
     bytes.push(frame::STREAM_REQUEST);
-    let deadline_ms = super::lane::millis_up(timeout);
+    let deadline_ms = if intent == Intent::Post { 0 } else { super::lane::millis_up(timeout) };
     frame::put_request(&RequestHead { correlation: 0, route, deadline_ms, intent }, payload, &mut bytes);
     bytes.into()
 }
@@ -255,6 +297,20 @@ async fn on_own_stream(
     answered
 }
 
+async fn post_on_own_stream(
+    way: Arc<Way>,
+    message: Bytes,
+    timeout: Duration,
+    priority: Priority,
+) -> Result<(), DeliveryError> {
+    let place = way.own_stream()?;
+    // A stream that is dropped before its end is a message that was not sent.
+    tokio::time::timeout(timeout, place.0.send(message, priority))
+        .await
+        .map_err(|_| DeliveryError::TimedOut { after: timeout, delivery: Delivery::NotSent })?
+        .map(|_no_answer| ())
+}
+
 /// A place for a request with a stream of its own.
 struct OwnStream(Arc<Outbound>);
 
@@ -269,19 +325,11 @@ async fn exchange(
     request: Bytes,
     priority: Priority,
 ) -> Result<Answered, DeliveryError> {
-    let lost = |delivery| {
-        move |error: LinkError| {
-            let reason = outbound.lost.get().cloned().unwrap_or_else(|| error.to_string());
-            DeliveryError::SessionLost { reason, delivery }
-        }
-    };
-    let Stream { mut send, mut recv } = outbound.link.open().await.map_err(lost(Delivery::NotSent))?;
-    send.set_priority(-(priority as i32));
-    send.write(request).await.map_err(lost(Delivery::Unknown))?;
-    send.finish();
+    let (_sent, mut recv) = outbound.send(request, priority).await?;
     let mut reader = FrameReader::new(outbound.message_bytes_max + OVERHEAD_BYTES_MAX);
     loop {
-        let chunk: Option<Bytes> = recv.read().await.map_err(lost(Delivery::Unknown))?;
+        let chunk: Option<Bytes> =
+            recv.read().await.map_err(|error| outbound.ended(error, Delivery::Unknown))?;
         reader.feed(chunk.ok_or_else(|| unfit("no answer"))?);
         if let Some(frame) = reader.next_frame().map_err(|error| unfit(&error.to_string()))? {
             // Taking the end of the stream, where it has come already, spares telling the peer that the

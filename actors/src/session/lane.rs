@@ -104,6 +104,10 @@ struct State {
     armed: Option<Instant>,
     lost: Option<String>,
     latency: Histogram<u32>,
+    /// How many messages without an answer wait in the outbox.
+    posts: usize,
+    /// There were such messages, of which nobody knows whether the peer has read them.
+    posted: bool,
     /// The mark on the lane that this one follows.
     after: Option<LaneCall>,
 }
@@ -117,6 +121,21 @@ enum Slot {
     Ended(Result<Answered, DeliveryError>),
     /// The caller left. The number stays taken until the callee's answer has come.
     Abandoned,
+}
+
+impl State {
+    /// Whether there is room for one more request or message.
+    fn admit(&self) -> Result<(), DeliveryError> {
+        if let Some(reason) = &self.lost {
+            let reason = reason.clone();
+            return Err(DeliveryError::SessionLost { reason, delivery: Delivery::NotSent });
+        }
+        let full = self.calls.len() + self.posts >= self.calls_max;
+        if full || self.outbox.bytes.len() > UNSENT_BYTES_MAX {
+            return Err(DeliveryError::Overloaded { retry_after: crate::gate::RETRY_AFTER });
+        }
+        Ok(())
+    }
 }
 
 impl Lane {
@@ -135,6 +154,8 @@ impl Lane {
                 armed: None,
                 lost: None,
                 latency: new_histogram(),
+                posts: 0,
+                posted: false,
                 after: None,
             }),
             earlier_deadline: Notify::new(),
@@ -159,13 +180,7 @@ impl Lane {
         let asked = Instant::now();
         let deadline = asked + timeout;
         let mut state = self.state();
-        if let Some(reason) = &state.lost {
-            let reason = reason.clone();
-            return Err(DeliveryError::SessionLost { reason, delivery: Delivery::NotSent });
-        }
-        if state.calls.len() >= state.calls_max || state.outbox.bytes.len() > UNSENT_BYTES_MAX {
-            return Err(DeliveryError::Overloaded { retry_after: crate::gate::RETRY_AFTER });
-        }
+        state.admit()?;
         let key = state.calls.insert(Slot::Waiting { waker: None, asked, deadline });
         let head = RequestHead { correlation: key as u64, route, deadline_ms: millis_up(timeout), intent };
         frame::put_request(&head, payload, state.outbox.frames());
@@ -174,6 +189,17 @@ impl Lane {
             self.earlier_deadline.notify_one();
         }
         Ok(LaneCall { lane: Arc::clone(self), key, timeout, ended: false })
+    }
+
+    /// Puts a message on the lane that is not answered.
+    pub(crate) fn post(&self, route: u32, payload: &[u8]) -> Result<(), DeliveryError> {
+        let mut state = self.state();
+        state.admit()?;
+        state.posts += 1;
+        state.posted = true;
+        let head = RequestHead { correlation: 0, route, deadline_ms: 0, intent: Intent::Post };
+        frame::put_request(&head, payload, state.outbox.frames());
+        Ok(())
     }
 
     /// Lets the requests on this lane go out no sooner than the peer has read those on `former`, a lane of another
@@ -189,7 +215,7 @@ impl Lane {
     fn mark(self: &Arc<Self>) -> Option<LaneCall> {
         let (asked, timeout) = (Instant::now(), super::TIMEOUT_MAX);
         let mut state = self.state();
-        if state.lost.is_some() || state.calls.is_empty() {
+        if state.lost.is_some() || (state.calls.is_empty() && !state.posted) {
             return None;
         }
         let key = state.calls.insert(Slot::Waiting { waker: None, asked, deadline: asked + timeout });
@@ -203,10 +229,11 @@ impl Lane {
         Some(LaneCall { lane: Arc::clone(self), key, timeout, ended: false })
     }
 
-    /// Whether every request was answered, also those that were given up. Nobody may have taken the answer yet: that
+    /// Whether every request was answered, also those that were given up, and every post is on its way. Nobody may have taken the answer yet: that
     /// of a mark is taken when there is a request to wait for it.
     pub(crate) fn is_idle(&self) -> bool {
-        self.state().calls.iter().all(|(_, slot)| matches!(slot, Slot::Ended(Ok(_))))
+        let state = self.state();
+        state.posts == 0 && state.calls.iter().all(|(_, slot)| matches!(slot, Slot::Ended(Ok(_))))
     }
 
     /// Adds how long the answered requests took, in microseconds, and forgets it.
@@ -252,7 +279,15 @@ impl Lane {
     }
 
     async fn take(&self) -> Option<Bytes> {
-        poll_fn(|cx| self.state().outbox.poll_take(cx)).await
+        let take = |cx: &mut Context<'_>| {
+            let mut state = self.state();
+            let taken = state.outbox.poll_take(cx);
+            if taken.is_ready() {
+                state.posts = 0;
+            }
+            taken
+        };
+        poll_fn(take).await
     }
 
     async fn write(&self, mut send: Box<dyn SendHalf>, first: [Bytes; 2]) -> LinkError {

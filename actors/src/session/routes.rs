@@ -57,8 +57,10 @@ impl Permission {
     fn check(&self, name: &MailboxName, caller: &Caller, intent: &Intent) -> Result<(), DeliveryError> {
         let asker = caller.role;
         let reason = match intent {
-            Intent::Ask | Intent::Tell if self.direct.contains(&asker) => return Ok(()),
-            Intent::Ask | Intent::Tell => format!("{name} may not be called by the role {asker}"),
+            Intent::Ask | Intent::Tell | Intent::Post if self.direct.contains(&asker) => return Ok(()),
+            Intent::Ask | Intent::Tell | Intent::Post => {
+                format!("{name} may not be called by the role {asker}")
+            }
             Intent::AskFor(principal) => {
                 let role = principal.role;
                 if asker == Role::Coordinator && self.through_coordinator.contains(&role) {
@@ -196,7 +198,10 @@ pub(crate) trait Handle: Send + Sync {
         outbox: &Rc<RefCell<Outbox>>,
     ) -> Option<(Serving, Arc<CallState>)>;
 
-    /// The same for one who asks in this process. Dropping the future cancels the request.
+    /// Decodes a message that is not answered and hands it to the actor.
+    fn post(&self, payload: Bytes, arrival: Arrival) -> Result<(), DeliveryError>;
+
+    /// Like [`start`](Self::start), for one who asks in this process. Dropping the future cancels the request.
     fn ask(&self, payload: Bytes, sending: Sending, origin: Origin) -> BoxFuture<'static, Answered>;
 }
 

@@ -113,7 +113,10 @@ impl Keys {
                     "a path such as `crate = actix_swarm::protocols`",
                     Path::parse_mod_style,
                 ),
-                _ => Err(meta.error("the keys are `name`, `version`, `reply`, `error`, `idempotent` and `crate`")),
+                _ => {
+                    Err(meta
+                        .error("the keys are `name`, `version`, `reply`, `error`, `idempotent` and `crate`"))
+                }
             }
         })
     }

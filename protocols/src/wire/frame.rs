@@ -36,6 +36,7 @@ const REQUEST: u8 = 0x10;
 const TELL: u8 = 0x11;
 const CANCEL: u8 = 0x12;
 const DELEGATED: u8 = 0x15;
+const POST: u8 = 0x16;
 const REPLY: u8 = 0x20;
 const FAILED: u8 = 0x21;
 const UNDELIVERED: u8 = 0x22;
@@ -44,7 +45,7 @@ const ACCEPTED: u8 = 0x23;
 /// The beginning of a request frame.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RequestHead {
-    /// Chosen by the caller, unique among the unanswered requests of its stream.
+    /// Chosen by the caller, unique among the unanswered requests of its stream. A post has 0.
     pub correlation: u64,
     /// The callee's number for mailbox and request.
     pub route: u32,
@@ -64,6 +65,8 @@ pub enum Intent {
     AskFor(Caller),
     /// Only whether the mailbox accepts the message.
     Tell,
+    /// Nothing: there is no answer.
+    Post,
 }
 
 impl Intent {
@@ -71,7 +74,7 @@ impl Intent {
     pub fn principal(self) -> Option<Caller> {
         match self {
             Intent::AskFor(principal) => Some(principal),
-            Intent::Ask | Intent::Tell => None,
+            Intent::Ask | Intent::Tell | Intent::Post => None,
         }
     }
 }
@@ -264,17 +267,21 @@ impl Frame {
     pub fn decode(frame: Bytes) -> Result<Self, FrameError> {
         let (kind, bytes) = kind_and_body(frame)?;
         let mut body = Body { bytes, name: "lane" };
-        if !matches!(kind, REQUEST | TELL | DELEGATED | CANCEL | REPLY | FAILED | UNDELIVERED | ACCEPTED) {
+        if !matches!(
+            kind,
+            REQUEST | TELL | DELEGATED | POST | CANCEL | REPLY | FAILED | UNDELIVERED | ACCEPTED
+        ) {
             return Err(FrameError::UnexpectedKind(kind));
         }
         let correlation = body.varint()?;
         let answer = match kind {
-            REQUEST | TELL | DELEGATED => {
+            REQUEST | TELL | DELEGATED | POST => {
                 body.name = "request";
                 let route = u32::try_from(body.varint()?).map_err(|_| FrameError::Malformed("request"))?;
                 let deadline_ms = body.varint()?;
                 let intent = match kind {
                     TELL => Intent::Tell,
+                    POST => Intent::Post,
                     DELEGATED => Intent::AskFor(body.caller()?),
                     _ => Intent::Ask,
                 };
@@ -303,6 +310,7 @@ pub fn put_request(head: &RequestHead, payload: &[u8], out: &mut Vec<u8>) {
     let (kind, caller) = match intent {
         Intent::Ask => (REQUEST, None),
         Intent::Tell => (TELL, None),
+        Intent::Post => (POST, None),
         Intent::AskFor(caller) => (DELEGATED, Some(caller)),
     };
     let length = 1

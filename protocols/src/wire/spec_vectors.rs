@@ -131,6 +131,7 @@ fn frames() -> BTreeMap<&'static str, Message> {
         ("request-wide", request(64, u32::MAX, 1 << 40, Intent::Ask, &[0xff])),
         ("tell", request(6, 70, 30_000, Intent::Tell, &[0x04, 0x05])),
         ("delegated", request(7, 70, 5000, Intent::AskFor(desk), &[0x04, 0x05])),
+        ("post", request(0, 70, 0, Intent::Post, &[0x04, 0x05])),
         ("cancel", Frame::Cancel { correlation: 5 }),
         ("reply", answer(5, Answered::Reply(Bytes::from_static(&[0x01])))),
         ("reply-empty", answer(300, Answered::Reply(Bytes::new()))),

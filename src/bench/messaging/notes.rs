@@ -55,7 +55,7 @@ async fn tell(mailbox: &Mailbox<Echoing>, payload: &[u8], time: Duration) -> Res
         let one = async || {
             let mut told = 0;
             while !over.get() {
-                mailbox.tell(Note(Blob::from(payload.to_vec()))).await.map_err(lost)?;
+                mailbox.tell(Note(Blob::from(payload.to_vec()))).acknowledged().await.map_err(lost)?;
                 told += 1;
             }
             Ok::<u64, MessagingError>(told)

@@ -70,6 +70,28 @@ fn what_is_asked_after_a_handover_goes_out_when_the_peer_has_read_what_was_asked
 }
 
 #[test]
+fn what_is_asked_after_a_handover_waits_for_what_was_told_before() {
+    without_actix(async {
+        let lines = [(); 2].map(|()| Line::new(Network::perfect()));
+        let [(_, [old, _old_peer]), (_, [new, new_peer])] = lines.each_ref().map(link_pair);
+        let [old, new] = [old, new].map(|link| Outbound::new(Arc::new(link), Limits::default(), 1 << 20));
+        let way = Way::new(Arc::clone(&old));
+        let address = "b/service".parse().unwrap();
+        let mailbox = Mailbox::<Service>::from_remote(Remote::new(Arc::clone(&way), address, vec![0, 1]));
+
+        mailbox.tell(Echo(vec![1])).await.unwrap();
+        assert!(!old.is_idle(), "the message is not on its way yet");
+        way.hand_over(&new);
+        let _asked = mailbox.ask(Echo(vec![2])).into_future();
+        let mut lane_after = std::pin::pin!(new_peer.accept());
+        timeout(SECOND, &mut lane_after).await.err().expect("the request overtakes the message");
+        assert!(!old.is_idle(), "nobody knows yet whether the peer has read the message");
+        old.lose("it is gone");
+        timeout(SECOND, &mut lane_after).await.expect("the request is held back for ever").unwrap();
+    });
+}
+
+#[test]
 fn a_lane_that_was_not_used_between_two_handovers_lets_nothing_overtake() {
     without_actix(async {
         let lines = [(); 3].map(|()| Line::new(Network::perfect()));

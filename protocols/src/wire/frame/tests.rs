@@ -36,7 +36,7 @@ fn intent() -> impl Strategy<Value = Intent> {
     let roles = prop::sample::select(Role::ALL.as_slice());
     let caller = ("[a-z]([a-z0-9-]{0,61}[a-z0-9])?", roles)
         .prop_map(|(node, role)| Caller { node: node.parse().unwrap(), role });
-    prop_oneof![Just(Intent::Ask), Just(Intent::Tell), caller.prop_map(Intent::AskFor)]
+    prop_oneof![Just(Intent::Ask), Just(Intent::Tell), Just(Intent::Post), caller.prop_map(Intent::AskFor)]
 }
 
 fn frame() -> impl Strategy<Value = Frame> {

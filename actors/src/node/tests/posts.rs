@@ -1,0 +1,92 @@
+//! Messages that are told and not acknowledged.
+
+use super::*;
+use crate::TellError;
+use futures_util::FutureExt;
+use swarm_protocols::wire::control::Limits;
+
+async fn dropped_by(node: &Node) -> u64 {
+    node.sessions().await.iter().map(|session| session.dropped).sum()
+}
+
+#[actix::test]
+async fn a_post_does_not_wait_and_arrives_in_the_order_of_the_lane() {
+    tokio::time::pause();
+    let (service, mut probe, _registration, _cut, [a, b]) = probed().await;
+    for number in 0..10_u8 {
+        let told = service.tell(Echo(vec![number])).into_future();
+        assert!(told.now_or_never().is_some_and(|told| told.is_ok()), "nothing is waited for");
+    }
+    let ask = service.ask(Echo(vec![10])).into_future();
+    for number in 0..10_u8 {
+        let told = probe.expect::<Echo>().await;
+        assert!(told.is_told());
+        assert_eq!(told.request(), &Echo(vec![number]));
+        assert_eq!(told.caller().map(|caller| caller.node.as_str()), Some("a"));
+    }
+    probe.expect::<Echo>().await.reply(Ok(vec![]));
+    assert_eq!(ask.await, Ok(vec![]));
+    assert_eq!((a.statistics().await.unwrap().sent, dropped_by(&b).await), (11, 0));
+}
+
+#[actix::test]
+async fn a_large_post_takes_a_stream_of_its_own() {
+    tokio::time::pause();
+    let (service, mut probe, _registration, _cut, _nodes) = probed().await;
+    for message in [Echo(vec![7; 100_000]), Echo(vec![8])] {
+        service.tell(message.clone()).on_own_stream().await.unwrap();
+        let told = probe.expect::<Echo>().await;
+        assert!(told.is_told());
+        assert_eq!(told.request(), &message);
+    }
+}
+
+#[actix::test]
+async fn posts_are_bounded_here_and_come_back_when_there_is_no_room() {
+    tokio::time::pause();
+    let limits = Limits { in_flight: 4, ..Limits::default() };
+    let callee = MemoryNode { limits, ..memory("b", Role::Agent) };
+    let (a, b, _cut) = pair(memory("a", Role::Operator), callee).await;
+    let (mailbox, mut probe) = Probe::<Service>::new();
+    let _registration = b.expose("service", mailbox).allow(Role::Operator).register().await.unwrap();
+    let service: Mailbox<Service> = resolve_soon(&a, "b/service").await.unwrap();
+    // Nothing is read meanwhile: this test is all that runs.
+    for number in 0..4_u8 {
+        service.tell(Echo(vec![number])).await.unwrap();
+    }
+    let refused = service.tell(Echo(vec![4])).await;
+    let Err(TellError { message: Some(message), cause: DeliveryError::Overloaded { .. } }) = refused else {
+        panic!("{refused:?}")
+    };
+    assert_eq!(message, Echo(vec![4]));
+    let first = probe.expect::<Echo>().await;
+    service.tell(message).await.expect("there is room again when they are out");
+    drop(first);
+}
+
+#[actix::test]
+async fn what_the_callee_cannot_accept_is_counted_there_and_ends_nothing() {
+    tokio::time::pause();
+    let (a, b, _cut) = pair(memory("a", Role::Agent), memory("b", Role::Coordinator)).await;
+    let (mailbox, mut probe) = Probe::<Service>::new();
+    let _registration = b.expose("service", mailbox).allow(Role::Operator).register().await.unwrap();
+    let service: Mailbox<Service> = resolve_soon(&a, "b/service").await.unwrap();
+    service.tell(Echo(vec![1])).await.unwrap();
+    service.tell(Echo(vec![2; 100_000])).await.unwrap();
+    assert!(service.ask(Echo(vec![])).await.is_err(), "an agent may not");
+    probe.expect_none(Duration::from_secs(1)).await;
+    assert_eq!(dropped_by(&b).await, 2);
+    assert_eq!(a.sessions().await.len(), 1);
+}
+
+#[actix::test]
+async fn a_post_over_a_lost_session_comes_back() {
+    tokio::time::pause();
+    let (service, _probe, _registration, cut, [a, _b]) = probed().await;
+    cut.cut("as the test wants");
+    while !a.sessions().await.is_empty() {}
+    let Err(TellError { message, cause }) = service.tell(Echo(vec![1])).await else {
+        panic!("it was accepted")
+    };
+    assert_eq!((message, cause.delivery()), (Some(Echo(vec![1])), Delivery::NotSent));
+}
