@@ -5,7 +5,8 @@
 //! 3. [`embedding`]: a node in a program of actix or of tokio alone, kept connected, certified and drained.
 //! 4. [`testing`](crate::testing): mocks, bad networks, virtual time.
 //! 5. [`deploying`]: an authority, certificates, nodes as processes, what to watch.
-//! 6. [`security`]: what is defended and what is not.
+//! 6. [`versions`]: how a request changes while nodes of two builds are running.
+//! 7. [`security`]: what is defended and what is not.
 
 #[doc = include_str!("guide/concepts.md")]
 pub mod concepts {}
@@ -18,6 +19,9 @@ pub mod embedding {}
 
 #[doc = include_str!("guide/deploying.md")]
 pub mod deploying {}
+
+#[doc = include_str!("guide/versions.md")]
+pub mod versions {}
 
 #[doc = include_str!("../SECURITY.md")]
 pub mod security {}

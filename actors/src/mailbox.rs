@@ -18,8 +18,8 @@ pub use local::ActorPorts;
 pub(crate) use local::{Local, Pending, Port};
 pub use tell::{Tell, TellError};
 
-pub(crate) use remote::{Remote, RemoteCall};
-pub(crate) use served::requests_of;
+pub(crate) use remote::{Other, Remote, RemoteCall};
+pub(crate) use served::{exposed_as, requests_of};
 
 use std::{fmt, sync::Arc, time::Duration};
 use swarm_protocols::{Accepts, Protocol, Request};

@@ -15,16 +15,17 @@ pub use signals::{StopSignal, StopSignals};
 
 use crate::{
     identity::{Identity, KeyExchange, OutsideValidity, PeerIdentity, RevocationList},
-    mailbox::{EncodedMailbox, Mailbox, Remote, requests_of},
+    mailbox::{EncodedMailbox, Mailbox, Other, Remote, exposed_as, requests_of},
     quic_bridge::{self, Found, Local, QuicBridge, Socket},
-    session::{ExposeError, Exposure, Permission, Way},
+    session::{ExposeError, ExposedRequest, Exposure, Permission, Way},
 };
 use actix::{Actor, Addr, Message, Recipient};
 use actix_rt::{Arbiter, ArbiterHandle, System};
 use hosting::Host;
 use std::{any::Any, net::SocketAddr, sync::Arc, time::Duration};
 use swarm_protocols::{
-    InvalidAddress, InvalidName, MailboxAddress, MailboxName, NodeId, Protocol, Role,
+    Accepts, InvalidAddress, InvalidName, MailboxAddress, MailboxName, NodeId, Protocol, Request, Role,
+    acceptance, is_older,
     session::Timing,
     wire::{
         codec::MESSAGE_BYTES_MAX,
@@ -159,8 +160,16 @@ pub enum ResolveError {
         /// The one it has.
         offered: String,
     },
-    /// It takes another version of a request, or not that request at all.
-    #[error("{address} takes {request} {}, not in version {wanted}", in_version(*offered))]
+    /// The actor is one of this node, and its mailbox has another Rust type for the protocol of that name.
+    #[error(
+        "{address} is a mailbox of this process for another Rust type of the same protocol: use that type"
+    )]
+    OtherType {
+        /// What was looked for.
+        address: MailboxAddress,
+    },
+    /// It accepts no request of the protocol in our version; one of them is named.
+    #[error("{address} {}", acceptance(request, *wanted, *offered))]
     Incompatible {
         /// What was looked for.
         address: MailboxAddress,
@@ -168,16 +177,12 @@ pub enum ResolveError {
         request: &'static str,
         /// Our version of it.
         wanted: u16,
-        /// The version there; `None` where it is not taken at all.
+        /// The highest version there; `None` where it is not accepted at all.
         offered: Option<u16>,
     },
     /// This node has stopped.
     #[error("the node has stopped")]
     NodeStopped,
-}
-
-fn in_version(offered: Option<u16>) -> String {
-    offered.map_or_else(|| "not at all".to_owned(), |version| format!("in version {version}"))
 }
 
 /// Why a node did not take another identity.
@@ -313,18 +318,24 @@ impl Node {
     ///
     /// Peers learn of it at once; those that connect later learn of it when they do.
     pub fn expose<P: Protocol>(&self, name: &str, mailbox: Mailbox<P>) -> Exposing<'_, P> {
-        Exposing { node: self, name: name.parse(), mailbox, permission: Permission::default() }
+        let (older, permission) = (Vec::new(), Permission::default());
+        Exposing { node: self, name: name.parse(), mailbox, older, permission }
     }
 
     /// Finds the mailbox at `node/name`: one of this node, or of a node with which there is a
     /// session, whoever opened it. A node that was connected to before and is lost is dialled again.
+    ///
+    /// `P` is what this side wants to ask, which may be a part of what the actor accepts. A request that it does not
+    /// accept in our version answers [`Incompatible`](swarm_protocols::DeliveryError::Incompatible) when it is
+    /// asked; only where that holds for all of them the mailbox is not found.
     pub async fn resolve<P: Protocol>(&self, address: &str) -> Result<Mailbox<P>, ResolveError> {
         let (address, found) = self.find(address).await?;
         match found {
-            Exposed::Here(mailbox, offered) => mailbox
-                .downcast_ref::<Mailbox<P>>()
-                .cloned()
-                .ok_or(ResolveError::OtherProtocol { address, wanted: P::NAME, offered }),
+            Exposed::Here(mailbox, offered) => match mailbox.downcast_ref::<Mailbox<P>>() {
+                Some(mailbox) => Ok(mailbox.clone()),
+                None if offered == P::NAME => Err(ResolveError::OtherType { address }),
+                None => Err(ResolveError::OtherProtocol { address, wanted: P::NAME, offered }),
+            },
             Exposed::There(way, mut routes) => {
                 let other = routes.first().map(|route| route.protocol.clone()).unwrap_or_default();
                 routes.retain(|route| route.protocol == P::NAME);
@@ -332,7 +343,7 @@ impl Node {
                     return Err(ResolveError::OtherProtocol { address, wanted: P::NAME, offered: other });
                 }
                 let matched = Remote::matched(way, address.clone(), &routes);
-                let incompatible = |(request, wanted, offered)| ResolveError::Incompatible {
+                let incompatible = |(request, wanted, Other(offered))| ResolveError::Incompatible {
                     address,
                     request,
                     wanted,
@@ -440,6 +451,7 @@ pub struct Exposing<'a, P: Protocol> {
     node: &'a Node,
     name: Result<MailboxName, InvalidName>,
     mailbox: Mailbox<P>,
+    older: Vec<ExposedRequest>,
     permission: Permission,
 }
 
@@ -458,11 +470,63 @@ impl<P: Protocol> Exposing<'_, P> {
         self
     }
 
+    /// Accepts the request `New` in an older version as well, whose reply and error are made of the new ones: so
+    /// servers can be upgraded before their clients. It is one request more that the node announces.
+    ///
+    /// ```
+    /// # use actix::prelude::*;
+    /// # use serde::{Deserialize, Serialize};
+    /// # use swarm_actors::{Call, ExposeError, Mailbox, Node, Outcome};
+    /// # use swarm_protocols::{Request, Role, protocol};
+    /// #[derive(Serialize, Deserialize, Request)]
+    /// #[request(name = "price", reply = f64)]
+    /// struct PriceV1 { symbol: String }
+    ///
+    /// #[derive(Serialize, Deserialize, Request)]
+    /// #[request(name = "price", version = 2, reply = f64)]
+    /// struct Price { symbol: String, currency: String }
+    ///
+    /// impl From<PriceV1> for Price {
+    ///     fn from(PriceV1 { symbol }: PriceV1) -> Self {
+    ///         Self { symbol, currency: "USD".to_owned() }
+    ///     }
+    /// }
+    ///
+    /// protocol! { Prices = "prices" { Price } }
+    ///
+    /// # struct Exchange;
+    /// # impl Actor for Exchange { type Context = Context<Self>; }
+    /// # impl Handler<Call<Price>> for Exchange {
+    /// #     type Result = Outcome<Price>;
+    /// #     fn handle(&mut self, _: Call<Price>, _: &mut Self::Context) -> Self::Result { Ok(1.0) }
+    /// # }
+    /// async fn expose(node: &Node, prices: Mailbox<Prices>) -> Result<(), ExposeError> {
+    ///     let exposing = node.expose("prices", prices).also_accepts::<PriceV1, Price>();
+    ///     exposing.allow(Role::Operator).register().await?.detach();
+    ///     Ok(())
+    /// }
+    /// ```
+    ///
+    /// Two types of which one is no older version of the other do not compile.
+    pub fn also_accepts<Old, New>(mut self) -> Self
+    where
+        P: Accepts<New>,
+        Old: Request,
+        New: Request + From<Old>,
+        Old::Reply: From<New::Reply>,
+        Old::Error: From<New::Error>,
+    {
+        const { assert!(is_older::<Old, New>(), "an older version has the same name and a lower version") };
+        self.older.push(exposed_as::<P, Old, New>(&self.mailbox));
+        self
+    }
+
     /// Exposes it until the registration is dropped.
     pub async fn register(self) -> Result<Registration, ExposeError> {
-        let Exposing { node, name, mailbox, permission } = self;
-        let name = name?;
-        let (protocol, requests) = (P::NAME, requests_of(&mailbox));
+        let Exposing { node, name, mailbox, older, permission } = self;
+        let (name, protocol) = (name?, P::NAME);
+        let mut requests = requests_of(&mailbox);
+        requests.extend(older);
         let exposure =
             Exposure { name: name.clone(), protocol, requests, permission, mailbox: Arc::new(mailbox) };
         let expose = quic_bridge::Expose(exposure);

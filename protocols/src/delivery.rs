@@ -20,6 +20,14 @@ pub fn printable(text: &str) -> String {
     text.chars().take(300).map(visible).collect()
 }
 
+/// What can be said of a mailbox that does not accept the version `wanted` of a request.
+pub fn acceptance(request: &str, wanted: u16, offered: Option<u16>) -> String {
+    match offered {
+        Some(offered) => format!("accepts `{request}` version {offered}, not {wanted}"),
+        None => format!("does not accept `{request}`"),
+    }
+}
+
 /// Why a request brought no answer of its handler.
 ///
 /// The handler's own errors are [`Request::Error`](crate::Request::Error) and stay apart.
@@ -28,8 +36,18 @@ pub enum DeliveryError {
     /// The peer exposes no such mailbox, or no longer.
     #[error("{what} is not exposed there")]
     NotExposed {
-        /// The mailbox, or the request that it does not take.
+        /// The mailbox.
         what: String,
+    },
+    /// The peer does not accept this request, or not in this version.
+    #[error("the peer {}", acceptance(request, *wanted, *offered))]
+    Incompatible {
+        /// The name of the request.
+        request: String,
+        /// The version that was asked.
+        wanted: u16,
+        /// The highest version there, if there is one.
+        offered: Option<u16>,
     },
     /// The peer does not let this node's role call the mailbox.
     #[error("not permitted: {reason}")]
@@ -94,6 +112,7 @@ impl DeliveryError {
     pub fn delivery(&self) -> Delivery {
         match self {
             Self::NotExposed { .. }
+            | Self::Incompatible { .. }
             | Self::NotPermitted { .. }
             | Self::Overloaded { .. }
             | Self::TooLarge { .. }

@@ -31,14 +31,14 @@ pub mod wire;
 pub use backoff::Backoff;
 pub use blob::Blob;
 pub use content::ContentHash;
-pub use delivery::{Delivery, DeliveryError, printable};
+pub use delivery::{Delivery, DeliveryError, acceptance, printable};
 pub use floats::Floats;
 pub use identity::{
     Caller, InvalidAddress, InvalidName, InvalidRole, MailboxAddress, MailboxName, NAME_BYTES_MAX, NodeId,
     Role, is_name,
 };
 pub use part::{Part, UnknownPart};
-#[doc(hidden)]
-pub use request::is_new;
 pub use request::{Accepts, NoError, Ports, Protocol, Request, ServedBy, Visitor};
+#[doc(hidden)]
+pub use request::{is_new, is_older};
 pub use swarm_derive::Request;

@@ -204,6 +204,12 @@ pub const fn is_new(names: &[(&str, u16)], index: usize) -> bool {
     true
 }
 
+/// Whether `Old` is the same request as `New` in a lower version.
+#[doc(hidden)]
+pub const fn is_older<Old: Request, New: Request>() -> bool {
+    Old::VERSION < New::VERSION && is_same(Old::NAME.as_bytes(), New::NAME.as_bytes())
+}
+
 /// `==` of texts, which a constant cannot use.
 const fn is_same(a: &[u8], b: &[u8]) -> bool {
     let mut at = 0;

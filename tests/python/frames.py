@@ -222,6 +222,7 @@ class Code(enum.IntEnum):
     CANCELLED = 10
     TIMED_OUT = 11
     SESSION_LOST = 12
+    INCOMPATIBLE = 13
 
 
 @dataclass(frozen=True)

@@ -159,6 +159,7 @@ FRAMES: dict[str, frames.Frame] = {
     "undelivered-10": undelivered(Code.CANCELLED),
     "undelivered-11": undelivered(Code.TIMED_OUT, number=5000),
     "undelivered-12": undelivered(Code.SESSION_LOST, reason="silent"),
+    "undelivered-13": undelivered(Code.INCOMPATIBLE, number=3 + 65536 * 3, reason="add"),
     "accepted": frames.Accepted(6),
 }
 
@@ -236,7 +237,7 @@ class Refused(unittest.TestCase):
             "80 20 00 01",  # too long, which its length alone says
             "09 10 00 c0 00 00 01 00 00 00 00",  # ends early
             "0c 10 00 c0 00 00 01 00 00 00 00 00 00",  # a route over 2^32 - 1
-            "04 22 05 0d 00",  # an unknown code
+            "04 22 05 0e 00",  # an unknown code
             "05 22 05 05 00 ff",  # no UTF-8
         ]:
             with self.subTest(data), self.assertRaises(frames.Violation):

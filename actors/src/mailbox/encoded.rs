@@ -81,8 +81,10 @@ impl EncodedMailbox {
 
     /// Asks the actor. Nothing happens before the result is awaited.
     pub fn ask(&self, request: &str, version: u16, payload: Bytes) -> EncodedAsk {
-        let place = self.find(request, version).cloned().ok_or_else(|| DeliveryError::NotExposed {
-            what: format!("{request} version {version} of {}", self.protocol),
+        let place = self.find(request, version).cloned().ok_or_else(|| {
+            let named = self.requests.iter().filter(|known| known.name == request);
+            let offered = named.map(|known| known.version).max();
+            DeliveryError::Incompatible { request: request.to_owned(), wanted: version, offered }
         });
         EncodedAsk { place, payload, sending: SENDING_DEFAULT, on_behalf_of: None }
     }
@@ -119,8 +121,10 @@ impl<P: Protocol> Visitor<P> for RemoteRoutes<'_, P> {
     where
         P: Accepts<R>,
     {
-        let place = Place::There(Arc::clone(self.remote.way()), self.remote.route::<R>());
-        self.known.push(Known { name: R::NAME.to_owned(), version: R::VERSION, place });
+        if let Ok(route) = self.remote.route::<R>() {
+            let place = Place::There(Arc::clone(self.remote.way()), route);
+            self.known.push(Known { name: R::NAME.to_owned(), version: R::VERSION, place });
+        }
     }
 }
 

@@ -25,29 +25,36 @@ use swarm_protocols::{
 pub(crate) struct Remote<P: Protocol> {
     way: Arc<Way>,
     address: MailboxAddress,
-    routes: Vec<u32>,
+    routes: Vec<Result<u32, Other>>,
     protocol: PhantomData<fn() -> P>,
 }
 
-/// A request that the peer does not accept in our version: its name, our version, and the highest one there, if
-/// there is one.
-pub(crate) type Incompatible = (&'static str, u16, Option<u16>);
+/// The highest version of a request that the peer accepts, where that is not ours, and it accepts one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Other(pub(crate) Option<u16>);
+
+/// A request that the peer does not accept in our version: its name, and our version.
+pub(crate) type Incompatible = (&'static str, u16, Other);
 
 impl<P: Protocol> Remote<P> {
-    /// `routes[P::INDEX]` is the peer's number for each request of the protocol.
-    pub(crate) fn new(way: Arc<Way>, address: MailboxAddress, routes: Vec<u32>) -> Self {
+    /// `routes[P::INDEX]` is the peer's number for each request of the protocol that it accepts.
+    pub(crate) fn new(way: Arc<Way>, address: MailboxAddress, routes: Vec<Result<u32, Other>>) -> Self {
         Self { way, address, routes, protocol: PhantomData }
     }
 
-    /// Finds the requests of the protocol among the routes that the peer has for the mailbox.
+    /// Finds the requests of the protocol among the routes that the peer has for the mailbox. At least one has to be
+    /// there; else the first one is the error.
     pub(crate) fn matched(
         way: Arc<Way>,
         address: MailboxAddress,
         offered: &[Route],
     ) -> Result<Self, Incompatible> {
-        let mut matcher = RouteMatcher { offered, routes: Ok(Vec::new()) };
+        let mut matcher = RouteMatcher { offered, routes: Vec::new(), other: None };
         P::visit(&mut matcher);
-        Ok(Self::new(way, address, matcher.routes?))
+        match matcher.other {
+            Some(other) if matcher.routes.iter().all(Result::is_err) => Err(other),
+            _ => Ok(Self::new(way, address, matcher.routes)),
+        }
     }
 
     pub(crate) fn address(&self) -> &MailboxAddress {
@@ -58,11 +65,16 @@ impl<P: Protocol> Remote<P> {
         &self.way
     }
 
-    pub(crate) fn route<R: Request>(&self) -> u32
+    /// The peer's number for a request, if it accepts it.
+    pub(crate) fn route<R: Request>(&self) -> Result<u32, DeliveryError>
     where
         P: Accepts<R>,
     {
-        self.routes[P::INDEX]
+        self.routes[P::INDEX].map_err(|Other(offered)| DeliveryError::Incompatible {
+            request: R::NAME.to_owned(),
+            wanted: R::VERSION,
+            offered,
+        })
     }
 
     pub(crate) fn ask<R: Request>(&self, request: &R, sending: Sending, origin: Origin) -> RemoteCall<R>
@@ -82,7 +94,11 @@ impl<P: Protocol> Remote<P> {
     where
         P: Accepts<R>,
     {
-        RemoteCall(self.way.call(self.route::<R>(), request, sending, asking(origin)), PhantomData)
+        let call = match self.route::<R>() {
+            Ok(route) => self.way.call(route, request, sending, asking(origin)),
+            Err(error) => WireCall::Refused(Some(error)),
+        };
+        RemoteCall(call, PhantomData)
     }
 
     /// Hands a message over that is not answered.
@@ -94,10 +110,11 @@ impl<P: Protocol> Remote<P> {
     where
         P: Accepts<R>,
     {
+        let route = self.route::<R>()?;
         with_scratch(|payload| {
             let encoded = codec::encode_into(message, payload);
             encoded.map_err(|error| unencodable::<R>(error, self.way.message_bytes_max()))?;
-            self.way.post(self.route::<R>(), payload, sending)
+            self.way.post(route, payload, sending)
         })
     }
 
@@ -126,8 +143,12 @@ impl<P: Protocol> Remote<P> {
     where
         P: Accepts<R>,
     {
+        let route = match self.route::<R>() {
+            Ok(route) => route,
+            Err(error) => return WireCall::Refused(Some(error)),
+        };
         with_scratch(|payload| match codec::encode_into(request, payload) {
-            Ok(()) => self.way.call(self.route::<R>(), payload, sending, intent),
+            Ok(()) => self.way.call(route, payload, sending, intent),
             Err(error) => WireCall::Refused(Some(unencodable::<R>(error, self.way.message_bytes_max()))),
         })
     }
@@ -151,7 +172,8 @@ pub(super) fn unencodable<R: Request>(error: EncodeError, limit: u64) -> Deliver
 
 struct RouteMatcher<'a> {
     offered: &'a [Route],
-    routes: Result<Vec<u32>, Incompatible>,
+    routes: Vec<Result<u32, Other>>,
+    other: Option<Incompatible>,
 }
 
 impl<P: Protocol> Visitor<P> for RouteMatcher<'_> {
@@ -159,11 +181,14 @@ impl<P: Protocol> Visitor<P> for RouteMatcher<'_> {
     where
         P: Accepts<R>,
     {
-        let Ok(routes) = &mut self.routes else { return };
         let named = || self.offered.iter().filter(|route| route.request == R::NAME);
         match named().find(|route| route.version == R::VERSION) {
-            Some(route) => routes.push(route.id),
-            None => self.routes = Err((R::NAME, R::VERSION, named().map(|route| route.version).max())),
+            Some(route) => self.routes.push(Ok(route.id)),
+            None => {
+                let other = Other(named().map(|route| route.version).max());
+                self.routes.push(Err(other));
+                self.other.get_or_insert((R::NAME, R::VERSION, other));
+            }
         }
     }
 }

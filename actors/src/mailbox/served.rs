@@ -47,17 +47,42 @@ impl<P: Protocol> Visitor<P> for Collector<'_, P> {
     where
         P: Accepts<R>,
     {
-        let handler = Typed::<P, R> { mailbox: self.mailbox.clone(), request: PhantomData };
-        self.requests.push(ExposedRequest { name: R::NAME, version: R::VERSION, handler: Arc::new(handler) });
+        let accepted = match &self.mailbox.target {
+            Target::Remote(remote) => remote.route::<R>().is_ok(),
+            Target::Local(_) | Target::Layered(_) => true,
+        };
+        if accepted {
+            self.requests.push(exposed_as::<P, R, R>(self.mailbox));
+        }
     }
 }
 
-struct Typed<P: Protocol, R: Request> {
-    mailbox: Mailbox<P>,
-    request: PhantomData<fn() -> R>,
+/// The request `R` of a mailbox, as peers ask it that know it as `W`, which is itself or an older version.
+pub(crate) fn exposed_as<P, W, R>(mailbox: &Mailbox<P>) -> ExposedRequest
+where
+    P: Accepts<R>,
+    W: Request,
+    R: Request + From<W>,
+    W::Reply: From<R::Reply>,
+    W::Error: From<R::Error>,
+{
+    let handler = Typed::<P, W, R> { mailbox: mailbox.clone(), requests: PhantomData };
+    ExposedRequest { name: W::NAME, version: W::VERSION, handler: Arc::new(handler) }
 }
 
-impl<P: Accepts<R>, R: Request> Handle for Typed<P, R> {
+struct Typed<P: Protocol, W, R> {
+    mailbox: Mailbox<P>,
+    requests: PhantomData<fn() -> (W, R)>,
+}
+
+impl<P, W, R> Handle for Typed<P, W, R>
+where
+    P: Accepts<R>,
+    W: Request,
+    R: Request + From<W>,
+    W::Reply: From<R::Reply>,
+    W::Error: From<R::Error>,
+{
     fn start(
         &self,
         head: RequestHead,
@@ -74,16 +99,16 @@ impl<P: Accepts<R>, R: Request> Handle for Typed<P, R> {
         let Target::Local(local) = &self.mailbox.target else {
             // The places that the inner mailbox has are its own; this one is that of the session.
             let state = Arc::new(CallState::new([Some(permit), None]));
-            let request = match decode::<R>(&payload) {
+            let request = match decode::<W, R>(&payload) {
                 Ok(request) => request,
-                Err(error) => return to.put(Wire::<R>::Undelivered(error)),
+                Err(error) => return to.put(Wire::<W>::Undelivered(error)),
             };
             if told {
                 let sending = Sending { timeout: TIMEOUT_DEFAULT, priority, own_stream: false };
                 let told = self.mailbox.start_tell(request, sending, origin, Acceptance::There);
                 return to.serve(state, async move {
                     match told.await {
-                        Ok(()) => Wire::<R>::Accepted,
+                        Ok(()) => Wire::<W>::Accepted,
                         Err(error) => Wire::Undelivered(error.cause),
                     }
                 });
@@ -93,10 +118,10 @@ impl<P: Accepts<R>, R: Request> Handle for Typed<P, R> {
             let asked =
                 self.mailbox.start_ask(request, Sending { timeout, priority, own_stream: false }, origin);
             let cancelled = Arc::clone(&state);
-            return to.serve(state, async move { answer::<R>(asked, &cancelled).await });
+            return to.serve(state, async move { answer::<W, R>(asked, &cancelled).await });
         };
         let admitted = local.admit().and_then(|place| {
-            let (request, permits) = (decode::<R>(&payload)?, [Some(place), Some(permit)]);
+            let (request, permits) = (decode::<W, R>(&payload)?, [Some(place), Some(permit)]);
             let context = match told {
                 true => CallContext::told(origin, priority, permits),
                 false => CallContext::asked(origin, deadline, priority, permits),
@@ -105,15 +130,15 @@ impl<P: Accepts<R>, R: Request> Handle for Typed<P, R> {
         });
         match admitted {
             Ok(call) if told => to.put(match local.tell(call) {
-                Ok(()) => Wire::<R>::Accepted,
+                Ok(()) => Wire::<W>::Accepted,
                 Err((_, error)) => Wire::Undelivered(error),
             }),
             Ok(call) => {
                 let state = call.state();
                 let (in_flight, cancelled) = (local.ask(call), Arc::clone(&state));
-                to.serve(state, async move { answer::<R>(in_flight.answer(), &cancelled).await })
+                to.serve(state, async move { answer::<W, R>(in_flight.answer(), &cancelled).await })
             }
-            Err(error) => to.put(Wire::<R>::Undelivered(error)),
+            Err(error) => to.put(Wire::<W>::Undelivered(error)),
         }
     }
 
@@ -123,10 +148,10 @@ impl<P: Accepts<R>, R: Request> Handle for Typed<P, R> {
         if let Target::Local(local) = &self.mailbox.target {
             let place = local.admit()?;
             let context = CallContext::told(origin, priority, [Some(place), Some(permit)]);
-            return local.tell(Call::new(decode::<R>(&payload)?, context)).map_err(|(_, error)| error);
+            return local.tell(Call::new(decode::<W, R>(&payload)?, context)).map_err(|(_, error)| error);
         }
         let sending = Sending { timeout: TIMEOUT_DEFAULT, priority, own_stream: false };
-        let mut told = self.mailbox.start_tell(decode::<R>(&payload)?, sending, origin, Acceptance::Here);
+        let mut told = self.mailbox.start_tell(decode::<W, R>(&payload)?, sending, origin, Acceptance::Here);
         match (&mut told).now_or_never() {
             Some(told) => told.map_err(|error| error.cause),
             None => {
@@ -142,25 +167,25 @@ impl<P: Accepts<R>, R: Request> Handle for Typed<P, R> {
     }
 
     fn ask(&self, payload: Bytes, sending: Sending, origin: Origin) -> BoxFuture<'static, Answered> {
-        let asked = match decode::<R>(&payload) {
+        let asked = match decode::<W, R>(&payload) {
             Ok(request) => self.mailbox.start_ask(request, sending, origin),
             Err(error) => return Box::pin(ready(Answered::Undelivered(error))),
         };
         Box::pin(async move {
             let encoded = match asked.await {
-                Ok(reply) => codec::encode(&reply).map(|bytes| Answered::Reply(bytes.into())),
+                Ok(reply) => codec::encode(&W::Reply::from(reply)).map(|bytes| Answered::Reply(bytes.into())),
                 Err(AskError::Handler(error)) => {
-                    codec::encode(&error).map(|bytes| Answered::Failed(bytes.into()))
+                    codec::encode(&W::Error::from(error)).map(|bytes| Answered::Failed(bytes.into()))
                 }
                 Err(AskError::Delivery(error)) => return Answered::Undelivered(error),
             };
-            encoded.unwrap_or_else(|error| Answered::Undelivered(unencodable::<R>(error)))
+            encoded.unwrap_or_else(|error| Answered::Undelivered(unencodable::<W>(error)))
         })
     }
 }
 
-fn decode<R: Request>(payload: &[u8]) -> Result<R, DeliveryError> {
-    codec::decode(payload).map_err(undecodable::<R>)
+fn decode<W: Request, R: From<W>>(payload: &[u8]) -> Result<R, DeliveryError> {
+    codec::decode::<W>(payload).map(R::from).map_err(undecodable::<W>)
 }
 
 /// Where an answer goes.
@@ -200,7 +225,13 @@ fn unencodable<R: Request>(fault: impl fmt::Display) -> DeliveryError {
     DeliveryError::Codec { reason, delivery: Delivery::Delivered }
 }
 
-async fn answer<R: Request>(answer: impl Future<Output = AskResult<R>>, state: &CallState) -> Wire<R> {
+async fn answer<W, R>(answer: impl Future<Output = AskResult<R>>, state: &CallState) -> Wire<W>
+where
+    W: Request,
+    R: Request,
+    W::Reply: From<R::Reply>,
+    W::Error: From<R::Error>,
+{
     let mut answer = pin!(answer);
     let mut polls = 0_u32;
     poll_fn(|cx| {
@@ -210,8 +241,8 @@ async fn answer<R: Request>(answer: impl Future<Output = AskResult<R>>, state: &
         }
         polls = polls.saturating_add(1);
         answer.as_mut().poll(cx).map(|answer| match answer {
-            Ok(reply) => Wire::Reply(reply),
-            Err(AskError::Handler(error)) => Wire::Failed(error),
+            Ok(reply) => Wire::Reply(reply.into()),
+            Err(AskError::Handler(error)) => Wire::Failed(error.into()),
             Err(AskError::Delivery(error)) => Wire::Undelivered(error),
         })
     })

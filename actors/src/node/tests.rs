@@ -13,6 +13,7 @@ mod posts;
 mod refusals;
 
 mod resumption;
+mod versions;
 
 use super::*;
 use crate::{
@@ -366,7 +367,7 @@ async fn another_version_or_protocol_is_an_error_when_the_name_is_resolved() {
     tokio::time::pause();
     let (_, _probe, _registration, _cut, [a, _b]) = probed().await;
     let error = a.resolve::<newer::Service>("b/service").await.unwrap_err();
-    assert_eq!(error.to_string(), "b/service takes echo in version 1, not in version 2");
+    assert_eq!(error.to_string(), "b/service accepts `echo` version 1, not 2");
     let error = a.resolve::<newer::Other>("b/service").await.unwrap_err();
     assert_eq!(error.to_string(), "b/service speaks service, not other");
     let error = a.resolve::<Service>("b/servant").await.unwrap_err();

@@ -365,6 +365,11 @@ fn put_numbered(kind: u8, correlation: u64, payload: &[u8], out: &mut Vec<u8>) {
     out.extend_from_slice(payload);
 }
 
+/// The version that was asked, and above it the one that is there, plus 1, or 0.
+fn versions(wanted: u16, offered: Option<u16>) -> u64 {
+    u64::from(wanted) | offered.map_or(0, |offered| u64::from(offered) + 1) << 16
+}
+
 fn code_of(error: &DeliveryError) -> (u64, u64, &str) {
     let millis = |duration: &Duration| u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
     match error {
@@ -380,6 +385,9 @@ fn code_of(error: &DeliveryError) -> (u64, u64, &str) {
         DeliveryError::Cancelled => (10, 0, ""),
         DeliveryError::TimedOut { after, .. } => (11, millis(after), ""),
         DeliveryError::SessionLost { reason, .. } => (12, 0, reason),
+        DeliveryError::Incompatible { request, wanted, offered } => {
+            (13, versions(*wanted, *offered), request)
+        }
     }
 }
 
@@ -401,6 +409,10 @@ fn undelivered(mut body: Body) -> Result<DeliveryError, FrameError> {
         10 => DeliveryError::Cancelled,
         11 => DeliveryError::TimedOut { after: Duration::from_millis(number), delivery: Delivery::Unknown },
         12 => DeliveryError::SessionLost { reason: text, delivery: Delivery::Unknown },
+        13 => {
+            let offered = (number >> 16).checked_sub(1).and_then(|offered| u16::try_from(offered).ok());
+            DeliveryError::Incompatible { request: text, wanted: number as u16, offered }
+        }
         _ => return Err(FrameError::Malformed("undelivered")),
     })
 }

@@ -157,6 +157,10 @@ fn frames() -> BTreeMap<&'static str, Message> {
             "undelivered-12",
             DeliveryError::SessionLost { reason: "silent".into(), delivery: Delivery::Unknown },
         ),
+        (
+            "undelivered-13",
+            DeliveryError::Incompatible { request: "add".into(), wanted: 3, offered: Some(2) },
+        ),
     ];
     let undelivered = undelivered.map(|(name, error)| (name, answer(5, Answered::Undelivered(error))));
     let controls = controls.into_iter().map(|(name, control)| (name, Message::Control(control)));

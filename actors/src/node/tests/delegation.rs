@@ -88,8 +88,8 @@ async fn a_mailbox_of_this_process_takes_encoded_requests_as_well() {
     };
     assert!(matches!(error, DeliveryError::Codec { delivery: Delivery::NotSent, .. }), "{error}");
     let unknown = mailbox.ask("echo", 2, echo(&[])).await;
-    let what = "echo version 2 of service".to_owned();
-    assert_eq!(unknown, Err(DeliveryError::NotExposed { what }.into()));
+    let error = DeliveryError::Incompatible { request: "echo".to_owned(), wanted: 2, offered: Some(1) };
+    assert_eq!(unknown, Err(error.into()));
     let after = Duration::from_millis(1);
     let never = codec::encode(&Misbehave::Never).unwrap();
     let answer = mailbox.ask("misbehave", 1, never.into()).timeout(after).await;

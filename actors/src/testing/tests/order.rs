@@ -22,7 +22,8 @@ fn what_is_asked_after_a_handover_goes_out_when_the_peer_has_read_what_was_asked
         let [old, new] = [old, new].map(|link| Outbound::new(Arc::new(link), Limits::default(), 1 << 20));
         let way = Way::new(Arc::clone(&old));
         let address = "b/service".parse().unwrap();
-        let mailbox = Mailbox::<Service>::from_remote(Remote::new(Arc::clone(&way), address, vec![0, 1]));
+        let mailbox =
+            Mailbox::<Service>::from_remote(Remote::new(Arc::clone(&way), address, vec![Ok(0), Ok(1)]));
 
         let first = mailbox.ask(Echo(vec![1])).into_future();
         assert!(!old.is_idle());
@@ -77,7 +78,8 @@ fn what_is_asked_after_a_handover_waits_for_what_was_told_before() {
         let [old, new] = [old, new].map(|link| Outbound::new(Arc::new(link), Limits::default(), 1 << 20));
         let way = Way::new(Arc::clone(&old));
         let address = "b/service".parse().unwrap();
-        let mailbox = Mailbox::<Service>::from_remote(Remote::new(Arc::clone(&way), address, vec![0, 1]));
+        let mailbox =
+            Mailbox::<Service>::from_remote(Remote::new(Arc::clone(&way), address, vec![Ok(0), Ok(1)]));
 
         mailbox.tell(Echo(vec![1])).await.unwrap();
         assert!(!old.is_idle(), "the message is not on its way yet");
@@ -101,7 +103,8 @@ fn a_lane_that_was_not_used_between_two_handovers_lets_nothing_overtake() {
             [old, unused, new].map(|link| Outbound::new(Arc::new(link), Limits::default(), 1 << 20));
         let way = Way::new(Arc::clone(&old));
         let address = "b/service".parse().unwrap();
-        let mailbox = Mailbox::<Service>::from_remote(Remote::new(Arc::clone(&way), address, vec![0, 1]));
+        let mailbox =
+            Mailbox::<Service>::from_remote(Remote::new(Arc::clone(&way), address, vec![Ok(0), Ok(1)]));
 
         let _first = mailbox.ask(Echo(vec![1])).into_future();
         way.hand_over(&unused);

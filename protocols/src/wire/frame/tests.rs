@@ -24,6 +24,9 @@ fn delivery_error() -> impl Strategy<Value = DeliveryError> {
             .prop_map(|ms| DeliveryError::Overloaded { retry_after: Duration::from_millis(ms) }),
         text.prop_map(|reason| DeliveryError::Codec { reason, delivery: Delivery::NotSent }),
         text.prop_map(|reason| DeliveryError::Codec { reason, delivery: Delivery::Delivered }),
+        (text, any::<u16>(), any::<Option<u16>>()).prop_map(|(request, wanted, offered)| {
+            DeliveryError::Incompatible { request, wanted, offered }
+        }),
         Just(DeliveryError::Draining),
         Just(DeliveryError::Stopped),
         Just(DeliveryError::Panicked),
