@@ -8,23 +8,29 @@ mod names;
 mod peers;
 mod resolve;
 mod socket;
+mod statistics;
 
-pub(crate) use admission::{Attach, SetIdentity, SetRevocationList, Shown};
+pub use admission::SetIdentityError;
+pub(crate) use admission::{Attach, SetIdentity, SetRevocationList};
 pub(crate) use connect::Dial;
+pub use connect::{ConnectError, Wanted};
 use handover::Retired;
-pub(crate) use handover::{Confirmed, HandOver, PeerDrains, until_look};
+pub use names::{ExposedName, NameEvent};
 pub(crate) use names::{Names, Subscribe};
-pub(crate) use peers::{Admit, Closed, Opened, PeerRoutes};
-use peers::{Live, Seat};
+use peers::{Live, Slot};
+pub use peers::{Peer, PeerEvent};
 pub(crate) use resolve::{Found, Resolve};
 pub(crate) use socket::Socket;
+pub use statistics::{NodeStatistics, SessionStatistics};
+pub(crate) use statistics::{Sessions, Statistics};
 
 use crate::{
-    node::{NameEvent, NodeStatistics, PeerEvent, SessionStatistics},
+    call::Caller,
     session::{
-        ChangeRoutes, ConnectionSession, DrainSession, EndSession, ExposeError, Exposure, Routes,
-        SessionParts, new_histogram,
+        ChangeRoutes, ConnectionSession, DrainSession, EndSession, ExposeError, Exposure, Routes, SessionKey,
+        SessionParts, Side, new_histogram,
     },
+    transport::Shown,
 };
 use actix::{
     Actor, ActorContext, Addr, AsyncContext, Context, Handler, Message, Recipient, ResponseFuture, WrapFuture,
@@ -34,7 +40,6 @@ use std::{
     collections::BTreeMap,
     net::SocketAddr,
     rc::Rc,
-    sync::atomic::Ordering,
     time::{Duration, SystemTime},
 };
 use swarm_protocols::{
@@ -50,7 +55,7 @@ use swarm_protocols::{
 const SESSIONS_MAX: usize = 4096;
 
 /// What a bridge says of its node in every hello.
-pub(crate) struct Local {
+pub(crate) struct LocalNode {
     pub(crate) node: NodeId,
     pub(crate) agent_type: String,
     pub(crate) capabilities: Vec<String>,
@@ -58,14 +63,26 @@ pub(crate) struct Local {
     pub(crate) timing: Timing,
 }
 
+/// A session, from the moment at which there is a connection for it.
+struct Attached {
+    address: Addr<ConnectionSession>,
+    side: Side,
+    peer: Caller,
+    /// The certificates that both sides have shown; `None` for a connection in memory.
+    shown: Option<Shown>,
+    /// The session that it is to take over from.
+    follows: Option<SessionKey>,
+}
+
 /// The actor.
 pub(crate) struct QuicBridge {
-    local: Local,
+    local: LocalNode,
     incarnation: u64,
     socket: Option<Socket>,
     routes: Rc<Routes>,
-    sessions: Vec<Addr<ConnectionSession>>,
-    live: BTreeMap<Seat, Live>,
+    sessions: BTreeMap<SessionKey, Attached>,
+    sessions_begun: SessionKey,
+    live: BTreeMap<Slot, Live>,
     /// Sessions that others have taken over from, until what they have in flight is answered.
     retired: Vec<Retired>,
     known: BTreeMap<NodeId, SocketAddr>,
@@ -77,14 +94,15 @@ pub(crate) struct QuicBridge {
 }
 
 impl QuicBridge {
-    pub(crate) fn new(local: Local, socket: Option<Socket>) -> Self {
+    pub(crate) fn new(local: LocalNode, socket: Option<Socket>) -> Self {
         let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
         Self {
             local,
             incarnation: since.as_millis() as u64,
             socket,
             routes: Rc::default(),
-            sessions: Vec::new(),
+            sessions: BTreeMap::new(),
+            sessions_begun: 0,
             live: BTreeMap::new(),
             retired: Vec::new(),
             known: BTreeMap::new(),
@@ -114,19 +132,28 @@ impl QuicBridge {
         Attach { side, link, peer, shown, follows, opened }: Attach,
         context: &mut Context<Self>,
     ) {
+        self.sessions_begun += 1;
+        let key = self.sessions_begun;
         let parts = SessionParts {
+            key,
             side,
             link,
             local: self.hello(),
-            peer,
-            shown,
-            follows,
+            peer: peer.clone(),
+            shown: shown.clone(),
             timing: self.local.timing,
             routes: Rc::clone(&self.routes),
-            bridge: context.address(),
+            owner: context.address().recipient(),
             opened,
         };
-        self.sessions.push(ConnectionSession::new(parts).start());
+        let address = ConnectionSession::new(parts).start();
+        self.sessions.insert(key, Attached { address, side, peer, shown, follows });
+    }
+
+    fn end_session(&self, session: SessionKey, code: CloseCode, reason: impl Into<String>) {
+        if let Some(attached) = self.sessions.get(&session) {
+            attached.address.do_send(EndSession(code, reason.into()));
+        }
     }
 
     fn announce(&mut self, event: &PeerEvent) {
@@ -135,8 +162,8 @@ impl QuicBridge {
     }
 
     fn tell_routes(&self, change: &RouteChange) {
-        for session in &self.sessions {
-            session.do_send(ChangeRoutes(change.clone()));
+        for session in self.sessions.values() {
+            session.address.do_send(ChangeRoutes(change.clone()));
         }
     }
 }
@@ -214,60 +241,6 @@ impl Handler<Watch> for QuicBridge {
     }
 }
 
-/// Count what went over all sessions.
-#[derive(Message)]
-#[rtype(result = "NodeStatistics")]
-pub(crate) struct Statistics;
-
-impl Handler<Statistics> for QuicBridge {
-    type Result = actix::MessageResult<Statistics>;
-
-    fn handle(&mut self, _: Statistics, _: &mut Self::Context) -> Self::Result {
-        let (mut sent, mut received) = self.past;
-        for open in self.live.values().filter_map(|live| live.open.as_ref()) {
-            sent += open.outbound.sent();
-            received += open.received.load(Ordering::Relaxed);
-            open.outbound.take_latency(&mut self.latency);
-        }
-        let quantile = |q| match self.latency.is_empty() {
-            true => None,
-            false => Some(Duration::from_micros(self.latency.value_at_quantile(q))),
-        };
-        actix::MessageResult(NodeStatistics {
-            sessions: self.live.values().filter(|live| live.open.is_some()).count(),
-            sent,
-            received,
-            p50: quantile(0.5),
-            p99: quantile(0.99),
-        })
-    }
-}
-
-/// Count what went over each session.
-#[derive(Message)]
-#[rtype(result = "Vec<SessionStatistics>")]
-pub(crate) struct Sessions;
-
-impl Handler<Sessions> for QuicBridge {
-    type Result = Vec<SessionStatistics>;
-
-    fn handle(&mut self, _: Sessions, _: &mut Self::Context) -> Self::Result {
-        let open = self.live.values().filter_map(|live| live.open.as_ref());
-        open.map(|open| {
-            let round_trip = open.round_trip.load(Ordering::Relaxed);
-            SessionStatistics {
-                peer: open.peer.clone(),
-                open_for: open.since.elapsed(),
-                sent: open.outbound.sent(),
-                received: open.received.load(Ordering::Relaxed),
-                certificate: open.shown.as_ref().map(|shown| shown.peer.peer.clone()),
-                round_trip: (round_trip > 0).then(|| Duration::from_micros(round_trip)),
-            }
-        })
-        .collect()
-    }
-}
-
 /// Take no new requests or sessions, wait at most this long for those in hand, end all sessions.
 #[derive(Message)]
 #[rtype(result = "()")]
@@ -280,7 +253,7 @@ impl Handler<Stop> for QuicBridge {
 
     fn handle(&mut self, Stop { grace }: Stop, context: &mut Self::Context) -> Self::Result {
         self.draining = true;
-        let sessions = self.sessions.clone();
+        let sessions: Vec<_> = self.sessions.values().map(|session| session.address.clone()).collect();
         let (bridge, endpoint) = (context.address(), self.socket.as_ref().map(Socket::endpoint));
         Box::pin(async move {
             let drained =

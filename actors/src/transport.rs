@@ -6,6 +6,7 @@ pub(crate) mod quic;
 
 pub use parameters::{RECEIVE_WINDOW, STREAMS_MAX, STREAMS_MIN, more_streams, parameters};
 
+use crate::identity::{PeerChain, Serial};
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use std::net::SocketAddr;
@@ -60,4 +61,22 @@ pub(crate) enum LinkError {
     /// The peer abandoned this stream.
     #[error("the peer abandoned the stream")]
     StreamAbandoned,
+}
+
+/// What a session was refused for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Refusal {
+    /// The certificate of one side, which the other does not accept.
+    Certificate,
+    /// Anything else: no common version, another session, no room.
+    Session,
+}
+
+/// What both sides of a connection have shown.
+#[derive(Debug, Clone)]
+pub(crate) struct Shown {
+    /// The certificate of this node.
+    pub(crate) own: Serial,
+    /// Those of the peer.
+    pub(crate) peer: PeerChain,
 }

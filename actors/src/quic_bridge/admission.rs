@@ -4,15 +4,40 @@
 use super::{QuicBridge, SESSIONS_MAX, Socket};
 use crate::{
     call::Caller,
-    identity::{Identity, PeerChain, PeerIdentity, RevocationList, Serial},
-    node::{Refusal, SetIdentityError},
-    session::{ConnectionSession, JudgeSession, Opening, Side},
-    transport::Link,
+    identity::{Identity, OutsideValidity, PeerIdentity, RevocationList},
+    session::{JudgeSession, Opening, SessionKey, Side},
+    transport::{Link, Refusal, Shown},
 };
-use actix::{Addr, Handler, Message};
+use actix::{Handler, Message};
 use std::{sync::Arc, time::SystemTime};
-use swarm_protocols::session::CloseCode;
+use swarm_protocols::{NodeId, Role, session::CloseCode};
 use tokio::sync::oneshot;
+
+/// Why a node did not take another identity.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum SetIdentityError {
+    /// It is that of another node, or of this one in another role, which its peers could not follow.
+    #[error("this node is the {role} {node}, the identity is that of the {offered_role} {offered}")]
+    OtherNode {
+        /// This node.
+        node: NodeId,
+        /// Its role.
+        role: Role,
+        /// The node in the certificate.
+        offered: NodeId,
+        /// The role in it.
+        offered_role: Role,
+    },
+    /// Its certificate does not hold now.
+    #[error(transparent)]
+    OutsideValidity(#[from] OutsideValidity),
+    /// The node is one of the test kit and has no certificate.
+    #[error("the node has no endpoint")]
+    NoEndpoint,
+    /// This node has stopped.
+    #[error("the node has stopped")]
+    NodeStopped,
+}
 
 /// A connection to an authenticated peer is there: begin a session on it.
 #[derive(Message)]
@@ -24,7 +49,7 @@ pub(crate) struct Attach {
     /// The certificates that both sides have shown; `None` for a connection in memory.
     pub(crate) shown: Option<Shown>,
     /// The session that it is to take over from.
-    pub(crate) follows: Option<Addr<ConnectionSession>>,
+    pub(crate) follows: Option<SessionKey>,
     pub(crate) opened: Option<oneshot::Sender<Opening>>,
 }
 
@@ -42,22 +67,13 @@ impl Attach {
     }
 }
 
-/// What both sides of a connection have shown.
-#[derive(Debug, Clone)]
-pub(crate) struct Shown {
-    /// The certificate of this node.
-    pub(crate) own: Serial,
-    /// Those of the peer.
-    pub(crate) peer: PeerChain,
-}
-
 impl Handler<Attach> for QuicBridge {
     type Result = ();
 
     fn handle(&mut self, attach: Attach, context: &mut Self::Context) {
         let Attach { side, link, peer, shown, follows, opened } = attach;
         if self.sessions.len() >= SESSIONS_MAX {
-            return link.close(CloseCode::Refused, "as many sessions as there can be");
+            return link.close(CloseCode::Refused, &format!("session limit reached ({SESSIONS_MAX})"));
         }
         // The handshake may have begun before the identity or the revocation list was replaced, and is no judge at
         // all where it has resumed a session.
@@ -137,8 +153,8 @@ impl QuicBridge {
     fn judge_by(&mut self, identity: Identity) {
         let Some(socket) = &mut self.socket else { return };
         socket.set_identity(identity.clone());
-        for session in &self.sessions {
-            session.do_send(JudgeSession(identity.clone()));
+        for session in self.sessions.values() {
+            session.address.do_send(JudgeSession(identity.clone()));
         }
     }
 }

@@ -1,17 +1,111 @@
 //! Connections: accepting them and dialling.
 
-use super::{Attach, QuicBridge, Shown, Socket, socket::Listening};
+use super::{Attach, Peer, QuicBridge, Socket, socket::Listening};
 use crate::{
     identity::{PeerChain, Serial, TlsReason, explain, server_name},
-    node::{ConnectError, Peer, Refusal, Wanted},
-    session::{ConnectionSession, Side},
-    transport::quic::{self, QuicLink},
+    session::{SessionKey, Side},
+    transport::{
+        Refusal, Shown,
+        quic::{self, QuicLink},
+    },
 };
 use actix::{ActorFutureExt, Addr, AsyncContext, Handler, Message, ResponseActFuture, WrapFuture};
 use quinn::ConnectionError;
-use std::{cell::Cell, net::SocketAddr, rc::Rc, sync::Arc, time::Duration};
-use swarm_protocols::{NodeId, session::CloseCode};
+use std::{cell::Cell, fmt, net::SocketAddr, rc::Rc, sync::Arc, time::Duration};
+use swarm_protocols::{NodeId, Role, session::CloseCode};
 use tokio::sync::{oneshot, watch};
+
+/// Who is looked for at an address.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Wanted {
+    /// One node and no other.
+    Node(NodeId),
+    /// Whichever node of this role is there: its id is learned from its certificate.
+    Any(Role),
+}
+
+impl Wanted {
+    /// The only node that will do, if there is one.
+    pub(crate) fn node(&self) -> Option<&NodeId> {
+        match self {
+            Self::Node(id) => Some(id),
+            Self::Any(_) => None,
+        }
+    }
+}
+
+impl fmt::Display for Wanted {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Wanted::Node(id) => f.write_str(id.as_str()),
+            Wanted::Any(Role::Coordinator) => f.write_str("a coordinator"),
+            Wanted::Any(Role::Agent) => f.write_str("an agent"),
+            Wanted::Any(Role::Operator) => f.write_str("an operator"),
+        }
+    }
+}
+
+/// Why a node could not be connected to.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum ConnectError {
+    /// The name of the host leads to no address.
+    #[error("{peer} at {host} cannot be looked up: {reason}")]
+    Lookup {
+        /// The node that was wanted.
+        peer: Wanted,
+        /// Host and port as given.
+        host: String,
+        /// What the system said.
+        reason: String,
+    },
+    /// Nothing that speaks QUIC was found there.
+    #[error("{peer} at {address} cannot be reached: {reason}")]
+    Unreachable {
+        /// The node that was wanted.
+        peer: Wanted,
+        /// Where it was looked for.
+        address: SocketAddr,
+        /// What happened.
+        reason: String,
+    },
+    /// There was no session in time.
+    #[error("{peer} at {address} did not answer within {after:?}")]
+    TimedOut {
+        /// The node that was wanted.
+        peer: Wanted,
+        /// Where it was looked for.
+        address: SocketAddr,
+        /// The time it was given.
+        after: Duration,
+    },
+    /// One side did not want the session.
+    #[error("no session with {peer} at {address}: {reason}")]
+    Refused {
+        /// The node that was wanted.
+        peer: Wanted,
+        /// Where it was looked for.
+        address: SocketAddr,
+        /// What it was refused for.
+        refusal: Refusal,
+        /// What was wrong.
+        reason: String,
+    },
+    /// A node of another role is there.
+    #[error("{wanted} was looked for at {address}, there is the {role} {node}")]
+    OtherRole {
+        /// Who was wanted.
+        wanted: Wanted,
+        /// Where it was looked for.
+        address: SocketAddr,
+        /// The node that is there.
+        node: NodeId,
+        /// Its role.
+        role: Role,
+    },
+    /// This node has stopped.
+    #[error("the node has stopped")]
+    NodeStopped,
+}
 
 /// The most connections that may be in their handshake at once; beyond it new ones are refused.
 const HANDSHAKES_MAX: u32 = 256;
@@ -153,7 +247,7 @@ pub(super) struct Target {
     pub(super) wanted: Wanted,
     pub(super) address: SocketAddr,
     /// The session that the new one is to take over from, and what was shown there.
-    pub(super) follows: Option<(Addr<ConnectionSession>, Shown)>,
+    pub(super) follows: Option<(SessionKey, Shown)>,
 }
 
 impl Target {

@@ -6,16 +6,16 @@
 //! as soon as it knows that: by the first answer to a ping on the new session, or by the drain of the old one.
 
 use super::{
-    QuicBridge, Shown,
+    ConnectError, QuicBridge, Wanted,
     connect::{Target, dial},
-    peers::{Live, Open, Seat, Successor},
+    peers::{Live, Open, Slot, Successor},
 };
 use crate::{
     identity::PeerIdentity,
-    node::{ConnectError, Wanted},
-    session::{ConnectionSession, EndSession, Outbound, Received, RetireSession, Side},
+    session::{Outbound, Received, RetireSession, SessionKey, Side},
+    transport::Shown,
 };
-use actix::{ActorFutureExt, Addr, AsyncContext, Context, Handler, Message, WrapFuture};
+use actix::{ActorFutureExt, AsyncContext, Context, Handler, Message, WrapFuture};
 use std::{
     sync::Arc,
     time::{Duration, SystemTime},
@@ -42,8 +42,8 @@ const LOOKS: u32 = 8;
 
 /// A session that another one took over from.
 pub(super) struct Retired {
-    seat: Seat,
-    pub(super) session: Addr<ConnectionSession>,
+    slot: Slot,
+    pub(super) session: SessionKey,
     pub(super) outbound: Arc<Outbound>,
     pub(super) received: Received,
 }
@@ -51,13 +51,13 @@ pub(super) struct Retired {
 /// Open a further session with the peer of this one, if there is a reason to.
 #[derive(Message)]
 #[rtype(result = "()")]
-pub(crate) struct HandOver {
-    session: Addr<ConnectionSession>,
+struct HandOver {
+    session: SessionKey,
     failures: u32,
 }
 
 impl HandOver {
-    pub(crate) fn new(session: Addr<ConnectionSession>) -> Self {
+    fn new(session: SessionKey) -> Self {
         Self { session, failures: 0 }
     }
 }
@@ -66,8 +66,8 @@ impl Handler<HandOver> for QuicBridge {
     type Result = ();
 
     fn handle(&mut self, HandOver { session, failures }: HandOver, context: &mut Self::Context) {
-        let (Some(seat), Some(socket)) = (self.seat_of(&session), &mut self.socket) else { return };
-        let Some(Live { side: Side::Dialler, open: Some(open), handing_over, .. }) = self.live.get_mut(&seat)
+        let (Some(slot), Some(socket)) = (self.slot_of(session), &mut self.socket) else { return };
+        let Some(Live { side: Side::Dialler, open: Some(open), handing_over, .. }) = self.live.get_mut(&slot)
         else {
             return;
         };
@@ -81,12 +81,12 @@ impl Handler<HandOver> for QuicBridge {
         }
         *handing_over = true;
         let target = Target {
-            follows: Some((session.clone(), shown.clone())),
-            ..Target::new(socket, Wanted::Node(seat.0.clone()), address)
+            follows: Some((session, shown.clone())),
+            ..Target::new(socket, Wanted::Node(slot.0.clone()), address)
         };
         let dialled = dial(target, context.address(), self.local.timing.handshake);
         context.spawn(dialled.into_actor(self).map(move |result, bridge, context| {
-            bridge.handed_over(&seat, &session, failures, result, context);
+            bridge.handed_over(&slot, session, failures, result, context);
         }));
     }
 }
@@ -96,75 +96,75 @@ impl QuicBridge {
     /// this node has now.
     pub(super) fn hand_over_all(&self, context: &mut Context<Self>) {
         for Live { session, .. } in self.live.values() {
-            context.notify(HandOver::new(session.clone()));
+            context.notify(HandOver::new(*session));
         }
     }
 
     fn handed_over(
         &mut self,
-        seat: &Seat,
-        from: &Addr<ConnectionSession>,
+        slot: &Slot,
+        from: SessionKey,
         failures: u32,
         result: Result<NodeId, ConnectError>,
         context: &mut Context<Self>,
     ) {
-        let Some(live) = self.live.get_mut(seat) else { return };
+        let Some(live) = self.live.get_mut(slot) else { return };
         live.handing_over = false;
-        let session = live.session.clone();
+        let session = live.session;
         match result {
             // The certificate may have been replaced once more meanwhile.
-            Ok(_) if session != *from => context.notify(HandOver::new(session)),
+            Ok(_) if session != from => context.notify(HandOver::new(session)),
             // The peer has no further one: it is looked at again in time.
             Ok(_) => {}
             Err(error) => {
                 let pause = PAUSE_MAX.min(PAUSE_MIN * (1 << failures.min(6)));
-                tracing::info!(peer = %seat.0, %error, ?pause, "there is no session with the further certificate yet");
+                tracing::info!(peer = %slot.0, %error, ?pause, "there is no session with the further certificate yet");
                 context.notify_later(HandOver { session, failures: failures.saturating_add(1) }, pause);
             }
         }
     }
 
-    /// The seat of the same life of a node, if what this connection has shown lets it take over from the session
+    /// The slot of the same life of a node, if what this connection has shown lets it take over from the session
     /// there.
-    pub(super) fn seat_to_follow(
+    pub(super) fn slot_to_follow(
         &mut self,
         node: &NodeId,
         incarnation: u64,
         shown: Option<&Shown>,
-        session: &Addr<ConnectionSession>,
-    ) -> Result<Option<Seat>, (RefuseCause, String)> {
-        let seats = (node.clone(), 0)..=(node.clone(), u32::MAX);
+        session: SessionKey,
+    ) -> Result<Option<Slot>, (RefuseCause, String)> {
+        let slots = (node.clone(), 0)..=(node.clone(), u32::MAX);
         let follows = |live: &Live| {
             live.side == Side::Acceptor
                 && live.may_be_followed(incarnation, shown)
                 && live.shown().zip(shown).is_some_and(|(before, now)| before.differs(now))
         };
-        let Some((seat, live)) = self.live.range_mut(seats).find(|(_, live)| follows(live)) else {
+        let Some((slot, live)) = self.live.range_mut(slots).find(|(_, live)| follows(live)) else {
             return Ok(None);
         };
-        let retired = self.retired.iter().filter(|retired| retired.seat == *seat).count();
+        let retired = self.retired.iter().filter(|retired| retired.slot == *slot).count();
         if live.successor.is_some() || retired >= RETIRED_MAX {
             let reason =
                 format!("another session of {node} is about to take over, or {RETIRED_MAX} are not over yet");
             return Err((RefuseCause::Unavailable, reason));
         }
-        live.successor = Some(Successor { session: session.clone(), open: None });
-        Ok(Some(seat.clone()))
+        live.successor = Some(Successor { session, open: None });
+        Ok(Some(slot.clone()))
     }
 
-    /// The seat whose session is to be followed by this one.
-    pub(super) fn seat_before(&self, session: &Addr<ConnectionSession>) -> Option<Seat> {
-        let is_next = |live: &Live| live.successor.as_ref().is_some_and(|next| next.session == *session);
-        self.live.iter().find(|(_, live)| is_next(live)).map(|(seat, _)| seat.clone())
+    /// The slot whose session is to be followed by this one.
+    pub(super) fn slot_before(&self, session: SessionKey) -> Option<Slot> {
+        let is_next = |live: &Live| live.successor.as_ref().is_some_and(|next| next.session == session);
+        self.live.iter().find(|(_, live)| is_next(live)).map(|(slot, _)| slot.clone())
     }
 
     /// Lets the session that waits for it take over, if it is open; whether it did.
-    pub(super) fn take_over(&mut self, seat: &Seat) -> bool {
+    pub(super) fn take_over(&mut self, slot: &Slot) -> bool {
         let next =
-            self.live.get_mut(seat).and_then(|live| live.successor.take_if(|next| next.open.is_some()));
+            self.live.get_mut(slot).and_then(|live| live.successor.take_if(|next| next.open.is_some()));
         match next {
             Some(Successor { session, open: Some(open) }) => {
-                self.replace(seat, session, *open);
+                self.replace(slot, session, *open);
                 true
             }
             _ => false,
@@ -172,25 +172,24 @@ impl QuicBridge {
     }
 
     /// Uses another session with a peer from now on.
-    pub(super) fn replace(&mut self, seat: &Seat, session: Addr<ConnectionSession>, mut open: Open) {
-        self.changing_names(&seat.0, |bridge| {
-            let Some(live) = bridge.live.get_mut(seat) else { return };
+    pub(super) fn replace(&mut self, slot: &Slot, session: SessionKey, mut open: Open) {
+        self.changing_names(&slot.0, |bridge| {
+            let Some(live) = bridge.live.get_mut(slot) else { return };
             let Some(former) = &mut live.open else { return };
             former.way.hand_over(&open.outbound);
             open.way = Arc::clone(&former.way);
-            tracing::info!(peer = %seat.0, session = %open.peer.session, "another session took over");
+            tracing::info!(peer = %slot.0, session = %open.peer.session, "another session took over");
             let Open { outbound, received, .. } = std::mem::replace(former, open);
             let session = std::mem::replace(&mut live.session, session);
-            session.do_send(RetireSession);
-            bridge.retired.push(Retired { seat: seat.clone(), session, outbound, received });
+            bridge.retire(session);
+            bridge.retired.push(Retired { slot: slot.clone(), session, outbound, received });
         });
     }
 
-    /// Ends the sessions that the one at `seat` took over from.
-    pub(super) fn end_retired(&self, seat: &Seat) {
-        for retired in self.retired.iter().filter(|retired| retired.seat == *seat) {
-            let reason = "the session that took over has ended".to_owned();
-            retired.session.do_send(EndSession(CloseCode::Done, reason));
+    /// Ends the sessions that the one at `slot` took over from.
+    pub(super) fn end_retired(&self, slot: &Slot) {
+        for retired in self.retired.iter().filter(|retired| retired.slot == *slot) {
+            self.end_session(retired.session, CloseCode::Done, "the session that took over has ended");
         }
     }
 }
@@ -241,7 +240,7 @@ fn is_about_to_end(certificate: &PeerIdentity, now: SystemTime) -> bool {
 /// time begins.
 ///
 /// Any number will do as `jitter`: by it those who look at the same certificate do so at different times.
-pub(crate) fn until_look(certificate: &PeerIdentity, now: SystemTime, jitter: u32) -> Duration {
+fn until_look(certificate: &PeerIdentity, now: SystemTime, jitter: u32) -> Duration {
     let last = last_part(certificate);
     let left = certificate.valid_until.duration_since(now).unwrap_or_default();
     let pause = last / LOOKS;
@@ -253,38 +252,43 @@ pub(crate) fn until_look(certificate: &PeerIdentity, now: SystemTime, jitter: u3
     wait.clamp(PAUSE_MIN, LOOK_MAX)
 }
 
-/// The peer uses this session: it has answered on it.
-#[derive(Message)]
-#[rtype(result = "()")]
-pub(crate) struct Confirmed(pub(crate) Addr<ConnectionSession>);
-
-impl Handler<Confirmed> for QuicBridge {
-    type Result = ();
-
-    fn handle(&mut self, Confirmed(session): Confirmed, _: &mut Self::Context) {
-        if let Some(seat) = self.seat_before(&session) {
-            self.take_over(&seat);
+impl QuicBridge {
+    /// The peer uses this session: it has answered on it.
+    pub(super) fn confirmed(&mut self, session: SessionKey) {
+        if let Some(slot) = self.slot_before(session) {
+            self.take_over(&slot);
         }
     }
-}
 
-/// The peer takes no new requests on this session: it stops, or uses another one.
-#[derive(Message)]
-#[rtype(result = "()")]
-pub(crate) struct PeerDrains(pub(crate) Addr<ConnectionSession>);
-
-impl Handler<PeerDrains> for QuicBridge {
-    type Result = ();
-
-    fn handle(&mut self, PeerDrains(session): PeerDrains, _: &mut Self::Context) {
-        let Some(seat) = self.seat_of(&session) else { return };
-        if self.take_over(&seat) {
+    /// The peer takes no new requests on this session: it stops, or uses another one.
+    pub(super) fn peer_drains(&mut self, session: SessionKey) {
+        let Some(slot) = self.slot_of(session) else { return };
+        if self.take_over(&slot) {
             return;
         }
-        if let Some(Live { open: Some(open), .. }) = self.live.get(&seat) {
-            tracing::info!(peer = %seat.0, "the peer drains");
+        if let Some(Live { open: Some(open), .. }) = self.live.get(&slot) {
+            tracing::info!(peer = %slot.0, "the peer drains");
             open.outbound.drain();
         }
+    }
+
+    fn retire(&self, session: SessionKey) {
+        if let Some(attached) = self.sessions.get(&session) {
+            attached.address.do_send(RetireSession);
+        }
+    }
+
+    /// Looks from time to time whether the peer has a renewed certificate, once the one that it has shown is about
+    /// to end. That is for the side that dialled.
+    pub(super) fn watch_renewal(&self, session: SessionKey, jitter: u32, context: &mut Context<Self>) {
+        let Some(shown) = self.sessions.get(&session).and_then(|attached| attached.shown.as_ref()) else {
+            return;
+        };
+        let wait = until_look(&shown.peer.peer, SystemTime::now(), jitter);
+        context.run_later(wait, move |bridge, context| {
+            context.notify(HandOver::new(session));
+            bridge.watch_renewal(session, jitter, context);
+        });
     }
 }
 

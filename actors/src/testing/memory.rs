@@ -10,7 +10,7 @@ use crate::{
     call::Caller,
     mailbox::Mailbox,
     node::{Node, ResolveError},
-    quic_bridge::{Attach, Local},
+    quic_bridge::{Attach, LocalNode},
     session::Side,
 };
 use std::{panic::Location, sync::Arc, time::Duration};
@@ -74,7 +74,7 @@ pub async fn pair_over(
     let callers = [&dialler, &acceptor].map(|node| Caller { node: node.id.clone(), role: node.role });
     let nodes = [dialler, acceptor].map(|node| {
         let MemoryNode { id, agent_type, capabilities, limits, timing, role: _ } = node;
-        Node::of(Local { node: id, agent_type, capabilities, limits, timing }, None, None)
+        Node::of(LocalNode { node: id, agent_type, capabilities, limits, timing }, None, None)
     });
     let line = Line::new(network);
     let connection = join(&nodes, &callers, &line).await;

@@ -386,7 +386,7 @@ async fn a_node_that_dials_takes_no_other_life_role_or_earlier_certificate_for_i
         hub.set_server_config(Some(config(&shown)));
         a.set_identity(stage.issue("a", Role::Agent)).await.unwrap();
         let second = ByHand::accept(&hub, in_life("hub", incarnation)).await;
-        let reason = "the session there is with hub goes on: this is another life or role of it, or an earlier \
+        let reason = "the session there is with hub goes on: this is another incarnation or role of it, or an earlier \
                       certificate";
         assert_eq!(closed(&second.connection).await, (CloseCode::Done, reason.to_owned()));
     }
