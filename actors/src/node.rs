@@ -19,8 +19,9 @@ pub use signals::{StopSignal, StopSignals};
 use crate::{
     identity::{Identity, KeyExchange, RevocationList},
     mailbox::{EncodedMailbox, Mailbox, Remote, Target, requests_of},
-    quic_bridge::{self, Found, LocalNode, QuicBridge, Socket},
+    quic_bridge::{self, Found, LocalNode, QuicBridge},
     session::{ExposeError, Exposure, Permission, Way},
+    transport::{Transport, quic::QuicTransport},
 };
 use actix::{Actor, Addr, Recipient};
 use actix_rt::{Arbiter, ArbiterHandle, System};
@@ -197,14 +198,13 @@ impl Node {
         }
         let local = LocalNode { node: identity.id().clone(), agent_type, capabilities, limits, timing };
         let at = |source| StartError::Listen { address: listen, source };
-        let socket = Socket::listen(identity, key_exchange, listen).map_err(at)?;
-        let address = socket.address().map_err(at)?;
-        Ok(Self::of(local, Some(socket), Some(address)))
+        let transport = QuicTransport::listen(identity, key_exchange, listen).map_err(at)?;
+        Ok(Self::of(local, Box::new(transport)))
     }
 
-    pub(crate) fn of(local: LocalNode, socket: Option<Socket>, address: Option<SocketAddr>) -> Self {
-        let id = local.node.clone();
-        let bridge = QuicBridge::new(local, socket).start();
+    pub(crate) fn of(local: LocalNode, transport: Box<dyn Transport>) -> Self {
+        let (id, address) = (local.node.clone(), transport.address());
+        let bridge = QuicBridge::new(local, transport).start();
         Self { id, address, bridge, arbiter: Arbiter::current(), host: None }
     }
 

@@ -7,12 +7,12 @@ mod handover;
 mod names;
 mod peers;
 mod resolve;
-mod socket;
 mod statistics;
 
 pub use admission::SetIdentityError;
 pub(crate) use admission::{Attach, SetIdentity, SetRevocationList};
 pub(crate) use connect::Dial;
+use connect::Dialling;
 pub use connect::{ConnectError, Wanted};
 use handover::Retired;
 pub use names::{ExposedName, NameEvent};
@@ -20,7 +20,6 @@ pub(crate) use names::{Names, Subscribe};
 use peers::{Live, Slot};
 pub use peers::{Peer, PeerEvent};
 pub(crate) use resolve::{Found, Resolve};
-pub(crate) use socket::Socket;
 pub use statistics::{NodeStatistics, SessionStatistics};
 pub(crate) use statistics::{Sessions, Statistics};
 
@@ -30,11 +29,9 @@ use crate::{
         ChangeRoutes, ConnectionSession, DrainSession, EndSession, ExposeError, Exposure, Routes, SessionKey,
         SessionParts, Side, new_histogram,
     },
-    transport::Shown,
+    transport::{Connection, Shown, Transport},
 };
-use actix::{
-    Actor, ActorContext, Addr, AsyncContext, Context, Handler, Message, Recipient, ResponseFuture, WrapFuture,
-};
+use actix::{Actor, ActorContext, Addr, AsyncContext, Context, Handler, Message, Recipient, ResponseFuture};
 use hdrhistogram::Histogram;
 use std::{
     collections::BTreeMap,
@@ -78,7 +75,7 @@ struct Attached {
 pub(crate) struct QuicBridge {
     local: LocalNode,
     incarnation: u64,
-    socket: Option<Socket>,
+    transport: Box<dyn Transport>,
     routes: Rc<Routes>,
     sessions: BTreeMap<SessionKey, Attached>,
     sessions_begun: SessionKey,
@@ -86,6 +83,7 @@ pub(crate) struct QuicBridge {
     /// Sessions that others have taken over from, until what they have in flight is answered.
     retired: Vec<Retired>,
     known: BTreeMap<NodeId, SocketAddr>,
+    dialling: Vec<Dialling>,
     watchers: Vec<Recipient<PeerEvent>>,
     subscribers: Vec<Recipient<NameEvent>>,
     past: (u64, u64),
@@ -94,12 +92,13 @@ pub(crate) struct QuicBridge {
 }
 
 impl QuicBridge {
-    pub(crate) fn new(local: LocalNode, socket: Option<Socket>) -> Self {
+    pub(crate) fn new(local: LocalNode, transport: Box<dyn Transport>) -> Self {
         let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
         Self {
             local,
             incarnation: since.as_millis() as u64,
-            socket,
+            transport,
+            dialling: Vec::new(),
             routes: Rc::default(),
             sessions: BTreeMap::new(),
             sessions_begun: 0,
@@ -129,9 +128,10 @@ impl QuicBridge {
 
     fn start_session(
         &mut self,
-        Attach { side, link, peer, shown, follows, opened }: Attach,
+        Attach { side, connection, follows, opened }: Attach,
         context: &mut Context<Self>,
     ) {
+        let Connection { link, peer, shown } = connection;
         self.sessions_begun += 1;
         let key = self.sessions_begun;
         let parts = SessionParts {
@@ -172,21 +172,12 @@ impl Actor for QuicBridge {
     type Context = Context<Self>;
 
     fn started(&mut self, context: &mut Self::Context) {
-        if let Some(socket) = &self.socket {
-            let accepting = connect::accept(
-                socket.endpoint(),
-                socket.listening(),
-                context.address(),
-                self.local.timing.handshake,
-            );
-            context.spawn(accepting.into_actor(self));
-        }
+        let accepted = self.transport.accept(self.local.timing.handshake);
+        context.add_stream(accepted);
     }
 
     fn stopped(&mut self, _: &mut Self::Context) {
-        if let Some(socket) = &self.socket {
-            socket.endpoint().close(0_u8.into(), b"");
-        }
+        self.transport.close();
     }
 }
 
@@ -254,7 +245,7 @@ impl Handler<Stop> for QuicBridge {
     fn handle(&mut self, Stop { grace }: Stop, context: &mut Self::Context) -> Self::Result {
         self.draining = true;
         let sessions: Vec<_> = self.sessions.values().map(|session| session.address.clone()).collect();
-        let (bridge, endpoint) = (context.address(), self.socket.as_ref().map(Socket::endpoint));
+        let (bridge, closed) = (context.address(), self.transport.closed());
         Box::pin(async move {
             let drained =
                 futures_util::future::join_all(sessions.iter().map(|session| session.send(DrainSession)));
@@ -264,9 +255,7 @@ impl Handler<Stop> for QuicBridge {
                 session.do_send(EndSession(CloseCode::Done, String::new()));
             }
             bridge.do_send(End);
-            if let Some(endpoint) = endpoint {
-                let _in_time = tokio::time::timeout(Duration::from_secs(3), endpoint.wait_idle()).await;
-            }
+            let _in_time = tokio::time::timeout(Duration::from_secs(3), closed).await;
         })
     }
 }

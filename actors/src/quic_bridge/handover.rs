@@ -7,7 +7,7 @@
 
 use super::{
     ConnectError, QuicBridge, Wanted,
-    connect::{Target, dial},
+    connect::{Dialled, Target, dial},
     peers::{Live, Open, Slot, Successor},
 };
 use crate::{
@@ -66,13 +66,13 @@ impl Handler<HandOver> for QuicBridge {
     type Result = ();
 
     fn handle(&mut self, HandOver { session, failures }: HandOver, context: &mut Self::Context) {
-        let (Some(slot), Some(socket)) = (self.slot_of(session), &mut self.socket) else { return };
+        let (Some(slot), Some(identity)) = (self.slot_of(session), self.transport.identity()) else { return };
         let Some(Live { side: Side::Dialler, open: Some(open), handing_over, .. }) = self.live.get_mut(&slot)
         else {
             return;
         };
         let (Some(shown), Some(address)) = (&open.shown, open.outbound.remote()) else { return };
-        let renewed = socket.identity().as_peer().serial != shown.own;
+        let renewed = identity.as_peer().serial != shown.own;
         if self.draining
             || *handing_over
             || !(renewed || is_about_to_end(&shown.peer.peer, SystemTime::now()))
@@ -81,8 +81,10 @@ impl Handler<HandOver> for QuicBridge {
         }
         *handing_over = true;
         let target = Target {
+            connecting: self.transport.dial(Some(&slot.0), address),
+            wanted: Wanted::Node(slot.0.clone()),
+            address,
             follows: Some((session, shown.clone())),
-            ..Target::new(socket, Wanted::Node(slot.0.clone()), address)
         };
         let dialled = dial(target, context.address(), self.local.timing.handshake);
         context.spawn(dialled.into_actor(self).map(move |result, bridge, context| {
@@ -105,7 +107,7 @@ impl QuicBridge {
         slot: &Slot,
         from: SessionKey,
         failures: u32,
-        result: Result<NodeId, ConnectError>,
+        result: Result<Dialled, ConnectError>,
         context: &mut Context<Self>,
     ) {
         let Some(live) = self.live.get_mut(slot) else { return };
@@ -216,11 +218,6 @@ impl Live {
 }
 
 impl Shown {
-    /// Whether either side has shown another certificate here than there.
-    pub(super) fn differs(&self, other: &Self) -> bool {
-        self.own != other.own || self.peer.peer != other.peer.peer
-    }
-
     fn is_later_than(&self, other: &Self) -> bool {
         self.peer.peer.valid_from > other.peer.peer.valid_from
     }

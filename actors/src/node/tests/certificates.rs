@@ -5,11 +5,10 @@ use super::{
     *,
 };
 use crate::{
-    Caller,
     identity::{IdentityPem, KeyExchange, PeerChain, RevocationList, Serial},
     quic_bridge::{Attach, SetRevocationList},
     session::{SessionChange, SessionEvent, Side},
-    transport::{Shown, quic::QuicLink},
+    transport::{Connection, Shown, quic::QuicLink},
 };
 use std::{cell::Cell, sync::Arc, time::Instant};
 use swarm_protocols::session::CloseCode;
@@ -232,9 +231,10 @@ async fn a_connection_is_judged_by_what_the_node_knows_when_its_session_begins()
         let (opened, open) = tokio::sync::oneshot::channel();
         let attach = Attach {
             side: Side::Acceptor,
-            link: Arc::new(QuicLink::new(accepted)),
-            peer: Caller { node: peer.id().clone(), role: peer.role() },
-            shown: Some(Shown { own: lenient.as_peer().serial.clone(), peer: shown }),
+            connection: Connection::certified(
+                Arc::new(QuicLink::new(accepted)),
+                Shown { own: lenient.as_peer().serial.clone(), peer: shown },
+            ),
             follows: None,
             opened: Some(opened),
         };
@@ -258,9 +258,10 @@ async fn a_node_that_was_revoked_while_it_said_hello_drives_nobody_out() {
     let [connection, accepted] = met(&lenient, &revoked).await;
     let attach = Attach {
         side: Side::Acceptor,
-        link: Arc::new(QuicLink::new(accepted.clone())),
-        peer: Caller { node: revoked.id().clone(), role: revoked.role() },
-        shown: Some(Shown { own: lenient.as_peer().serial.clone(), peer: PeerChain::of(&accepted).unwrap() }),
+        connection: Connection::certified(
+            Arc::new(QuicLink::new(accepted.clone())),
+            Shown { own: lenient.as_peer().serial.clone(), peer: PeerChain::of(&accepted).unwrap() },
+        ),
         follows: None,
         opened: None,
     };
