@@ -14,42 +14,39 @@ pub(crate) use admission::{Attach, SetIdentity, SetRevocationList};
 pub(crate) use connect::Dial;
 use connect::Dialling;
 pub use connect::{ConnectError, Wanted};
-use handover::Retired;
 pub use names::{ExposedName, NameEvent};
 pub(crate) use names::{Names, Subscribe};
-use peers::{Live, Slot};
+use peers::Attached;
 pub use peers::{Peer, PeerEvent};
 pub(crate) use resolve::{Found, Resolve};
 pub use statistics::{NodeStatistics, SessionStatistics};
 pub(crate) use statistics::{Sessions, Statistics};
 
 use crate::{
-    call::Caller,
     session::{
-        ChangeRoutes, ConnectionSession, DrainSession, EndSession, ExposeError, Exposure, Routes, SessionKey,
-        SessionParts, Side, new_histogram,
+        ChangeRoutes, ConnectionSession, DrainSession, EndSession, ExposeError, Exposure, Routes,
+        SessionParts, new_histogram,
     },
-    transport::{Connection, Shown, Transport},
+    transport::{Connection, Refusal, Shown, Transport},
 };
-use actix::{Actor, ActorContext, Addr, AsyncContext, Context, Handler, Message, Recipient, ResponseFuture};
+use actix::{Actor, ActorContext, AsyncContext, Context, Handler, Message, Recipient, ResponseFuture};
 use hdrhistogram::Histogram;
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     net::SocketAddr,
     rc::Rc,
-    time::{Duration, SystemTime},
+    time::Duration,
 };
 use swarm_protocols::{
     MailboxName, NodeId,
+    peers::{Beginning, Peers, SessionKey},
     session::{CloseCode, Timing},
     wire::{
         codec::BINCODE_2,
         control::{Hello, Limits, RouteChange, WIRE_VERSIONS},
     },
 };
-
-/// The most sessions of a node.
-const SESSIONS_MAX: usize = 4096;
+use uuid::Uuid;
 
 /// What a bridge says of its node in every hello.
 pub(crate) struct LocalNode {
@@ -60,56 +57,45 @@ pub(crate) struct LocalNode {
     pub(crate) timing: Timing,
 }
 
-/// A session, from the moment at which there is a connection for it.
-struct Attached {
-    address: Addr<ConnectionSession>,
-    side: Side,
-    peer: Caller,
-    /// The certificates that both sides have shown; `None` for a connection in memory.
-    shown: Option<Shown>,
-    /// The session that it is to take over from.
-    follows: Option<SessionKey>,
-}
-
 /// The actor.
 pub(crate) struct QuicBridge {
     local: LocalNode,
     incarnation: u64,
     transport: Box<dyn Transport>,
     routes: Rc<Routes>,
+    /// Who holds a peer's place.
+    peers: Peers,
     sessions: BTreeMap<SessionKey, Attached>,
-    sessions_begun: SessionKey,
-    live: BTreeMap<Slot, Live>,
-    /// Sessions that others have taken over from, until what they have in flight is answered.
-    retired: Vec<Retired>,
+    sessions_begun: u64,
+    /// The open sessions that are used; others are about to take over, or have been replaced.
+    used: BTreeSet<(NodeId, SessionKey)>,
     known: BTreeMap<NodeId, SocketAddr>,
     dialling: Vec<Dialling>,
     watchers: Vec<Recipient<PeerEvent>>,
     subscribers: Vec<Recipient<NameEvent>>,
     past: (u64, u64),
     latency: Histogram<u32>,
-    draining: bool,
 }
 
 impl QuicBridge {
     pub(crate) fn new(local: LocalNode, transport: Box<dyn Transport>) -> Self {
-        let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+        // The random half of it.
+        let incarnation = Uuid::now_v7().as_u128() as u64;
         Self {
+            peers: Peers::new(local.node.clone()),
             local,
-            incarnation: since.as_millis() as u64,
+            incarnation,
             transport,
             dialling: Vec::new(),
             routes: Rc::default(),
             sessions: BTreeMap::new(),
             sessions_begun: 0,
-            live: BTreeMap::new(),
-            retired: Vec::new(),
+            used: BTreeSet::new(),
             known: BTreeMap::new(),
             watchers: Vec::new(),
             subscribers: Vec::new(),
             past: (0, 0),
             latency: new_histogram(),
-            draining: false,
         }
     }
 
@@ -133,7 +119,22 @@ impl QuicBridge {
     ) {
         let Connection { link, peer, shown } = connection;
         self.sessions_begun += 1;
-        let key = self.sessions_begun;
+        let key = SessionKey(self.sessions_begun);
+        let beginning = Beginning {
+            node: peer.node.clone(),
+            role: peer.role,
+            side,
+            credentials: shown.as_ref().map(Shown::credentials),
+            replaces: follows,
+        };
+        if let Err(limit) = self.peers.begin(key, beginning) {
+            link.close(CloseCode::Refused, &limit.to_string());
+            if let Some(opened) = opened {
+                // The node that dialled may have lost interest.
+                let _left = opened.send(Err((Refusal::Session, limit.to_string())));
+            }
+            return;
+        }
         let parts = SessionParts {
             key,
             side,
@@ -147,13 +148,7 @@ impl QuicBridge {
             opened,
         };
         let address = ConnectionSession::new(parts).start();
-        self.sessions.insert(key, Attached { address, side, peer, shown, follows });
-    }
-
-    fn end_session(&self, session: SessionKey, code: CloseCode, reason: impl Into<String>) {
-        if let Some(attached) = self.sessions.get(&session) {
-            attached.address.do_send(EndSession(code, reason.into()));
-        }
+        self.sessions.insert(key, Attached { address, side, peer, shown, open: None, handing_over: false });
     }
 
     fn announce(&mut self, event: &PeerEvent) {
@@ -226,8 +221,7 @@ impl Handler<Watch> for QuicBridge {
     type Result = ();
 
     fn handle(&mut self, Watch(watcher): Watch, _: &mut Self::Context) {
-        let open = self.live.values().filter_map(|live| live.open.as_ref());
-        open.for_each(|open| watcher.do_send(PeerEvent::Up(open.peer.clone())));
+        self.used().for_each(|(_, open)| watcher.do_send(PeerEvent::Up(open.peer.clone())));
         self.watchers.push(watcher);
     }
 }
@@ -243,7 +237,7 @@ impl Handler<Stop> for QuicBridge {
     type Result = ResponseFuture<()>;
 
     fn handle(&mut self, Stop { grace }: Stop, context: &mut Self::Context) -> Self::Result {
-        self.draining = true;
+        self.peers.stop();
         let sessions: Vec<_> = self.sessions.values().map(|session| session.address.clone()).collect();
         let (bridge, closed) = (context.address(), self.transport.closed());
         Box::pin(async move {

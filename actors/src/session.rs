@@ -16,8 +16,8 @@ pub(crate) use caller::{Outbound, Sending, Way, WireCall, unfit};
 use control::{ControlError, ControlInput, control_frames, write_control};
 pub(crate) use lane::{Outbox, new_histogram};
 pub(crate) use owner::{
-    Admission, ChangeRoutes, DrainSession, EndSession, JudgeSession, Opened, RetireSession, SessionChange,
-    SessionEvent, SessionKey,
+    Admission, ChangeRoutes, DrainSession, EndSession, JudgeSession, Opened, ProbeSession, RetireSession,
+    SessionChange, SessionEvent,
 };
 pub use routes::ExposeError;
 pub(crate) use routes::{Arrival, ExposedRequest, Exposure, Handle, Permission, Routes, Serving};
@@ -41,6 +41,7 @@ use std::{
     time::{Duration, SystemTime},
 };
 use swarm_protocols::{
+    peers::{SessionKey, Side},
     session::{Action, CloseCode, Session, Timing},
     wire::{
         control::{Control, Hello, Limits},
@@ -64,13 +65,6 @@ const RETIRED_LOOK: Duration = Duration::from_millis(50);
 
 /// How much may wait on the control stream for a peer that does not read it, in bytes.
 const UNSENT_BYTES_MAX: usize = CONTROL_BYTES_MAX;
-
-/// Which side opened the connection.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Side {
-    Dialler,
-    Acceptor,
-}
 
 /// Whether a session opened, and for what it was refused.
 pub(crate) type Opening = Result<(), (Refusal, String)>;
@@ -201,6 +195,8 @@ impl ConnectionSession {
                 self.peer_drains = true;
                 self.tell_owner(SessionChange::PeerDrains);
             }
+            Action::Answered => self.tell_owner(SessionChange::Answered),
+            Action::Unanswered => self.tell_owner(SessionChange::Unanswered),
             Action::Close(code, reason) => self.end(code, reason, context),
         }
     }
@@ -370,6 +366,15 @@ impl Handler<Admission> for ConnectionSession {
             Ok(id) => self.rule.admit(id, Instant::now().into_std()),
             Err((cause, reason)) => self.rule.refuse(cause, reason),
         }
+        self.advance(context);
+    }
+}
+
+impl Handler<ProbeSession> for ConnectionSession {
+    type Result = ();
+
+    fn handle(&mut self, _: ProbeSession, context: &mut Self::Context) {
+        self.rule.probe(Instant::now().into_std());
         self.advance(context);
     }
 }

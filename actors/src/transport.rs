@@ -17,7 +17,7 @@ use crate::{
 use bytes::Bytes;
 use futures_util::{future::BoxFuture, stream::LocalBoxStream};
 use std::{net::SocketAddr, sync::Arc, time::Duration};
-use swarm_protocols::{NodeId, session::CloseCode};
+use swarm_protocols::{NodeId, peers::Credentials, session::CloseCode};
 
 /// A way to reach other nodes and to be reached by them. It authenticates both sides; who may have a session is not its
 /// concern.
@@ -75,6 +75,13 @@ impl Shown {
     /// Whether either side has shown another certificate here than there.
     pub(crate) fn differs(&self, other: &Self) -> bool {
         self.own != other.own || self.peer.peer != other.peer.peer
+    }
+
+    /// The same, as far as it matters for who holds the peer's place.
+    pub(crate) fn credentials(&self) -> Credentials {
+        let PeerIdentity { serial, valid_from, .. } = &self.peer.peer;
+        let own = self.own.as_bytes().to_vec();
+        Credentials { own, peer: serial.as_bytes().to_vec(), issued: *valid_from }
     }
 }
 

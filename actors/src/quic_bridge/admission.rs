@@ -1,15 +1,19 @@
 //! Who may have a session: judged by what this node knows of certificates when the session begins, and again
 //! whenever that changes.
 
-use super::{QuicBridge, SESSIONS_MAX};
+use super::QuicBridge;
 use crate::{
     identity::{Identity, OutsideValidity, RevocationList},
-    session::{JudgeSession, Opening, SessionKey, Side},
+    session::{JudgeSession, Opening},
     transport::{Connection, Refusal, Shown},
 };
 use actix::{ActorContext, Context, Handler, Message, StreamHandler};
 use std::time::SystemTime;
-use swarm_protocols::{NodeId, Role, session::CloseCode};
+use swarm_protocols::{
+    NodeId, Role,
+    peers::{SessionKey, Side},
+    session::CloseCode,
+};
 use tokio::sync::oneshot;
 
 /// Why a node did not take another identity.
@@ -57,7 +61,7 @@ impl StreamHandler<Connection> for QuicBridge {
 
     /// A node that can no longer be dialled is none, and its process has to learn that.
     fn finished(&mut self, context: &mut Self::Context) {
-        if !self.draining {
+        if !self.peers.is_stopping() {
             tracing::error!(node = %self.local.node, "the endpoint has failed, and the node stops");
         }
         context.stop();
@@ -75,9 +79,6 @@ impl Handler<Attach> for QuicBridge {
 impl QuicBridge {
     fn attach(&mut self, attach: Attach, context: &mut Context<Self>) {
         let Connection { link, peer, shown } = &attach.connection;
-        if self.sessions.len() >= SESSIONS_MAX {
-            return link.close(CloseCode::Refused, &format!("session limit reached ({SESSIONS_MAX})"));
-        }
         // The handshake may have begun before the identity or the revocation list was replaced, and is no judge at
         // all where it has resumed a session.
         match self.judge(shown.as_ref()) {

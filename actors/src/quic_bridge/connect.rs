@@ -1,14 +1,15 @@
 //! Dialling other nodes.
 
 use super::{Attach, Peer, QuicBridge};
-use crate::{
-    session::{SessionKey, Side},
-    transport::{Connection, DialError, Refusal, Shown},
-};
+use crate::transport::{Connection, DialError, Refusal, Shown};
 use actix::{ActorFutureExt, Addr, AsyncContext, Handler, Message, ResponseFuture, WrapFuture};
 use futures_util::future::BoxFuture;
 use std::{fmt, net::SocketAddr, sync::Arc, time::Duration};
-use swarm_protocols::{NodeId, Role, session::CloseCode};
+use swarm_protocols::{
+    NodeId, Role,
+    peers::{SessionKey, Side},
+    session::CloseCode,
+};
 use tokio::sync::oneshot;
 
 /// Who is looked for at an address.
@@ -122,7 +123,7 @@ impl Handler<Dial> for QuicBridge {
     type Result = ResponseFuture<Result<Peer, ConnectError>>;
 
     fn handle(&mut self, Dial { wanted, address }: Dial, context: &mut Self::Context) -> Self::Result {
-        if self.draining {
+        if self.peers.is_stopping() {
             return Box::pin(std::future::ready(Err(ConnectError::NodeStopped)));
         }
         if let Some(open) = wanted.node().and_then(|node| self.open(node)) {

@@ -1,6 +1,6 @@
-//! A session takes over from another one with the same peer, because one of the two has a further certificate: what
-//! is asked from then on goes over the new one, what is in flight on the old one is answered there, and watchers
-//! hear nothing of it.
+//! A session replaces another one with the same peer, because one of the two has a renewed certificate: what is asked
+//! from then on goes over the new one, what is in flight on the old one is answered there, and watchers hear nothing
+//! of it.
 //!
 //! The side that dialled the old session dials the new one. It uses it as soon as it is open. The other side uses it
 //! as soon as it knows that: by the first answer to a ping on the new session, or by the drain of the old one.
@@ -8,24 +8,17 @@
 use super::{
     ConnectError, QuicBridge, Wanted,
     connect::{Dialled, Target, dial},
-    peers::{Live, Open, Slot, Successor},
+    peers::Attached,
 };
-use crate::{
-    identity::PeerIdentity,
-    session::{Outbound, Received, RetireSession, SessionKey, Side},
-    transport::Shown,
-};
+use crate::identity::PeerIdentity;
 use actix::{ActorFutureExt, AsyncContext, Context, Handler, Message, WrapFuture};
-use std::{
-    sync::Arc,
-    time::{Duration, SystemTime},
+use std::time::{Duration, SystemTime};
+use swarm_protocols::{
+    NodeId,
+    peers::{SessionKey, Side},
 };
-use swarm_protocols::{NodeId, session::CloseCode, wire::control::RefuseCause};
 
-/// The most sessions with one peer that others took over from and that are not over yet.
-const RETIRED_MAX: usize = 4;
-
-/// The pause after a first failure to open a further session; it doubles with each.
+/// The pause after a first failure to open another session; it doubles with each.
 const PAUSE_MIN: Duration = Duration::from_secs(1);
 
 /// The longest pause.
@@ -34,21 +27,13 @@ const PAUSE_MAX: Duration = Duration::from_secs(64);
 /// The longest pause between two looks at what time is left of a certificate.
 const LOOK_MAX: Duration = Duration::from_secs(86_400);
 
-/// The part of a certificate's time at whose end its node is looked at for a further one.
+/// The part of a certificate's time at whose end its node is looked at for a renewed one.
 const LAST_PART: u32 = 4;
 
 /// How often it is looked at in that part.
 const LOOKS: u32 = 8;
 
-/// A session that another one took over from.
-pub(super) struct Retired {
-    slot: Slot,
-    pub(super) session: SessionKey,
-    pub(super) outbound: Arc<Outbound>,
-    pub(super) received: Received,
-}
-
-/// Open a further session with the peer of this one, if there is a reason to.
+/// Open a session with the peer of this one that replaces it, if there is a reason to.
 #[derive(Message)]
 #[rtype(result = "()")]
 struct HandOver {
@@ -66,212 +51,75 @@ impl Handler<HandOver> for QuicBridge {
     type Result = ();
 
     fn handle(&mut self, HandOver { session, failures }: HandOver, context: &mut Self::Context) {
-        let (Some(slot), Some(identity)) = (self.slot_of(session), self.transport.identity()) else { return };
-        let Some(Live { side: Side::Dialler, open: Some(open), handing_over, .. }) = self.live.get_mut(&slot)
+        let (Some(identity), true) = (self.transport.identity(), self.peers.is_holder(session)) else {
+            return;
+        };
+        let Some(Attached {
+            side: Side::Dialler,
+            peer,
+            shown: Some(shown),
+            open: Some(open),
+            handing_over,
+            ..
+        }) = self.sessions.get_mut(&session)
         else {
             return;
         };
-        let (Some(shown), Some(address)) = (&open.shown, open.outbound.remote()) else { return };
+        let Some(address) = open.outbound.remote() else { return };
         let renewed = identity.as_peer().serial != shown.own;
-        if self.draining
+        if self.peers.is_stopping()
             || *handing_over
             || !(renewed || is_about_to_end(&shown.peer.peer, SystemTime::now()))
         {
             return;
         }
         *handing_over = true;
+        let node = peer.node.clone();
         let target = Target {
-            connecting: self.transport.dial(Some(&slot.0), address),
-            wanted: Wanted::Node(slot.0.clone()),
+            connecting: self.transport.dial(Some(&node), address),
+            wanted: Wanted::Node(node.clone()),
             address,
             follows: Some((session, shown.clone())),
         };
         let dialled = dial(target, context.address(), self.local.timing.handshake);
         context.spawn(dialled.into_actor(self).map(move |result, bridge, context| {
-            bridge.handed_over(&slot, session, failures, result, context);
+            bridge.handed_over(&node, session, failures, result, context);
         }));
     }
 }
 
 impl QuicBridge {
-    /// Opens a further session with every peer that was dialled from here and has not seen the certificate that
-    /// this node has now.
+    /// Opens another session with every peer that was dialled from here and has not seen the certificate that this
+    /// node has now.
     pub(super) fn hand_over_all(&self, context: &mut Context<Self>) {
-        for Live { session, .. } in self.live.values() {
+        for (_, session) in &self.used {
             context.notify(HandOver::new(*session));
         }
     }
 
     fn handed_over(
         &mut self,
-        slot: &Slot,
+        node: &NodeId,
         from: SessionKey,
         failures: u32,
         result: Result<Dialled, ConnectError>,
         context: &mut Context<Self>,
     ) {
-        let Some(live) = self.live.get_mut(slot) else { return };
-        live.handing_over = false;
-        let session = live.session;
+        if let Some(attached) = self.sessions.get_mut(&from) {
+            attached.handing_over = false;
+        }
+        let used = self.used_with(node).find(|used| *used == from).or_else(|| self.used_with(node).next());
+        let Some(session) = used else { return };
         match result {
             // The certificate may have been replaced once more meanwhile.
             Ok(_) if session != from => context.notify(HandOver::new(session)),
-            // The peer has no further one: it is looked at again in time.
+            // The peer has no renewed one: it is looked at again in time.
             Ok(_) => {}
             Err(error) => {
                 let pause = PAUSE_MAX.min(PAUSE_MIN * (1 << failures.min(6)));
-                tracing::info!(peer = %slot.0, %error, ?pause, "there is no session with the further certificate yet");
+                tracing::info!(peer = %node, %error, ?pause, "there is no session with the renewed certificate yet");
                 context.notify_later(HandOver { session, failures: failures.saturating_add(1) }, pause);
             }
-        }
-    }
-
-    /// The slot of the same life of a node, if what this connection has shown lets it take over from the session
-    /// there.
-    pub(super) fn slot_to_follow(
-        &mut self,
-        node: &NodeId,
-        incarnation: u64,
-        shown: Option<&Shown>,
-        session: SessionKey,
-    ) -> Result<Option<Slot>, (RefuseCause, String)> {
-        let slots = (node.clone(), 0)..=(node.clone(), u32::MAX);
-        let follows = |live: &Live| {
-            live.side == Side::Acceptor
-                && live.may_be_followed(incarnation, shown)
-                && live.shown().zip(shown).is_some_and(|(before, now)| before.differs(now))
-        };
-        let Some((slot, live)) = self.live.range_mut(slots).find(|(_, live)| follows(live)) else {
-            return Ok(None);
-        };
-        let retired = self.retired.iter().filter(|retired| retired.slot == *slot).count();
-        if live.successor.is_some() || retired >= RETIRED_MAX {
-            let reason =
-                format!("another session of {node} is about to take over, or {RETIRED_MAX} are not over yet");
-            return Err((RefuseCause::Unavailable, reason));
-        }
-        live.successor = Some(Successor { session, open: None });
-        Ok(Some(slot.clone()))
-    }
-
-    /// The slot whose session is to be followed by this one.
-    pub(super) fn slot_before(&self, session: SessionKey) -> Option<Slot> {
-        let is_next = |live: &Live| live.successor.as_ref().is_some_and(|next| next.session == session);
-        self.live.iter().find(|(_, live)| is_next(live)).map(|(slot, _)| slot.clone())
-    }
-
-    /// Lets the session that waits for it take over, if it is open; whether it did.
-    pub(super) fn take_over(&mut self, slot: &Slot) -> bool {
-        let next =
-            self.live.get_mut(slot).and_then(|live| live.successor.take_if(|next| next.open.is_some()));
-        match next {
-            Some(Successor { session, open: Some(open) }) => {
-                self.replace(slot, session, *open);
-                true
-            }
-            _ => false,
-        }
-    }
-
-    /// Uses another session with a peer from now on.
-    pub(super) fn replace(&mut self, slot: &Slot, session: SessionKey, mut open: Open) {
-        self.changing_names(&slot.0, |bridge| {
-            let Some(live) = bridge.live.get_mut(slot) else { return };
-            let Some(former) = &mut live.open else { return };
-            former.way.hand_over(&open.outbound);
-            open.way = Arc::clone(&former.way);
-            tracing::info!(peer = %slot.0, session = %open.peer.session, "another session took over");
-            let Open { outbound, received, .. } = std::mem::replace(former, open);
-            let session = std::mem::replace(&mut live.session, session);
-            bridge.retire(session);
-            bridge.retired.push(Retired { slot: slot.clone(), session, outbound, received });
-        });
-    }
-
-    /// Ends the sessions that the one at `slot` took over from.
-    pub(super) fn end_retired(&self, slot: &Slot) {
-        for retired in self.retired.iter().filter(|retired| retired.slot == *slot) {
-            self.end_session(retired.session, CloseCode::Done, "the session that took over has ended");
-        }
-    }
-}
-
-impl Live {
-    /// What was shown in the session that is open here.
-    fn shown(&self) -> Option<&Shown> {
-        self.open.as_ref()?.shown.as_ref()
-    }
-
-    /// Whether this is the same life of the peer, in the same role, with a certificate that is none from before: only
-    /// then another session may take over, whichever side looks.
-    pub(super) fn may_be_followed(&self, incarnation: u64, shown: Option<&Shown>) -> bool {
-        let (Some(before), Some(now)) = (self.shown(), shown) else { return false };
-        self.incarnation == incarnation
-            && before.peer.peer.role == now.peer.peer.role
-            && !before.is_later_than(now)
-    }
-
-    /// Whether the peer has shown a certificate here that was issued after this one.
-    pub(super) fn has_later(&self, shown: Option<&Shown>) -> bool {
-        self.shown().zip(shown).is_some_and(|(before, now)| before.is_later_than(now))
-    }
-}
-
-impl Shown {
-    fn is_later_than(&self, other: &Self) -> bool {
-        self.peer.peer.valid_from > other.peer.peer.valid_from
-    }
-}
-
-/// How much of the end of a certificate's time is the last part of it.
-fn last_part(certificate: &PeerIdentity) -> Duration {
-    let lifetime = certificate.valid_until.duration_since(certificate.valid_from).unwrap_or_default();
-    lifetime / LAST_PART
-}
-
-fn is_about_to_end(certificate: &PeerIdentity, now: SystemTime) -> bool {
-    now + last_part(certificate) >= certificate.valid_until
-}
-
-/// When to look whether the node that has shown this certificate has a further one: first when the last part of its
-/// time begins.
-///
-/// Any number will do as `jitter`: by it those who look at the same certificate do so at different times.
-fn until_look(certificate: &PeerIdentity, now: SystemTime, jitter: u32) -> Duration {
-    let last = last_part(certificate);
-    let left = certificate.valid_until.duration_since(now).unwrap_or_default();
-    let pause = last / LOOKS;
-    let wait = if left > last {
-        left - last + pause.mul_f64(f64::from(jitter) / f64::from(u32::MAX))
-    } else {
-        pause
-    };
-    wait.clamp(PAUSE_MIN, LOOK_MAX)
-}
-
-impl QuicBridge {
-    /// The peer uses this session: it has answered on it.
-    pub(super) fn confirmed(&mut self, session: SessionKey) {
-        if let Some(slot) = self.slot_before(session) {
-            self.take_over(&slot);
-        }
-    }
-
-    /// The peer takes no new requests on this session: it stops, or uses another one.
-    pub(super) fn peer_drains(&mut self, session: SessionKey) {
-        let Some(slot) = self.slot_of(session) else { return };
-        if self.take_over(&slot) {
-            return;
-        }
-        if let Some(Live { open: Some(open), .. }) = self.live.get(&slot) {
-            tracing::info!(peer = %slot.0, "the peer drains");
-            open.outbound.drain();
-        }
-    }
-
-    fn retire(&self, session: SessionKey) {
-        if let Some(attached) = self.sessions.get(&session) {
-            attached.address.do_send(RetireSession);
         }
     }
 
@@ -289,6 +137,32 @@ impl QuicBridge {
     }
 }
 
+/// How much of the end of a certificate's time is the last part of it.
+fn last_part(certificate: &PeerIdentity) -> Duration {
+    let lifetime = certificate.valid_until.duration_since(certificate.valid_from).unwrap_or_default();
+    lifetime / LAST_PART
+}
+
+fn is_about_to_end(certificate: &PeerIdentity, now: SystemTime) -> bool {
+    now + last_part(certificate) >= certificate.valid_until
+}
+
+/// When to look whether the node that has shown this certificate has a renewed one: first when the last part of its
+/// time begins.
+///
+/// Any number will do as `jitter`: by it those who look at the same certificate do so at different times.
+fn until_look(certificate: &PeerIdentity, now: SystemTime, jitter: u32) -> Duration {
+    let last = last_part(certificate);
+    let left = certificate.valid_until.duration_since(now).unwrap_or_default();
+    let pause = last / LOOKS;
+    let wait = if left > last {
+        left - last + pause.mul_f64(f64::from(jitter) / f64::from(u32::MAX))
+    } else {
+        pause
+    };
+    wait.clamp(PAUSE_MIN, LOOK_MAX)
+}
+
 /// Count the sessions that others took over from and that are not over yet.
 #[cfg(test)]
 #[derive(Message)]
@@ -300,7 +174,7 @@ impl Handler<CountRetired> for QuicBridge {
     type Result = usize;
 
     fn handle(&mut self, _: CountRetired, _: &mut Self::Context) -> usize {
-        self.retired.len()
+        self.peers.retired()
     }
 }
 

@@ -56,8 +56,8 @@ impl QuicBridge {
     }
 
     fn all_names(&self) -> BTreeSet<ExposedName> {
-        let peers = self.live.values().filter_map(|live| live.open.as_ref());
-        let theirs = peers.flat_map(|open| open.routes.values().map(|route| exposed(&open.peer.node, route)));
+        let used = self.used().map(|(_, open)| open);
+        let theirs = used.flat_map(|open| open.routes.values().map(|route| exposed(&open.peer.node, route)));
         theirs.chain(self.names_of(&self.local.node)).collect()
     }
 }

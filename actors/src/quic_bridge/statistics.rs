@@ -47,7 +47,7 @@ impl Handler<Statistics> for QuicBridge {
 
     fn handle(&mut self, _: Statistics, _: &mut Self::Context) -> Self::Result {
         let (mut sent, mut received) = self.past;
-        for open in self.live.values().filter_map(|live| live.open.as_ref()) {
+        for open in self.sessions.values().filter_map(|attached| attached.open.as_ref()) {
             sent += open.outbound.sent();
             received += open.received.load(Ordering::Relaxed);
             open.outbound.take_latency(&mut self.latency);
@@ -57,7 +57,7 @@ impl Handler<Statistics> for QuicBridge {
             false => Some(Duration::from_micros(self.latency.value_at_quantile(q))),
         };
         MessageResult(NodeStatistics {
-            sessions: self.live.values().filter(|live| live.open.is_some()).count(),
+            sessions: self.used.len(),
             sent,
             received,
             p50: quantile(0.5),
@@ -75,18 +75,18 @@ impl Handler<Sessions> for QuicBridge {
     type Result = Vec<SessionStatistics>;
 
     fn handle(&mut self, _: Sessions, _: &mut Self::Context) -> Self::Result {
-        let open = self.live.values().filter_map(|live| live.open.as_ref());
-        open.map(|open| {
-            let round_trip = open.round_trip.load(Ordering::Relaxed);
-            SessionStatistics {
-                peer: open.peer.clone(),
-                open_for: open.since.elapsed(),
-                sent: open.outbound.sent(),
-                received: open.received.load(Ordering::Relaxed),
-                certificate: open.shown.as_ref().map(|shown| shown.peer.peer.clone()),
-                round_trip: (round_trip > 0).then(|| Duration::from_micros(round_trip)),
-            }
-        })
-        .collect()
+        self.used()
+            .map(|(attached, open)| {
+                let round_trip = open.round_trip.load(Ordering::Relaxed);
+                SessionStatistics {
+                    peer: open.peer.clone(),
+                    open_for: open.since.elapsed(),
+                    sent: open.outbound.sent(),
+                    received: open.received.load(Ordering::Relaxed),
+                    certificate: attached.shown.as_ref().map(|shown| shown.peer.peer.clone()),
+                    round_trip: (round_trip > 0).then(|| Duration::from_micros(round_trip)),
+                }
+            })
+            .collect()
     }
 }

@@ -5,13 +5,11 @@ use crate::identity::Identity;
 use actix::Message;
 use std::sync::{Arc, atomic::AtomicU64};
 use swarm_protocols::{
+    peers::SessionKey,
     session::CloseCode,
     wire::control::{Hello, RefuseCause, RouteChange},
 };
 use uuid::Uuid;
-
-/// The number by which an owner knows a session.
-pub(crate) type SessionKey = u64;
 
 /// Tells the owner what happened to a session.
 #[derive(Message)]
@@ -33,6 +31,10 @@ pub(crate) enum SessionChange {
     Confirmed,
     /// The peer takes no new requests on it: it stops, or uses another one.
     PeerDrains,
+    /// The peer has answered a probe.
+    Answered,
+    /// The peer has not answered a probe in time.
+    Unanswered,
     /// It has ended, open or not. Nothing comes after it.
     Closed { reason: String },
 }
@@ -77,3 +79,8 @@ pub(crate) struct RetireSession;
 #[derive(Message)]
 #[rtype(result = "()")]
 pub(crate) struct DrainSession;
+
+/// Find out whether the peer still answers: [`SessionChange::Answered`] or [`SessionChange::Unanswered`].
+#[derive(Message)]
+#[rtype(result = "()")]
+pub(crate) struct ProbeSession;

@@ -7,11 +7,14 @@ use super::{
 use crate::{
     identity::{IdentityPem, KeyExchange, PeerChain, RevocationList, Serial},
     quic_bridge::{Attach, SetRevocationList},
-    session::{SessionChange, SessionEvent, Side},
+    session::{SessionChange, SessionEvent},
     transport::{Connection, Shown, quic::QuicLink},
 };
 use std::{cell::Cell, sync::Arc, time::Instant};
-use swarm_protocols::session::CloseCode;
+use swarm_protocols::{
+    peers::{SessionKey, Side},
+    session::CloseCode,
+};
 use tokio::sync::mpsc::UnboundedReceiver;
 
 /// Revoking ends a session in less than this.
@@ -267,7 +270,8 @@ async fn a_node_that_was_revoked_while_it_said_hello_drives_nobody_out() {
     };
     let list = revoking(&stage.authority, 1, [&revoked.as_peer().serial]);
     // Its wish for a place is on its way when the list comes: it is the second session of this node.
-    let asked = SessionEvent { session: 2, change: SessionChange::Asked { incarnation: u64::MAX } };
+    let asked =
+        SessionEvent { session: SessionKey(2), change: SessionChange::Asked { incarnation: u64::MAX } };
     stage.node.bridge.do_send(attach);
     stage.node.bridge.do_send(SetRevocationList(list));
     stage.node.bridge.do_send(asked);

@@ -95,12 +95,12 @@ impl Stage {
 
 pub(super) fn hello(id: &str) -> Vec<u8> {
     let mut bytes = Vec::new();
-    Control::Hello(in_life(id, 1)).encode(&mut bytes).unwrap();
+    Control::Hello(in_incarnation(id, 1)).encode(&mut bytes).unwrap();
     bytes
 }
 
-/// What a node says of itself in one of its lives.
-pub(super) fn in_life(id: &str, incarnation: u64) -> Hello {
+/// What a node says of itself in one of its incarnations.
+pub(super) fn in_incarnation(id: &str, incarnation: u64) -> Hello {
     Hello {
         node: id.parse().unwrap(),
         incarnation,
