@@ -1,6 +1,7 @@
 //! Two nodes that ask each other: over QUIC on loopback where sockets and certificates matter, in
 //! memory and in virtual time where only the order of events does.
 
+mod brittle;
 mod certificates;
 mod delegation;
 mod discovery;

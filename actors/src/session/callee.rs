@@ -2,7 +2,7 @@
 
 use super::{
     FAREWELL, Received,
-    calls::{Duplicate, LaneCalls},
+    calls::{Duplicate, InProgress, LaneCalls, Panicked},
     lane::Outbox,
     routes::{Arrival, Routes, Serving},
 };
@@ -16,13 +16,15 @@ use futures_util::FutureExt;
 use std::{
     cell::{Cell, RefCell},
     future::poll_fn,
+    panic::{AssertUnwindSafe, catch_unwind},
+    pin::Pin,
     rc::Rc,
     sync::{Arc, atomic::Ordering},
     task::Poll,
     time::Duration,
 };
 use swarm_protocols::{
-    DeliveryError,
+    Delivery, DeliveryError,
     session::CloseCode,
     wire::{
         control::Limits,
@@ -163,7 +165,7 @@ impl Inbound {
         let outbox = Rc::new(RefCell::new(Outbox::default()));
         let unwanted = send.stopped();
         let requests = async {
-            let mut lane = LaneCalls::default();
+            let mut lane = LaneCalls::new(Rc::clone(&outbox));
             self.serve_requests(&mut input, &outbox, &mut lane).await
         };
         tokio::select! {
@@ -249,7 +251,18 @@ impl Inbound {
                     let caller = Arc::clone(&self.caller);
                     let answer_bytes_max = self.answer_bytes_max;
                     let arrival = Arrival { caller, deadline, permit, answer_bytes_max };
-                    return handler.start(head, payload, arrival, outbox);
+                    let correlation = head.correlation;
+                    let start = || handler.start(head, payload, arrival, outbox);
+                    // A `Deserialize` that panics costs its request. What it was decoding is dropped.
+                    match catch_unwind(AssertUnwindSafe(start)) {
+                        Ok(started) => return started,
+                        Err(_) => {
+                            let reason = "decoding the request, or encoding its answer, panicked".to_owned();
+                            let error = DeliveryError::Codec { reason, delivery: Delivery::Unknown };
+                            frame::put_undelivered(correlation, &error, outbox.borrow_mut().frames());
+                            return None;
+                        }
+                    }
                 }
                 Err(error) => {
                     if matches!(error, DeliveryError::NotPermitted { .. }) {
@@ -276,15 +289,21 @@ impl Inbound {
         send.set_priority(-1);
         let outbox = Rc::new(RefCell::new(Outbox::default()));
         let mut in_hand = None;
-        if let Some((mut call, state)) = self.start(head, payload, Instant::now(), &outbox) {
-            if !answered_in_a_turn(&mut call).await {
+        if let Some((call, state)) = self.start(head, payload, Instant::now(), &outbox) {
+            let mut call = InProgress::new(0, call);
+            let mut answered = answered_in_a_turn(&mut call).await;
+            if answered.is_none() {
                 let stopped = send.stopped();
-                let left = tokio::select! {
+                answered = tokio::select! {
                     biased;
-                    _ = call => false,
-                    () = stopped => true,
+                    answered = call => Some(answered),
+                    () = stopped => None,
                 };
-                if left {
+            }
+            match answered {
+                Some(Ok(_)) => {}
+                Some(Err(panicked)) => panicked.put(&outbox),
+                None => {
                     state.cancel();
                     return Ok(());
                 }
@@ -302,12 +321,12 @@ impl Inbound {
     }
 }
 
-/// Lets the actor run once: whether `call` is done then. Most are, and need no watch on the peer.
-async fn answered_in_a_turn(call: &mut Serving) -> bool {
+/// Lets the actor run once, and says how `call` ended if it did. Most have, and need no watch on the peer.
+async fn answered_in_a_turn(call: &mut InProgress) -> Option<Result<u64, Panicked>> {
     let mut waited = false;
-    poll_fn(|cx| match call.as_mut().poll(cx) {
-        Poll::Ready(_) => Poll::Ready(true),
-        Poll::Pending if waited => Poll::Ready(false),
+    poll_fn(|cx| match Pin::new(&mut *call).poll(cx) {
+        Poll::Ready(answered) => Poll::Ready(Some(answered)),
+        Poll::Pending if waited => Poll::Ready(None),
         Poll::Pending => {
             waited = true;
             cx.waker().wake_by_ref();
