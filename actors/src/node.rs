@@ -198,7 +198,7 @@ impl Node {
         }
         let local = LocalNode { node: identity.id().clone(), agent_type, capabilities, limits, timing };
         let at = |source| StartError::Listen { address: listen, source };
-        let transport = QuicTransport::listen(identity, key_exchange, listen).map_err(at)?;
+        let transport = QuicTransport::listen(identity, key_exchange, listen, &timing).map_err(at)?;
         Ok(Self::of(local, Box::new(transport)))
     }
 

@@ -11,7 +11,10 @@ use futures_util::{
 };
 use quinn::ConnectionError;
 use std::{cell::Cell, collections::BTreeMap, io, net::SocketAddr, rc::Rc, sync::Arc, time::Duration};
-use swarm_protocols::{NodeId, session::CloseCode};
+use swarm_protocols::{
+    NodeId,
+    session::{CloseCode, Timing},
+};
 use tokio::sync::{mpsc, watch};
 
 /// The most connections that may be in their handshake at once; beyond it new ones are refused.
@@ -30,6 +33,7 @@ pub(crate) struct QuicTransport {
     listening: watch::Sender<Listening>,
     identity: Identity,
     key_exchange: KeyExchange,
+    parameters: Arc<quinn::TransportConfig>,
     /// How it dials a node, or whichever is there.
     dialling: BTreeMap<Option<NodeId>, quinn::ClientConfig>,
 }
@@ -40,11 +44,14 @@ impl QuicTransport {
         identity: Identity,
         key_exchange: KeyExchange,
         address: SocketAddr,
+        timing: &Timing,
     ) -> io::Result<Self> {
-        let listening = Listening::new(&identity, key_exchange);
+        let parameters = parameters(timing);
+        let listening = Listening::new(&identity, key_exchange, &parameters);
         let endpoint = quinn::Endpoint::server(quinn::ServerConfig::clone(&listening.config), address)?;
         let (address, listening) = (endpoint.local_addr()?, watch::Sender::new(listening));
-        Ok(Self { endpoint, address, listening, identity, key_exchange, dialling: BTreeMap::new() })
+        let dialling = BTreeMap::new();
+        Ok(Self { endpoint, address, listening, identity, key_exchange, parameters, dialling })
     }
 
     /// How to dial the node `expected`, or whichever is there: the same configuration every time, so that a
@@ -58,7 +65,7 @@ impl QuicTransport {
             self.dialling.clear();
         }
         let mut config = self.identity.client_config(expected, self.key_exchange);
-        config.transport_config(parameters());
+        config.transport_config(Arc::clone(&self.parameters));
         self.dialling.insert(expected.cloned(), config.clone());
         config
     }
@@ -99,7 +106,7 @@ impl Transport for QuicTransport {
     }
 
     fn set_identity(&mut self, identity: Identity) {
-        self.listening.send_replace(Listening::new(&identity, self.key_exchange));
+        self.listening.send_replace(Listening::new(&identity, self.key_exchange, &self.parameters));
         self.identity = identity;
         self.dialling.clear();
     }
@@ -122,9 +129,9 @@ struct Listening {
 }
 
 impl Listening {
-    fn new(identity: &Identity, key_exchange: KeyExchange) -> Self {
+    fn new(identity: &Identity, key_exchange: KeyExchange, parameters: &Arc<quinn::TransportConfig>) -> Self {
         let mut config = identity.server_config(key_exchange);
-        config.transport_config(parameters());
+        config.transport_config(Arc::clone(parameters));
         Self { config: Arc::new(config), own: identity.as_peer().serial.clone() }
     }
 }
