@@ -453,3 +453,6 @@ impl Handler<DrainSession> for ConnectionSession {
 
 /// How many requests a session has received; shared with the bridge.
 pub(crate) type Received = Arc<AtomicU64>;
+
+#[cfg(test)]
+mod tests;

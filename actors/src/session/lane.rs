@@ -7,7 +7,10 @@ use slab::Slab;
 use std::{
     future::{Future, poll_fn},
     pin::Pin,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicUsize, Ordering},
+    },
     task::{Context, Poll, Waker},
     time::Duration,
 };
@@ -16,7 +19,7 @@ use swarm_protocols::{
     session::CloseCode,
     wire::frame::{self, Answered, Frame, FrameReader, Intent, OVERHEAD_BYTES_MAX, RequestHead},
 };
-use tokio::{sync::Notify, time::Instant};
+use tokio::{runtime::Handle, sync::Notify, time::Instant};
 
 /// What an outbox keeps room for after it was emptied, in bytes.
 const BATCH_BYTES_KEPT: usize = 64 << 10;
@@ -93,17 +96,52 @@ impl From<LinkError> for Fault {
 
 /// Requests and answers on one lane. Locked for moments only, never across a wait.
 pub(crate) struct Lane {
+    link: Arc<dyn Link>,
+    class: u8,
+    message_bytes_max: usize,
+    /// Where it runs as soon as it is used.
+    runtime: Handle,
+    places: Arc<Places>,
     state: Mutex<State>,
     earlier_deadline: Notify,
+}
+
+/// How many requests may be in flight on one session, over all its lanes and streams: what the peer takes.
+pub(crate) struct Places {
+    taken: AtomicUsize,
+    max: usize,
+}
+
+impl Places {
+    pub(crate) fn new(max: usize) -> Arc<Self> {
+        Arc::new(Self { taken: AtomicUsize::new(0), max })
+    }
+
+    /// Takes a place, if there is one.
+    pub(crate) fn take(&self) -> bool {
+        let free = self.taken.fetch_add(1, Ordering::Relaxed) < self.max;
+        if !free {
+            self.give();
+        }
+        free
+    }
+
+    /// Gives a place back.
+    pub(crate) fn give(&self) {
+        self.taken.fetch_sub(1, Ordering::Relaxed);
+    }
 }
 
 struct State {
     outbox: Outbox,
     calls: Slab<Slot>,
-    calls_max: usize,
+    /// Whether its stream is opened, or about to be.
+    running: bool,
     armed: Option<Instant>,
     lost: Option<String>,
-    latency: Histogram<u32>,
+    /// Made with the first answer: it is 10 KiB long.
+    latency: Option<Box<Histogram<u32>>>,
+    sent: u64,
     /// The mark on the lane that this one follows.
     after: Option<LaneCall>,
 }
@@ -120,27 +158,31 @@ enum Slot {
 }
 
 impl Lane {
-    /// A lane with at most `calls_max` unanswered requests. Its stream is opened with the first one.
-    pub(crate) fn start(
+    /// A lane on which requests take `places`. It costs no task and no stream before the first one.
+    pub(crate) fn new(
         link: Arc<dyn Link>,
         class: u8,
-        calls_max: usize,
+        places: Arc<Places>,
         message_bytes_max: usize,
     ) -> Arc<Self> {
-        let lane = Arc::new(Self {
+        Arc::new(Self {
+            link,
+            class,
+            message_bytes_max,
+            runtime: Handle::current(),
+            places,
             state: Mutex::new(State {
                 outbox: Outbox::default(),
                 calls: Slab::new(),
-                calls_max,
+                running: false,
                 armed: None,
                 lost: None,
-                latency: new_histogram(),
+                latency: None,
+                sent: 0,
                 after: None,
             }),
             earlier_deadline: Notify::new(),
-        });
-        tokio::spawn(Arc::clone(&lane).run(link, class, message_bytes_max));
-        lane
+        })
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -163,9 +205,14 @@ impl Lane {
             let reason = reason.clone();
             return Err(DeliveryError::SessionLost { reason, delivery: Delivery::NotSent });
         }
-        if state.calls.len() >= state.calls_max || state.outbox.bytes.len() > UNSENT_BYTES_MAX {
+        if state.outbox.bytes.len() > UNSENT_BYTES_MAX || !self.places.take() {
             return Err(DeliveryError::Overloaded { retry_after: crate::gate::RETRY_AFTER });
         }
+        if !state.running {
+            state.running = true;
+            self.runtime.spawn(Arc::clone(self).run());
+        }
+        state.sent += 1;
         let key = state.calls.insert(Slot::Waiting { waker: None, asked, deadline });
         let head = RequestHead { correlation: key as u64, route, deadline_ms: millis_up(timeout), intent };
         frame::put_request(&head, payload, state.outbox.frames());
@@ -192,6 +239,8 @@ impl Lane {
         if state.lost.is_some() || state.calls.is_empty() {
             return None;
         }
+        // It takes a place whether there is one or not.
+        self.places.taken.fetch_add(1, Ordering::Relaxed);
         let key = state.calls.insert(Slot::Waiting { waker: None, asked, deadline: asked + timeout });
         let head = RequestHead {
             correlation: key as u64,
@@ -211,28 +260,41 @@ impl Lane {
 
     /// Adds how long the answered requests took, in microseconds, and forgets it.
     pub(crate) fn take_latency(&self, into: &mut Histogram<u32>) {
-        let mut state = self.state();
-        // Both have the same bounds and precision, see `new_histogram`.
-        let _same_bounds = into.add(&state.latency);
-        state.latency.reset();
+        if let Some(latency) = &mut self.state().latency {
+            // Both have the same bounds and precision, see `new_histogram`.
+            let _same_bounds = into.add(&**latency);
+            latency.reset();
+        }
     }
 
-    async fn run(self: Arc<Self>, link: Arc<dyn Link>, class: u8, message_bytes_max: usize) {
-        let limit = message_bytes_max + OVERHEAD_BYTES_MAX;
+    /// How many requests went out.
+    pub(crate) fn sent(&self) -> u64 {
+        self.state().sent
+    }
+
+    /// Takes an ended request off the lane.
+    fn remove(&self, state: &mut State, key: usize) {
+        state.calls.remove(key);
+        self.places.give();
+    }
+
+    async fn run(self: Arc<Self>) {
         let fault = tokio::select! {
-            fault = self.carry(&*link, class, limit) => fault,
+            fault = self.carry() => fault,
             never = self.expire() => match never {},
         };
         match fault {
             Fault::Ended(error) => self.lose(&error.to_string()),
             Fault::Violation(reason) => {
                 self.lose(&reason);
-                link.close(CloseCode::ProtocolViolation, &reason);
+                self.link.close(CloseCode::ProtocolViolation, &reason);
             }
         }
     }
 
-    async fn carry(&self, link: &dyn Link, class: u8, limit: usize) -> Fault {
+    async fn carry(&self) -> Fault {
+        let Self { link, class, message_bytes_max, .. } = self;
+        let limit = message_bytes_max + OVERHEAD_BYTES_MAX;
         let Some(first) = self.take().await else { return LinkError::StreamAbandoned.into() };
         let after = self.state().after.take();
         if let Some(mark) = after {
@@ -243,8 +305,8 @@ impl Lane {
             Ok(stream) => stream,
             Err(error) => return error.into(),
         };
-        send.set_priority(-i32::from(class));
-        let head = Bytes::copy_from_slice(&[frame::STREAM_LANE, class]);
+        send.set_priority(-i32::from(*class));
+        let head = Bytes::copy_from_slice(&[frame::STREAM_LANE, *class]);
         tokio::select! {
             error = self.write(send, [head, first]) => error.into(),
             fault = self.read(recv, limit) => fault,
@@ -299,9 +361,10 @@ impl Lane {
                             let took = now.saturating_duration_since(*asked);
                             wakers.extend(waker.take());
                             state.calls[correlation as usize] = Slot::Ended(Ok(answer));
-                            state.latency.saturating_record(took.as_micros() as u64);
+                            let latency = state.latency.get_or_insert_with(|| Box::new(new_histogram()));
+                            latency.saturating_record(took.as_micros() as u64);
                         }
-                        Some(Slot::Abandoned) => drop(state.calls.remove(correlation as usize)),
+                        Some(Slot::Abandoned) => self.remove(&mut state, correlation as usize),
                         Some(Slot::Ended(Err(_))) => {
                             // It timed out and its caller has not looked yet: see `LaneCall::drop`.
                             state.calls[correlation as usize] = Slot::Ended(Ok(answer));
@@ -399,7 +462,10 @@ pub(crate) struct LaneCall {
 impl Future for LaneCall {
     type Output = Result<Answered, DeliveryError>;
 
+    /// # Panics
+    /// After it was ready: its number may be that of another request by then.
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        assert!(!self.ended, "an ask was polled after it was ready");
         let mut state = self.lane.state();
         match &mut state.calls[self.key] {
             Slot::Waiting { waker, .. } => {
@@ -413,7 +479,7 @@ impl Future for LaneCall {
                 let timed_out = matches!(slot, Slot::Ended(Err(DeliveryError::TimedOut { .. })));
                 let ended = std::mem::replace(slot, Slot::Abandoned);
                 if !timed_out {
-                    state.calls.remove(self.key);
+                    self.lane.remove(&mut state, self.key);
                 }
                 drop(state);
                 self.ended = true;
@@ -443,7 +509,7 @@ impl Drop for LaneCall {
             }
             // Timed out, and cancelled then: the callee's answer is still to come.
             Slot::Ended(Err(DeliveryError::TimedOut { .. })) => state.calls[self.key] = Slot::Abandoned,
-            Slot::Ended(_) | Slot::Abandoned => drop(state.calls.remove(self.key)),
+            Slot::Ended(_) | Slot::Abandoned => self.lane.remove(&mut state, self.key),
         }
     }
 }
