@@ -1,25 +1,29 @@
 //! [`Node`]: a member of a swarm, which exposes mailboxes and finds those of others.
 
 mod address;
-mod connecting;
 mod hosting;
 mod keeping;
-mod names;
 mod signals;
 
+pub use crate::{
+    quic_bridge::{
+        ConnectError, ExposedName, NameEvent, NodeStatistics, Peer, PeerEvent, SessionStatistics,
+        SetIdentityError, Wanted,
+    },
+    transport::Refusal,
+};
 pub use address::{InvalidPeerAddress, PeerAddress};
-pub use connecting::{ConnectError, Refusal, Wanted};
 pub use keeping::{ConnectionState, KeptConnection};
-pub use names::{ExposedName, NameEvent};
 pub use signals::{StopSignal, StopSignals};
 
 use crate::{
-    identity::{Identity, KeyExchange, OutsideValidity, PeerIdentity, RevocationList},
+    identity::{Identity, KeyExchange, RevocationList},
     mailbox::{EncodedMailbox, Mailbox, Other, Remote, exposed_as, requests_of},
-    quic_bridge::{self, Found, Local, QuicBridge, Socket},
+    quic_bridge::{self, Found, LocalNode, QuicBridge},
     session::{ExposeError, ExposedRequest, Exposure, Permission, Way},
+    transport::{Transport, quic::QuicTransport},
 };
-use actix::{Actor, Addr, Message, Recipient};
+use actix::{Actor, Addr, Recipient};
 use actix_rt::{Arbiter, ArbiterHandle, System};
 use hosting::Host;
 use std::{any::Any, net::SocketAddr, sync::Arc, time::Duration};
@@ -32,7 +36,6 @@ use swarm_protocols::{
         control::{CAPABILITIES_MAX, Limits, Route},
     },
 };
-use uuid::Uuid;
 
 /// What a node is started with. Fill in what differs from [`NodeConfig::new`].
 #[derive(Debug, Clone)]
@@ -96,37 +99,6 @@ pub enum StartError {
 /// The longest time that a session can be told to wait.
 const TIMING_MAX: Duration = Duration::from_secs(86_400);
 
-/// A peer with an open session.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Peer {
-    /// Its id.
-    pub node: NodeId,
-    /// Its role, from its certificate.
-    pub role: Role,
-    /// What kind of agent it says it is.
-    pub agent_type: String,
-    /// What it says it can do.
-    pub capabilities: Vec<String>,
-    /// The id of the session that was open when this was said; another one after every reconnection, and after
-    /// another session took over.
-    pub session: Uuid,
-}
-
-/// A peer came or went. Subscribe with [`Node::watch`].
-#[derive(Debug, Clone, PartialEq, Eq, Message)]
-#[rtype(result = "()")]
-pub enum PeerEvent {
-    /// A session is open.
-    Up(Peer),
-    /// The session ended.
-    Down {
-        /// The peer.
-        node: NodeId,
-        /// Why it ended.
-        reason: String,
-    },
-}
-
 /// Why a name did not lead to a mailbox.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ResolveError {
@@ -185,67 +157,6 @@ pub enum ResolveError {
     NodeStopped,
 }
 
-/// Why a node did not take another identity.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum SetIdentityError {
-    /// It is that of another node, or of this one in another role, which its peers could not follow.
-    #[error("this node is the {role} {node}, the identity is that of the {offered_role} {offered}")]
-    OtherNode {
-        /// This node.
-        node: NodeId,
-        /// Its role.
-        role: Role,
-        /// The node in the certificate.
-        offered: NodeId,
-        /// The role in it.
-        offered_role: Role,
-    },
-    /// Its certificate does not hold now.
-    #[error(transparent)]
-    OutsideValidity(#[from] OutsideValidity),
-    /// The node is one of the test kit and has no certificate.
-    #[error("the node has no endpoint")]
-    NoEndpoint,
-    /// This node has stopped.
-    #[error("the node has stopped")]
-    NodeStopped,
-}
-
-/// What went over all sessions of a node since it started.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct NodeStatistics {
-    /// How many sessions are open.
-    pub sessions: usize,
-    /// Requests sent to peers.
-    pub sent: u64,
-    /// Requests received from peers.
-    pub received: u64,
-    /// The median time from asking a peer to its answer, the work included; to two digits.
-    pub p50: Option<Duration>,
-    /// The 99th percentile of the same.
-    pub p99: Option<Duration>,
-}
-
-/// What went over one session since it was opened.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct SessionStatistics {
-    /// The other side.
-    pub peer: Peer,
-    /// The certificate that the peer has shown in it; `None` for a session in memory.
-    pub certificate: Option<PeerIdentity>,
-    /// How long it has been open.
-    pub open_for: Duration,
-    /// Requests sent to the peer.
-    pub sent: u64,
-    /// Requests received from it.
-    pub received: u64,
-    /// Messages received from it that could not be accepted and for which it wanted
-    /// [no acknowledgement](crate::Tell::acknowledged).
-    pub dropped: u64,
-    /// How long the last ping took to come back, if one has.
-    pub round_trip: Option<Duration>,
-}
-
 /// A member of a swarm. A handle: cheap to clone, usable from any thread.
 ///
 /// The node lives on the actix arbiter that started it, or on a thread of its own where there is none, and runs until
@@ -290,16 +201,15 @@ impl Node {
         {
             return Err(StartError::UnusableTiming);
         }
-        let local = Local { node: identity.id().clone(), agent_type, capabilities, limits, timing };
+        let local = LocalNode { node: identity.id().clone(), agent_type, capabilities, limits, timing };
         let at = |source| StartError::Listen { address: listen, source };
-        let socket = Socket::listen(identity, key_exchange, listen).map_err(at)?;
-        let address = socket.address().map_err(at)?;
-        Ok(Self::of(local, Some(socket), Some(address)))
+        let transport = QuicTransport::listen(identity, key_exchange, listen, &timing).map_err(at)?;
+        Ok(Self::of(local, Box::new(transport)))
     }
 
-    pub(crate) fn of(local: Local, socket: Option<Socket>, address: Option<SocketAddr>) -> Self {
-        let id = local.node.clone();
-        let bridge = QuicBridge::new(local, socket).start();
+    pub(crate) fn of(local: LocalNode, transport: Box<dyn Transport>) -> Self {
+        let (id, address) = (local.node.clone(), transport.address());
+        let bridge = QuicBridge::new(local, transport).start();
         Self { id, address, bridge, arbiter: Arbiter::current(), host: None }
     }
 
@@ -411,6 +321,37 @@ impl Node {
     pub async fn set_revocation_list(&self, list: RevocationList) -> Result<(), SetIdentityError> {
         let set = self.bridge.send(quic_bridge::SetRevocationList(list)).await;
         set.unwrap_or(Err(SetIdentityError::NodeStopped))
+    }
+
+    /// Connects to the node `peer` at `address`. Completes when the peer has accepted the session,
+    /// which lets requests flow both ways. Where there is a session with it already, that one is
+    /// returned.
+    pub async fn connect(&self, peer: NodeId, address: SocketAddr) -> Result<Peer, ConnectError> {
+        self.dial(Wanted::Node(peer), address).await
+    }
+
+    /// Connects to whatever node of the `role` is at `address`: for one who was told an address and
+    /// trusts everyone whom the authority has given that role.
+    pub async fn connect_any(&self, role: Role, address: SocketAddr) -> Result<Peer, ConnectError> {
+        self.dial(Wanted::Any(role), address).await
+    }
+
+    async fn dial(&self, wanted: Wanted, address: SocketAddr) -> Result<Peer, ConnectError> {
+        let dial = quic_bridge::Dial { wanted, address };
+        self.bridge.send(dial).await.unwrap_or(Err(ConnectError::NodeStopped))
+    }
+
+    /// Everything that is exposed by this node and by the peers with which it has a session, by
+    /// address; empty once the node has stopped. Whether this node may call it is the other's to say.
+    pub async fn names(&self) -> Vec<ExposedName> {
+        self.bridge.send(quic_bridge::Names).await.unwrap_or_default()
+    }
+
+    /// Tells `subscriber` of every mailbox that comes or goes, here and at the peers, and first of
+    /// those that are there. A mailbox comes after [`PeerEvent::Up`](super::PeerEvent::Up) of its
+    /// node and goes before [`PeerEvent::Down`](super::PeerEvent::Down).
+    pub fn subscribe(&self, subscriber: Recipient<NameEvent>) {
+        self.bridge.do_send(quic_bridge::Subscribe(subscriber));
     }
 
     /// Tells `watcher` of every session that opens or ends, and first of those that are open.

@@ -7,50 +7,49 @@ mod handover;
 mod names;
 mod peers;
 mod resolve;
-mod socket;
+mod statistics;
 
-pub(crate) use admission::{Attach, SetIdentity, SetRevocationList, Shown};
+pub use admission::SetIdentityError;
+pub(crate) use admission::{Attach, SetIdentity, SetRevocationList};
 pub(crate) use connect::Dial;
-use handover::Retired;
-pub(crate) use handover::{Confirmed, HandOver, PeerDrains, until_look};
+use connect::Dialling;
+pub use connect::{ConnectError, Wanted};
+pub use names::{ExposedName, NameEvent};
 pub(crate) use names::{Names, Subscribe};
-pub(crate) use peers::{Admit, Closed, Opened, PeerRoutes};
-use peers::{Live, Seat};
+use peers::Attached;
+pub use peers::{Peer, PeerEvent};
 pub(crate) use resolve::{Found, Resolve};
-pub(crate) use socket::Socket;
+pub use statistics::{NodeStatistics, SessionStatistics};
+pub(crate) use statistics::{Sessions, Statistics};
 
 use crate::{
-    node::{NameEvent, NodeStatistics, PeerEvent, SessionStatistics},
     session::{
         ChangeRoutes, ConnectionSession, DrainSession, EndSession, ExposeError, Exposure, Routes,
         SessionParts, new_histogram,
     },
+    transport::{Connection, Refusal, Shown, Transport},
 };
-use actix::{
-    Actor, ActorContext, Addr, AsyncContext, Context, Handler, Message, Recipient, ResponseFuture, WrapFuture,
-};
+use actix::{Actor, ActorContext, AsyncContext, Context, Handler, Message, Recipient, ResponseFuture};
 use hdrhistogram::Histogram;
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     net::SocketAddr,
     rc::Rc,
-    sync::atomic::Ordering,
-    time::{Duration, SystemTime},
+    time::Duration,
 };
 use swarm_protocols::{
     MailboxName, NodeId,
+    peers::{Beginning, Peers, SessionKey},
     session::{CloseCode, Timing},
     wire::{
         codec::BINCODE_2,
         control::{Hello, Limits, RouteChange, WIRE_VERSIONS},
     },
 };
-
-/// The most sessions of a node.
-const SESSIONS_MAX: usize = 4096;
+use uuid::Uuid;
 
 /// What a bridge says of its node in every hello.
-pub(crate) struct Local {
+pub(crate) struct LocalNode {
     pub(crate) node: NodeId,
     pub(crate) agent_type: String,
     pub(crate) capabilities: Vec<String>,
@@ -60,39 +59,43 @@ pub(crate) struct Local {
 
 /// The actor.
 pub(crate) struct QuicBridge {
-    local: Local,
+    local: LocalNode,
     incarnation: u64,
-    socket: Option<Socket>,
+    transport: Box<dyn Transport>,
     routes: Rc<Routes>,
-    sessions: Vec<Addr<ConnectionSession>>,
-    live: BTreeMap<Seat, Live>,
-    /// Sessions that others have taken over from, until what they have in flight is answered.
-    retired: Vec<Retired>,
+    /// Who holds a peer's place.
+    peers: Peers,
+    sessions: BTreeMap<SessionKey, Attached>,
+    sessions_begun: u64,
+    /// The open sessions that are used; others are about to take over, or have been replaced.
+    used: BTreeSet<(NodeId, SessionKey)>,
     known: BTreeMap<NodeId, SocketAddr>,
+    dialling: Vec<Dialling>,
     watchers: Vec<Recipient<PeerEvent>>,
     subscribers: Vec<Recipient<NameEvent>>,
     past: (u64, u64),
     latency: Histogram<u32>,
-    draining: bool,
 }
 
 impl QuicBridge {
-    pub(crate) fn new(local: Local, socket: Option<Socket>) -> Self {
-        let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    pub(crate) fn new(local: LocalNode, transport: Box<dyn Transport>) -> Self {
+        // The random half of it.
+        let incarnation = Uuid::now_v7().as_u128() as u64;
         Self {
+            peers: Peers::new(local.node.clone()),
             local,
-            incarnation: since.as_millis() as u64,
-            socket,
+            incarnation,
+            transport,
+            dialling: Vec::new(),
             routes: Rc::default(),
-            sessions: Vec::new(),
-            live: BTreeMap::new(),
-            retired: Vec::new(),
+            sessions: BTreeMap::new(),
+            sessions_begun: 0,
+            used: BTreeSet::new(),
             known: BTreeMap::new(),
             watchers: Vec::new(),
             subscribers: Vec::new(),
             past: (0, 0),
             latency: new_histogram(),
-            draining: false,
         }
     }
 
@@ -111,22 +114,41 @@ impl QuicBridge {
 
     fn start_session(
         &mut self,
-        Attach { side, link, peer, shown, follows, opened }: Attach,
+        Attach { side, connection, follows, opened }: Attach,
         context: &mut Context<Self>,
     ) {
+        let Connection { link, peer, shown } = connection;
+        self.sessions_begun += 1;
+        let key = SessionKey(self.sessions_begun);
+        let beginning = Beginning {
+            node: peer.node.clone(),
+            role: peer.role,
+            side,
+            credentials: shown.as_ref().map(Shown::credentials),
+            replaces: follows,
+        };
+        if let Err(limit) = self.peers.begin(key, beginning) {
+            link.close(CloseCode::Refused, &limit.to_string());
+            if let Some(opened) = opened {
+                // The node that dialled may have lost interest.
+                let _left = opened.send(Err((Refusal::Session, limit.to_string())));
+            }
+            return;
+        }
         let parts = SessionParts {
+            key,
             side,
             link,
             local: self.hello(),
-            peer,
-            shown,
-            follows,
+            peer: peer.clone(),
+            shown: shown.clone(),
             timing: self.local.timing,
             routes: Rc::clone(&self.routes),
-            bridge: context.address(),
+            owner: context.address().recipient(),
             opened,
         };
-        self.sessions.push(ConnectionSession::new(parts).start());
+        let address = ConnectionSession::new(parts).start();
+        self.sessions.insert(key, Attached { address, side, peer, shown, open: None, handing_over: false });
     }
 
     fn announce(&mut self, event: &PeerEvent) {
@@ -135,8 +157,8 @@ impl QuicBridge {
     }
 
     fn tell_routes(&self, change: &RouteChange) {
-        for session in &self.sessions {
-            session.do_send(ChangeRoutes(change.clone()));
+        for session in self.sessions.values() {
+            session.address.do_send(ChangeRoutes(change.clone()));
         }
     }
 }
@@ -145,21 +167,12 @@ impl Actor for QuicBridge {
     type Context = Context<Self>;
 
     fn started(&mut self, context: &mut Self::Context) {
-        if let Some(socket) = &self.socket {
-            let accepting = connect::accept(
-                socket.endpoint(),
-                socket.listening(),
-                context.address(),
-                self.local.timing.handshake,
-            );
-            context.spawn(accepting.into_actor(self));
-        }
+        let accepted = self.transport.accept(self.local.timing.handshake);
+        context.add_stream(accepted);
     }
 
     fn stopped(&mut self, _: &mut Self::Context) {
-        if let Some(socket) = &self.socket {
-            socket.endpoint().close(0_u8.into(), b"");
-        }
+        self.transport.close();
     }
 }
 
@@ -208,64 +221,8 @@ impl Handler<Watch> for QuicBridge {
     type Result = ();
 
     fn handle(&mut self, Watch(watcher): Watch, _: &mut Self::Context) {
-        let open = self.live.values().filter_map(|live| live.open.as_ref());
-        open.for_each(|open| watcher.do_send(PeerEvent::Up(open.peer.clone())));
+        self.used().for_each(|(_, open)| watcher.do_send(PeerEvent::Up(open.peer.clone())));
         self.watchers.push(watcher);
-    }
-}
-
-/// Count what went over all sessions.
-#[derive(Message)]
-#[rtype(result = "NodeStatistics")]
-pub(crate) struct Statistics;
-
-impl Handler<Statistics> for QuicBridge {
-    type Result = actix::MessageResult<Statistics>;
-
-    fn handle(&mut self, _: Statistics, _: &mut Self::Context) -> Self::Result {
-        let (mut sent, mut received) = self.past;
-        for open in self.live.values().filter_map(|live| live.open.as_ref()) {
-            sent += open.outbound.sent();
-            received += open.received.requests.load(Ordering::Relaxed);
-            open.outbound.take_latency(&mut self.latency);
-        }
-        let quantile = |q| match self.latency.is_empty() {
-            true => None,
-            false => Some(Duration::from_micros(self.latency.value_at_quantile(q))),
-        };
-        actix::MessageResult(NodeStatistics {
-            sessions: self.live.values().filter(|live| live.open.is_some()).count(),
-            sent,
-            received,
-            p50: quantile(0.5),
-            p99: quantile(0.99),
-        })
-    }
-}
-
-/// Count what went over each session.
-#[derive(Message)]
-#[rtype(result = "Vec<SessionStatistics>")]
-pub(crate) struct Sessions;
-
-impl Handler<Sessions> for QuicBridge {
-    type Result = Vec<SessionStatistics>;
-
-    fn handle(&mut self, _: Sessions, _: &mut Self::Context) -> Self::Result {
-        let open = self.live.values().filter_map(|live| live.open.as_ref());
-        open.map(|open| {
-            let round_trip = open.round_trip.load(Ordering::Relaxed);
-            SessionStatistics {
-                peer: open.peer.clone(),
-                open_for: open.since.elapsed(),
-                sent: open.outbound.sent(),
-                received: open.received.requests.load(Ordering::Relaxed),
-                dropped: open.received.dropped.load(Ordering::Relaxed),
-                certificate: open.shown.as_ref().map(|shown| shown.peer.peer.clone()),
-                round_trip: (round_trip > 0).then(|| Duration::from_micros(round_trip)),
-            }
-        })
-        .collect()
     }
 }
 
@@ -280,9 +237,9 @@ impl Handler<Stop> for QuicBridge {
     type Result = ResponseFuture<()>;
 
     fn handle(&mut self, Stop { grace }: Stop, context: &mut Self::Context) -> Self::Result {
-        self.draining = true;
-        let sessions = self.sessions.clone();
-        let (bridge, endpoint) = (context.address(), self.socket.as_ref().map(Socket::endpoint));
+        self.peers.stop();
+        let sessions: Vec<_> = self.sessions.values().map(|session| session.address.clone()).collect();
+        let (bridge, closed) = (context.address(), self.transport.closed());
         Box::pin(async move {
             let drained =
                 futures_util::future::join_all(sessions.iter().map(|session| session.send(DrainSession)));
@@ -292,9 +249,7 @@ impl Handler<Stop> for QuicBridge {
                 session.do_send(EndSession(CloseCode::Done, String::new()));
             }
             bridge.do_send(End);
-            if let Some(endpoint) = endpoint {
-                let _in_time = tokio::time::timeout(Duration::from_secs(3), endpoint.wait_idle()).await;
-            }
+            let _in_time = tokio::time::timeout(Duration::from_secs(3), closed).await;
         })
     }
 }

@@ -4,34 +4,34 @@
 mod callee;
 mod caller;
 mod calls;
+mod control;
 mod lane;
+mod owner;
 mod routes;
 mod scratch;
 
-use callee::finish;
 pub(crate) use callee::{Inbound, InboundParts};
 pub(crate) use caller::{Outbound, Posting, Sending, Way, WireCall, unfit};
+use control::{ControlError, ControlInput, control_frames, write_control};
 pub(crate) use lane::{Outbox, new_histogram};
+pub(crate) use owner::{
+    Admission, ChangeRoutes, DrainSession, EndSession, JudgeSession, Opened, ProbeSession, RetireSession,
+    SessionChange, SessionEvent,
+};
 pub use routes::ExposeError;
 pub(crate) use routes::{Arrival, ExposedRequest, Exposure, Handle, Permission, Routes, Serving};
 pub(crate) use scratch::with_scratch;
 
 use crate::{
     call::Caller,
-    identity::Identity,
-    node::Refusal,
-    quic_bridge::{self, QuicBridge, Shown},
-    transport::{Link, LinkError, RecvHalf, SendHalf, Stream},
+    transport::{Link, Refusal, Shown, Stream},
 };
 use actix::{
-    Actor, ActorContext, ActorFutureExt, Addr, AsyncContext, Context, Handler, Message, ResponseFuture,
+    Actor, ActorContext, ActorFutureExt, AsyncContext, Context, Handler, Recipient, ResponseFuture,
     SpawnHandle, StreamHandler, WrapFuture,
 };
-use bytes::Bytes;
-use futures_util::stream;
 use std::{
     cell::RefCell,
-    future::poll_fn,
     rc::Rc,
     sync::{
         Arc,
@@ -40,10 +40,11 @@ use std::{
     time::{Duration, SystemTime},
 };
 use swarm_protocols::{
+    peers::{SessionKey, Side},
     session::{Action, CloseCode, Session, Timing},
     wire::{
-        control::{Control, Hello, Limits, RefuseCause, RouteChange},
-        frame::{CONTROL_BYTES_MAX, FrameError, FrameReader, STREAM_CONTROL},
+        control::{Control, Hello, Limits},
+        frame::{CONTROL_BYTES_MAX, STREAM_CONTROL},
     },
 };
 use tokio::{sync::oneshot, time::Instant};
@@ -64,35 +65,30 @@ const RETIRED_LOOK: Duration = Duration::from_millis(50);
 /// How much may wait on the control stream for a peer that does not read it, in bytes.
 const UNSENT_BYTES_MAX: usize = CONTROL_BYTES_MAX;
 
-/// Which side opened the connection.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Side {
-    Dialler,
-    Acceptor,
-}
-
 /// Whether a session opened, and for what it was refused.
 pub(crate) type Opening = Result<(), (Refusal, String)>;
 
 /// What a session is made of.
 pub(crate) struct SessionParts {
+    /// How its owner knows it.
+    pub(crate) key: SessionKey,
     pub(crate) side: Side,
     pub(crate) link: Arc<dyn Link>,
     pub(crate) local: Hello,
     pub(crate) peer: Caller,
     /// The certificates that both sides have shown; `None` for a connection in memory.
     pub(crate) shown: Option<Shown>,
-    /// The session that it is to take over from.
-    pub(crate) follows: Option<Addr<ConnectionSession>>,
     pub(crate) timing: Timing,
     pub(crate) routes: Rc<Routes>,
-    pub(crate) bridge: Addr<QuicBridge>,
+    /// Told what happens to it.
+    pub(crate) owner: Recipient<SessionEvent>,
     /// Told when the session is open, or why it did not open.
     pub(crate) opened: Option<oneshot::Sender<Opening>>,
 }
 
 /// The actor.
 pub(crate) struct ConnectionSession {
+    key: SessionKey,
     rule: Session,
     side: Side,
     link: Arc<dyn Link>,
@@ -100,9 +96,8 @@ pub(crate) struct ConnectionSession {
     frame_timeout: Duration,
     peer: Caller,
     shown: Option<Shown>,
-    follows: Option<Addr<Self>>,
     routes: Rc<Routes>,
-    bridge: Addr<QuicBridge>,
+    owner: Recipient<SessionEvent>,
     opened: Option<oneshot::Sender<Opening>>,
     outbox: Rc<RefCell<Outbox>>,
     control_open: bool,
@@ -118,7 +113,7 @@ pub(crate) struct ConnectionSession {
 
 impl ConnectionSession {
     pub(crate) fn new(parts: SessionParts) -> Self {
-        let SessionParts { side, link, local, peer, shown, follows, timing, routes, bridge, opened } = parts;
+        let SessionParts { key, side, link, local, peer, shown, timing, routes, owner, opened } = parts;
         let limits = local.limits;
         let now = Instant::now().into_std();
         let rule = match side {
@@ -126,6 +121,7 @@ impl ConnectionSession {
             Side::Acceptor => Session::accept(local, peer.node.clone(), timing, now),
         };
         Self {
+            key,
             rule,
             side,
             link,
@@ -133,9 +129,8 @@ impl ConnectionSession {
             frame_timeout: timing.frame,
             peer,
             shown,
-            follows,
             routes,
-            bridge,
+            owner,
             opened,
             outbox: Rc::default(),
             control_open: false,
@@ -182,25 +177,25 @@ impl ConnectionSession {
     fn perform(&mut self, action: Action, context: &mut Context<Self>) {
         match action {
             Action::Send(control) => self.send(&control),
-            Action::Admit { incarnation, .. } => self.ask_for_admission(incarnation, context),
+            Action::Admit { incarnation, .. } => self.tell_owner(SessionChange::Asked { incarnation }),
             Action::Open { session, peer } => self.open(session, &peer, context),
-            Action::Routes(change) => {
-                self.bridge.do_send(quic_bridge::PeerRoutes { session: context.address(), change });
-            }
+            Action::Routes(change) => self.tell_owner(SessionChange::PeerRoutes(change)),
             Action::RoundTrip(time) => {
                 tracing::trace!(peer = %self.peer.node, ?time, "heartbeat");
                 let micros = u64::try_from(time.as_micros()).unwrap_or(u64::MAX);
                 // Zero stands for none yet.
                 let before = self.round_trip.swap(micros.max(1), Ordering::Relaxed);
                 if before == 0 && self.side == Side::Acceptor {
-                    self.bridge.do_send(quic_bridge::Confirmed(context.address()));
+                    self.tell_owner(SessionChange::Confirmed);
                 }
             }
             Action::PeerDrains => {
                 tracing::debug!(peer = %self.peer.node, "the peer drains");
                 self.peer_drains = true;
-                self.bridge.do_send(quic_bridge::PeerDrains(context.address()));
+                self.tell_owner(SessionChange::PeerDrains);
             }
+            Action::Answered => self.tell_owner(SessionChange::Answered),
+            Action::Unanswered => self.tell_owner(SessionChange::Unanswered),
             Action::Close(code, reason) => self.end(code, reason, context),
         }
     }
@@ -216,22 +211,8 @@ impl ConnectionSession {
         }
     }
 
-    fn ask_for_admission(&mut self, incarnation: u64, context: &mut Context<Self>) {
-        let request = quic_bridge::Admit {
-            peer: self.peer.clone(),
-            incarnation,
-            shown: self.shown.clone(),
-            session: context.address(),
-        };
-        let answer = self.bridge.send(request).into_actor(self);
-        context.spawn(answer.map(|answer, session, context| {
-            match answer {
-                Ok(Ok(id)) => session.rule.admit(id, Instant::now().into_std()),
-                Ok(Err((cause, reason))) => session.rule.refuse(cause, reason),
-                Err(_) => session.rule.refuse(RefuseCause::Unavailable, "the node has stopped".to_owned()),
-            }
-            session.advance(context);
-        }));
+    fn tell_owner(&self, change: SessionChange) {
+        self.owner.do_send(SessionEvent { session: self.key, change });
     }
 
     fn open(&mut self, session: Uuid, peer: &Hello, context: &mut Context<Self>) {
@@ -251,23 +232,14 @@ impl ConnectionSession {
             session.rule.close(CloseCode::Done, error.to_string());
             session.advance(context);
         }));
-        self.bridge.do_send(quic_bridge::Opened {
+        self.tell_owner(SessionChange::Opened(Box::new(Opened {
             id: session,
-            side: self.side,
-            peer: self.peer.clone(),
-            shown: self.shown.clone(),
-            follows: self.follows.take(),
-            hello: Box::new(peer.clone()),
-            session: context.address(),
+            hello: peer.clone(),
             outbound: Arc::clone(&outbound),
             received: inbound.received(),
             round_trip: Arc::clone(&self.round_trip),
-        });
+        })));
         (self.outbound, self.inbound) = (Some(outbound), Some(inbound));
-        if self.side == Side::Dialler {
-            // The last bits of the id are random.
-            self.watch_renewal(session.as_u128() as u32, context);
-        }
         if let Some(opened) = self.opened.take() {
             // The node that dialled may have lost interest.
             let _left = opened.send(Ok(()));
@@ -306,17 +278,6 @@ impl ConnectionSession {
                 context.run_later(left.min(EXPIRY_LOOK), Self::watch_expiry);
             }
         }
-    }
-
-    /// Looks from time to time whether the peer has a further certificate, once the one that it has shown is about
-    /// to end. That is for the side that dialled.
-    fn watch_renewal(&mut self, jitter: u32, context: &mut Context<Self>) {
-        let Some(shown) = &self.shown else { return };
-        let wait = quic_bridge::until_look(&shown.peer.peer, SystemTime::now(), jitter);
-        context.run_later(wait, move |session, context| {
-            session.bridge.do_send(quic_bridge::HandOver::new(context.address()));
-            session.watch_renewal(jitter, context);
-        });
     }
 
     /// Ends the session because of the peer's certificate.
@@ -361,7 +322,7 @@ impl Actor for ConnectionSession {
         self.watch_expiry(context);
     }
 
-    fn stopped(&mut self, context: &mut Self::Context) {
+    fn stopped(&mut self, _: &mut Self::Context) {
         let (code, reason) =
             self.ended.take().unwrap_or((CloseCode::Done, "the node has stopped".to_owned()));
         if let Some(outbound) = &self.outbound {
@@ -373,33 +334,7 @@ impl Actor for ConnectionSession {
                 if code == CloseCode::BadCertificate { Refusal::Certificate } else { Refusal::Session };
             let _left = opened.send(Err((refusal, reason.clone())));
         }
-        self.bridge.do_send(quic_bridge::Closed { session: context.address(), reason });
-    }
-}
-
-/// What came on the control stream: a frame, or why no more come.
-type ControlInput = Result<Control, ControlError>;
-
-/// Why no more frames come.
-enum ControlError {
-    /// The connection ended.
-    Lost(String),
-    /// The peer sent what is no control frame.
-    Violation(String),
-}
-
-impl From<LinkError> for ControlError {
-    fn from(error: LinkError) -> Self {
-        match error {
-            LinkError::Lost(reason) => Self::Lost(reason),
-            LinkError::StreamAbandoned => Self::Violation("the control stream was abandoned".to_owned()),
-        }
-    }
-}
-
-impl From<FrameError> for ControlError {
-    fn from(error: FrameError) -> Self {
-        Self::Violation(error.to_string())
+        self.tell_owner(SessionChange::Closed { reason });
     }
 }
 
@@ -422,57 +357,26 @@ impl StreamHandler<ControlInput> for ConnectionSession {
     }
 }
 
-fn control_frames(recv: Box<dyn RecvHalf>, head: bool) -> impl stream::Stream<Item = ControlInput> {
-    let reader = FrameReader::new(CONTROL_BYTES_MAX);
-    stream::unfold(Some((recv, reader, head)), |state| async move {
-        let (mut recv, mut reader, mut head) = state?;
-        match next_control(&mut *recv, &mut reader, &mut head).await {
-            Ok(Some(control)) => Some((Ok(control), Some((recv, reader, head)))),
-            Ok(None) => None,
-            Err(error) => Some((Err(error), None)),
-        }
-    })
-}
+impl Handler<Admission> for ConnectionSession {
+    type Result = ();
 
-async fn next_control(
-    recv: &mut dyn RecvHalf,
-    reader: &mut FrameReader,
-    head: &mut bool,
-) -> Result<Option<Control>, ControlError> {
-    loop {
-        if let Some(frame) = reader.next_frame()? {
-            return Ok(Some(Control::decode(frame)?));
+    fn handle(&mut self, Admission(answer): Admission, context: &mut Self::Context) {
+        match answer {
+            Ok(id) => self.rule.admit(id, Instant::now().into_std()),
+            Err((cause, reason)) => self.rule.refuse(cause, reason),
         }
-        let Some(mut chunk) = recv.read().await? else {
-            return Ok(reader.finish().map(|()| None)?);
-        };
-        if *head && !chunk.is_empty() {
-            let kind = chunk.split_to(1);
-            if kind[0] != STREAM_CONTROL {
-                let reason = format!("the first stream is of kind {} and not the control stream", kind[0]);
-                return Err(ControlError::Violation(reason));
-            }
-            *head = false;
-        }
-        reader.feed(chunk);
+        self.advance(context);
     }
 }
 
-async fn write_control(mut send: Box<dyn SendHalf>, outbox: Rc<RefCell<Outbox>>) {
-    while let Some(bytes) = poll_fn(|cx| outbox.borrow_mut().poll_take(cx)).await {
-        let bytes: Bytes = bytes;
-        if send.write(bytes).await.is_err() {
-            return;
-        }
-    }
-    // The close that follows would overtake a refusal, so let that arrive first.
-    finish(send).await;
-}
+impl Handler<ProbeSession> for ConnectionSession {
+    type Result = ();
 
-/// Own routes came or went.
-#[derive(Message)]
-#[rtype(result = "()")]
-pub(crate) struct ChangeRoutes(pub(crate) RouteChange);
+    fn handle(&mut self, _: ProbeSession, context: &mut Self::Context) {
+        self.rule.probe(Instant::now().into_std());
+        self.advance(context);
+    }
+}
 
 impl Handler<ChangeRoutes> for ConnectionSession {
     type Result = ();
@@ -483,11 +387,6 @@ impl Handler<ChangeRoutes> for ConnectionSession {
     }
 }
 
-/// Ends the session.
-#[derive(Message)]
-#[rtype(result = "()")]
-pub(crate) struct EndSession(pub(crate) CloseCode, pub(crate) String);
-
 impl Handler<EndSession> for ConnectionSession {
     type Result = ();
 
@@ -496,11 +395,6 @@ impl Handler<EndSession> for ConnectionSession {
         self.advance(context);
     }
 }
-
-/// The node judges certificates by this identity from now on.
-#[derive(Message)]
-#[rtype(result = "()")]
-pub(crate) struct JudgeSession(pub(crate) Identity);
 
 impl Handler<JudgeSession> for ConnectionSession {
     type Result = ();
@@ -512,11 +406,6 @@ impl Handler<JudgeSession> for ConnectionSession {
         }
     }
 }
-
-/// Another session has taken over: end this one as soon as what it has in flight is answered.
-#[derive(Message)]
-#[rtype(result = "()")]
-pub(crate) struct RetireSession;
 
 impl Handler<RetireSession> for ConnectionSession {
     type Result = ();
@@ -546,11 +435,6 @@ impl ConnectionSession {
     }
 }
 
-/// Takes no new requests, and answers once those in hand are answered.
-#[derive(Message)]
-#[rtype(result = "()")]
-pub(crate) struct DrainSession;
-
 impl Handler<DrainSession> for ConnectionSession {
     type Result = ResponseFuture<()>;
 
@@ -576,3 +460,6 @@ pub(crate) struct Counts {
     /// How many of them were posted and could not be accepted.
     pub(crate) dropped: AtomicU64,
 }
+
+#[cfg(test)]
+mod tests;

@@ -192,18 +192,15 @@
 mod asked;
 mod carry;
 mod fake_clock;
-mod line;
 mod memory;
-mod memory_link;
 mod mock;
-mod network;
 mod probe;
 
+pub use crate::transport::memory::{Direction, Network};
 pub use asked::Asked;
 pub use fake_clock::FakeClock;
-pub use memory::{Cut, Direction, MemoryNode, Partition, pair, pair_over, resolve_soon};
+pub use memory::{Cut, MemoryNode, Partition, pair, pair_over, resolve_soon};
 pub use mock::{MockActor, MockGuard};
-pub use network::Network;
 pub use probe::Probe;
 
 #[cfg(test)]

@@ -1,15 +1,97 @@
-//! What a session needs of a connection, so that it runs over QUIC and in memory alike; and the transport
-//! parameters of a node's connections, public so that a control which is measured beside a node can use the same.
+//! How nodes reach each other: a [`Transport`] dials and accepts, and yields a [`Link`] to a peer with what both sides
+//! have shown. A session knows a link and nothing of what is below it, so a further transport is one file here.
+//!
+//! Public are the transport parameters of a node's connections, so that a control which is measured beside a node can
+//! use the same.
 
+pub(crate) mod memory;
 mod parameters;
 pub(crate) mod quic;
 
 pub use parameters::{RECEIVE_WINDOW, STREAMS_MAX, STREAMS_MIN, more_streams, parameters};
 
+use crate::{
+    call::Caller,
+    identity::{Identity, PeerChain, PeerIdentity, Serial},
+};
 use bytes::Bytes;
-use futures_util::future::BoxFuture;
-use std::net::SocketAddr;
-use swarm_protocols::session::CloseCode;
+use futures_util::{future::BoxFuture, stream::LocalBoxStream};
+use std::{net::SocketAddr, sync::Arc, time::Duration};
+use swarm_protocols::{NodeId, peers::Credentials, session::CloseCode};
+
+/// A way to reach other nodes and to be reached by them. It authenticates both sides; who may have a session is not its
+/// concern.
+pub(crate) trait Transport {
+    /// Connects to the node `expected` at `address`, or to whichever is there. Takes as long as it takes: whoever dials
+    /// sets the limit. The peer that answers may be another one than the expected.
+    fn dial(
+        &mut self,
+        expected: Option<&NodeId>,
+        address: SocketAddr,
+    ) -> BoxFuture<'static, Result<Connection, DialError>>;
+    /// The connections of those who dial this node, each made `within` this time. Called once; ends when the transport
+    /// is closed or has failed.
+    fn accept(&mut self, within: Duration) -> LocalBoxStream<'static, Connection>;
+    /// Where this node can be dialled.
+    fn address(&self) -> Option<SocketAddr>;
+    /// What this node shows and judges by; `None` where nothing is shown.
+    fn identity(&self) -> Option<&Identity>;
+    /// Shows and judges by another identity in every handshake that begins from now on, and resumes nothing that began
+    /// before.
+    fn set_identity(&mut self, identity: Identity);
+    /// Ends all connections at once, and makes no others.
+    fn close(&self);
+    /// Completes when no connection is left.
+    fn closed(&self) -> BoxFuture<'static, ()>;
+}
+
+/// A connection to a peer that has proven who it is.
+pub(crate) struct Connection {
+    pub(crate) link: Arc<dyn Link>,
+    pub(crate) peer: Caller,
+    /// The certificates that both sides have shown; `None` where nothing is shown.
+    pub(crate) shown: Option<Shown>,
+}
+
+impl Connection {
+    /// The peer is who its certificate says.
+    pub(crate) fn certified(link: Arc<dyn Link>, shown: Shown) -> Self {
+        let PeerIdentity { id, role, .. } = &shown.peer.peer;
+        let peer = Caller { node: id.clone(), role: *role };
+        Self { link, peer, shown: Some(shown) }
+    }
+}
+
+/// What both sides of a connection have shown.
+#[derive(Debug, Clone)]
+pub(crate) struct Shown {
+    /// The certificate of this node.
+    pub(crate) own: Serial,
+    /// Those of the peer.
+    pub(crate) peer: PeerChain,
+}
+
+impl Shown {
+    /// Whether either side has shown another certificate here than there.
+    pub(crate) fn differs(&self, other: &Self) -> bool {
+        self.own != other.own || self.peer.peer != other.peer.peer
+    }
+
+    /// The same, as far as it matters for who holds the peer's place.
+    pub(crate) fn credentials(&self) -> Credentials {
+        let PeerIdentity { serial, valid_from, .. } = &self.peer.peer;
+        let own = self.own.as_bytes().to_vec();
+        Credentials { own, peer: serial.as_bytes().to_vec(), issued: *valid_from }
+    }
+}
+
+/// Why there is no connection.
+pub(crate) enum DialError {
+    /// Nothing that speaks this transport was found there.
+    Unreachable(String),
+    /// One side did not want it.
+    Refused(Refusal, String),
+}
 
 /// A connection to one authenticated peer that carries many independent streams.
 pub(crate) trait Link: Send + Sync {
@@ -21,8 +103,12 @@ pub(crate) trait Link: Send + Sync {
     fn allow_streams(&self, count: u32);
     /// Ends the connection and all its streams at once.
     fn close(&self, code: CloseCode, reason: &str);
-    /// Where the peer is; `None` in memory.
+    /// Where the peer can be dialled again; `None` in memory.
     fn remote(&self) -> Option<SocketAddr> {
+        None
+    }
+    /// What the peer refused the connection for, where it did so although it had been made already.
+    fn refusal(&self) -> Option<(Refusal, String)> {
         None
     }
 }
@@ -60,4 +146,13 @@ pub(crate) enum LinkError {
     /// The peer abandoned this stream.
     #[error("the peer abandoned the stream")]
     StreamAbandoned,
+}
+
+/// What a session was refused for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Refusal {
+    /// The certificate of one side, which the other does not accept.
+    Certificate,
+    /// Anything else: no common version, another session, no room.
+    Session,
 }

@@ -20,6 +20,7 @@ mod floats;
 mod identity;
 mod part;
 pub mod pattern_file;
+pub mod peers;
 mod request;
 pub mod series_group;
 pub mod series_search;

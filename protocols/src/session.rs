@@ -59,7 +59,7 @@ pub enum CloseCode {
     Silent = 3,
     /// The acceptor refused the session, or the dialler was refused.
     Refused = 4,
-    /// A newer incarnation of the same node took over.
+    /// Another incarnation of the same node took over, and this one had not answered.
     Superseded = 5,
     /// The peer's certificate does not allow a session.
     BadCertificate = 6,
@@ -105,6 +105,10 @@ pub enum Action {
     Routes(RouteChange),
     /// A ping came back after this long.
     RoundTrip(Duration),
+    /// The peer has answered a [probe](Session::probe).
+    Answered,
+    /// The peer has not answered a [probe](Session::probe) in time.
+    Unanswered,
     /// The peer takes no new requests.
     PeerDrains,
     /// Close the connection with this code and reason, after what was to be sent before it. It is
@@ -137,6 +141,8 @@ pub struct Session {
     deadline: Instant,
     ping: Option<(u64, Instant)>,
     pings: u64,
+    /// The first ping whose answer, or one to a later ping, shows that the peer lives, and until when.
+    probe: Option<(u64, Instant)>,
     deferred: Vec<RouteChange>,
     actions: VecDeque<Action>,
 }
@@ -169,6 +175,7 @@ impl Session {
             deadline: now + timing.handshake,
             ping: None,
             pings: 0,
+            probe: None,
             deferred: Vec::new(),
             actions: VecDeque::new(),
         }
@@ -183,9 +190,15 @@ impl Session {
     pub fn next_timeout(&self) -> Option<Instant> {
         match self.state {
             State::Closed => None,
-            State::Open => Some(self.deadline.min(self.heard + self.timing.silence)),
+            State::Open => Some(self.due()),
             _ => Some(self.deadline),
         }
+    }
+
+    /// What is to be looked at next in an open session: the next ping, the peer's silence, or a probe.
+    fn due(&self) -> Instant {
+        let due = self.deadline.min(self.heard + self.timing.silence);
+        self.probe.map_or(due, |(_, until)| due.min(until))
     }
 
     /// Takes a frame of the control stream.
@@ -217,15 +230,23 @@ impl Session {
             State::Closed => {}
             State::Open => {
                 let silence = now.saturating_duration_since(self.heard);
-                let due = self.deadline.min(self.heard + self.timing.silence);
-                if now.saturating_duration_since(due) >= self.timing.heartbeat {
+                if now.saturating_duration_since(self.due()) >= self.timing.heartbeat {
                     // This side slept: what the peer sent meanwhile has not been looked at yet.
                     self.heard = now;
-                    self.send_ping(now);
+                    if self.probe.take().is_some() {
+                        self.probe(now);
+                    } else {
+                        self.send_ping(now);
+                    }
                 } else if silence >= self.timing.silence {
                     self.close(CloseCode::Silent, format!("nothing was heard for {silence:?}"));
-                } else if now >= self.deadline {
-                    self.send_ping(now);
+                } else {
+                    if self.probe.take_if(|(_, until)| now >= *until).is_some() {
+                        self.actions.push_back(Action::Unanswered);
+                    }
+                    if now >= self.deadline {
+                        self.send_ping(now);
+                    }
                 }
             }
             state if now >= self.deadline => {
@@ -243,6 +264,20 @@ impl Session {
         let welcome = Welcome { session, wire_version, codec, hello: self.local.clone() };
         self.actions.push_back(Action::Send(Control::Welcome(welcome)));
         self.open(session, peer, now);
+    }
+
+    /// Finds out whether the peer still answers: [`Action::Answered`] or, after a quarter of the time of a handshake,
+    /// [`Action::Unanswered`]. A session that is just opening was asked for a moment ago, which is an answer.
+    pub fn probe(&mut self, now: Instant) {
+        match self.state {
+            State::Closed => {}
+            State::Open if self.probe.is_some() => {}
+            State::Open => {
+                self.send_ping(now);
+                self.probe = Some((self.pings, now + self.timing.handshake / 4));
+            }
+            _ => self.actions.push_back(Action::Answered),
+        }
     }
 
     /// The shell does not admit it.
@@ -335,6 +370,9 @@ impl Session {
     }
 
     fn pong(&mut self, number: u64, now: Instant) {
+        if self.probe.take_if(|(ping, _)| number >= *ping && number <= self.pings).is_some() {
+            self.actions.push_back(Action::Answered);
+        }
         match self.ping {
             Some((sent, at)) if sent == number => {
                 self.ping = None;

@@ -9,8 +9,8 @@ import asyncio
 import contextlib
 import enum
 import math
+import secrets
 import ssl
-import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -853,5 +853,5 @@ async def connect(
 
 
 def greeting(node: str, **more: Any) -> Hello:
-    """A HELLO of a life that begins now."""
-    return Hello(node, time.time_ns() // 1_000_000, **more)
+    """A HELLO of an incarnation that begins now."""
+    return Hello(node, 1 + secrets.randbits(62), **more)

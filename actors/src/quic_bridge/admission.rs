@@ -1,72 +1,92 @@
 //! Who may have a session: judged by what this node knows of certificates when the session begins, and again
 //! whenever that changes.
 
-use super::{QuicBridge, SESSIONS_MAX, Socket};
+use super::QuicBridge;
 use crate::{
-    call::Caller,
-    identity::{Identity, PeerChain, PeerIdentity, RevocationList, Serial},
-    node::{Refusal, SetIdentityError},
-    session::{ConnectionSession, JudgeSession, Opening, Side},
-    transport::Link,
+    identity::{Identity, OutsideValidity, RevocationList},
+    session::{JudgeSession, Opening},
+    transport::{Connection, Refusal, Shown},
 };
-use actix::{Addr, Handler, Message};
-use std::{sync::Arc, time::SystemTime};
-use swarm_protocols::session::CloseCode;
+use actix::{ActorContext, Context, Handler, Message, StreamHandler};
+use std::time::SystemTime;
+use swarm_protocols::{
+    NodeId, Role,
+    peers::{SessionKey, Side},
+    session::CloseCode,
+};
 use tokio::sync::oneshot;
+
+/// Why a node did not take another identity.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum SetIdentityError {
+    /// It is that of another node, or of this one in another role, which its peers could not follow.
+    #[error("this node is the {role} {node}, the identity is that of the {offered_role} {offered}")]
+    OtherNode {
+        /// This node.
+        node: NodeId,
+        /// Its role.
+        role: Role,
+        /// The node in the certificate.
+        offered: NodeId,
+        /// The role in it.
+        offered_role: Role,
+    },
+    /// Its certificate does not hold now.
+    #[error(transparent)]
+    OutsideValidity(#[from] OutsideValidity),
+    /// The node is one of the test kit and has no certificate.
+    #[error("the node has no endpoint")]
+    NoEndpoint,
+    /// This node has stopped.
+    #[error("the node has stopped")]
+    NodeStopped,
+}
 
 /// A connection to an authenticated peer is there: begin a session on it.
 #[derive(Message)]
 #[rtype(result = "()")]
 pub(crate) struct Attach {
     pub(crate) side: Side,
-    pub(crate) link: Arc<dyn Link>,
-    pub(crate) peer: Caller,
-    /// The certificates that both sides have shown; `None` for a connection in memory.
-    pub(crate) shown: Option<Shown>,
+    pub(crate) connection: Connection,
     /// The session that it is to take over from.
-    pub(crate) follows: Option<Addr<ConnectionSession>>,
+    pub(crate) follows: Option<SessionKey>,
     pub(crate) opened: Option<oneshot::Sender<Opening>>,
 }
 
-impl Attach {
-    /// The peer is who its certificate says.
-    pub(super) fn certified(
-        side: Side,
-        link: Arc<dyn Link>,
-        shown: Shown,
-        opened: Option<oneshot::Sender<Opening>>,
-    ) -> Self {
-        let PeerIdentity { id, role, .. } = &shown.peer.peer;
-        let peer = Caller { node: id.clone(), role: *role };
-        Self { side, link, peer, shown: Some(shown), follows: None, opened }
+/// A node dialled this one.
+impl StreamHandler<Connection> for QuicBridge {
+    fn handle(&mut self, connection: Connection, context: &mut Self::Context) {
+        self.attach(Attach { side: Side::Acceptor, connection, follows: None, opened: None }, context);
     }
-}
 
-/// What both sides of a connection have shown.
-#[derive(Debug, Clone)]
-pub(crate) struct Shown {
-    /// The certificate of this node.
-    pub(crate) own: Serial,
-    /// Those of the peer.
-    pub(crate) peer: PeerChain,
+    /// A node that can no longer be dialled is none, and its process has to learn that.
+    fn finished(&mut self, context: &mut Self::Context) {
+        if !self.peers.is_stopping() {
+            tracing::error!(node = %self.local.node, "the endpoint has failed, and the node stops");
+        }
+        context.stop();
+    }
 }
 
 impl Handler<Attach> for QuicBridge {
     type Result = ();
 
     fn handle(&mut self, attach: Attach, context: &mut Self::Context) {
-        let Attach { side, link, peer, shown, follows, opened } = attach;
-        if self.sessions.len() >= SESSIONS_MAX {
-            return link.close(CloseCode::Refused, "as many sessions as there can be");
-        }
+        self.attach(attach, context);
+    }
+}
+
+impl QuicBridge {
+    fn attach(&mut self, attach: Attach, context: &mut Context<Self>) {
+        let Connection { link, peer, shown } = &attach.connection;
         // The handshake may have begun before the identity or the revocation list was replaced, and is no judge at
         // all where it has resumed a session.
         match self.judge(shown.as_ref()) {
-            Ok(()) => self.start_session(Attach { side, link, peer, shown, follows, opened }, context),
+            Ok(()) => self.start_session(attach, context),
             Err(reason) => {
                 tracing::warn!(peer = %peer.node, reason, "a connection was refused");
                 link.close(CloseCode::BadCertificate, &reason);
-                if let Some(opened) = opened {
+                if let Some(opened) = attach.opened {
                     // The node that dialled may have lost interest.
                     let _left = opened.send(Err((Refusal::Certificate, reason)));
                 }
@@ -84,9 +104,7 @@ impl Handler<SetIdentity> for QuicBridge {
     type Result = Result<(), SetIdentityError>;
 
     fn handle(&mut self, SetIdentity(identity): SetIdentity, context: &mut Self::Context) -> Self::Result {
-        let Some(current) = self.socket.as_ref().map(Socket::identity) else {
-            return Err(SetIdentityError::NoEndpoint);
-        };
+        let Some(current) = self.transport.identity() else { return Err(SetIdentityError::NoEndpoint) };
         if (current.id(), current.role()) != (identity.id(), identity.role()) {
             return Err(SetIdentityError::OtherNode {
                 node: current.id().clone(),
@@ -113,9 +131,7 @@ impl Handler<SetRevocationList> for QuicBridge {
     type Result = Result<(), SetIdentityError>;
 
     fn handle(&mut self, SetRevocationList(list): SetRevocationList, _: &mut Self::Context) -> Self::Result {
-        let Some(current) = self.socket.as_ref().map(Socket::identity) else {
-            return Err(SetIdentityError::NoEndpoint);
-        };
+        let Some(current) = self.transport.identity() else { return Err(SetIdentityError::NoEndpoint) };
         let identity = current.clone().with_revocation_list(&list);
         tracing::info!(revoked = identity.revocation_list().len(), "the revocation list was replaced");
         self.judge_by(identity);
@@ -126,8 +142,8 @@ impl Handler<SetRevocationList> for QuicBridge {
 impl QuicBridge {
     /// Judges what a peer has shown by what this node knows now. In memory nothing is shown.
     pub(super) fn judge(&self, shown: Option<&Shown>) -> Result<(), String> {
-        match (shown, &self.socket) {
-            (Some(shown), Some(socket)) => socket.identity().judge(&shown.peer, SystemTime::now()),
+        match (shown, self.transport.identity()) {
+            (Some(shown), Some(identity)) => identity.judge(&shown.peer, SystemTime::now()),
             _ => Ok(()),
         }
     }
@@ -135,10 +151,9 @@ impl QuicBridge {
     /// Shows and judges by `identity` in every handshake that begins from now on, and judges the peers of all
     /// sessions by it, those that are still in their handshake too.
     fn judge_by(&mut self, identity: Identity) {
-        let Some(socket) = &mut self.socket else { return };
-        socket.set_identity(identity.clone());
-        for session in &self.sessions {
-            session.do_send(JudgeSession(identity.clone()));
+        self.transport.set_identity(identity.clone());
+        for session in self.sessions.values() {
+            session.address.do_send(JudgeSession(identity.clone()));
         }
     }
 }

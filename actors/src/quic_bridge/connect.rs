@@ -1,95 +1,107 @@
-//! Connections: accepting them and dialling.
+//! Dialling other nodes.
 
-use super::{Attach, QuicBridge, Shown, Socket, socket::Listening};
-use crate::{
-    identity::{PeerChain, Serial, TlsReason, explain, server_name},
-    node::{ConnectError, Peer, Refusal, Wanted},
-    session::{ConnectionSession, Side},
-    transport::quic::{self, QuicLink},
+use super::{Attach, Peer, QuicBridge};
+use crate::transport::{Connection, DialError, Refusal, Shown};
+use actix::{ActorFutureExt, Addr, AsyncContext, Handler, Message, ResponseFuture, WrapFuture};
+use futures_util::future::BoxFuture;
+use std::{fmt, net::SocketAddr, sync::Arc, time::Duration};
+use swarm_protocols::{
+    NodeId, Role,
+    peers::{SessionKey, Side},
+    session::CloseCode,
 };
-use actix::{ActorFutureExt, Addr, AsyncContext, Handler, Message, ResponseActFuture, WrapFuture};
-use quinn::ConnectionError;
-use std::{cell::Cell, net::SocketAddr, rc::Rc, sync::Arc, time::Duration};
-use swarm_protocols::{NodeId, session::CloseCode};
-use tokio::sync::{oneshot, watch};
+use tokio::sync::oneshot;
 
-/// The most connections that may be in their handshake at once; beyond it new ones are refused.
-const HANDSHAKES_MAX: u32 = 256;
+/// Who is looked for at an address.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Wanted {
+    /// One node and no other.
+    Node(NodeId),
+    /// Whichever node of this role is there: its id is learned from its certificate.
+    Any(Role),
+}
 
-pub(super) async fn accept(
-    endpoint: quinn::Endpoint,
-    listening: watch::Receiver<Listening>,
-    bridge: Addr<QuicBridge>,
-    within: Duration,
-) {
-    let handshakes = Rc::new(Cell::new(0_u32));
-    while let Some(incoming) = endpoint.accept().await {
-        if handshakes.get() >= HANDSHAKES_MAX {
-            incoming.refuse();
-            continue;
+impl Wanted {
+    /// The only node that will do, if there is one.
+    pub(crate) fn node(&self) -> Option<&NodeId> {
+        match self {
+            Self::Node(id) => Some(id),
+            Self::Any(_) => None,
         }
-        if handshakes.get() >= HANDSHAKES_MAX / 2
-            && !incoming.remote_address_validated()
-            && incoming.may_retry()
-        {
-            // Costs an honest peer one round trip, and one with a forged address everything.
-            let _too_late = incoming.retry();
-            continue;
-        }
-        let (bridge, handshakes) = (bridge.clone(), Rc::clone(&handshakes));
-        let Listening { config, own } = listening.borrow().clone();
-        handshakes.set(handshakes.get() + 1);
-        actix_rt::spawn(async move {
-            let from = incoming.remote_address();
-            match handshake(incoming, config, within).await {
-                Ok((connection, peer)) => {
-                    let link = Arc::new(QuicLink::new(connection));
-                    let shown = Shown { own, peer };
-                    bridge.do_send(Attach::certified(Side::Acceptor, link, shown, None));
-                }
-                Err(Handshake::Refused(reason)) => tracing::warn!(%from, reason, "a connection was refused"),
-                Err(Handshake::Abandoned) => tracing::debug!(%from, "this node stopped during a handshake"),
-            }
-            handshakes.set(handshakes.get() - 1);
-        });
     }
 }
 
-/// Why an incoming connection became none.
-enum Handshake {
-    /// One side did not want it.
-    Refused(String),
-    /// This node stopped.
-    Abandoned,
+impl fmt::Display for Wanted {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Wanted::Node(id) => f.write_str(id.as_str()),
+            Wanted::Any(Role::Coordinator) => f.write_str("a coordinator"),
+            Wanted::Any(Role::Agent) => f.write_str("an agent"),
+            Wanted::Any(Role::Operator) => f.write_str("an operator"),
+        }
+    }
 }
 
-async fn handshake(
-    incoming: quinn::Incoming,
-    config: Arc<quinn::ServerConfig>,
-    within: Duration,
-) -> Result<(quinn::Connection, PeerChain), Handshake> {
-    let refused = |error: quinn::ConnectionError| match error {
-        quinn::ConnectionError::LocallyClosed => Handshake::Abandoned,
-        error => Handshake::Refused(
-            explain(&error).map_or_else(|| error.to_string(), |failure| failure.to_string()),
-        ),
-    };
-    let connecting = incoming.accept_with(config).map_err(refused)?;
-    let connection = tokio::time::timeout(within, connecting)
-        .await
-        .map_err(|_| Handshake::Refused("the TLS handshake took too long".to_owned()))?
-        .map_err(refused)?;
-    let shown = shown(&connection).map_err(Handshake::Refused)?;
-    Ok((connection, shown))
-}
-
-/// Reads what the peer has shown. The bridge judges it, by what this node knows at that moment.
-fn shown(connection: &quinn::Connection) -> Result<PeerChain, String> {
-    PeerChain::of(connection).map_err(|error| {
-        let reason = error.to_string();
-        connection.close((CloseCode::BadCertificate as u32).into(), reason.as_bytes());
-        reason
-    })
+/// Why a node could not be connected to.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum ConnectError {
+    /// The name of the host leads to no address.
+    #[error("{peer} at {host} cannot be looked up: {reason}")]
+    Lookup {
+        /// The node that was wanted.
+        peer: Wanted,
+        /// Host and port as given.
+        host: String,
+        /// What the system said.
+        reason: String,
+    },
+    /// Nothing that speaks QUIC was found there.
+    #[error("{peer} at {address} cannot be reached: {reason}")]
+    Unreachable {
+        /// The node that was wanted.
+        peer: Wanted,
+        /// Where it was looked for.
+        address: SocketAddr,
+        /// What happened.
+        reason: String,
+    },
+    /// There was no session in time.
+    #[error("{peer} at {address} did not answer within {after:?}")]
+    TimedOut {
+        /// The node that was wanted.
+        peer: Wanted,
+        /// Where it was looked for.
+        address: SocketAddr,
+        /// The time it was given.
+        after: Duration,
+    },
+    /// One side did not want the session.
+    #[error("no session with {peer} at {address}: {reason}")]
+    Refused {
+        /// The node that was wanted.
+        peer: Wanted,
+        /// Where it was looked for.
+        address: SocketAddr,
+        /// What it was refused for.
+        refusal: Refusal,
+        /// What was wrong.
+        reason: String,
+    },
+    /// A node of another role is there.
+    #[error("{wanted} was looked for at {address}, there is the {role} {node}")]
+    OtherRole {
+        /// Who was wanted.
+        wanted: Wanted,
+        /// Where it was looked for.
+        address: SocketAddr,
+        /// The node that is there.
+        node: NodeId,
+        /// Its role.
+        role: Role,
+    },
+    /// This node has stopped.
+    #[error("the node has stopped")]
+    NodeStopped,
 }
 
 /// Connect to a node.
@@ -100,143 +112,153 @@ pub(crate) struct Dial {
     pub(crate) address: SocketAddr,
 }
 
+/// A connection that is being made, and all who wait for it.
+pub(super) struct Dialling {
+    wanted: Wanted,
+    address: SocketAddr,
+    waiting: Vec<oneshot::Sender<Result<Peer, ConnectError>>>,
+}
+
 impl Handler<Dial> for QuicBridge {
-    type Result = ResponseActFuture<Self, Result<Peer, ConnectError>>;
+    type Result = ResponseFuture<Result<Peer, ConnectError>>;
 
     fn handle(&mut self, Dial { wanted, address }: Dial, context: &mut Self::Context) -> Self::Result {
-        if self.draining {
-            return Box::pin(actix::fut::ready(Err(ConnectError::NodeStopped)));
+        if self.peers.is_stopping() {
+            return Box::pin(std::future::ready(Err(ConnectError::NodeStopped)));
         }
-        if let Wanted::Node(peer) = &wanted {
-            self.known.insert(peer.clone(), address);
-            if let Some(open) = self.open(peer) {
-                return Box::pin(actix::fut::ready(Ok(open.peer.clone())));
+        if let Some(open) = wanted.node().and_then(|node| self.open(node)) {
+            let peer = open.peer.clone();
+            if open.outbound.remote().is_some() {
+                self.known.insert(peer.node.clone(), address);
+            }
+            return Box::pin(std::future::ready(Ok(peer)));
+        }
+        let (answer, answered) = oneshot::channel();
+        let same = |other: &&mut Dialling| (&other.wanted, other.address) == (&wanted, address);
+        match self.dialling.iter_mut().find(same) {
+            Some(other) => other.waiting.push(answer),
+            None => {
+                self.dialling.push(Dialling { wanted: wanted.clone(), address, waiting: vec![answer] });
+                self.dial(wanted, address, context);
             }
         }
-        let Some(socket) = &mut self.socket else {
-            return Box::pin(actix::fut::ready(Err(ConnectError::Unreachable {
-                peer: wanted,
-                address,
-                reason: "this node has no endpoint".to_owned(),
-            })));
+        Box::pin(async move { answered.await.unwrap_or(Err(ConnectError::NodeStopped)) })
+    }
+}
+
+impl QuicBridge {
+    fn dial(&mut self, wanted: Wanted, address: SocketAddr, context: &mut actix::Context<Self>) {
+        let target = Target {
+            connecting: self.transport.dial(wanted.node(), address),
+            wanted: wanted.clone(),
+            address,
+            follows: None,
         };
-        let target = Target::new(socket, wanted.clone(), address);
         let dialled = dial(target, context.address(), self.local.timing.handshake);
-        Box::pin(dialled.into_actor(self).map(move |result, bridge, _| {
-            let node = result.as_ref().ok().or(wanted.node());
-            // Opened is handled before the answer of the session gets here. Where there is no answer,
+        context.spawn(dialled.into_actor(self).map(move |result, bridge, _| {
+            let place = match &result {
+                Ok(Dialled { remote, .. }) => *remote,
+                Err(_) => Some(address),
+            };
+            let node = result.as_ref().map(|dialled| &dialled.node).ok().or(wanted.node()).cloned();
+            if let (Some(node), Some(place)) = (&node, place) {
+                bridge.known.insert(node.clone(), place);
+            }
+            // That it is open is heard before the answer of the session gets here. Where there is no answer,
             // another dial may have been quicker.
-            let open = node.and_then(|node| bridge.open(node)).map(|open| open.peer.clone());
-            match (open, result) {
-                (Some(peer), _) => {
-                    bridge.known.insert(peer.node.clone(), address);
-                    Ok(peer)
-                }
+            let open = node.and_then(|node| Some(bridge.open(&node)?.peer.clone()));
+            let peer = match (open, result) {
+                (Some(peer), _) => Ok(peer),
                 (None, Err(error)) => Err(error),
                 (None, Ok(_)) => Err(ConnectError::Refused {
-                    peer: wanted,
+                    peer: wanted.clone(),
                     address,
                     refusal: Refusal::Session,
                     reason: "the session ended at once".to_owned(),
                 }),
+            };
+            bridge.answer_dial(&wanted, address, &peer);
+        }));
+    }
+
+    fn answer_dial(&mut self, wanted: &Wanted, address: SocketAddr, peer: &Result<Peer, ConnectError>) {
+        let same = |dialling: &mut Dialling| (&dialling.wanted, dialling.address) == (wanted, address);
+        for Dialling { waiting, .. } in self.dialling.extract_if(.., same) {
+            for waiting in waiting {
+                // Whoever waited may have left.
+                let _left = waiting.send(peer.clone());
             }
-        }))
+        }
     }
 }
 
 /// Whom to dial, and how.
 pub(super) struct Target {
-    pub(super) endpoint: quinn::Endpoint,
-    pub(super) config: quinn::ClientConfig,
-    /// The certificate that is shown.
-    pub(super) own: Serial,
+    pub(super) connecting: BoxFuture<'static, Result<Connection, DialError>>,
     pub(super) wanted: Wanted,
     pub(super) address: SocketAddr,
     /// The session that the new one is to take over from, and what was shown there.
-    pub(super) follows: Option<(Addr<ConnectionSession>, Shown)>,
+    pub(super) follows: Option<(SessionKey, Shown)>,
 }
 
-impl Target {
-    pub(super) fn new(socket: &mut Socket, wanted: Wanted, address: SocketAddr) -> Self {
-        let (endpoint, config) = (socket.endpoint(), socket.dialling(wanted.node()));
-        let own = socket.identity().as_peer().serial.clone();
-        Self { endpoint, config, own, wanted, address, follows: None }
-    }
+/// A node that was dialled.
+pub(super) struct Dialled {
+    node: NodeId,
+    /// Where it is; `None` where that cannot be dialled again.
+    remote: Option<SocketAddr>,
 }
 
 /// Opens a session within the time of a handshake, unless it were to follow another one and neither side has a
-/// further certificate to show.
+/// renewed certificate to show.
 pub(super) async fn dial(
     target: Target,
     bridge: Addr<QuicBridge>,
     within: Duration,
-) -> Result<NodeId, ConnectError> {
+) -> Result<Dialled, ConnectError> {
     let Target { wanted: peer, address, .. } = &target;
     let timed_out = ConnectError::TimedOut { peer: peer.clone(), address: *address, after: within };
     tokio::time::timeout(within, dial_at_leisure(target, bridge)).await.unwrap_or(Err(timed_out))
 }
 
-async fn dial_at_leisure(target: Target, bridge: Addr<QuicBridge>) -> Result<NodeId, ConnectError> {
-    let Target { endpoint, config, own, wanted, address, follows } = target;
-    let unreachable = |reason: String| ConnectError::Unreachable { peer: wanted.clone(), address, reason };
-    let refused =
-        |(refusal, reason)| ConnectError::Refused { peer: wanted.clone(), address, refusal, reason };
-    let connecting = endpoint
-        .connect_with(config, address, server_name(wanted.node()))
-        .map_err(|error| unreachable(error.to_string()))?;
-    let connection = connecting.await.map_err(|error| match refused_for(&error) {
-        Some(refusal) => refused(refusal),
-        None => unreachable(quic::describe(error)),
+async fn dial_at_leisure(target: Target, bridge: Addr<QuicBridge>) -> Result<Dialled, ConnectError> {
+    let Target { connecting, wanted, address, follows } = target;
+    let unreachable = |reason| ConnectError::Unreachable { peer: wanted.clone(), address, reason };
+    let refused = |refusal, reason| ConnectError::Refused { peer: wanted.clone(), address, refusal, reason };
+    let connection = connecting.await.map_err(|error| match error {
+        DialError::Unreachable(reason) => unreachable(reason),
+        DialError::Refused(refusal, reason) => refused(refusal, reason),
     })?;
-    let shown = shown(&connection).map_err(|reason| refused((Refusal::Certificate, reason)))?;
-    let (node, role) = (shown.peer.id.clone(), shown.peer.role);
+    let (link, node, role) =
+        (Arc::clone(&connection.link), connection.peer.node.clone(), connection.peer.role);
     // A handshake that resumed a session has not looked at the name.
     if let Some(expected) = wanted.node().filter(|expected| **expected != node) {
         let reason = format!("the certificate is that of {node}, {expected} was expected");
-        connection.close((CloseCode::BadCertificate as u32).into(), reason.as_bytes());
-        return Err(refused((Refusal::Certificate, reason)));
+        link.close(CloseCode::BadCertificate, &reason);
+        return Err(refused(Refusal::Certificate, reason));
     }
-    if matches!(wanted, Wanted::Any(wanted) if wanted != role) {
-        connection.close((CloseCode::Done as u32).into(), b"another role is looked for");
+    if let Wanted::Any(other) = wanted
+        && other != role
+    {
+        link.close(CloseCode::Done, "another role is looked for");
         return Err(ConnectError::OtherRole { wanted, address, node, role });
     }
-    let shown = Shown { own, peer: shown };
-    if follows.as_ref().is_some_and(|(_, before)| !before.differs(&shown)) {
-        connection.close((CloseCode::Done as u32).into(), b"there is no further certificate");
-        return Ok(node);
+    let dialled = Dialled { node, remote: link.remote() };
+    let same = |before: &Shown| connection.shown.as_ref().is_some_and(|now| !before.differs(now));
+    if follows.as_ref().is_some_and(|(_, before)| same(before)) {
+        link.close(CloseCode::Done, "there is no renewed certificate");
+        return Ok(dialled);
     }
     let (opened, open) = oneshot::channel();
-    let link = Arc::new(QuicLink::new(connection.clone()));
     let follows = follows.map(|(session, _)| session);
-    bridge.do_send(Attach { follows, ..Attach::certified(Side::Dialler, link, shown, Some(opened)) });
+    bridge.do_send(Attach { side: Side::Dialler, connection, follows, opened: Some(opened) });
     match open.await {
-        Ok(Ok(())) => Ok(node),
+        Ok(Ok(())) => Ok(dialled),
         Ok(Err(ended)) => {
             // The acceptor judges the dialler's certificate after the dialler is through with its own
             // part: then the close of the connection says what was wrong.
-            let refusal = connection.close_reason().as_ref().and_then(refused_for);
-            Err(refused(refusal.unwrap_or(ended)))
+            let (refusal, reason) = link.refusal().unwrap_or(ended);
+            Err(refused(refusal, reason))
         }
         Err(_) => Err(unreachable("the node has stopped".to_owned())),
-    }
-}
-
-/// What a connection was refused for, if it ended for that.
-fn refused_for(error: &ConnectionError) -> Option<(Refusal, String)> {
-    if let Some(failure) = explain(error) {
-        let refusal = match failure.reason {
-            TlsReason::NoCommonProtocol | TlsReason::NoCommonKeyExchange | TlsReason::Other(_) => {
-                Refusal::Session
-            }
-            _ => Refusal::Certificate,
-        };
-        return Some((refusal, failure.to_string()));
-    }
-    let bad_certificate = u64::from(CloseCode::BadCertificate as u32);
-    match error {
-        ConnectionError::ApplicationClosed(close) if close.error_code.into_inner() == bad_certificate => {
-            Some((Refusal::Certificate, quic::describe(error.clone())))
-        }
-        _ => None,
     }
 }

@@ -1,10 +1,28 @@
 //! The receptionist: which names are exposed where, and telling of those that come and go.
 
 use super::QuicBridge;
-use crate::node::{ExposedName, NameEvent};
 use actix::{Handler, Message, MessageResult, Recipient};
 use std::collections::BTreeSet;
 use swarm_protocols::{MailboxAddress, NodeId, wire::control::Route};
+
+/// A mailbox that a node exposes.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct ExposedName {
+    /// Where it is, for [`Node::resolve`](crate::Node::resolve).
+    pub address: MailboxAddress,
+    /// The name of its protocol.
+    pub protocol: String,
+}
+
+/// A mailbox came or went. Subscribe with [`Node::subscribe`](crate::Node::subscribe).
+#[derive(Debug, Clone, PartialEq, Eq, Message)]
+#[rtype(result = "()")]
+pub enum NameEvent {
+    /// It can be resolved.
+    Exposed(ExposedName),
+    /// It was taken back, or the session with its node has ended.
+    Withdrawn(ExposedName),
+}
 
 impl QuicBridge {
     /// Makes a change of what `node` exposes, and tells the subscribers what came and went by it.
@@ -38,8 +56,8 @@ impl QuicBridge {
     }
 
     fn all_names(&self) -> BTreeSet<ExposedName> {
-        let peers = self.live.values().filter_map(|live| live.open.as_ref());
-        let theirs = peers.flat_map(|open| open.routes.values().map(|route| exposed(&open.peer.node, route)));
+        let used = self.used().map(|(_, open)| open);
+        let theirs = used.flat_map(|open| open.routes.values().map(|route| exposed(&open.peer.node, route)));
         theirs.chain(self.names_of(&self.local.node)).collect()
     }
 }

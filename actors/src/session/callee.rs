@@ -2,7 +2,7 @@
 
 use super::{
     FAREWELL, Received,
-    calls::{Duplicate, LaneCalls},
+    calls::{Duplicate, InProgress, LaneCalls, Panicked},
     lane::Outbox,
     routes::{Arrival, Routes, Serving},
 };
@@ -16,13 +16,15 @@ use futures_util::FutureExt;
 use std::{
     cell::{Cell, RefCell},
     future::poll_fn,
+    panic::{AssertUnwindSafe, catch_unwind},
+    pin::Pin,
     rc::Rc,
     sync::{Arc, atomic::Ordering},
     task::Poll,
     time::Duration,
 };
 use swarm_protocols::{
-    DeliveryError,
+    Delivery, DeliveryError,
     session::CloseCode,
     wire::{
         control::Limits,
@@ -169,7 +171,7 @@ impl Inbound {
         let outbox = Rc::new(RefCell::new(Outbox::default()));
         let unwanted = send.stopped();
         let requests = async {
-            let mut lane = LaneCalls::default();
+            let mut lane = LaneCalls::new(Rc::clone(&outbox));
             self.serve_requests(&mut input, &outbox, &mut lane, priority).await
         };
         tokio::select! {
@@ -257,12 +259,19 @@ impl Inbound {
                     let caller = Arc::clone(&self.caller);
                     let answer_bytes_max = self.answer_bytes_max;
                     let arrival = Arrival { caller, deadline, priority, permit, answer_bytes_max };
-                    if !post {
-                        return handler.start(head, payload, arrival, outbox);
-                    }
-                    match handler.post(payload, arrival) {
-                        Ok(()) => return None,
-                        Err(error) => error,
+                    let correlation = head.correlation;
+                    let start = || match post {
+                        true => handler.post(payload, arrival).map(|()| None),
+                        false => Ok(handler.start(head, payload, arrival, outbox)),
+                    };
+                    // A `Deserialize` that panics costs its request. What it was decoding is dropped.
+                    let started = catch_unwind(AssertUnwindSafe(start)).unwrap_or_else(|_| {
+                        let reason = "decoding the request, or encoding its answer, panicked".to_owned();
+                        Err(DeliveryError::Codec { reason, delivery: Delivery::Unknown })
+                    });
+                    match started {
+                        Ok(started) => return started,
+                        Err(error) => return self.refuse_request(correlation, post, &error, outbox),
                     }
                 }
                 Err(error) => {
@@ -276,11 +285,21 @@ impl Inbound {
         } else {
             DeliveryError::Overloaded { retry_after: RETRY_AFTER }
         };
+        self.refuse_request(head.correlation, post, &refused, outbox)
+    }
+
+    fn refuse_request<T>(
+        &self,
+        correlation: u64,
+        post: bool,
+        error: &DeliveryError,
+        outbox: &RefCell<Outbox>,
+    ) -> Option<T> {
         if post {
             self.received.dropped.fetch_add(1, Ordering::Relaxed);
-            tracing::debug!(peer = %self.caller.node, error = %refused, "a posted message was dropped");
+            tracing::debug!(peer = %self.caller.node, %error, "a posted message was dropped");
         } else {
-            frame::put_undelivered(head.correlation, &refused, outbox.borrow_mut().frames());
+            frame::put_undelivered(correlation, error, outbox.borrow_mut().frames());
         }
         None
     }
@@ -296,15 +315,21 @@ impl Inbound {
         send.set_priority(-(came.priority as i32));
         let outbox = Rc::new(RefCell::new(Outbox::default()));
         let mut in_hand = None;
-        if let Some((mut call, state)) = self.start(head, payload, came, &outbox) {
-            if !answered_in_a_turn(&mut call).await {
+        if let Some((call, state)) = self.start(head, payload, came, &outbox) {
+            let mut call = InProgress::new(0, call);
+            let mut answered = answered_in_a_turn(&mut call).await;
+            if answered.is_none() {
                 let stopped = send.stopped();
-                let left = tokio::select! {
+                answered = tokio::select! {
                     biased;
-                    _ = call => false,
-                    () = stopped => true,
+                    answered = call => Some(answered),
+                    () = stopped => None,
                 };
-                if left {
+            }
+            match answered {
+                Some(Ok(_)) => {}
+                Some(Err(panicked)) => panicked.put(&outbox),
+                None => {
                     state.cancel();
                     return Ok(());
                 }
@@ -333,12 +358,12 @@ struct Came {
     priority: Priority,
 }
 
-/// Lets the actor run once: whether `call` is done then. Most are, and need no watch on the peer.
-async fn answered_in_a_turn(call: &mut Serving) -> bool {
+/// Lets the actor run once, and says how `call` ended if it did. Most have, and need no watch on the peer.
+async fn answered_in_a_turn(call: &mut InProgress) -> Option<Result<u64, Panicked>> {
     let mut waited = false;
-    poll_fn(|cx| match call.as_mut().poll(cx) {
-        Poll::Ready(_) => Poll::Ready(true),
-        Poll::Pending if waited => Poll::Ready(false),
+    poll_fn(|cx| match Pin::new(&mut *call).poll(cx) {
+        Poll::Ready(answered) => Poll::Ready(Some(answered)),
+        Poll::Pending if waited => Poll::Ready(None),
         Poll::Pending => {
             waited = true;
             cx.waker().wake_by_ref();

@@ -1,6 +1,6 @@
 //! The caller's side of a session: requests to another node, on lanes and on streams of their own.
 
-use super::lane::{Lane, LaneCall, new_histogram};
+use super::lane::{Lane, LaneCall, Places, new_histogram};
 use crate::{
     call::Priority,
     gate::RETRY_AFTER,
@@ -44,9 +44,11 @@ pub(crate) struct Outbound {
     lanes: [Arc<Lane>; LANES],
     limits: Limits,
     message_bytes_max: usize,
+    places: Arc<Places>,
     own_streams: AtomicUsize,
-    own_latency: Mutex<Histogram<u32>>,
-    sent: AtomicU64,
+    /// Made with the first answer.
+    own_latency: Mutex<Option<Box<Histogram<u32>>>>,
+    own_sent: AtomicU64,
     lost: OnceLock<String>,
     draining: AtomicBool,
 }
@@ -54,17 +56,17 @@ pub(crate) struct Outbound {
 impl Outbound {
     /// Over `link` to a peer that accepts `limits`; answers of up to `message_bytes_max` are taken.
     pub(crate) fn new(link: Arc<dyn Link>, limits: Limits, message_bytes_max: usize) -> Arc<Self> {
-        let limits = Limits { in_flight: limits.in_flight.min(IN_FLIGHT_MAX), ..limits };
-        let in_flight = limits.in_flight as usize;
-        let lane = |class| Lane::start(Arc::clone(&link), class, in_flight, message_bytes_max);
+        let places = Places::new(limits.in_flight.min(IN_FLIGHT_MAX) as usize);
+        let lane = |class| Lane::new(Arc::clone(&link), class, Arc::clone(&places), message_bytes_max);
         Arc::new(Self {
             lanes: [lane(0), lane(1), lane(2)],
             link,
             limits,
             message_bytes_max,
+            places,
             own_streams: AtomicUsize::new(0),
-            own_latency: Mutex::new(new_histogram()),
-            sent: AtomicU64::new(0),
+            own_latency: Mutex::default(),
+            own_sent: AtomicU64::new(0),
             lost: OnceLock::new(),
             draining: AtomicBool::new(false),
         })
@@ -89,16 +91,17 @@ impl Outbound {
 
     /// How many requests went out.
     pub(crate) fn sent(&self) -> u64 {
-        self.sent.load(Ordering::Relaxed)
+        self.own_sent.load(Ordering::Relaxed) + self.lanes.iter().map(|lane| lane.sent()).sum::<u64>()
     }
 
     /// Moves what is known of how long answers took, in microseconds, into `into`.
     pub(crate) fn take_latency(&self, into: &mut Histogram<u32>) {
         self.lanes.iter().for_each(|lane| lane.take_latency(into));
-        let mut own = self.own_latency.lock().unwrap_or_else(PoisonError::into_inner);
-        // Both have the same bounds and precision, see `new_histogram`.
-        let _same_bounds = into.add(&*own);
-        own.reset();
+        if let Some(own) = &mut *self.own_latency.lock().unwrap_or_else(PoisonError::into_inner) {
+            // Both have the same bounds and precision, see `new_histogram`.
+            let _same_bounds = into.add(&**own);
+            own.reset();
+        }
     }
 
     /// Whether every request was answered, also those that were given up.
@@ -106,7 +109,7 @@ impl Outbound {
         self.own_streams.load(Ordering::Relaxed) == 0 && self.lanes.iter().all(|lane| lane.is_idle())
     }
 
-    /// Counts a request of so many bytes as sent, if the peer takes one.
+    /// Whether the peer takes a request of so many bytes.
     fn admit(&self, bytes: usize) -> Result<(), DeliveryError> {
         if self.draining.load(Ordering::Relaxed) {
             return Err(DeliveryError::Draining);
@@ -115,7 +118,6 @@ impl Outbound {
         if bytes > limit {
             return Err(DeliveryError::TooLarge { bytes, limit });
         }
-        self.sent.fetch_add(1, Ordering::Relaxed);
         Ok(())
     }
 
@@ -166,11 +168,12 @@ impl Way {
     /// Takes a place for a request with a stream of its own.
     fn own_stream(&self) -> Result<OwnStream, DeliveryError> {
         let current = self.0.read().unwrap_or_else(PoisonError::into_inner);
-        let place = OwnStream(Arc::clone(&current));
-        if current.own_streams.fetch_add(1, Ordering::Relaxed) < current.limits.in_flight as usize {
-            return Ok(place);
+        if !current.places.take() {
+            return Err(DeliveryError::Overloaded { retry_after: RETRY_AFTER });
         }
-        Err(DeliveryError::Overloaded { retry_after: RETRY_AFTER })
+        current.own_streams.fetch_add(1, Ordering::Relaxed);
+        current.own_sent.fetch_add(1, Ordering::Relaxed);
+        Ok(OwnStream(Arc::clone(&current)))
     }
 }
 
@@ -293,7 +296,8 @@ async fn on_own_stream(
         .await
         .map_err(|_| DeliveryError::TimedOut { after: timeout, delivery: Delivery::Unknown })?;
     let took = asked.elapsed().as_micros() as u64;
-    outbound.own_latency.lock().unwrap_or_else(PoisonError::into_inner).saturating_record(took);
+    let mut latency = outbound.own_latency.lock().unwrap_or_else(PoisonError::into_inner);
+    latency.get_or_insert_with(|| Box::new(new_histogram())).saturating_record(took);
     answered
 }
 
@@ -317,6 +321,7 @@ struct OwnStream(Arc<Outbound>);
 impl Drop for OwnStream {
     fn drop(&mut self) {
         self.0.own_streams.fetch_sub(1, Ordering::Relaxed);
+        self.0.places.give();
     }
 }
 

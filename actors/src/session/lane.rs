@@ -7,7 +7,10 @@ use slab::Slab;
 use std::{
     future::{Future, poll_fn},
     pin::Pin,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicUsize, Ordering},
+    },
     task::{Context, Poll, Waker},
     time::Duration,
 };
@@ -16,7 +19,7 @@ use swarm_protocols::{
     session::CloseCode,
     wire::frame::{self, Answered, Frame, FrameReader, Intent, OVERHEAD_BYTES_MAX, RequestHead},
 };
-use tokio::{sync::Notify, time::Instant};
+use tokio::{runtime::Handle, sync::Notify, time::Instant};
 
 /// What an outbox keeps room for after it was emptied, in bytes.
 const BATCH_BYTES_KEPT: usize = 64 << 10;
@@ -93,17 +96,56 @@ impl From<LinkError> for Fault {
 
 /// Requests and answers on one lane. Locked for moments only, never across a wait.
 pub(crate) struct Lane {
+    link: Arc<dyn Link>,
+    class: u8,
+    message_bytes_max: usize,
+    /// Where it runs as soon as it is used.
+    runtime: Handle,
+    places: Arc<Places>,
     state: Mutex<State>,
     earlier_deadline: Notify,
+}
+
+/// How many requests may be in flight on one session, over all its lanes and streams: what the peer takes.
+pub(crate) struct Places {
+    taken: AtomicUsize,
+    max: usize,
+}
+
+impl Places {
+    pub(crate) fn new(max: usize) -> Arc<Self> {
+        Arc::new(Self { taken: AtomicUsize::new(0), max })
+    }
+
+    /// Takes a place, if there is one.
+    pub(crate) fn take(&self) -> bool {
+        let free = self.taken.fetch_add(1, Ordering::Relaxed) < self.max;
+        if !free {
+            self.give();
+        }
+        free
+    }
+
+    /// Gives a place back.
+    pub(crate) fn give(&self) {
+        self.give_many(1);
+    }
+
+    fn give_many(&self, count: usize) {
+        self.taken.fetch_sub(count, Ordering::Relaxed);
+    }
 }
 
 struct State {
     outbox: Outbox,
     calls: Slab<Slot>,
-    calls_max: usize,
+    /// Whether its stream is opened, or about to be.
+    running: bool,
     armed: Option<Instant>,
     lost: Option<String>,
-    latency: Histogram<u32>,
+    /// Made with the first answer: it is 10 KiB long.
+    latency: Option<Box<Histogram<u32>>>,
+    sent: u64,
     /// How many messages without an answer wait in the outbox.
     posts: usize,
     /// There were such messages, of which nobody knows whether the peer has read them.
@@ -123,45 +165,34 @@ enum Slot {
     Abandoned,
 }
 
-impl State {
-    /// Whether there is room for one more request or message.
-    fn admit(&self) -> Result<(), DeliveryError> {
-        if let Some(reason) = &self.lost {
-            let reason = reason.clone();
-            return Err(DeliveryError::SessionLost { reason, delivery: Delivery::NotSent });
-        }
-        let full = self.calls.len() + self.posts >= self.calls_max;
-        if full || self.outbox.bytes.len() > UNSENT_BYTES_MAX {
-            return Err(DeliveryError::Overloaded { retry_after: crate::gate::RETRY_AFTER });
-        }
-        Ok(())
-    }
-}
-
 impl Lane {
-    /// A lane with at most `calls_max` unanswered requests. Its stream is opened with the first one.
-    pub(crate) fn start(
+    /// A lane on which requests take `places`. It costs no task and no stream before the first one.
+    pub(crate) fn new(
         link: Arc<dyn Link>,
         class: u8,
-        calls_max: usize,
+        places: Arc<Places>,
         message_bytes_max: usize,
     ) -> Arc<Self> {
-        let lane = Arc::new(Self {
+        Arc::new(Self {
+            link,
+            class,
+            message_bytes_max,
+            runtime: Handle::current(),
+            places,
             state: Mutex::new(State {
                 outbox: Outbox::default(),
                 calls: Slab::new(),
-                calls_max,
+                running: false,
                 armed: None,
                 lost: None,
-                latency: new_histogram(),
+                latency: None,
+                sent: 0,
                 posts: 0,
                 posted: false,
                 after: None,
             }),
             earlier_deadline: Notify::new(),
-        });
-        tokio::spawn(Arc::clone(&lane).run(link, class, message_bytes_max));
-        lane
+        })
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -180,7 +211,7 @@ impl Lane {
         let asked = Instant::now();
         let deadline = asked + timeout;
         let mut state = self.state();
-        state.admit()?;
+        self.admit(&mut state)?;
         let key = state.calls.insert(Slot::Waiting { waker: None, asked, deadline });
         let head = RequestHead { correlation: key as u64, route, deadline_ms: millis_up(timeout), intent };
         frame::put_request(&head, payload, state.outbox.frames());
@@ -192,13 +223,30 @@ impl Lane {
     }
 
     /// Puts a message on the lane that is not answered.
-    pub(crate) fn post(&self, route: u32, payload: &[u8]) -> Result<(), DeliveryError> {
+    pub(crate) fn post(self: &Arc<Self>, route: u32, payload: &[u8]) -> Result<(), DeliveryError> {
         let mut state = self.state();
-        state.admit()?;
+        self.admit(&mut state)?;
         state.posts += 1;
         state.posted = true;
         let head = RequestHead { correlation: 0, route, deadline_ms: 0, intent: Intent::Post };
         frame::put_request(&head, payload, state.outbox.frames());
+        Ok(())
+    }
+
+    /// Takes a place for one more request or message, and begins to carry them.
+    fn admit(self: &Arc<Self>, state: &mut State) -> Result<(), DeliveryError> {
+        if let Some(reason) = &state.lost {
+            let reason = reason.clone();
+            return Err(DeliveryError::SessionLost { reason, delivery: Delivery::NotSent });
+        }
+        if state.outbox.bytes.len() > UNSENT_BYTES_MAX || !self.places.take() {
+            return Err(DeliveryError::Overloaded { retry_after: crate::gate::RETRY_AFTER });
+        }
+        if !state.running {
+            state.running = true;
+            self.runtime.spawn(Arc::clone(self).run());
+        }
+        state.sent += 1;
         Ok(())
     }
 
@@ -218,6 +266,8 @@ impl Lane {
         if state.lost.is_some() || (state.calls.is_empty() && !state.posted) {
             return None;
         }
+        // It takes a place whether there is one or not.
+        self.places.taken.fetch_add(1, Ordering::Relaxed);
         let key = state.calls.insert(Slot::Waiting { waker: None, asked, deadline: asked + timeout });
         let head = RequestHead {
             correlation: key as u64,
@@ -229,8 +279,8 @@ impl Lane {
         Some(LaneCall { lane: Arc::clone(self), key, timeout, ended: false })
     }
 
-    /// Whether every request was answered, also those that were given up, and every post is on its way. Nobody may have taken the answer yet: that
-    /// of a mark is taken when there is a request to wait for it.
+    /// Whether every request was answered, also those that were given up, and every message without an answer is on its
+    /// way. Nobody may have taken the answer yet: that of a mark is taken when there is a request to wait for it.
     pub(crate) fn is_idle(&self) -> bool {
         let state = self.state();
         state.posts == 0 && state.calls.iter().all(|(_, slot)| matches!(slot, Slot::Ended(Ok(_))))
@@ -238,28 +288,41 @@ impl Lane {
 
     /// Adds how long the answered requests took, in microseconds, and forgets it.
     pub(crate) fn take_latency(&self, into: &mut Histogram<u32>) {
-        let mut state = self.state();
-        // Both have the same bounds and precision, see `new_histogram`.
-        let _same_bounds = into.add(&state.latency);
-        state.latency.reset();
+        if let Some(latency) = &mut self.state().latency {
+            // Both have the same bounds and precision, see `new_histogram`.
+            let _same_bounds = into.add(&**latency);
+            latency.reset();
+        }
     }
 
-    async fn run(self: Arc<Self>, link: Arc<dyn Link>, class: u8, message_bytes_max: usize) {
-        let limit = message_bytes_max + OVERHEAD_BYTES_MAX;
+    /// How many requests went out.
+    pub(crate) fn sent(&self) -> u64 {
+        self.state().sent
+    }
+
+    /// Takes an ended request off the lane.
+    fn remove(&self, state: &mut State, key: usize) {
+        state.calls.remove(key);
+        self.places.give();
+    }
+
+    async fn run(self: Arc<Self>) {
         let fault = tokio::select! {
-            fault = self.carry(&*link, class, limit) => fault,
+            fault = self.carry() => fault,
             never = self.expire() => match never {},
         };
         match fault {
             Fault::Ended(error) => self.lose(&error.to_string()),
             Fault::Violation(reason) => {
                 self.lose(&reason);
-                link.close(CloseCode::ProtocolViolation, &reason);
+                self.link.close(CloseCode::ProtocolViolation, &reason);
             }
         }
     }
 
-    async fn carry(&self, link: &dyn Link, class: u8, limit: usize) -> Fault {
+    async fn carry(&self) -> Fault {
+        let Self { link, class, message_bytes_max, .. } = self;
+        let limit = message_bytes_max + OVERHEAD_BYTES_MAX;
         let Some(first) = self.take().await else { return LinkError::StreamAbandoned.into() };
         let after = self.state().after.take();
         if let Some(mark) = after {
@@ -270,8 +333,8 @@ impl Lane {
             Ok(stream) => stream,
             Err(error) => return error.into(),
         };
-        send.set_priority(-i32::from(class));
-        let head = Bytes::copy_from_slice(&[frame::STREAM_LANE, class]);
+        send.set_priority(-i32::from(*class));
+        let head = Bytes::copy_from_slice(&[frame::STREAM_LANE, *class]);
         tokio::select! {
             error = self.write(send, [head, first]) => error.into(),
             fault = self.read(recv, limit) => fault,
@@ -283,7 +346,7 @@ impl Lane {
             let mut state = self.state();
             let taken = state.outbox.poll_take(cx);
             if taken.is_ready() {
-                state.posts = 0;
+                self.places.give_many(std::mem::take(&mut state.posts));
             }
             taken
         };
@@ -334,9 +397,10 @@ impl Lane {
                             let took = now.saturating_duration_since(*asked);
                             wakers.extend(waker.take());
                             state.calls[correlation as usize] = Slot::Ended(Ok(answer));
-                            state.latency.saturating_record(took.as_micros() as u64);
+                            let latency = state.latency.get_or_insert_with(|| Box::new(new_histogram()));
+                            latency.saturating_record(took.as_micros() as u64);
                         }
-                        Some(Slot::Abandoned) => drop(state.calls.remove(correlation as usize)),
+                        Some(Slot::Abandoned) => self.remove(&mut state, correlation as usize),
                         Some(Slot::Ended(Err(_))) => {
                             // It timed out and its caller has not looked yet: see `LaneCall::drop`.
                             state.calls[correlation as usize] = Slot::Ended(Ok(answer));
@@ -434,7 +498,10 @@ pub(crate) struct LaneCall {
 impl Future for LaneCall {
     type Output = Result<Answered, DeliveryError>;
 
+    /// # Panics
+    /// After it was ready: its number may be that of another request by then.
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        assert!(!self.ended, "an ask was polled after it was ready");
         let mut state = self.lane.state();
         match &mut state.calls[self.key] {
             Slot::Waiting { waker, .. } => {
@@ -448,7 +515,7 @@ impl Future for LaneCall {
                 let timed_out = matches!(slot, Slot::Ended(Err(DeliveryError::TimedOut { .. })));
                 let ended = std::mem::replace(slot, Slot::Abandoned);
                 if !timed_out {
-                    state.calls.remove(self.key);
+                    self.lane.remove(&mut state, self.key);
                 }
                 drop(state);
                 self.ended = true;
@@ -478,7 +545,7 @@ impl Drop for LaneCall {
             }
             // Timed out, and cancelled then: the callee's answer is still to come.
             Slot::Ended(Err(DeliveryError::TimedOut { .. })) => state.calls[self.key] = Slot::Abandoned,
-            Slot::Ended(_) | Slot::Abandoned => drop(state.calls.remove(self.key)),
+            Slot::Ended(_) | Slot::Abandoned => self.lane.remove(&mut state, self.key),
         }
     }
 }

@@ -1,21 +1,20 @@
 //! Two nodes joined by a connection in memory.
 
-use super::{
-    line::Line,
-    memory_link::{Connection, link_pair},
-    network::Network,
-    probe::WITHIN_DEFAULT,
-};
+use super::probe::WITHIN_DEFAULT;
 use crate::{
     call::Caller,
     mailbox::Mailbox,
     node::{Node, ResolveError},
-    quic_bridge::{Attach, Local},
-    session::Side,
+    quic_bridge::LocalNode,
+    transport::memory::{Direction, LastWire, Line, Network, transports},
 };
-use std::{panic::Location, sync::Arc, time::Duration};
+use std::{
+    net::{Ipv4Addr, SocketAddr},
+    panic::Location,
+    sync::Arc,
+    time::Duration,
+};
 use swarm_protocols::{NodeId, Protocol, Role, session::Timing, wire::control::Limits};
-use tokio::sync::oneshot;
 
 /// One side of a [`pair`].
 #[derive(Debug, Clone)]
@@ -56,7 +55,7 @@ impl MemoryNode {
 /// Where the session is refused, which two nodes of different ids do not do.
 pub async fn pair(dialler: MemoryNode, acceptor: MemoryNode) -> (Node, Node, Cut) {
     let (a, b, partition) = pair_over(dialler, acceptor, Network::perfect()).await;
-    (a, b, Cut(partition.connection))
+    (a, b, Cut(partition.last))
 }
 
 /// Starts two nodes like [`pair`], over a network that does to their datagrams what `network` says,
@@ -72,36 +71,15 @@ pub async fn pair_over(
 ) -> (Node, Node, Partition) {
     network.check();
     let callers = [&dialler, &acceptor].map(|node| Caller { node: node.id.clone(), role: node.role });
-    let nodes = [dialler, acceptor].map(|node| {
-        let MemoryNode { id, agent_type, capabilities, limits, timing, role: _ } = node;
-        Node::of(Local { node: id, agent_type, capabilities, limits, timing }, None, None)
-    });
     let line = Line::new(network);
-    let connection = join(&nodes, &callers, &line).await;
-    let [a, b] = nodes.clone();
-    (a, b, Partition { nodes, callers, line, connection })
-}
-
-async fn join(nodes: &[Node; 2], callers: &[Caller; 2], line: &Arc<Line>) -> Arc<Connection> {
-    let (connection, [a_link, b_link]) = link_pair(line);
-    let ([a, b], [a_caller, b_caller]) = (nodes, callers.clone());
-    let (opened, a_open) = oneshot::channel();
-    let (accepted, b_open) = oneshot::channel();
-    let attach = |side, link, peer, opened| Attach {
-        side,
-        link,
-        peer,
-        shown: None,
-        follows: None,
-        opened: Some(opened),
-    };
-    b.bridge.do_send(attach(Side::Acceptor, Arc::new(b_link), a_caller, accepted));
-    a.bridge.do_send(attach(Side::Dialler, Arc::new(a_link), b_caller, opened));
-    for open in [b_open, a_open] {
-        let open = open.await.expect("the node has stopped");
-        open.unwrap_or_else(|(_, reason)| panic!("no session: {reason}"));
-    }
-    connection
+    let ([to_acceptor, to_dialler], last) = transports(&line, callers);
+    let [a, b] = [(dialler, to_acceptor), (acceptor, to_dialler)].map(|(node, transport)| {
+        let MemoryNode { id, agent_type, capabilities, limits, timing, role: _ } = node;
+        Node::of(LocalNode { node: id, agent_type, capabilities, limits, timing }, Box::new(transport))
+    });
+    let partition = Partition { nodes: [a.clone(), b.clone()], line, last };
+    partition.connect().await;
+    (a, b, partition)
 }
 
 /// Finds the mailbox at `address` as soon as the peer has announced it: what a node exposes while a
@@ -132,22 +110,13 @@ pub fn resolve_soon<P: Protocol>(node: &Node, address: &str) -> impl Future<Outp
 
 /// Cuts a connection in memory, as a pulled cable and a timeout would.
 #[derive(Debug)]
-pub struct Cut(Arc<Connection>);
+pub struct Cut(LastWire);
 
 impl Cut {
     /// Cuts it; both sides see the reason.
     pub fn cut(self, reason: &str) {
         self.0.cut(reason);
     }
-}
-
-/// A way through the network between two nodes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Direction {
-    /// From the node that dialled, the first of a [`pair_over`].
-    ToAcceptor,
-    /// From the node that was dialled.
-    ToDialler,
 }
 
 /// Parts the two nodes of a [`pair_over`], and lets them meet again.
@@ -160,9 +129,8 @@ pub enum Direction {
 #[derive(Debug)]
 pub struct Partition {
     nodes: [Node; 2],
-    callers: [Caller; 2],
     line: Arc<Line>,
-    connection: Arc<Connection>,
+    last: LastWire,
 }
 
 impl Partition {
@@ -185,14 +153,21 @@ impl Partition {
 
     /// Ends the connection; both sides see the reason at once.
     pub fn cut(&self, reason: &str) {
-        self.connection.cut(reason);
+        self.last.cut(reason);
     }
 
     /// Dials again, over the same network, after the session has ended on both sides.
     ///
     /// # Panics
-    /// Where there is no session: the old one is still open on one side, or the network is split.
+    /// Where there is no session: the old one is still open at the node that is dialled, or the network is split.
     pub async fn reconnect(&mut self) {
-        self.connection = join(&self.nodes, &self.callers, &self.line).await;
+        self.connect().await;
+    }
+
+    async fn connect(&self) {
+        // Whatever is dialled in memory, the other node is there.
+        let anywhere = SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0));
+        let [a, b] = &self.nodes;
+        a.connect(b.id().clone(), anywhere).await.unwrap_or_else(|error| panic!("{error}"));
     }
 }

@@ -1,6 +1,7 @@
 //! The transport parameters of a node's connections.
 
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
+use swarm_protocols::session::Timing;
 
 /// How many streams a peer may have open at once in the beginning. Every stream allowed costs the
 /// allowing side about half a kilobyte, used or not.
@@ -12,16 +13,20 @@ pub const STREAMS_MAX: u32 = 1024;
 /// How many bytes of a connection may have come and not been read, over all its streams.
 pub const RECEIVE_WINDOW: u32 = 16 << 20;
 
-/// The transport parameters of every connection.
-pub fn parameters() -> Arc<quinn::TransportConfig> {
+/// The transport parameters of the connections of a node whose sessions wait so long.
+///
+/// A session finds out by itself whether its peer is silent, and has to be the first: QUIC gives up half as long again
+/// after. It sends nothing by itself to keep a connection alive, as the heartbeat of a session does that.
+pub fn parameters(timing: &Timing) -> Arc<quinn::TransportConfig> {
     let mut config = quinn::TransportConfig::default();
-    let idle = Duration::from_secs(15);
+    let idle = timing.silence + timing.silence / 2;
     config
         .max_concurrent_bidi_streams(STREAMS_MIN.into())
         .max_concurrent_uni_streams(0_u8.into())
         .receive_window(RECEIVE_WINDOW.into())
         .datagram_receive_buffer_size(None)
-        .max_idle_timeout(Some(idle.try_into().expect("15 s is a valid idle timeout")));
+        // One that QUIC cannot count is longer than any session lasts.
+        .max_idle_timeout(idle.try_into().ok());
     Arc::new(config)
 }
 
@@ -34,6 +39,17 @@ pub fn more_streams(open: u32, allowed: u32) -> Option<u32> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::time::Duration;
+
+    #[test]
+    fn quic_gives_up_on_a_silent_peer_after_the_session_does() {
+        for seconds in [10, 60, 86_400] {
+            let timing = Timing { silence: Duration::from_secs(seconds), ..Timing::default() };
+            let idle = format!("max_idle_timeout: Some({})", seconds * 1_500);
+            let written = format!("{:?}", parameters(&timing));
+            assert!(written.contains(&idle), "{written}");
+        }
+    }
 
     #[test]
     fn a_busy_peer_is_allowed_more_streams_up_to_the_limit() {

@@ -1,6 +1,10 @@
-//! A link over QUIC.
+//! QUIC: mutual TLS over UDP, with independent streams.
 
-use super::{Link, LinkError, RecvHalf, SendHalf, Stream};
+mod endpoint;
+
+pub(crate) use endpoint::QuicTransport;
+
+use super::{Link, LinkError, RecvHalf, Refusal, SendHalf, Stream};
 use crate::identity::explain;
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
@@ -55,6 +59,10 @@ impl Link for QuicLink {
 
     fn remote(&self) -> Option<SocketAddr> {
         Some(self.connection.remote_address())
+    }
+
+    fn refusal(&self) -> Option<(Refusal, String)> {
+        endpoint::refused_for(&self.connection.close_reason()?)
     }
 }
 

@@ -313,3 +313,49 @@ proptest! {
         prop_assert_eq!(closed, b.next_timeout().is_none());
     }
 }
+
+#[test]
+fn a_probe_is_answered_by_a_pong_to_it_and_by_nothing_before() {
+    let start = origin();
+    let (mut a, mut b) = open_pair(start);
+    actions(&mut a);
+    let now = start + Duration::from_millis(10);
+    a.probe(now);
+    assert_eq!(actions(&mut a), [Action::Send(Control::Ping(2))]);
+    // What was on its way before says nothing, and a second probe changes nothing.
+    a.handle(Control::Pong(1), now);
+    a.handle(Control::Ping(9), now);
+    a.probe(now);
+    assert_eq!(actions(&mut a), [Action::Send(Control::Pong(9))]);
+    b.handle(Control::Ping(2), now);
+    let answered = [Action::Answered, Action::RoundTrip(Duration::ZERO)];
+    deliver(&mut b, &mut a, now);
+    assert_eq!(actions(&mut a), answered);
+    assert_eq!(a.next_timeout(), Some(now + Timing::default().heartbeat));
+}
+
+#[test]
+fn a_probe_fails_after_a_quarter_of_a_handshake_and_the_session_goes_on() {
+    let start = origin();
+    let (mut a, _) = open_pair(start);
+    a.probe(start);
+    let due = start + Timing::default().handshake / 4;
+    assert_eq!(a.next_timeout(), Some(due));
+    actions(&mut a);
+    a.handle_timeout(due);
+    assert_eq!(actions(&mut a), [Action::Unanswered]);
+    assert_eq!(a.state, State::Open);
+}
+
+#[test]
+fn a_side_that_slept_probes_again_before_it_judges() {
+    let start = origin();
+    let (mut a, _) = open_pair(start);
+    a.probe(start);
+    actions(&mut a);
+    let late = start + Duration::from_secs(60);
+    a.handle_timeout(late);
+    assert_eq!(actions(&mut a), [Action::Send(Control::Ping(3))]);
+    a.handle(Control::Pong(3), late);
+    assert!(actions(&mut a).contains(&Action::Answered));
+}

@@ -22,7 +22,7 @@ pub const ROUTES_MAX: usize = 2048;
 pub struct Hello {
     /// Its id; must be the one in its certificate.
     pub node: NodeId,
-    /// Grows with every start of the node: milliseconds since the Unix epoch.
+    /// A number that no other process of the node has; it has no order.
     pub incarnation: u64,
     /// The lowest and the highest version of the wire that it speaks.
     pub wire_versions: (u16, u16),
@@ -97,7 +97,7 @@ pub enum RefuseCause {
     WrongIdentity,
     /// No common version of the wire or no common codec.
     Incompatible,
-    /// A session of the same id lives, and the new one is no newer incarnation of it.
+    /// A session of the same id is open and answers, or is with the same process.
     AlreadyConnected,
     /// The hello breaks a rule of the specification.
     Malformed,

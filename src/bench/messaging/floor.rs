@@ -10,7 +10,7 @@ use bytes::Bytes;
 use quinn::{ClientConfig, Connection, Endpoint, Incoming, RecvStream, SendStream};
 use swarm_actors::identity::{Identity, KeyExchange, server_name};
 use swarm_actors::transport;
-use swarm_protocols::NodeId;
+use swarm_protocols::{NodeId, session::Timing};
 
 use super::MessagingError;
 use super::payloads::Payloads;
@@ -36,7 +36,7 @@ pub(super) fn lost(error: impl std::error::Error) -> MessagingError {
 /// How to dial `peer` as `identity`. Only what is dialled with one and the same value resumes a TLS session.
 pub(super) fn dialling(identity: &Identity, peer: &NodeId) -> ClientConfig {
     let mut config = identity.client_config(Some(peer), KeyExchange::default());
-    config.transport_config(transport::parameters());
+    config.transport_config(transport::parameters(&Timing::default()));
     config
 }
 

@@ -9,7 +9,7 @@ use actix::Actor;
 use serde::{Deserialize, Serialize};
 use swarm_actors::identity::{Identity, IdentityPem, KeyExchange, PrivateKeyPem};
 use swarm_actors::{Mailbox, Node, NodeConfig, transport};
-use swarm_protocols::Role;
+use swarm_protocols::{Role, session::Timing};
 
 use super::MessagingError;
 use super::echo::{EchoActor, Echoing};
@@ -83,7 +83,7 @@ pub(crate) fn run() -> Result<(), MessagingError> {
         node.expose("echo", mailbox).allow(Role::Operator).register().await.map_err(failed)?.detach();
 
         let mut config = identity.server_config(KeyExchange::default());
-        config.transport_config(transport::parameters());
+        config.transport_config(transport::parameters(&Timing::default()));
         let endpoint = quinn::Endpoint::server(config, loopback).map_err(failed)?;
         let floor = endpoint.local_addr().map_err(failed)?;
         actix_rt::spawn(floor::serve(endpoint));

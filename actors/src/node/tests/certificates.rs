@@ -1,18 +1,20 @@
 //! Certificates that are revoked, replaced or expire while a node runs, over QUIC on loopback.
 
 use super::{
-    hostile::{Stage, closed, in_life, stage},
+    hostile::{Stage, closed, stage},
     *,
 };
 use crate::{
-    Caller,
     identity::{IdentityPem, KeyExchange, PeerChain, RevocationList, Serial},
-    quic_bridge::{Admit, Attach, Shown},
-    session::{ConnectionSession, SessionParts, Side},
-    transport::quic::QuicLink,
+    quic_bridge::{Attach, SetRevocationList},
+    session::{SessionChange, SessionEvent},
+    transport::{Connection, Shown, quic::QuicLink},
 };
-use std::{cell::Cell, rc::Rc, sync::Arc, time::Instant};
-use swarm_protocols::session::CloseCode;
+use std::{cell::Cell, sync::Arc, time::Instant};
+use swarm_protocols::{
+    peers::{SessionKey, Side},
+    session::CloseCode,
+};
 use tokio::sync::mpsc::UnboundedReceiver;
 
 /// Revoking ends a session in less than this.
@@ -232,9 +234,10 @@ async fn a_connection_is_judged_by_what_the_node_knows_when_its_session_begins()
         let (opened, open) = tokio::sync::oneshot::channel();
         let attach = Attach {
             side: Side::Acceptor,
-            link: Arc::new(QuicLink::new(accepted)),
-            peer: Caller { node: peer.id().clone(), role: peer.role() },
-            shown: Some(Shown { own: lenient.as_peer().serial.clone(), peer: shown }),
+            connection: Connection::certified(
+                Arc::new(QuicLink::new(accepted)),
+                Shown { own: lenient.as_peer().serial.clone(), peer: shown },
+            ),
             follows: None,
             opened: Some(opened),
         };
@@ -254,25 +257,33 @@ async fn a_node_that_was_revoked_while_it_said_hello_drives_nobody_out() {
         .map(|id| stage.authority.issue(&id.parse().unwrap(), Role::Agent, stage.day).unwrap());
     let a = start(good).await;
     a.connect("b".parse().unwrap(), stage.node.address().unwrap()).await.unwrap();
-    let [_connection, accepted] = met(&lenient, &revoked).await;
-    let shown = Shown { own: lenient.as_peer().serial.clone(), peer: PeerChain::of(&accepted).unwrap() };
-    let peer = Caller { node: revoked.id().clone(), role: revoked.role() };
-    let session = ConnectionSession::new(SessionParts {
+    let good = seen_of_a(&stage).await;
+    let [connection, accepted] = met(&lenient, &revoked).await;
+    let attach = Attach {
         side: Side::Acceptor,
-        link: Arc::new(QuicLink::new(accepted)),
-        local: in_life("b", 1),
-        peer: peer.clone(),
-        shown: Some(shown.clone()),
+        connection: Connection::certified(
+            Arc::new(QuicLink::new(accepted.clone())),
+            Shown { own: lenient.as_peer().serial.clone(), peer: PeerChain::of(&accepted).unwrap() },
+        ),
         follows: None,
-        timing: Timing::default(),
-        routes: Rc::default(),
-        bridge: stage.node.bridge.clone(),
         opened: None,
-    });
-    stage.revoke(1, &revoked).await;
-    // On its way when the list came.
-    let admit = Admit { peer, incarnation: u64::MAX, shown: Some(shown), session: session.start() };
-    let (_, reason) = stage.node.bridge.send(admit).await.unwrap().unwrap_err();
-    assert!(reason.contains("was revoked"), "{reason}");
-    assert_eq!(stage.node.statistics().await.unwrap().sessions, 1);
+    };
+    let list = revoking(&stage.authority, 1, [&revoked.as_peer().serial]);
+    // Its wish for a place is on its way when the list comes: it is the second session of this node.
+    let asked =
+        SessionEvent { session: SessionKey(2), change: SessionChange::Asked { incarnation: u64::MAX } };
+    stage.node.bridge.do_send(attach);
+    stage.node.bridge.do_send(SetRevocationList(list));
+    stage.node.bridge.do_send(asked);
+    assert_eq!(seen_of_a(&stage).await, good);
+    assert_eq!(closed(&connection).await.0, CloseCode::BadCertificate);
+    assert_eq!(seen_of_a(&stage).await, good);
+}
+
+/// The id of the only session with `a`, and the certificate shown there.
+async fn seen_of_a(stage: &Stage) -> Vec<(uuid::Uuid, Option<Serial>)> {
+    let of = |session: crate::SessionStatistics| {
+        (session.peer.session, session.certificate.map(|certificate| certificate.serial))
+    };
+    stage.node.sessions().await.into_iter().map(of).collect()
 }

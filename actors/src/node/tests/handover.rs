@@ -1,9 +1,9 @@
-//! A further certificate: the session in which it is shown takes over from the one before, and nobody who asks or
-//! watches notices.
+//! A renewed certificate: the session in which it is shown takes over from the one before, and nobody who asks or
+//! watches notices. And who gets in where another process with the same identity is connected.
 
 use super::{
     certificates::{start, watched},
-    hostile::{Stage, closed, in_life, stage},
+    hostile::{Stage, closed, in_incarnation, stage},
     *,
 };
 use crate::identity::{KeyExchange, PeerIdentity};
@@ -41,7 +41,7 @@ impl Stage {
         self.authority.issue(&id.parse().unwrap(), role, self.day).unwrap()
     }
 
-    /// Gives a node a further certificate, and waits until the peer has seen it in the session that is open.
+    /// Gives a node a renewed certificate, and waits until the peer has seen it in the session that is open.
     async fn renew(&self, node: &Node, role: Role, peer: &Node) {
         let renewed = self.issue(node.id().as_str(), role);
         node.set_identity(renewed.clone()).await.unwrap();
@@ -244,10 +244,10 @@ struct ByHand {
 
 impl ByHand {
     async fn open(stage: &Stage, identity: &Identity) -> Self {
-        Self::open_in_life(stage, identity, 1).await
+        Self::open_as_incarnation(stage, identity, 1).await
     }
 
-    async fn open_in_life(stage: &Stage, identity: &Identity, incarnation: u64) -> Self {
+    async fn open_as_incarnation(stage: &Stage, identity: &Identity, incarnation: u64) -> Self {
         let endpoint = quinn::Endpoint::client("127.0.0.1:0".parse().unwrap()).unwrap();
         let config = identity.client_config(Some(stage.node.id()), KeyExchange::default());
         let connection =
@@ -255,7 +255,7 @@ impl ByHand {
         let (mut send, recv) = connection.open_bi().await.unwrap();
         send.write_all(&[STREAM_CONTROL]).await.unwrap();
         let mut by_hand = Self { connection, send, recv, reader: FrameReader::new(1 << 20) };
-        by_hand.send(Control::Hello(in_life(identity.id().as_str(), incarnation))).await;
+        by_hand.send(Control::Hello(in_incarnation(identity.id().as_str(), incarnation))).await;
         by_hand
     }
 
@@ -368,14 +368,14 @@ async fn only_a_certificate_of_the_same_role_and_from_no_earlier_time_takes_over
 }
 
 #[actix::test]
-async fn a_node_that_dials_takes_no_other_life_role_or_earlier_certificate_for_its_peer() {
+async fn a_node_that_dials_takes_no_other_incarnation_role_or_earlier_certificate_for_its_peer() {
     let stage = stage().await;
     let config = |identity: &Identity| identity.server_config(KeyExchange::default());
     let anywhere = "127.0.0.1:0".parse().unwrap();
     let hub = quinn::Endpoint::server(config(&stage.issue("hub", Role::Coordinator)), anywhere).unwrap();
     let a = start(stage.issue("a", Role::Agent)).await;
     let connecting = a.connect("hub".parse().unwrap(), hub.local_addr().unwrap());
-    let (peer, first) = tokio::join!(connecting, ByHand::accept(&hub, in_life("hub", 1)));
+    let (peer, first) = tokio::join!(connecting, ByHand::accept(&hub, in_incarnation("hub", 1)));
     let session = peer.unwrap().session;
     let now = SystemTime::now();
     let earlier = Validity::new(now - Duration::from_secs(3_600), now + Duration::from_secs(3_600)).unwrap();
@@ -385,8 +385,8 @@ async fn a_node_that_dials_takes_no_other_life_role_or_earlier_certificate_for_i
     {
         hub.set_server_config(Some(config(&shown)));
         a.set_identity(stage.issue("a", Role::Agent)).await.unwrap();
-        let second = ByHand::accept(&hub, in_life("hub", incarnation)).await;
-        let reason = "the session there is with hub goes on: this is another life or role of it, or an earlier \
+        let second = ByHand::accept(&hub, in_incarnation("hub", incarnation)).await;
+        let reason = "the session there is with hub goes on: this is another incarnation or role of it, or an earlier \
                       certificate";
         assert_eq!(closed(&second.connection).await, (CloseCode::Done, reason.to_owned()));
     }
@@ -395,20 +395,62 @@ async fn a_node_that_dials_takes_no_other_life_role_or_earlier_certificate_for_i
 }
 
 #[actix::test]
-async fn a_later_life_with_an_earlier_certificate_takes_nothing_over() {
+async fn another_incarnation_with_an_earlier_certificate_takes_nothing_over() {
     let stage = stage().await;
     let from_now = Validity::new(SystemTime::now(), stage.day.valid_until()).unwrap();
     let later = stage.authority.issue(&"mallory".parse().unwrap(), Role::Agent, from_now).unwrap();
     let earlier = stage.issue("mallory", Role::Agent);
     let mut old = ByHand::open(&stage, &later).await;
     assert!(matches!(old.next().await, Control::Welcome(_)));
-    let thief = ByHand::open_in_life(&stage, &earlier, u64::MAX >> 8).await;
+    let thief = ByHand::open_as_incarnation(&stage, &earlier, u64::MAX >> 8).await;
     let refused = (CloseCode::Refused, "mallory is connected already, with a later certificate".to_owned());
     assert_eq!(closed(&thief.connection).await, refused);
     assert_eq!(old.connection.close_reason(), None);
-    let mut restarted = ByHand::open_in_life(&stage, &later, 2).await;
+    let mut restarted = ByHand::open_as_incarnation(&stage, &later, 2).await;
     assert!(matches!(restarted.next().await, Control::Welcome(_)));
     assert_eq!(closed(&old.connection).await.0, CloseCode::Superseded);
+}
+
+#[actix::test]
+async fn a_node_that_was_restarted_gets_in_whatever_its_clock_says_and_the_one_before_is_told() {
+    let stage = stage().await;
+    let identity = stage.issue("mallory", Role::Agent);
+    let mut old = ByHand::open_as_incarnation(&stage, &identity, 1_000).await;
+    assert!(matches!(old.next().await, Control::Welcome(_)));
+    let mut seen = watched(&stage.node);
+    // It answers no ping any more. The next one was started by a clock that was set back, the last one by none.
+    for incarnation in [999, 1_001] {
+        let mut new = ByHand::open_as_incarnation(&stage, &identity, incarnation).await;
+        assert!(matches!(new.next().await, Control::Welcome(_)));
+        let reason = "another incarnation of mallory connected, and this one did not answer".to_owned();
+        assert_eq!(closed(&old.connection).await, (CloseCode::Superseded, reason));
+        old = new;
+    }
+    let mut events = Vec::new();
+    for _ in 0..5 {
+        events.push(matches!(seen.recv().await, Some(PeerEvent::Up(_))));
+    }
+    assert_eq!(events, [true, false, true, false, true]);
+}
+
+#[actix::test]
+async fn of_two_processes_with_one_identity_the_one_that_answers_keeps_its_place() {
+    let stage = stage().await;
+    let (b, address) = (|| "b".parse::<NodeId>().unwrap(), stage.node.address().unwrap());
+    let first = start(stage.issue("a", Role::Agent)).await;
+    let session = first.connect(b(), address).await.unwrap().session;
+    for _ in 0..3 {
+        // As a supervisor would that starts it again and again.
+        let second = start(stage.issue("a", Role::Agent)).await;
+        let refused = second.connect(b(), address).await.unwrap_err().to_string();
+        assert!(refused.contains("another process with its identity answers"), "{refused}");
+        second.stop(Duration::ZERO).await;
+    }
+    assert_eq!(stage.node.sessions().await[0].peer.session, session);
+    assert_eq!(first.statistics().await.unwrap().sessions, 1);
+    first.stop(Duration::ZERO).await;
+    let second = start(stage.issue("a", Role::Agent)).await;
+    second.connect(b(), address).await.unwrap();
 }
 
 #[actix::test]

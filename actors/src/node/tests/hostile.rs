@@ -95,12 +95,12 @@ impl Stage {
 
 pub(super) fn hello(id: &str) -> Vec<u8> {
     let mut bytes = Vec::new();
-    Control::Hello(in_life(id, 1)).encode(&mut bytes).unwrap();
+    Control::Hello(in_incarnation(id, 1)).encode(&mut bytes).unwrap();
     bytes
 }
 
-/// What a node says of itself in one of its lives.
-pub(super) fn in_life(id: &str, incarnation: u64) -> Hello {
+/// What a node says of itself in one of its incarnations.
+pub(super) fn in_incarnation(id: &str, incarnation: u64) -> Hello {
     Hello {
         node: id.parse().unwrap(),
         incarnation,
@@ -204,7 +204,7 @@ async fn an_operator_has_many_sessions_but_not_any_number() {
     let (mut send, _recv) = one_more.open_bi().await.unwrap();
     send.write_all(&[STREAM_CONTROL]).await.unwrap();
     send.write_all(&hello("alice")).await.unwrap();
-    let reason = "alice has 32 sessions, as many as it can have".to_owned();
+    let reason = "session limit of alice reached (32)".to_owned();
     assert_eq!(closed(&one_more).await, (CloseCode::Refused, reason));
     assert!(sessions.iter().all(|(connection, ..)| connection.close_reason().is_none()));
     assert_eq!(stage.node.statistics().await.unwrap().sessions, 32);

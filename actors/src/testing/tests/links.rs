@@ -1,12 +1,11 @@
 //! The link below a session, where the sessions themselves would hide what it does.
 
-use super::super::{
-    line::Line,
-    memory_link::{MemoryLink, link_pair},
-    *,
-};
+use super::super::*;
 use super::*;
-use crate::transport::{Link, LinkError, Stream};
+use crate::transport::{
+    Link, LinkError, Stream,
+    memory::{Line, MemoryLink, link_pair},
+};
 use bytes::Bytes;
 use std::sync::Arc;
 use swarm_protocols::session::CloseCode;

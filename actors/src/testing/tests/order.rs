@@ -1,11 +1,14 @@
 //! The order of requests when one session takes over from another, on links of which one is slower.
 
-use super::super::{line::Line, memory_link::link_pair, *};
+use super::super::*;
 use super::*;
 use crate::{
     mailbox::Remote,
     session::{Outbound, Way},
-    transport::Link,
+    transport::{
+        Link,
+        memory::{Line, link_pair},
+    },
 };
 use std::sync::Arc;
 use swarm_protocols::wire::{

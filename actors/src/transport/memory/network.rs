@@ -12,7 +12,7 @@ const ACK_DELAY: Duration = Duration::from_millis(25);
 /// while it hears nothing at all, which is a partition here.
 const LOSSES_MAX: u32 = 5;
 
-/// The network between two nodes of [`pair_over`](super::pair_over).
+/// The network between two nodes of [`pair_over`](crate::testing::pair_over).
 ///
 /// A session never meets the datagrams themselves: QUIC repeats what was lost, drops what came
 /// twice, and puts every stream back in order. What gets through to a user of QUIC is **time**, and
@@ -24,7 +24,7 @@ const LOSSES_MAX: u32 = 5;
 /// | loss | the bytes come a retransmission timeout later, three times that if they are lost again, and so on up to five losses in a row; what follows on the same stream waits for them, other streams do not |
 /// | duplication | the first of the two copies counts |
 /// | reordering | none within a stream; streams overtake each other |
-/// | partition | nothing arrives until [healed](super::Partition::heal), or until the sessions give up |
+/// | partition | nothing arrives until [healed](crate::testing::Partition::heal), or until the sessions give up |
 ///
 /// The retransmission timeout is that of RFC 9002 for the slowest round trip: two of the longest
 /// delays and 25 ms. QUIC often repairs a loss sooner, from the acknowledgements of later packets,
@@ -54,7 +54,7 @@ impl Network {
     }
 
     /// Where bytes arrive at once.
-    pub(super) fn perfect() -> Self {
+    pub(crate) fn perfect() -> Self {
         Self::new(0, Duration::ZERO..Duration::ZERO)
     }
 
@@ -64,7 +64,7 @@ impl Network {
 
     /// # Panics
     /// Where a probability is none.
-    pub(super) fn check(&self) {
+    pub(crate) fn check(&self) {
         assert!((0.0..=0.9).contains(&self.loss), "a loss of {} is not from 0 to 0.9", self.loss);
         let duplication = self.duplication;
         assert!((0.0..=1.0).contains(&duplication), "a duplication of {duplication} is not from 0 to 1");

@@ -1,11 +1,27 @@
-//! A link in memory, over a [`Line`].
+//! Two nodes joined in memory, over a [`Line`].
 
-use super::{line::Line, memory::Direction, network::DATAGRAM_BYTES};
-use crate::transport::{Link, LinkError, RecvHalf, SendHalf, Stream};
+mod line;
+mod network;
+
+pub use line::Direction;
+pub(crate) use line::Line;
+pub use network::Network;
+
+use super::{Connection, DialError, Link, LinkError, RecvHalf, SendHalf, Stream, Transport};
+use crate::{call::Caller, identity::Identity};
 use bytes::Bytes;
-use futures_util::future::BoxFuture;
-use std::sync::{Arc, Mutex, PoisonError};
-use swarm_protocols::session::CloseCode;
+use futures_util::{
+    StreamExt,
+    future::{BoxFuture, ready},
+    stream::{self, LocalBoxStream},
+};
+use network::DATAGRAM_BYTES;
+use std::{
+    net::SocketAddr,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+use swarm_protocols::{NodeId, session::CloseCode};
 use tokio::{
     sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch},
     time::Instant,
@@ -18,18 +34,113 @@ const WINDOW: usize = 1024;
 /// How many opened streams may wait for the other side.
 const OPENED: usize = 64;
 
+/// The transport of one of two nodes, which reaches the other one whatever address is dialled.
+pub(crate) struct MemoryTransport {
+    /// 0 or 1.
+    side: usize,
+    line: Arc<Line>,
+    /// This node, and the other one, as a certificate would say it.
+    nodes: [Caller; 2],
+    dialled: Arc<Mutex<Option<Arc<Wire>>>>,
+    to_other: mpsc::Sender<Connection>,
+    accepted: Option<mpsc::Receiver<Connection>>,
+}
+
+/// The connection that was made last between two nodes, to be cut.
+#[derive(Debug, Clone)]
+pub(crate) struct LastWire(Arc<Mutex<Option<Arc<Wire>>>>);
+
+impl LastWire {
+    /// Ends the connection, if there is one; both sides see the reason at once.
+    pub(crate) fn cut(&self, reason: &str) {
+        if let Some(wire) = &*self.0.lock().unwrap_or_else(PoisonError::into_inner) {
+            wire.cut(reason);
+        }
+    }
+}
+
+/// The transports of two nodes that are joined by a line.
+pub(crate) fn transports(line: &Arc<Line>, nodes: [Caller; 2]) -> ([MemoryTransport; 2], LastWire) {
+    let [a, b] = nodes;
+    let ((to_a, from_b), (to_b, from_a)) = (mpsc::channel(OPENED), mpsc::channel(OPENED));
+    let last = LastWire(Arc::default());
+    let transport = |side, nodes, to_other, accepted| MemoryTransport {
+        side,
+        line: Arc::clone(line),
+        nodes,
+        dialled: Arc::clone(&last.0),
+        to_other,
+        accepted: Some(accepted),
+    };
+    let first = transport(0, [a.clone(), b.clone()], to_b, from_b);
+    let second = transport(1, [b, a], to_a, from_a);
+    ([first, second], last)
+}
+
+impl Transport for MemoryTransport {
+    fn dial(
+        &mut self,
+        _: Option<&NodeId>,
+        _: SocketAddr,
+    ) -> BoxFuture<'static, Result<Connection, DialError>> {
+        let (wire, mut links) = link_pair(&self.line);
+        if self.side == 1 {
+            links.reverse();
+        }
+        let [here, there] = links.map(|link| -> Arc<dyn Link> { Arc::new(link) });
+        let [this, other] = self.nodes.clone();
+        *self.dialled.lock().unwrap_or_else(PoisonError::into_inner) = Some(wire);
+        let accepted = Connection { link: there, peer: this, shown: None };
+        let dialled = match self.to_other.try_send(accepted) {
+            Ok(()) => Ok(Connection { link: here, peer: other, shown: None }),
+            Err(_) => {
+                Err(DialError::Unreachable("the other node has stopped, or accepts nothing".to_owned()))
+            }
+        };
+        Box::pin(ready(dialled))
+    }
+
+    fn accept(&mut self, _: Duration) -> LocalBoxStream<'static, Connection> {
+        match self.accepted.take() {
+            // That the other node has stopped is no failure of this one.
+            Some(mut accepted) => {
+                Box::pin(stream::poll_fn(move |cx| accepted.poll_recv(cx)).chain(stream::pending()))
+            }
+            None => Box::pin(stream::empty()),
+        }
+    }
+
+    fn address(&self) -> Option<SocketAddr> {
+        None
+    }
+
+    fn identity(&self) -> Option<&Identity> {
+        None
+    }
+
+    /// Nothing is shown here.
+    fn set_identity(&mut self, _: Identity) {}
+
+    /// The sessions close their links themselves.
+    fn close(&self) {}
+
+    fn closed(&self) -> BoxFuture<'static, ()> {
+        Box::pin(ready(()))
+    }
+}
+
 /// What the two ends of one connection share.
 #[derive(Debug)]
-pub(super) struct Connection {
+pub(crate) struct Wire {
     line: Arc<Line>,
-    /// Why the connection ended, as the dialler and as the acceptor know it.
+    /// Why the connection ended, as the first node and as the second know it.
     closed: [watch::Sender<Option<String>>; 2],
-    /// When and why the dialler, and the acceptor, closed it.
+    /// When and why the first node, and the second, closed it.
     said: [watch::Sender<Option<(Instant, String)>>; 2],
 }
 
-impl Connection {
-    pub(super) fn cut(&self, reason: &str) {
+impl Wire {
+    pub(crate) fn cut(&self, reason: &str) {
         self.closed.iter().for_each(|closed| note(closed, reason.to_owned()));
     }
 
@@ -69,17 +180,17 @@ fn direction_to(side: usize) -> Direction {
     if side == 0 { Direction::ToDialler } else { Direction::ToAcceptor }
 }
 
-/// One end of a connection; side 0 dialled.
-pub(super) struct MemoryLink {
+/// One end of a connection, that of the first node of a line or of the second.
+pub(crate) struct MemoryLink {
     side: usize,
-    connection: Arc<Connection>,
+    connection: Arc<Wire>,
     streams: mpsc::Sender<(Instant, Stream)>,
     incoming: Mutex<Option<mpsc::Receiver<(Instant, Stream)>>>,
 }
 
-pub(super) fn link_pair(line: &Arc<Line>) -> (Arc<Connection>, [MemoryLink; 2]) {
+pub(crate) fn link_pair(line: &Arc<Line>) -> (Arc<Wire>, [MemoryLink; 2]) {
     let connection =
-        Arc::new(Connection { line: Arc::clone(line), closed: Default::default(), said: Default::default() });
+        Arc::new(Wire { line: Arc::clone(line), closed: Default::default(), said: Default::default() });
     let ((a_send, b_recv), (b_send, a_recv)) = (mpsc::channel(OPENED), mpsc::channel(OPENED));
     let link = |side, streams, incoming| {
         let (connection, incoming) = (Arc::clone(&connection), Mutex::new(Some(incoming)));
@@ -150,7 +261,7 @@ impl Drop for MemoryLink {
 }
 
 /// The two ends of what `side` sends on a stream.
-fn half(connection: &Arc<Connection>, side: usize, stream: u64) -> (MemorySend, MemoryRecv) {
+fn half(connection: &Arc<Wire>, side: usize, stream: u64) -> (MemorySend, MemoryRecv) {
     let (datagrams, incoming) = mpsc::unbounded_channel();
     let (at_end, consumed) = watch::channel(None);
     let send = MemorySend {
@@ -184,7 +295,7 @@ enum Word {
 
 struct MemorySend {
     side: usize,
-    connection: Arc<Connection>,
+    connection: Arc<Wire>,
     stream: u64,
     datagrams: Option<mpsc::UnboundedSender<InFlight>>,
     window: Arc<Semaphore>,
@@ -271,7 +382,7 @@ impl Drop for MemorySend {
 
 struct MemoryRecv {
     side: usize,
-    connection: Arc<Connection>,
+    connection: Arc<Wire>,
     stream: u64,
     incoming: mpsc::UnboundedReceiver<InFlight>,
     /// What is under way and not due; kept here when a read is given up.

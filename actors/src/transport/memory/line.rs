@@ -1,9 +1,6 @@
 //! The way between two nodes: delays, and partitions with their history.
 
-use super::{
-    memory::Direction,
-    network::{Datagram, Network},
-};
+use super::network::{Datagram, Network};
 use std::{
     collections::VecDeque,
     sync::{
@@ -13,17 +10,26 @@ use std::{
 };
 use tokio::{sync::watch, time::Instant};
 
+/// A way through the network between two nodes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Direction {
+    /// From the first node of a [`pair_over`](crate::testing::pair_over), which dials.
+    ToAcceptor,
+    /// From the second one.
+    ToDialler,
+}
+
 /// How many partitions of a direction are remembered, for bytes that nobody has read since.
 const SPLITS_MAX: usize = 1024;
 
 /// The network between two nodes, which outlives their connections.
 #[derive(Debug)]
-pub(super) struct Line {
+pub(crate) struct Line {
     network: Network,
     began: Instant,
-    /// When nothing arrived at the acceptor, and at the dialler; the last one may go on.
+    /// When nothing arrived at the second node, and at the first; the last one may go on.
     splits: [watch::Sender<VecDeque<Split>>; 2],
-    /// How many streams the dialler, and the acceptor, has opened.
+    /// How many streams the first node, and the second, has opened.
     streams: [AtomicU64; 2],
 }
 
@@ -40,7 +46,7 @@ impl Split {
 }
 
 impl Line {
-    pub(super) fn new(network: Network) -> Arc<Self> {
+    pub(crate) fn new(network: Network) -> Arc<Self> {
         Arc::new(Self {
             network,
             began: Instant::now(),
@@ -49,7 +55,7 @@ impl Line {
         })
     }
 
-    pub(super) fn split(&self, direction: Direction) {
+    pub(crate) fn split(&self, direction: Direction) {
         self.splits[direction as usize].send_modify(|splits| {
             if splits.back().is_none_or(|last| last.healed.is_some()) {
                 if splits.len() == SPLITS_MAX {
@@ -60,7 +66,7 @@ impl Line {
         });
     }
 
-    pub(super) fn heal(&self, direction: Direction) {
+    pub(crate) fn heal(&self, direction: Direction) {
         self.splits[direction as usize].send_modify(|splits| {
             if let Some(last) = splits.back_mut() {
                 last.healed.get_or_insert_with(Instant::now);
@@ -69,18 +75,18 @@ impl Line {
     }
 
     /// The number of the next stream that `side` opens, on whichever connection.
-    pub(super) fn next_stream(&self, side: usize) -> u64 {
+    pub(crate) fn next_stream(&self, side: usize) -> u64 {
         2 * self.streams[side].fetch_add(1, Ordering::Relaxed) + side as u64
     }
 
     /// Whether datagrams differ from one another at all.
-    pub(super) fn is_perfect(&self) -> bool {
+    pub(crate) fn is_perfect(&self) -> bool {
         self.network.is_perfect()
     }
 
     /// Waits until what is due at `due` has arrived. What a split keeps back is sent again when that
     /// is healed, and due `again`.
-    pub(super) async fn arrive(
+    pub(crate) async fn arrive(
         &self,
         direction: Direction,
         mut due: Instant,
@@ -105,19 +111,19 @@ impl Line {
     /// Waits until a word without a datagram of its own, said at `said`, has crossed: an
     /// acknowledgement, a close, the opening of a stream. It takes the shortest delay, so that it
     /// holds up nothing that comes after it.
-    pub(super) async fn cross(&self, direction: Direction, said: Instant) {
+    pub(crate) async fn cross(&self, direction: Direction, said: Instant) {
         let crossed = |said| said + self.network.delay.start;
         self.arrive(direction, crossed(said), crossed).await;
     }
 
     /// When the datagram sent at `sent` is due.
-    pub(super) fn due(&self, stream: u64, side: usize, sent: Instant, number: u64) -> Instant {
+    pub(crate) fn due(&self, stream: u64, side: usize, sent: Instant, number: u64) -> Instant {
         let to_acceptor = side == 0;
         sent + self.network.transit(Datagram { stream, to_acceptor, sent_ms: self.millis(sent), number })
     }
 
     /// A time in whole milliseconds, see [`Network`].
-    pub(super) fn millis(&self, time: Instant) -> u64 {
+    pub(crate) fn millis(&self, time: Instant) -> u64 {
         (time - self.began).as_millis() as u64
     }
 }

@@ -1,0 +1,235 @@
+//! The endpoint of a node: how it is reached over QUIC, and reaches others.
+
+use super::{QuicLink, describe};
+use crate::{
+    identity::{Identity, KeyExchange, PeerChain, Serial, TlsReason, explain, server_name},
+    transport::{Connection, DialError, Refusal, Shown, Transport, parameters},
+};
+use futures_util::{
+    future::BoxFuture,
+    stream::{self, LocalBoxStream},
+};
+use quinn::ConnectionError;
+use std::{cell::Cell, collections::BTreeMap, io, net::SocketAddr, rc::Rc, sync::Arc, time::Duration};
+use swarm_protocols::{
+    NodeId,
+    session::{CloseCode, Timing},
+};
+use tokio::sync::{mpsc, watch};
+
+/// The most connections that may be in their handshake at once; beyond it new ones are refused.
+const HANDSHAKES_MAX: u32 = 256;
+
+/// Of how many peers the TLS sessions are kept, to be resumed when they are dialled again.
+const PEERS_KEPT: usize = 256;
+
+/// The endpoint of a node, with the identity that it has now.
+///
+/// The TLS sessions that can be resumed lie in the configurations, and these are made anew with every change of the
+/// identity, its authorities or its revocation list: no session outlives what it was judged by.
+pub(crate) struct QuicTransport {
+    endpoint: quinn::Endpoint,
+    address: SocketAddr,
+    listening: watch::Sender<Listening>,
+    identity: Identity,
+    key_exchange: KeyExchange,
+    parameters: Arc<quinn::TransportConfig>,
+    /// How it dials a node, or whichever is there.
+    dialling: BTreeMap<Option<NodeId>, quinn::ClientConfig>,
+}
+
+impl QuicTransport {
+    /// Listens on an address.
+    pub(crate) fn listen(
+        identity: Identity,
+        key_exchange: KeyExchange,
+        address: SocketAddr,
+        timing: &Timing,
+    ) -> io::Result<Self> {
+        let parameters = parameters(timing);
+        let listening = Listening::new(&identity, key_exchange, &parameters);
+        let endpoint = quinn::Endpoint::server(quinn::ServerConfig::clone(&listening.config), address)?;
+        let (address, listening) = (endpoint.local_addr()?, watch::Sender::new(listening));
+        let dialling = BTreeMap::new();
+        Ok(Self { endpoint, address, listening, identity, key_exchange, parameters, dialling })
+    }
+
+    /// How to dial the node `expected`, or whichever is there: the same configuration every time, so that a
+    /// session with it can be resumed.
+    fn dialling(&mut self, expected: Option<&NodeId>) -> quinn::ClientConfig {
+        if let Some(config) = self.dialling.get(&expected.cloned()) {
+            return config.clone();
+        }
+        if self.dialling.len() >= PEERS_KEPT {
+            // It costs full handshakes and nothing else.
+            self.dialling.clear();
+        }
+        let mut config = self.identity.client_config(expected, self.key_exchange);
+        config.transport_config(Arc::clone(&self.parameters));
+        self.dialling.insert(expected.cloned(), config.clone());
+        config
+    }
+}
+
+impl Transport for QuicTransport {
+    fn dial(
+        &mut self,
+        expected: Option<&NodeId>,
+        address: SocketAddr,
+    ) -> BoxFuture<'static, Result<Connection, DialError>> {
+        let config = self.dialling(expected);
+        let own = self.identity.as_peer().serial.clone();
+        let connecting = self.endpoint.connect_with(config, address, server_name(expected));
+        Box::pin(async move {
+            let unreachable = |reason| DialError::Unreachable(reason);
+            let connecting = connecting.map_err(|error| unreachable(error.to_string()))?;
+            let connection = connecting.await.map_err(|error| match refused_for(&error) {
+                Some((refusal, reason)) => DialError::Refused(refusal, reason),
+                None => unreachable(describe(error)),
+            })?;
+            authenticated(connection, own).map_err(|reason| DialError::Refused(Refusal::Certificate, reason))
+        })
+    }
+
+    fn accept(&mut self, within: Duration) -> LocalBoxStream<'static, Connection> {
+        let (connections, mut accepted) = mpsc::channel(HANDSHAKES_MAX as usize);
+        actix_rt::spawn(accept(self.endpoint.clone(), self.listening.subscribe(), connections, within));
+        Box::pin(stream::poll_fn(move |cx| accepted.poll_recv(cx)))
+    }
+
+    fn address(&self) -> Option<SocketAddr> {
+        Some(self.address)
+    }
+
+    fn identity(&self) -> Option<&Identity> {
+        Some(&self.identity)
+    }
+
+    fn set_identity(&mut self, identity: Identity) {
+        self.listening.send_replace(Listening::new(&identity, self.key_exchange, &self.parameters));
+        self.identity = identity;
+        self.dialling.clear();
+    }
+
+    fn close(&self) {
+        self.endpoint.close(0_u8.into(), b"");
+    }
+
+    fn closed(&self) -> BoxFuture<'static, ()> {
+        let endpoint = self.endpoint.clone();
+        Box::pin(async move { endpoint.wait_idle().await })
+    }
+}
+
+/// How a connection is accepted, and which certificate is shown there.
+#[derive(Clone)]
+struct Listening {
+    config: Arc<quinn::ServerConfig>,
+    own: Serial,
+}
+
+impl Listening {
+    fn new(identity: &Identity, key_exchange: KeyExchange, parameters: &Arc<quinn::TransportConfig>) -> Self {
+        let mut config = identity.server_config(key_exchange);
+        config.transport_config(Arc::clone(parameters));
+        Self { config: Arc::new(config), own: identity.as_peer().serial.clone() }
+    }
+}
+
+async fn accept(
+    endpoint: quinn::Endpoint,
+    listening: watch::Receiver<Listening>,
+    connections: mpsc::Sender<Connection>,
+    within: Duration,
+) {
+    let handshakes = Rc::new(Cell::new(0_u32));
+    while let Some(incoming) = endpoint.accept().await {
+        if handshakes.get() >= HANDSHAKES_MAX {
+            incoming.refuse();
+            continue;
+        }
+        if handshakes.get() >= HANDSHAKES_MAX / 2
+            && !incoming.remote_address_validated()
+            && incoming.may_retry()
+        {
+            // Costs an honest peer one round trip, and one with a forged address everything.
+            let _too_late = incoming.retry();
+            continue;
+        }
+        let (connections, handshakes) = (connections.clone(), Rc::clone(&handshakes));
+        let Listening { config, own } = listening.borrow().clone();
+        handshakes.set(handshakes.get() + 1);
+        actix_rt::spawn(async move {
+            let from = incoming.remote_address();
+            match handshake(incoming, config, own, within).await {
+                Ok(connection) => {
+                    // Where the node has stopped, dropping the connection ends it.
+                    let _stopped = connections.send(connection).await;
+                }
+                Err(Handshake::Refused(reason)) => tracing::warn!(%from, reason, "a connection was refused"),
+                Err(Handshake::Abandoned) => tracing::debug!(%from, "this node stopped during a handshake"),
+            }
+            handshakes.set(handshakes.get() - 1);
+        });
+    }
+}
+
+/// Why an incoming connection became none.
+enum Handshake {
+    /// One side did not want it.
+    Refused(String),
+    /// This node stopped.
+    Abandoned,
+}
+
+async fn handshake(
+    incoming: quinn::Incoming,
+    config: Arc<quinn::ServerConfig>,
+    own: Serial,
+    within: Duration,
+) -> Result<Connection, Handshake> {
+    let refused = |error: ConnectionError| match error {
+        ConnectionError::LocallyClosed => Handshake::Abandoned,
+        error => Handshake::Refused(
+            explain(&error).map_or_else(|| error.to_string(), |failure| failure.to_string()),
+        ),
+    };
+    let connecting = incoming.accept_with(config).map_err(refused)?;
+    let connection = tokio::time::timeout(within, connecting)
+        .await
+        .map_err(|_| Handshake::Refused("the TLS handshake took too long".to_owned()))?
+        .map_err(refused)?;
+    authenticated(connection, own).map_err(Handshake::Refused)
+}
+
+/// Reads what the peer has shown. The owner of the session judges it, by what this node knows at that moment.
+fn authenticated(connection: quinn::Connection, own: Serial) -> Result<Connection, String> {
+    match PeerChain::of(&connection) {
+        Ok(peer) => Ok(Connection::certified(Arc::new(QuicLink::new(connection)), Shown { own, peer })),
+        Err(error) => {
+            let reason = error.to_string();
+            connection.close((CloseCode::BadCertificate as u32).into(), reason.as_bytes());
+            Err(reason)
+        }
+    }
+}
+
+/// What a connection was refused for, if it ended for that.
+pub(super) fn refused_for(error: &ConnectionError) -> Option<(Refusal, String)> {
+    if let Some(failure) = explain(error) {
+        let refusal = match failure.reason {
+            TlsReason::NoCommonProtocol | TlsReason::NoCommonKeyExchange | TlsReason::Other(_) => {
+                Refusal::Session
+            }
+            _ => Refusal::Certificate,
+        };
+        return Some((refusal, failure.to_string()));
+    }
+    let bad_certificate = u64::from(CloseCode::BadCertificate as u32);
+    match error {
+        ConnectionError::ApplicationClosed(close) if close.error_code.into_inner() == bad_certificate => {
+            Some((Refusal::Certificate, describe(error.clone())))
+        }
+        _ => None,
+    }
+}
