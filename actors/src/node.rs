@@ -2,6 +2,7 @@
 
 mod address;
 mod connecting;
+mod following;
 mod hosting;
 mod keeping;
 mod names;
