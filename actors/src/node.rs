@@ -1,6 +1,7 @@
 //! [`Node`]: a member of a swarm, which exposes mailboxes and finds those of others.
 
 mod address;
+mod following;
 mod hosting;
 mod keeping;
 mod signals;

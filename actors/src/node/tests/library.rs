@@ -75,3 +75,36 @@ fn a_node_works_where_no_actix_system_runs() {
         b.stop(Duration::from_secs(5)).await;
     });
 }
+
+#[actix::test]
+async fn a_mailbox_follows_its_peer_to_the_next_incarnation() {
+    let [a, b] = identities();
+    let first = Node::start(loopback(&a)).await.unwrap();
+    let address = first.address().unwrap();
+    first.expose("service", server()).allow(Role::Agent).register().await.unwrap().detach();
+    let node = Node::start(loopback(&b)).await.unwrap();
+    let kept = node.keep_connected(a.id().clone(), address.into()).await;
+    kept.connected().await;
+    let following: Mailbox<Service> = node.resolve_following("a/service").await.unwrap();
+    let lasting: Mailbox<Service> = node.resolve("a/service").await.unwrap();
+    assert_eq!(following.ask(Echo(vec![1])).await, Ok(vec![1]));
+
+    first.stop(Duration::ZERO).await;
+    let mut states = kept.states();
+    states.wait_for(|state| matches!(state, ConnectionState::Lost { .. })).await.unwrap();
+    let lost = following.ask(Echo(vec![2])).await.unwrap_err();
+    let AskError::Delivery(lost) = lost;
+    assert_eq!(lost.delivery(), Delivery::NotSent, "{lost}");
+
+    let second = Node::start(NodeConfig { listen: address, ..loopback(&a) }).await.unwrap();
+    second.expose("service", server()).allow(Role::Agent).register().await.unwrap().detach();
+    kept.connected().await;
+    let answered = async {
+        // It is told of the name in a frame and an event that take their time.
+        while following.ask(Echo(vec![3])).await != Ok(vec![3]) {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(5), answered).await.expect("it does not follow");
+    assert!(lasting.ask(Echo(vec![3])).await.is_err(), "one that does not follow stays lost");
+}
