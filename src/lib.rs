@@ -61,6 +61,7 @@
 //! - Asking: [`Mailbox`], [`Ask`], and what can go wrong: [`AskError`], [`DeliveryError`].
 //! - Answering: [`Call`], [`Answer`], [`Workers`] for what takes long.
 //! - Machines: [`Node`], [`identity`], [`PeerEvent`]; staying connected, certified and drained: [`guide::embedding`].
+//! - Own work for many machines: [`task`], [`content_store`], [`protocols::part`]; the [guide](guide::own_task_kind) shows it.
 //! - Testing: [`testing`].
 //! - Actors that are ready to use: [`pattern_matcher`], [`correlator`], [`coordinator`]; what they are asked is in
 //!   [`protocols`].
