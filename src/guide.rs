@@ -2,11 +2,12 @@
 //!
 //! 1. [`concepts`]: protocol, mailbox, node, session, delivery errors.
 //! 2. [`writing_an_actor`]: from a request to an actor on another machine.
-//! 3. [`embedding`]: a node in a program of actix or of tokio alone, kept connected, certified and drained.
-//! 4. [`testing`](crate::testing): mocks, bad networks, virtual time.
-//! 5. [`deploying`]: an authority, certificates, nodes as processes, what to watch.
-//! 6. [`versions`]: how a request changes while nodes of two builds are running.
-//! 7. [`security`]: what is defended and what is not.
+//! 3. [`own_task_kind`]: work that a coordinator spreads over agents of one's own.
+//! 4. [`embedding`]: a node in a program of actix or of tokio alone, kept connected, certified and drained.
+//! 5. [`testing`](crate::testing): mocks, bad networks, virtual time.
+//! 6. [`deploying`]: an authority, certificates, nodes as processes, what to watch.
+//! 7. [`versions`]: how a request changes while nodes of two builds are running.
+//! 8. [`security`]: what is defended and what is not.
 
 #[doc = include_str!("guide/concepts.md")]
 pub mod concepts {}
@@ -14,6 +15,8 @@ pub mod concepts {}
 #[doc = include_str!("guide/writing_an_actor.md")]
 pub mod writing_an_actor {}
 
+#[doc = include_str!("guide/own_task_kind.md")]
+pub mod own_task_kind {}
 #[doc = include_str!("guide/embedding.md")]
 pub mod embedding {}
 

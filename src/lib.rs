@@ -62,6 +62,7 @@
 //! - Answering: [`Call`], [`Answer`], [`Workers`] for what takes long.
 //! - Choosing among mailboxes: [`Layer`].
 //! - Machines: [`Node`], [`identity`], [`PeerEvent`]; staying connected, certified and drained: [`guide::embedding`].
+//! - Own work for many machines: [`task`], [`content_store`], [`protocols::part`]; the [guide](guide::own_task_kind) shows it.
 //! - Testing: [`testing`].
 //! - Actors that are ready to use: [`pattern_matcher`], [`correlator`], [`coordinator`]; what they are asked is in
 //!   [`protocols`].

@@ -2,10 +2,11 @@
 
 pub(crate) mod document;
 pub(crate) mod fleet;
-pub(crate) mod job;
+pub(crate) mod jobs;
 pub(crate) mod member;
 pub(crate) mod node_file;
 pub(crate) mod node_options;
+pub(crate) mod operator;
 pub(crate) mod outcome;
 pub(crate) mod prices;
 pub(crate) mod process;
@@ -13,7 +14,7 @@ pub(crate) mod progress;
 pub(crate) mod reconnection;
 pub(crate) mod report;
 pub(crate) mod run_folder;
+pub(crate) mod spread;
 pub(crate) mod supervision;
 pub(crate) mod task_file;
 pub(crate) mod topology;
-pub(crate) mod units;

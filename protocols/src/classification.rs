@@ -1,9 +1,10 @@
-//! Nearest-neighbour classification in units of work: blocks of test series against blocks of training series.
+//! Nearest-neighbour classification in parts of a task: blocks of test series against blocks of training series.
 
 use crate::{
     ContentHash, Request,
     distance::BandRule,
-    units::{Impossible, Lengths, UnitError, UnitRequest, runs, unit_count},
+    part::{Impossible, PartError, PartRequest, part_count},
+    series_matcher::{Lengths, SeriesMatcher, SeriesRequest, runs},
 };
 use serde::{Deserialize, Serialize};
 use std::ops::Range;
@@ -14,7 +15,7 @@ pub const BLOCK_VALUES: usize = 1 << 20;
 /// Looks for the training series that is nearest to each test series, all of them z-normalised; the reply holds
 /// one for each test series.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, Request)]
-#[request(name = "classify-series", reply = Vec<Neighbour>, error = UnitError)]
+#[request(name = "classify-series", reply = Vec<Neighbour>, error = PartError)]
 pub struct ClassifySeries {
     /// The group with the test series.
     pub test: ContentHash,
@@ -33,16 +34,12 @@ pub struct Neighbour {
     pub distance_squared: f64,
 }
 
-impl UnitRequest for ClassifySeries {
+impl PartRequest for ClassifySeries {
+    type Protocol = SeriesMatcher;
+    type Input = [u32];
+
     fn inputs(&self) -> Vec<ContentHash> {
         vec![self.train, self.test]
-    }
-
-    fn check(&self, inputs: &[Lengths<'_>]) -> Result<(), UnitError> {
-        match inputs {
-            [_, _] => self.band.check(),
-            _ => Err(UnitError::invalid("two groups are expected")),
-        }
     }
 
     fn answer_bytes_max(&self, inputs: &[Lengths<'_>]) -> usize {
@@ -65,6 +62,15 @@ impl UnitRequest for ClassifySeries {
     }
 }
 
+impl SeriesRequest for ClassifySeries {
+    fn check(&self, inputs: &[Lengths<'_>]) -> Result<(), PartError> {
+        match inputs {
+            [_, _] => self.band.check(),
+            _ => Err(PartError::invalid("two groups are expected")),
+        }
+    }
+}
+
 /// Which series make up the blocks of a classification.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Blocks {
@@ -75,14 +81,14 @@ pub struct Blocks {
 }
 
 impl Blocks {
-    /// Splits series of these lengths so that each pair of blocks is a unit of a good size. The split changes
+    /// Splits series of these lengths so that each pair of blocks is a part of a good size. The split changes
     /// nothing of the answer.
     pub fn of(train: &[usize], test: &[usize], band: BandRule) -> Self {
         let longest = |lengths: &[usize]| lengths.iter().copied().max().unwrap_or(0) as u64;
         let pair = band.cells(longest(test), longest(train));
         let cells = pair.saturating_mul(train.len() as u64).saturating_mul(test.len() as u64);
         let train = runs(train, BLOCK_VALUES);
-        let wanted = unit_count(cells).div_ceil(train.len().max(1) as u64);
+        let wanted = part_count(cells).div_ceil(train.len().max(1) as u64);
         let values: usize = test.iter().sum();
         let share = values.div_ceil(usize::try_from(wanted).unwrap_or(usize::MAX).max(1));
         Self { train, test: runs(test, share.min(BLOCK_VALUES)) }
@@ -117,11 +123,11 @@ mod tests {
     #[test]
     fn impossible_answers_are_recognised() {
         let [test, train] = [[1], [2]].map(|of| ContentHash::of(&of));
-        let unit = ClassifySeries { test, train, band: BandRule::Full };
+        let part = ClassifySeries { test, train, band: BandRule::Full };
         let inputs: &[Lengths<'_>] = &[&[3, 4], &[5]];
         let check = |answer: &[(u32, f64)]| {
             let neighbour = |&(index, distance_squared)| Neighbour { index, distance_squared };
-            unit.check_answer(inputs, &answer.iter().map(neighbour).collect()).is_ok()
+            part.check_answer(inputs, &answer.iter().map(neighbour).collect()).is_ok()
         };
         assert!(check(&[(1, 0.0)]));
         for wrong in [&[][..], &[(0, 1.0), (0, 1.0)], &[(2, 1.0)], &[(0, -1.0)], &[(0, f64::NAN)]] {

@@ -1,16 +1,18 @@
-//! Correlation in units of work: the values of all pairs of some series, some rows of them at a time.
+//! Correlation in parts of a task: the values of all pairs of some series, some rows of them at a time.
 
 use crate::{
-    ContentHash, Floats, Request, protocol,
-    similar_windows::StorePart,
-    units::{INPUTS_MAX, Impossible, Lengths, UnitError, UnitRequest, unit_count},
+    ContentHash, Floats, Request,
+    coordinator::INPUTS_MAX,
+    part::{Impossible, PartError, PartRequest, part_count},
+    protocol,
+    series_matcher::{Lengths, SeriesRequest},
 };
 use serde::{Deserialize, Serialize};
 use std::ops::Range;
 
 protocol! {
     /// An actor that says how series go together.
-    pub Correlator = "correlator" { CorrelateGroups, StorePart }
+    pub Correlator = "correlator" { CorrelateGroups }
 }
 
 /// The most values of all series together: 128 MiB of them.
@@ -49,7 +51,7 @@ pub enum PairMeasure {
 /// way round (see [`partners`]): so every pair occurs once and all rows are of like length. The reply holds the
 /// values of the pairs in the order of [`partners`], row after row.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, Request)]
-#[request(name = "correlate-groups", reply = Floats, error = UnitError)]
+#[request(name = "correlate-groups", reply = Floats, error = PartError)]
 pub struct CorrelateGroups {
     /// The groups, one to [`INPUTS_MAX`].
     pub groups: Vec<ContentHash>,
@@ -81,19 +83,53 @@ impl CorrelateGroups {
 
     /// How many pairs its rows have.
     fn pairs(&self, inputs: &[Lengths<'_>]) -> usize {
-        let order = u32::try_from(Self::extent(inputs).0).expect("at most VALUES_MAX series");
+        let order = Self::order(inputs);
         (self.from..self.until).map(|row| partner_count(order, row) as usize).sum()
+    }
+
+    /// How many series there are.
+    fn order(inputs: &[Lengths<'_>]) -> u32 {
+        u32::try_from(Self::extent(inputs).0).expect("at most VALUES_MAX series")
     }
 }
 
-impl UnitRequest for CorrelateGroups {
+impl PartRequest for CorrelateGroups {
+    type Protocol = Correlator;
+    type Input = [u32];
+
     fn inputs(&self) -> Vec<ContentHash> {
         self.groups.clone()
     }
 
-    fn check(&self, inputs: &[Lengths<'_>]) -> Result<(), UnitError> {
+    fn answer_bytes_max(&self, inputs: &[Lengths<'_>]) -> usize {
+        16 + 8 * self.pairs(inputs)
+    }
+
+    fn check_answer(&self, inputs: &[Lengths<'_>], answer: &Floats) -> Result<(), Impossible> {
+        let pairs = self.pairs(inputs);
+        Impossible::unless(answer.len() == pairs, format_args!("{} values for {pairs} pairs", answer.len()))?;
+        let in_range = |value: &f64| match self.measure {
+            PairMeasure::Pearson | PairMeasure::Spearman => value.is_nan() || (-1.0..=1.0).contains(value),
+            PairMeasure::Lcss { .. } | PairMeasure::Dtw { .. } => (0.0..=1.0).contains(value),
+        };
+        Impossible::unless(answer.iter().all(in_range), "a value out of its range")?;
+        // The first value of a row is that of a series with itself.
+        let order = Self::order(inputs);
+        let mut next = 0;
+        let itself = (self.from..self.until).map(|row| {
+            let value = answer[next];
+            next += partner_count(order, row) as usize;
+            value
+        });
+        let is_one = |value: f64| value.is_nan() || (value - 1.0).abs() <= 1e-9;
+        Impossible::unless({ itself }.all(is_one), "a series that is not like itself")
+    }
+}
+
+impl SeriesRequest for CorrelateGroups {
+    fn check(&self, inputs: &[Lengths<'_>]) -> Result<(), PartError> {
         let (series, values) = Self::extent(inputs);
-        let invalid = |reason: String| Err(UnitError::Invalid { reason });
+        let invalid = |reason: String| Err(PartError::Invalid { reason });
         if inputs.is_empty() || inputs.len() > INPUTS_MAX || values > VALUES_MAX {
             let groups = inputs.len();
             return invalid(format!(
@@ -112,23 +148,9 @@ impl UnitRequest for CorrelateGroups {
         }
         Ok(())
     }
-
-    fn answer_bytes_max(&self, inputs: &[Lengths<'_>]) -> usize {
-        16 + 8 * self.pairs(inputs)
-    }
-
-    fn check_answer(&self, inputs: &[Lengths<'_>], answer: &Floats) -> Result<(), Impossible> {
-        let pairs = self.pairs(inputs);
-        Impossible::unless(answer.len() == pairs, format_args!("{} values for {pairs} pairs", answer.len()))?;
-        let in_range = |value: &f64| match self.measure {
-            PairMeasure::Pearson | PairMeasure::Spearman => value.is_nan() || (-1.0..=1.0).contains(value),
-            PairMeasure::Lcss { .. } | PairMeasure::Dtw { .. } => (0.0..=1.0).contains(value),
-        };
-        Impossible::unless(answer.iter().all(in_range), "a value out of its range")
-    }
 }
 
-/// The rows of each unit for so many series of so many points.
+/// The rows of each part for so many series of so many points.
 pub fn row_blocks(series: u32, points: u32, measure: PairMeasure) -> Vec<Range<u32>> {
     let (order, points) = (u64::from(series), u64::from(points));
     let width = |window: Option<u64>| {
@@ -141,7 +163,7 @@ pub fn row_blocks(series: u32, points: u32, measure: PairMeasure) -> Vec<Range<u
         PairMeasure::Dtw { window } => points * width(window),
     };
     let cells = (order * order / 2).saturating_mul(pair + 1);
-    let share = order.div_ceil(unit_count(cells).min(order.max(1)));
+    let share = order.div_ceil(part_count(cells).min(order.max(1)));
     let step = u32::try_from(share).unwrap_or(series).max(1).next_multiple_of(ROWS_STEP);
     (0..series).step_by(step as usize).map(|from| from..from.saturating_add(step).min(series)).collect()
 }
@@ -151,7 +173,7 @@ pub fn row_blocks(series: u32, points: u32, measure: PairMeasure) -> Vec<Range<u
 mod tests {
     use super::*;
 
-    fn unit(measure: PairMeasure, rows: Range<u32>) -> CorrelateGroups {
+    fn part(measure: PairMeasure, rows: Range<u32>) -> CorrelateGroups {
         CorrelateGroups { groups: vec![ContentHash::of(&[1])], measure, from: rows.start, until: rows.end }
     }
 
@@ -167,7 +189,7 @@ mod tests {
     }
 
     #[test]
-    fn blocks_hold_every_row_once_and_are_valid_units() {
+    fn blocks_hold_every_row_once_and_are_valid_parts() {
         for (series, points) in [(1, 5), (2, 1_000), (120, 5_000), (123, 700), (5_000, 100)] {
             for measure in [PairMeasure::Pearson, PairMeasure::Dtw { window: Some(9) }] {
                 let blocks = row_blocks(series, points, measure);
@@ -176,7 +198,7 @@ mod tests {
                 for rows in blocks {
                     assert_eq!(rows.start, next);
                     next = rows.end;
-                    assert_eq!(unit(measure, rows).check(&[&lengths]), Ok(()));
+                    assert_eq!(part(measure, rows).check(&[&lengths]), Ok(()));
                 }
                 assert_eq!(next, series);
             }
@@ -188,23 +210,23 @@ mod tests {
     #[test]
     fn rows_that_are_none_are_refused() {
         let lengths: &[Lengths<'_>] = &[&[5; 6], &[5; 4]];
-        let check = |rows| unit(PairMeasure::Pearson, rows).check(lengths);
+        let check = |rows| part(PairMeasure::Pearson, rows).check(lengths);
         assert!(check(0..10).is_ok() && check(4..8).is_ok() && check(8..10).is_ok());
         for wrong in [0..0, 4..4, 2..8, 0..9, 8..11, 8..12, 12..16] {
             assert!(check(wrong.clone()).is_err(), "{wrong:?}");
         }
-        let lcss = |epsilon| unit(PairMeasure::Lcss { epsilon, window: None }, 0..10).check(lengths);
+        let lcss = |epsilon| part(PairMeasure::Lcss { epsilon, window: None }, 0..10).check(lengths);
         assert!(lcss(0.0).is_ok() && lcss(f64::INFINITY).is_ok());
         assert!(lcss(-0.1).is_err() && lcss(f64::NAN).is_err());
         let long = vec![1 << 20; 17];
-        assert!(unit(PairMeasure::Pearson, 0..4).check(&[&long]).is_err());
+        assert!(part(PairMeasure::Pearson, 0..4).check(&[&long]).is_err());
     }
 
     #[test]
     fn impossible_answers_are_recognised() {
         let lengths: &[Lengths<'_>] = &[&[5; 3]];
         let check = |measure, values: &[f64]| {
-            unit(measure, 0..3).check_answer(lengths, &values.to_vec().into()).is_ok()
+            part(measure, 0..3).check_answer(lengths, &values.to_vec().into()).is_ok()
         };
         let dtw = PairMeasure::Dtw { window: None };
         assert!(check(PairMeasure::Pearson, &[1.0, -1.0, 1.0, f64::NAN, 1.0, 0.5]));
@@ -212,5 +234,7 @@ mod tests {
         assert!(!check(PairMeasure::Pearson, &[1.0, -1.0, 1.0, 1.5, 1.0, 0.5]));
         assert!(!check(dtw, &[1.0, 0.0, 1.0, f64::NAN, 1.0, 0.5]));
         assert!(!check(dtw, &[1.0, 0.0, 1.0, -0.5, 1.0, 0.5]) && !check(dtw, &[1.0; 5]));
+        let pearson = PairMeasure::Pearson;
+        assert!(!check(pearson, &[0.0; 6]) && !check(dtw, &[0.5; 6]), "a series is like itself");
     }
 }

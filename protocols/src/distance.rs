@@ -1,12 +1,13 @@
-//! The distance between two series: one unit of work.
+//! The distance between two series: one part of a task.
 
 use crate::{
     Blob, ContentHash, Request,
-    units::{Impossible, Lengths, UnitError, UnitRequest},
+    part::{Impossible, PartError, PartRequest},
+    series_matcher::{Lengths, SeriesMatcher, SeriesRequest},
 };
 use serde::{Deserialize, Serialize};
 
-/// The most cells of a warping matrix that one unit computes. On one core that takes seconds, and cannot be
+/// The most cells of a warping matrix that one part computes. On one core that takes seconds, and cannot be
 /// interrupted.
 pub const CELLS_MAX: u64 = 1 << 35;
 
@@ -26,10 +27,10 @@ pub enum BandRule {
 
 impl BandRule {
     /// Whether it is a band at all.
-    pub fn check(&self) -> Result<(), UnitError> {
+    pub fn check(&self) -> Result<(), PartError> {
         match self {
             BandRule::Percent(percent) if !(0.0..=100.0).contains(percent) => {
-                Err(UnitError::invalid(format!("a band of {percent} percent is outside 0..=100")))
+                Err(PartError::invalid(format!("a band of {percent} percent is outside 0..=100")))
             }
             _ => Ok(()),
         }
@@ -69,7 +70,7 @@ pub enum Detail {
 
 /// Measures the squared warping distance between the only series of two groups.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, Request)]
-#[request(name = "measure-distance", reply = MeasuredDistance, error = UnitError)]
+#[request(name = "measure-distance", reply = MeasuredDistance, error = PartError)]
 pub struct MeasureDistance {
     /// The group with the first series.
     pub a: ContentHash,
@@ -94,31 +95,19 @@ pub struct MeasuredDistance {
 }
 
 /// The only series of each of two groups.
-fn two_series(inputs: &[Lengths<'_>]) -> Result<(u64, u64), UnitError> {
+fn two_series(inputs: &[Lengths<'_>]) -> Result<(u64, u64), PartError> {
     match inputs {
         [[a], [b]] => Ok((u64::from(*a), u64::from(*b))),
-        _ => Err(UnitError::invalid("two groups of one series each are expected")),
+        _ => Err(PartError::invalid("two groups of one series each are expected")),
     }
 }
 
-impl UnitRequest for MeasureDistance {
+impl PartRequest for MeasureDistance {
+    type Protocol = SeriesMatcher;
+    type Input = [u32];
+
     fn inputs(&self) -> Vec<ContentHash> {
         vec![self.a, self.b]
-    }
-
-    fn check(&self, inputs: &[Lengths<'_>]) -> Result<(), UnitError> {
-        self.band.check()?;
-        let (a, b) = two_series(inputs)?;
-        let cells = self.band.cells(a, b);
-        let limit = match self.detail {
-            Detail::Distance => CELLS_MAX,
-            Detail::Path => PATH_CELLS_MAX,
-        };
-        if cells > limit {
-            let reason = format!("the matrix has {cells} cells within its band, {limit} are the limit");
-            return Err(UnitError::invalid(reason));
-        }
-        Ok(())
     }
 
     fn answer_bytes_max(&self, inputs: &[Lengths<'_>]) -> usize {
@@ -139,9 +128,26 @@ impl UnitRequest for MeasureDistance {
         Impossible::unless(steps.is_some() == is_wanted, "a path that was not asked for, or none")?;
         let Some(steps) = steps else { return Ok(()) };
         let end = path_of(steps).last();
-        let (a, b) = two_series(inputs).map_err(|error| Impossible(error.to_string()))?;
+        let (a, b) = two_series(inputs).map_err(Impossible::because)?;
         let corner = Some((a as usize - 1, b as usize - 1));
         Impossible::unless(steps.iter().all(|step| *step <= 2) && end == corner, "a path that does not end")
+    }
+}
+
+impl SeriesRequest for MeasureDistance {
+    fn check(&self, inputs: &[Lengths<'_>]) -> Result<(), PartError> {
+        self.band.check()?;
+        let (a, b) = two_series(inputs)?;
+        let cells = self.band.cells(a, b);
+        let limit = match self.detail {
+            Detail::Distance => CELLS_MAX,
+            Detail::Path => PATH_CELLS_MAX,
+        };
+        if cells > limit {
+            let reason = format!("the matrix has {cells} cells within its band, {limit} are the limit");
+            return Err(PartError::invalid(reason));
+        }
+        Ok(())
     }
 }
 

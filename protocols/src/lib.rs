@@ -12,21 +12,22 @@ mod blob;
 pub mod certificates;
 pub mod classification;
 pub mod content;
+pub mod content_store;
 pub mod coordinator;
 pub mod correlation;
 mod delivery;
 pub mod distance;
 mod floats;
 mod identity;
-mod part;
+pub mod part;
 pub mod pattern_file;
 pub mod peers;
 mod request;
 pub mod series_group;
+pub mod series_matcher;
 pub mod series_search;
 pub mod session;
 pub mod similar_windows;
-pub mod units;
 pub mod wire;
 
 pub use backoff::Backoff;
@@ -38,7 +39,6 @@ pub use identity::{
     Caller, InvalidAddress, InvalidName, InvalidRole, MailboxAddress, MailboxName, NAME_BYTES_MAX, NodeId,
     Role, is_name,
 };
-pub use part::{Part, UnknownPart};
 pub use request::{Accepts, NoError, Ports, Protocol, Request, ServedBy, Visitor};
 #[doc(hidden)]
 pub use request::{is_new, is_older};

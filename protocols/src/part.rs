@@ -1,74 +1,139 @@
-//! What agents keep under the name of its content.
+//! Parts of tasks: requests that a coordinator hands to whichever agent is free, with their inputs.
+//!
+//! A client splits its work into requests ([`PartRequest`]), submits them as one
+//! [task](crate::coordinator::SubmitTask), and merges the answers itself, by rules such as those in
+//! [`series_search`](crate::series_search), [`classification`](crate::classification),
+//! [`correlation`](crate::correlation) and [`similar_windows`](crate::similar_windows). The coordinator opens
+//! neither a request nor its answer: the agent checks the request, and the client the answer.
 
-use crate::{
-    series_group::{GROUP_MARK, InvalidGroup, SeriesGroup},
-    similar_windows::{InvalidPart, SeriesPart},
-};
+#[cfg(test)]
+mod spec_vectors;
+mod waves;
 
-/// Content that can be stored with [`StorePart`](crate::similar_windows::StorePart). The first byte of an
-/// encoding says which kind it is.
-#[derive(Debug, Clone, PartialEq)]
-pub enum Part {
-    /// A part of a pattern library.
-    Series(SeriesPart),
-    /// Series that units of work are computed on.
-    Group(SeriesGroup),
+pub use waves::{CONTENT_BYTES_MAX, Weight, waves};
+
+use crate::{Accepts, ContentHash, Request};
+use serde::{Deserialize, Serialize};
+use std::fmt;
+
+/// A request that can be a part of a task: it is pure, so that its answer is the same whoever gives it.
+///
+/// ```
+/// use serde::{Deserialize, Serialize};
+/// use swarm_protocols::{
+///     ContentHash, Request, protocol,
+///     part::{Impossible, PartError, PartRequest},
+/// };
+///
+/// /// Counts the words of a text.
+/// #[derive(Debug, Clone, Serialize, Deserialize, Request)]
+/// #[request(name = "count-words", reply = u64, error = PartError)]
+/// pub struct CountWords { pub text: ContentHash }
+///
+/// impl PartRequest for CountWords {
+///     type Protocol = WordCounter;
+///     /// The number of bytes of a text.
+///     type Input = u64;
+///     fn inputs(&self) -> Vec<ContentHash> { vec![self.text] }
+///     fn answer_bytes_max(&self, _: &[&u64]) -> usize { 9 }
+///     fn check_answer(&self, inputs: &[&u64], words: &u64) -> Result<(), Impossible> {
+///         Impossible::unless(words <= inputs[0], "more words than bytes")
+///     }
+/// }
+///
+/// protocol! {
+///     /// An actor that counts.
+///     pub WordCounter = "word-counter" { CountWords }
+/// }
+/// ```
+pub trait PartRequest: Request + Clone {
+    /// What an agent must expose to be asked.
+    type Protocol: Accepts<Self>;
+
+    /// What a client knows of an input beside its bytes, to check answers by; `()` for nothing.
+    type Input: ?Sized;
+
+    /// The names of the inputs, at most [`INPUTS_MAX`](crate::coordinator::INPUTS_MAX). The part is best done by an agent that has the first one.
+    fn inputs(&self) -> Vec<ContentHash>;
+
+    /// The longest encoding of its answer, in bytes: tasks are cut so that all answers of one fit into a message.
+    fn answer_bytes_max(&self, inputs: &[&Self::Input]) -> usize;
+
+    /// Whether this can be the answer: it comes from an agent, which may lie. `inputs` are in the order of
+    /// [`inputs`](Self::inputs).
+    fn check_answer(&self, inputs: &[&Self::Input], answer: &Self::Reply) -> Result<(), Impossible>;
 }
 
-/// Why bytes are no [`Part`].
-#[derive(Debug, Clone, PartialEq, thiserror::Error)]
-pub enum UnknownPart {
-    /// They begin like a part of a pattern library, and are none.
-    #[error(transparent)]
-    Series(#[from] InvalidPart),
-    /// They begin like a group of series, and are none.
-    #[error(transparent)]
-    Group(#[from] InvalidGroup),
+/// Why an answer cannot be that to its request.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct Impossible(String);
+
+impl Impossible {
+    /// The answer is impossible for this reason.
+    pub fn because(reason: impl fmt::Display) -> Self {
+        Self(reason.to_string())
+    }
+
+    /// `Ok` where the answer is possible in one respect.
+    pub fn unless(possible: bool, reason: impl fmt::Display) -> Result<(), Self> {
+        if possible { Ok(()) } else { Err(Self::because(reason)) }
+    }
 }
 
-/// What an entry of a list of series takes in memory beside its values.
-const ENTRY_BYTES: usize = 48;
+/// Why an agent did not do a part: the error of requests that need no error of their own.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
+pub enum PartError {
+    /// Inputs are not held here; they can be stored, and the request repeated.
+    #[error("{} inputs are not held here", hashes.len())]
+    MissingInputs {
+        /// Their names.
+        hashes: Vec<ContentHash>,
+    },
+    /// The request makes no sense, or asks for more than anyone does.
+    #[error("not a valid request: {reason}")]
+    Invalid {
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// As much is computed and waiting as may be.
+    #[error("too much work is waiting here")]
+    Busy,
+    /// Whoever asked no longer waits for the answer.
+    #[error("the work was cancelled")]
+    Cancelled,
+}
 
-impl Part {
-    /// The part that `bytes` encode; they come from a peer and are checked.
-    pub fn decode(bytes: &[u8]) -> Result<Self, UnknownPart> {
-        Ok(match bytes.first() {
-            Some(&GROUP_MARK) => Part::Group(SeriesGroup::decode(bytes)?),
-            _ => Part::Series(SeriesPart::decode(bytes)?),
-        })
+impl PartError {
+    /// The request makes no sense for this reason.
+    pub fn invalid(reason: impl fmt::Display) -> Self {
+        Self::Invalid { reason: reason.to_string() }
     }
+}
 
-    /// How many values each of its series has.
-    pub fn lengths(&self) -> Vec<u32> {
-        match self {
-            Part::Series(part) => vec![u32::try_from(part.closes().len()).expect("at most BARS_MAX bars")],
-            Part::Group(group) => group.lengths(),
-        }
-    }
+/// The cells of warping matrices below which splitting costs more than it brings: some milliseconds.
+const CELLS_MIN: u64 = 1 << 22;
 
-    /// What the part counts against the bound of a store when its encoding has so many bytes: short series
-    /// take more memory than their encoding is long.
-    pub fn weight(&self, encoded_bytes: usize) -> usize {
-        match self {
-            Part::Series(_) => encoded_bytes,
-            Part::Group(group) => encoded_bytes + ENTRY_BYTES * group.series().len(),
-        }
-    }
+/// Beyond so many cells a part is split whatever the number of parts: some tenths of a second, so that a lost
+/// agent loses little and no lease runs out.
+const CELLS_MAX: u64 = 1 << 28;
+
+/// So many parts give every one of some dozen agents several.
+const PARTS_WANTED: u64 = 64;
+
+/// Into how many parts work of so many cells is split.
+pub fn part_count(cells: u64) -> u64 {
+    (cells / CELLS_MIN).clamp(1, PARTS_WANTED).max(cells / CELLS_MAX)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::similar_windows::Day;
 
     #[test]
-    fn the_first_byte_says_what_a_part_is() {
-        let day = Day::from_epoch_days(3).unwrap();
-        let series = SeriesPart::new("A".parse().unwrap(), vec![day], vec![1.0]).unwrap();
-        assert_eq!(Part::decode(&series.encode()), Ok(Part::Series(series)));
-        let group = SeriesGroup::of_one(vec![1.0, 2.0]).unwrap();
-        assert_eq!(Part::decode(&group.encode()), Ok(Part::Group(group)));
-        assert!(matches!(Part::decode(&[0, 0]), Err(UnknownPart::Group(InvalidGroup::Count { series: 0 }))));
-        assert!(matches!(Part::decode(&[]), Err(UnknownPart::Series(_))));
+    fn work_is_split_by_what_it_costs() {
+        assert_eq!([0, 1, CELLS_MIN, 3 * CELLS_MIN].map(part_count), [1, 1, 1, 3]);
+        assert_eq!([1_000 * CELLS_MIN, 64 * CELLS_MAX].map(part_count), [64, 64]);
+        assert_eq!(part_count(1_000 * CELLS_MAX), 1_000);
     }
 }

@@ -1,4 +1,4 @@
-//! Searching a long series in units of work.
+//! Searching a long series in parts of a task.
 //!
 //! The series is cut into overlapping [pieces](Pieces) that agents keep, and the windows that start in each into
 //! blocks; a block is asked for its best matches ([`SearchSeries`]), and [`Merge`] makes of the answers exactly
@@ -12,7 +12,8 @@ pub use pieces::{Block, Pieces};
 
 use crate::{
     ContentHash, Request,
-    units::{Impossible, Lengths, UnitError, UnitRequest},
+    part::{Impossible, PartError, PartRequest},
+    series_matcher::{Lengths, SeriesMatcher, SeriesRequest},
 };
 use serde::{Deserialize, Serialize};
 use std::ops::Range;
@@ -31,7 +32,7 @@ pub const ZONES_MAX: usize = TOP_MAX as usize + 1;
 /// The answer is greedy: of all windows in the order of distance and start, each that starts `apart` rows or more
 /// from every one taken before, until there are `top`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, Request)]
-#[request(name = "search-series", reply = SearchedSeries, error = UnitError)]
+#[request(name = "search-series", reply = SearchedSeries, error = PartError)]
 pub struct SearchSeries {
     /// The group with the piece, one series.
     pub piece: ContentHash,
@@ -128,38 +129,12 @@ impl SearchSeries {
     }
 }
 
-impl UnitRequest for SearchSeries {
+impl PartRequest for SearchSeries {
+    type Protocol = SeriesMatcher;
+    type Input = [u32];
+
     fn inputs(&self) -> Vec<ContentHash> {
         vec![self.piece, self.query]
-    }
-
-    fn check(&self, inputs: &[Lengths<'_>]) -> Result<(), UnitError> {
-        let invalid = |reason: String| Err(UnitError::Invalid { reason });
-        let [[piece], [query]] = inputs else {
-            return invalid("two groups of one series each are expected".to_owned());
-        };
-        if *query as usize > QUERY_MAX {
-            return invalid(format!("the query has {query} points, {QUERY_MAX} are the limit"));
-        }
-        let windows = (piece + 1).saturating_sub(*query);
-        if self.from >= self.until || self.until > windows {
-            let (from, until) = (self.from, self.until);
-            return invalid(format!("windows from {from} to {until}, there are {windows}"));
-        }
-        if self.top == 0 || self.top > TOP_MAX || self.apart == 0 {
-            let Self { top, apart, .. } = self;
-            return invalid(format!(
-                "the best {top}, {apart} rows apart; 1 to {TOP_MAX}, 1 or more are expected"
-            ));
-        }
-        if self.excluded.len() > ZONES_MAX {
-            return invalid(format!("{} zones are excluded, {ZONES_MAX} are the limit", self.excluded.len()));
-        }
-        let ascending = self.excluded.is_sorted_by(|a, b| a.until < b.from);
-        if !ascending || self.excluded.iter().any(|zone| zone.from >= zone.until) {
-            return invalid("the excluded zones do not ascend".to_owned());
-        }
-        Ok(())
     }
 
     fn answer_bytes_max(&self, _: &[Lengths<'_>]) -> usize {
@@ -187,6 +162,37 @@ impl UnitRequest for SearchSeries {
         starts.sort_unstable();
         let apart = starts.windows(2).all(|pair| pair[1] - pair[0] >= self.apart);
         Impossible::unless(ordered && apart, "matches out of order or too close to each other")
+    }
+}
+
+impl SeriesRequest for SearchSeries {
+    fn check(&self, inputs: &[Lengths<'_>]) -> Result<(), PartError> {
+        let invalid = |reason: String| Err(PartError::Invalid { reason });
+        let [[piece], [query]] = inputs else {
+            return invalid("two groups of one series each are expected".to_owned());
+        };
+        if *query as usize > QUERY_MAX {
+            return invalid(format!("the query has {query} points, {QUERY_MAX} are the limit"));
+        }
+        let windows = (piece + 1).saturating_sub(*query);
+        if self.from >= self.until || self.until > windows {
+            let (from, until) = (self.from, self.until);
+            return invalid(format!("windows from {from} to {until}, there are {windows}"));
+        }
+        if self.top == 0 || self.top > TOP_MAX || self.apart == 0 {
+            let Self { top, apart, .. } = self;
+            return invalid(format!(
+                "the best {top}, {apart} rows apart; 1 to {TOP_MAX}, 1 or more are expected"
+            ));
+        }
+        if self.excluded.len() > ZONES_MAX {
+            return invalid(format!("{} zones are excluded, {ZONES_MAX} are the limit", self.excluded.len()));
+        }
+        let ascending = self.excluded.is_sorted_by(|a, b| a.until < b.from);
+        if !ascending || self.excluded.iter().any(|zone| zone.from >= zone.until) {
+            return invalid("the excluded zones do not ascend".to_owned());
+        }
+        Ok(())
     }
 }
 

@@ -19,8 +19,7 @@ pub use day::{Day, InvalidDay};
 pub use library::{BARS_MAX, CLOSE_RANGE, InvalidPart, PART_BYTES_MAX, SeriesPart, Windows};
 pub use outcome::{Distribution, Match, MergeError, SimilarToQuery, SimilarWindows, Span, merge};
 pub use requests::{
-    FindError, FindSimilar, Hit, InvalidReply, PatternMatcher, QUERIES_MAX, QueryMatches, SimilarInPart,
-    StoreError, StorePart, WindowQuery, check_search,
+    FindSimilar, Hit, InvalidReply, PatternMatcher, QUERIES_MAX, QueryMatches, SimilarInPart, WindowQuery,
 };
 pub use rule::{InvalidRule, WindowRule};
 pub use symbol::{InvalidSymbol, SYMBOL_BYTES_MAX, Symbol};

@@ -30,7 +30,8 @@ struct Shown {
 struct Agent {
     name: NodeId,
     agent_type: String,
-    capabilities: BTreeSet<String>,
+    /// What it can do: the names of the protocols that it exposes.
+    protocols: BTreeSet<String>,
     slots: u32,
     assigned: u32,
     answered: u64,
@@ -46,9 +47,9 @@ impl Agents {
 
 impl From<AgentSummary> for Agent {
     fn from(summary: AgentSummary) -> Self {
-        let AgentSummary { name, agent_type, capabilities, slots, assigned, answered, connected } = summary;
+        let AgentSummary { name, agent_type, protocols, slots, assigned, answered, connected } = summary;
         let connected_seconds = connected.as_secs_f64();
-        Self { name, agent_type, capabilities, slots, assigned, answered, connected_seconds }
+        Self { name, agent_type, protocols, slots, assigned, answered, connected_seconds }
     }
 }
 

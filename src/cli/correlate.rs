@@ -23,7 +23,7 @@ use crate::input::{self, Gaps, InputError, Source, Table};
 use crate::plot::PictureFile;
 use crate::plot::heat_map::SERIES_MAX;
 use crate::swarm::progress::Progress;
-use crate::swarm::units::correlate::correlate;
+use crate::swarm::spread::correlate::correlate;
 use picture::{Order, Picture};
 use report::Report;
 use rolling::Rolling;

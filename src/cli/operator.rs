@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use clap::Args;
 use swarm_actors::identity::Identity;
+use swarm_actors::task::SubmitError;
 use swarm_actors::{AskError, ConnectError, PeerAddress, Refusal, Wanted};
 use swarm_protocols::coordinator::TaskError;
 use swarm_protocols::session::Timing;
@@ -16,7 +17,7 @@ use super::error::{CliError, Exit};
 use super::logging::{self, Verbosity};
 use super::signals::Signals;
 use super::system;
-use crate::swarm::job::{JobError, Operator};
+use crate::swarm::operator::{JobError, Operator};
 use crate::swarm::run_folder::RunFolder;
 
 /// The variable that names the folder with an identity.
@@ -173,18 +174,14 @@ impl From<JobError> for CliError {
             }
             JobError::Connect(_) | JobError::Resolve(_) => Exit::Unavailable,
             JobError::Start(_) => Exit::Failed,
-            JobError::Question(AskError::Delivery(error))
-            | JobError::Upload { cause: AskError::Delivery(error), .. }
-            | JobError::Store(AskError::Delivery(error))
-            | JobError::Task(AskError::Delivery(error)) => undelivered(error),
-            JobError::Task(AskError::Handler(TaskError::QueueFull { .. })) => Exit::TryAgain,
+            JobError::Question(AskError::Delivery(error)) | JobError::Task(SubmitError::Delivery(error)) => {
+                undelivered(error)
+            }
+            JobError::Task(SubmitError::Task(TaskError::QueueFull { .. })) => Exit::TryAgain,
             JobError::Question(AskError::Handler(never)) => match *never {},
-            JobError::Upload { .. }
-            | JobError::Store(_)
-            | JobError::Content(_)
-            | JobError::TooMuch { .. }
-            | JobError::Task(AskError::Handler(_))
-            | JobError::Answer { .. } => Exit::Failed,
+            JobError::Content(_) | JobError::TooMuch { .. } | JobError::Task(_) | JobError::Merge(_) => {
+                Exit::Failed
+            }
         };
         Self::new(exit, error)
     }

@@ -6,15 +6,14 @@ use std::time::Duration;
 
 use clap::Args;
 use serde::Serialize;
-use swarm_protocols::similar_windows::{SimilarWindows, WindowRule};
+use serde_json::value::RawValue;
 
 use super::error::{CliError, Exit};
 use super::operator::Connection;
 use super::output::Output;
 use crate::input::Source;
-use crate::swarm::job::{Done, Input, Terms};
+use crate::swarm::jobs::Done;
 use crate::swarm::progress::Progress;
-use crate::swarm::report::{Colour, Report};
 use crate::swarm::task_file::TaskFile;
 
 #[derive(Debug, Args)]
@@ -31,7 +30,9 @@ pub(crate) struct Submit {
 #[derive(Debug, Serialize)]
 #[serde(transparent)]
 struct Shown {
-    result: SimilarWindows,
+    json: Box<RawValue>,
+    #[serde(skip)]
+    report: String,
     #[serde(skip)]
     agents: usize,
     #[serde(skip)]
@@ -40,17 +41,15 @@ struct Shown {
 
 impl Submit {
     pub(crate) fn run(self, output: Output) -> Result<(), CliError> {
-        let TaskFile { job, priority, deadline } = TaskFile::read(&Source::from(self.task))?;
+        let TaskFile { kind, job, terms } = TaskFile::read(&Source::from(self.task))?;
         let shown = self.connection.run(async |operator, _| {
             let mut progress = Progress::shown();
-            let name = job.as_str();
+            let name = kind.word;
             progress.stage(format_args!("{name}: reading data"));
-            let reading = tokio::task::spawn_blocking(move || Input::load(&job));
+            let reading = tokio::task::spawn_blocking(move || job.load());
             let input = reading.await.map_err(|error| CliError::new(Exit::Failed, error))??;
-            progress.stage(format_args!("{name}: handing out its data"));
-            let done = operator.run(name, input, Terms { priority, deadline }, &mut progress).await?;
-            let Done { agents, time, result } = done;
-            Ok(Shown { result, agents, time })
+            let Done { agents, time, json, report } = input.run(operator, name, terms, &mut progress).await?;
+            Ok(Shown { json, report, agents, time })
         })?;
         output.print(&shown)
     }
@@ -58,7 +57,6 @@ impl Submit {
 
 impl fmt::Display for Shown {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let report = Report { outcome: &self.result, rule: &WindowRule::DAILY, colour: Colour::of_stdout() };
-        writeln!(f, "{report}\nDone by {} agents in {:.2} s.", self.agents, self.time.as_secs_f64())
+        writeln!(f, "{}\nDone by {} agents in {:.2} s.", self.report, self.agents, self.time.as_secs_f64())
     }
 }

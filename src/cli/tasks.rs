@@ -4,7 +4,7 @@ use std::fmt;
 
 use clap::Args;
 use serde::Serialize;
-use swarm_protocols::coordinator::{Priority, Progress, TaskId, TaskState, TaskSummary};
+use swarm_protocols::coordinator::{Progress, TaskId, TaskPriority, TaskState, TaskSummary};
 
 use super::error::CliError;
 use super::operator::Connection;
@@ -28,7 +28,7 @@ struct Shown {
 struct Task {
     id: TaskId,
     kind: String,
-    priority: Priority,
+    priority: TaskPriority,
     state: &'static str,
     progress: Progress,
     /// Since it was submitted; of one that has ended, until it did.

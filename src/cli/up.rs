@@ -16,7 +16,8 @@ use super::signals::Signals;
 use super::system;
 use crate::input::InputError;
 use crate::swarm::fleet::{Fleet, FleetError};
-use crate::swarm::job::{Input, Operator, Terms};
+use crate::swarm::jobs::{Loaded, Terms};
+use crate::swarm::operator::Operator;
 use crate::swarm::outcome::Outcome;
 use crate::swarm::progress::{Progress, say};
 use crate::swarm::report::Colour;
@@ -61,9 +62,9 @@ async fn bring_up(
         Output::Text => Progress::shown(),
         Output::Json => Progress::silent(),
     };
-    let kinds: Vec<_> = topology.jobs.iter().map(|job| job.kind.clone()).collect();
+    let jobs: Vec<_> = topology.jobs.iter().map(|job| job.job.clone()).collect();
     let inputs = tokio::task::spawn_blocking(move || {
-        kinds.iter().map(Input::load).collect::<Result<Vec<Input>, InputError>>()
+        jobs.iter().map(|job| job.load()).collect::<Result<Vec<Box<dyn Loaded>>, InputError>>()
     });
 
     let nodes = topology.agents.len() + 1;
@@ -85,10 +86,9 @@ async fn bring_up(
 
             let mut done = Vec::with_capacity(inputs.len());
             for (job, input) in topology.jobs.iter().zip(inputs) {
-                progress.stage(format_args!("{}: handing out its data", job.name));
                 let name = job.name.to_string();
                 let running = async {
-                    Ok::<_, CliError>(operator.run(&name, input, Terms::default(), &mut progress).await?)
+                    Ok::<_, CliError>(input.run(&operator, &name, Terms::default(), &mut progress).await?)
                 };
                 let outcome = fleet.while_manned(running).await;
                 done.push((job, outcome.map_err(|error| error.within(format_args!("job {name}")))?));

@@ -9,6 +9,7 @@ use std::string::FromUtf8Error;
 
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeSet;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue, ValueDeserializer};
 
@@ -112,6 +113,20 @@ impl<'t> Document<'t> {
         self.faults.push((span.start, message.to_string()));
     }
 
+    /// Finds fault with values that were there before.
+    pub(crate) fn find_duplicates<'a, T: Ord + fmt::Display + 'a>(
+        &mut self,
+        values: impl Iterator<Item = &'a Spanned<T>>,
+        of: &str,
+    ) {
+        let mut seen = BTreeSet::new();
+        for value in values {
+            if !seen.insert(value.get_ref()) {
+                self.fault(value.span(), format_args!("two {of} are called {}", value.get_ref()));
+            }
+        }
+    }
+
     fn toml_fault(&mut self, error: &toml::de::Error, fallback: Range<usize>) {
         // The parser puts what it expected on a line of its own.
         let message = error.message().replace('\n', ", ");
@@ -175,7 +190,7 @@ pub(crate) struct Sections<'t> {
     table: DeTable<'t>,
 }
 
-impl Sections<'_> {
+impl<'t> Sections<'t> {
     pub(crate) fn has(&self, key: &str) -> bool {
         self.table.contains_key(key)
     }
@@ -195,10 +210,20 @@ impl Sections<'_> {
         key: &str,
         document: &mut Document<'_>,
     ) -> Vec<T> {
+        let tables = self.take_values(key, document);
+        tables.into_iter().filter_map(|table| read(table, document)).collect()
+    }
+
+    /// The tables of an array `[[key]]` as they are.
+    pub(crate) fn take_values(
+        &mut self,
+        key: &str,
+        document: &mut Document<'_>,
+    ) -> Vec<Spanned<DeValue<'t>>> {
         let Some(value) = self.table.remove(key) else { return Vec::new() };
         let span = value.span();
         match value.into_inner() {
-            DeValue::Array(tables) => tables.into_iter().filter_map(|table| read(table, document)).collect(),
+            DeValue::Array(tables) => tables.into_iter().collect(),
             other => {
                 let found = other.type_str();
                 document.fault(
@@ -224,7 +249,11 @@ impl Sections<'_> {
     }
 }
 
-fn read<T: DeserializeOwned>(value: Spanned<DeValue<'_>>, document: &mut Document<'_>) -> Option<T> {
+/// A value as a `T`, or a fault.
+pub(crate) fn read<T: DeserializeOwned>(
+    value: Spanned<DeValue<'_>>,
+    document: &mut Document<'_>,
+) -> Option<T> {
     let span = value.span();
     match T::deserialize(ValueDeserializer::from(value)) {
         Ok(value) => Some(value),

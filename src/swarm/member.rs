@@ -10,22 +10,20 @@ use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
 use swarm_actors::certificate_authority::{AUTHORITY_NAME, CertificateAuthority};
 use swarm_actors::certificate_keeper::{AuthoritySource, CertificateKeeper};
-use swarm_actors::coordinator::{
-    AgentWatch, CORRELATOR, CORRELATOR_NAME, Coordinator, CoordinatorConfig, MATCHER_NAME, PATTERN_MATCHER,
-    SERIES_MATCHER, SERIES_MATCHER_NAME,
-};
+use swarm_actors::content_store::{CONTENT_STORE_NAME, ContentStore, Contents};
+use swarm_actors::coordinator::{AgentWatch, Coordinator, CoordinatorConfig};
 use swarm_actors::correlator::Correlator;
 use swarm_actors::enrolment::{EnrolmentError, EnrolmentListener};
 use swarm_actors::identity::{AuthorityFolder, Identity, IdentityError, IdentityPaths};
 use swarm_actors::pattern_matcher::PatternMatcher;
 use swarm_actors::{
-    ConnectError, ExposeError, KeptConnection, Mailbox, Node, NodeConfig, Peer as OpenPeer, SetIdentityError,
-    StartError, Workers,
+    ConnectError, ExposeError, Exposing, KeptConnection, Mailbox, Node, NodeConfig, Peer as OpenPeer,
+    SetIdentityError, StartError, Workers,
 };
 use swarm_protocols::certificates::CertificateAuthority as AuthorityProtocol;
-use swarm_protocols::coordinator::{Offer, SLOTS_MAX};
+use swarm_protocols::coordinator::Slots;
 use swarm_protocols::session::Timing;
-use swarm_protocols::{NodeId, Role};
+use swarm_protocols::{NodeId, Protocol, Role};
 use tokio::sync::watch;
 use tokio::time::timeout;
 
@@ -35,8 +33,17 @@ use super::reconnection::{Coordinator as AgentCoordinator, Lost, all_lost, is_re
 /// The name under which a coordinator exposes its actor.
 pub(crate) const COORDINATOR_NAME: &str = "coordinator";
 
-/// How many bytes of series each actor of an agent keeps.
-const STORE_BYTES_MAX: usize = 256 << 20;
+/// The name under which an agent exposes its pattern matcher.
+const MATCHER_NAME: &str = "matcher";
+
+/// The name under which an agent exposes what searches, classifies and measures.
+const SERIES_MATCHER_NAME: &str = "series-matcher";
+
+/// The name under which an agent exposes its correlator.
+const CORRELATOR_NAME: &str = "correlator";
+
+/// How many bytes of content an agent keeps, as it was sent and as it is used.
+const CONTENT_BYTES_MAX: usize = 512 << 20;
 
 /// What a node is started with.
 pub(crate) struct Member {
@@ -111,10 +118,7 @@ impl Member {
         config.timing = timing;
         if let Part::Agent { agent_type, workers, .. } = &part {
             config.agent_type = agent_type.to_string();
-            let offer =
-                |capability: &str| Offer { capability: capability.to_owned(), slots: slots(*workers) };
-            let offered = [PATTERN_MATCHER, SERIES_MATCHER, CORRELATOR];
-            config.capabilities = offered.map(|capability| offer(capability).to_string()).to_vec();
+            config.capabilities = vec![slots(*workers).to_string()];
         }
         let node = Node::start(config).await?;
         let address = node.address().expect("a node that has started has a socket");
@@ -231,18 +235,24 @@ async fn expose(node: &Node, part: &Part) -> Result<(), ExposeError> {
         Part::Agent { agent_type: AgentType::PatternMatcher, workers, connect, .. } => {
             // A full queue answers Busy, so it holds what every coordinator may ask for at once, of both actors
             // together.
-            let queued = slots(*workers).get() as usize * connect.len();
+            let queued = slots(*workers).get().get() as usize * connect.len();
             let workers = Workers::new(*workers, queued);
-            let matcher = PatternMatcher::new(workers.clone(), STORE_BYTES_MAX).start();
-            let mailbox = PatternMatcher::mailbox(matcher.clone());
-            node.expose(MATCHER_NAME, mailbox).allow(Role::Coordinator).register().await?.detach();
-            let mailbox = PatternMatcher::series_mailbox(matcher);
-            node.expose(SERIES_MATCHER_NAME, mailbox).allow(Role::Coordinator).register().await?.detach();
-            let correlator = Correlator::new(workers, STORE_BYTES_MAX).start();
-            let mailbox = Correlator::mailbox(correlator);
-            node.expose(CORRELATOR_NAME, mailbox).allow(Role::Coordinator).register().await?.detach();
+            let contents = Contents::new(CONTENT_BYTES_MAX);
+            let store = ContentStore::mailbox(ContentStore::new(contents.clone()).start());
+            node.expose(CONTENT_STORE_NAME, store).allow(Role::Coordinator).register().await?.detach();
+            let matcher = PatternMatcher::new(workers.clone(), contents.clone()).start();
+            for_operators(node.expose(MATCHER_NAME, PatternMatcher::mailbox(matcher.clone()))).await?;
+            for_operators(node.expose(SERIES_MATCHER_NAME, PatternMatcher::series_mailbox(matcher))).await?;
+            let correlator = Correlator::new(workers, contents).start();
+            for_operators(node.expose(CORRELATOR_NAME, Correlator::mailbox(correlator))).await?;
         }
     }
+    Ok(())
+}
+
+/// Works for operators whose tasks a coordinator accepted, and for nobody else.
+async fn for_operators<P: Protocol>(exposing: Exposing<'_, P>) -> Result<(), ExposeError> {
+    exposing.allow_through_coordinator(Role::Operator).register().await?.detach();
     Ok(())
 }
 
@@ -263,9 +273,10 @@ async fn issue(
 
 /// How many parts a coordinator may give to an agent at once: one for each thread, and one that is
 /// there when a thread gets free.
-fn slots(workers: NonZeroUsize) -> NonZeroU32 {
-    let slots = u32::try_from(workers.get()).unwrap_or(SLOTS_MAX).saturating_add(1).min(SLOTS_MAX);
-    NonZeroU32::new(slots).expect("at least 1")
+fn slots(workers: NonZeroUsize) -> Slots {
+    let slots = u32::try_from(workers.get()).unwrap_or(Slots::MAX).saturating_add(1).min(Slots::MAX);
+    let slots = NonZeroU32::new(slots).expect("at least 1");
+    slots.try_into().expect("no more than the most")
 }
 
 #[cfg(test)]
@@ -274,8 +285,8 @@ mod tests {
 
     #[test]
     fn slots_are_bounded() {
-        for (workers, expected) in [(1, 2), (8, 9), (1_024, SLOTS_MAX)] {
-            assert_eq!(slots(NonZeroUsize::new(workers).unwrap()).get(), expected);
+        for (workers, expected) in [(1, 2), (8, 9), (1_024, Slots::MAX)] {
+            assert_eq!(slots(NonZeroUsize::new(workers).unwrap()).get().get(), expected);
         }
     }
 }

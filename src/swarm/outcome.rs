@@ -5,14 +5,14 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use serde::Serialize;
+use serde_json::value::RawValue;
 use swarm_protocols::coordinator::Status;
-use swarm_protocols::similar_windows::{SimilarWindows, WindowRule};
 use swarm_protocols::{NodeId, Role};
 
 use super::fleet::Fleet;
-use super::job::Done;
+use super::jobs::Done;
 use super::process::Process;
-use super::report::{BOLD, Colour, Report};
+use super::report::{BOLD, Colour};
 use super::topology::Job;
 use crate::listing::{Left, Right, listing};
 
@@ -44,7 +44,9 @@ struct JobOutcome {
     seconds: f64,
     /// There is no ledger yet.
     credits: Option<String>,
-    result: SimilarWindows,
+    result: Box<RawValue>,
+    #[serde(skip)]
+    report: String,
 }
 
 /// What the coordinator sent and received, and the time from its asks to their answers.
@@ -68,13 +70,14 @@ impl Outcome {
             let Process { name, role, pid, .. } = process;
             NodeOutcome { name: name.clone(), role: *role, pid: *pid, address: process.address() }
         });
-        let jobs = jobs.into_iter().map(|(job, Done { agents, time, result })| JobOutcome {
+        let jobs = jobs.into_iter().map(|(job, Done { agents, time, json, report })| JobOutcome {
             name: job.name.to_string(),
-            kind: job.kind.as_str(),
+            kind: job.kind.word,
             agents_used: agents,
             seconds: time.as_secs_f64(),
             credits: None,
-            result,
+            result: json,
+            report,
         });
         let micros = |time: Duration| u64::try_from(time.as_micros()).unwrap_or(u64::MAX);
         Self {
@@ -96,8 +99,7 @@ impl Display for Outcome {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         for job in &self.jobs {
             writeln!(f, "{}\n", self.colour.paint(BOLD, format!("Job {} ({})", job.name, job.kind)))?;
-            let report = Report { outcome: &job.result, rule: &WindowRule::DAILY, colour: self.colour };
-            writeln!(f, "{report}\nDone by {} agents in {:.2} s.\n", job.agents_used, job.seconds)?;
+            writeln!(f, "{}\nDone by {} agents in {:.2} s.\n", job.report, job.agents_used, job.seconds)?;
         }
         let columns = [("node", Left), ("role", Left), ("pid", Right), ("address", Left)];
         let row = |NodeOutcome { name, role, pid, address }: &NodeOutcome| {

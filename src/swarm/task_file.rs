@@ -1,63 +1,33 @@
 //! A task as a file in JSON: what `swarm submit` hands to a coordinator.
 
-use std::collections::BTreeSet;
-use std::path::{Path, PathBuf};
+use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde::Deserialize;
-use swarm_protocols::coordinator::Priority;
-use swarm_protocols::similar_windows::Symbol;
+use swarm_protocols::coordinator::TaskPriority;
 
-use super::topology::JobKind;
+use super::jobs::{Job, Kind, Terms};
 use crate::input::{self, InputError, Source};
 
 /// The largest task file, in bytes.
 const FILE_BYTES_MAX: u64 = 1 << 20;
 
 /// A task that can be submitted.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub(crate) struct TaskFile {
-    pub(crate) job: JobKind,
-    pub(crate) priority: Priority,
-    /// The time that it may take, queueing included.
-    pub(crate) deadline: Option<Duration>,
+    pub(crate) kind: Kind,
+    pub(crate) job: Arc<dyn Job>,
+    pub(crate) terms: Terms,
 }
 
+/// What tasks of every kind say.
 #[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct RawTask {
-    kind: RawKind,
-    data: PathBuf,
-    symbols: Symbols,
+struct Head {
+    kind: Kind,
     #[serde(default)]
-    priority: Priority,
+    priority: TaskPriority,
     deadline_seconds: Option<Seconds>,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "kebab-case")]
-enum RawKind {
-    SimilarWindows,
-}
-
-/// At least one symbol, each once.
-#[derive(Deserialize)]
-#[serde(try_from = "Vec<Symbol>")]
-struct Symbols(Vec<Symbol>);
-
-impl TryFrom<Vec<Symbol>> for Symbols {
-    type Error = String;
-
-    fn try_from(symbols: Vec<Symbol>) -> Result<Self, String> {
-        if symbols.is_empty() {
-            return Err("no symbols, at least one is expected".to_owned());
-        }
-        let mut seen = BTreeSet::new();
-        match symbols.iter().find(|symbol| !seen.insert(*symbol)) {
-            Some(twice) => Err(format!("{twice} is named twice")),
-            None => Ok(Self(symbols)),
-        }
-    }
 }
 
 /// A time above zero.
@@ -81,14 +51,15 @@ impl TaskFile {
     }
 
     fn parse(source: &Source, text: &str) -> Result<Self, InputError> {
-        let raw: RawTask = serde_json::from_str(text).map_err(|error| fault(source, text, &error))?;
-        let RawTask { kind: RawKind::SimilarWindows, data, symbols, priority, deadline_seconds } = raw;
+        let at = |error: serde_json::Error| fault(source, text, &error);
+        let Head { kind, priority, deadline_seconds } = serde_json::from_str(text).map_err(at)?;
         let folder = match source {
             Source::File(file) => file.parent().unwrap_or(Path::new("")),
             Source::Stdin => Path::new(""),
         };
-        let job = JobKind::SimilarWindows { data: folder.join(data), symbols: symbols.0 };
-        Ok(Self { job, priority, deadline: deadline_seconds.map(|seconds| seconds.0) })
+        let job = (kind.in_task_file)(text, folder).map_err(at)?;
+        let deadline = deadline_seconds.map(|seconds| seconds.0);
+        Ok(Self { kind, job, terms: Terms { priority, deadline } })
     }
 }
 
@@ -113,25 +84,36 @@ mod tests {
     #[test]
     fn a_task_names_its_data_beside_the_file() {
         let text = r#"{"kind": "similar-windows", "data": "../data", "symbols": ["SPY", "BRK.B"]}"#;
-        let symbols = vec!["SPY".parse().unwrap(), "BRK.B".parse().unwrap()];
-        let job = JobKind::SimilarWindows { data: "tasks/../data".into(), symbols };
-        let plain = TaskFile { job, priority: Priority::default(), deadline: None };
-        assert_eq!(parse(text), Ok(plain.clone()));
+        let plain = parse(text).unwrap();
+        assert_eq!((plain.kind.word, plain.terms), ("similar-windows", Terms::default()));
+        let described =
+            "SimilarWindows { data: \"tasks/../data\", symbols: [Symbol(\"SPY\"), Symbol(\"BRK.B\")] }";
+        assert_eq!(format!("{:?}", plain.job), described);
         let urgent = text.replace("}", r#", "priority": 10, "deadline_seconds": 1.5}"#);
         let deadline = Some(Duration::from_millis(1_500));
-        assert_eq!(parse(&urgent), Ok(TaskFile { priority: Priority::MAX, deadline, ..plain }));
+        assert_eq!(parse(&urgent).unwrap().terms, Terms { priority: TaskPriority::MAX, deadline });
     }
 
     #[test]
     fn what_is_wrong_is_named_with_its_place() {
         for (text, expected) in [
             ("{", ":1:1: EOF"),
-            ("{\"kind\": \"dance\"}", ":1:16: unknown variant `dance`"),
-            ("{\n \"kynd\": 1}", ":2:7: unknown field `kynd`"),
+            ("{\"kind\": \"dance\"}", ":1:16: unknown kind `dance`, expected is similar-windows"),
+            ("{\n \"kynd\": 1}", ":2:11: missing field `kind`"),
+            (
+                "{\"kind\": \"similar-windows\", \"data\": \".\", \"symbols\": [\"A\"],\n \"x\": 1}",
+                ":2:4: unknown field `x`",
+            ),
             ("{\"kind\": \"similar-windows\",\n\"data\": \".\"}", ":2:12: missing field `symbols`"),
-            ("{\"symbols\": [\"SPY\",\n \"spy\"]}", ":2:7: \"spy\" is no symbol"),
-            ("{\"symbols\": []}", "no symbols, at least one"),
-            ("{\"symbols\": [\"A\", \"A\"]}", "A is named twice"),
+            (
+                "{\"kind\": \"similar-windows\", \"data\": \".\", \"symbols\": [\"SPY\",\n \"spy\"]}",
+                ":2:7: \"spy\" is no symbol",
+            ),
+            ("{\"kind\": \"similar-windows\", \"data\": \".\", \"symbols\": []}", "no symbols, at least one"),
+            (
+                "{\"kind\": \"similar-windows\", \"data\": \".\", \"symbols\": [\"A\", \"A\"]}",
+                "A is named twice",
+            ),
             ("{\"priority\": 11}", "11 is no priority"),
             ("{\"deadline_seconds\": 0}", "0 seconds, more than none"),
             ("{\"deadline_seconds\": -1}", "-1 seconds, more than none"),

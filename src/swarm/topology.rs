@@ -3,20 +3,22 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::num::NonZeroUsize;
-use std::path::{Path, PathBuf};
+use std::path::Path;
+use std::sync::Arc;
 
 use serde::Deserialize;
-use swarm_protocols::similar_windows::{InvalidSymbol, Symbol};
 use swarm_protocols::{NodeId, Role};
 use toml::Spanned;
+use toml::de::DeValue;
 
-use super::document::{ConfigError, Document, Sections, Title, read_text};
+use super::document::{self, ConfigError, Document, Sections, Title, read_text};
+use super::jobs::{self, Kind};
 use super::node_file::{AgentType, NO_OPERATOR, listen_address, only_for_agents};
 use super::node_options::Workers;
 
 /// A topology that exists can be started: names are unique, there is one coordinator to which every
 /// agent connects, and every job has agents that can do it.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub(crate) struct Topology {
     pub(crate) name: Title,
     pub(crate) coordinator: Coordinator,
@@ -40,38 +42,11 @@ pub(crate) struct Agent {
     pub(crate) workers: NonZeroUsize,
 }
 
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub(crate) struct Job {
     pub(crate) name: Title,
-    pub(crate) kind: JobKind,
-}
-
-/// What a job does, and on what.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum JobKind {
-    /// Looks for the windows of price history most similar to the last one of each symbol.
-    SimilarWindows {
-        /// The folder with the daily bars.
-        data: PathBuf,
-        /// At least one, each once.
-        symbols: Vec<Symbol>,
-    },
-}
-
-impl JobKind {
-    /// The word for it in topologies and results.
-    pub(crate) fn as_str(&self) -> &'static str {
-        match self {
-            JobKind::SimilarWindows { .. } => "similar-windows",
-        }
-    }
-
-    /// The agents that do it.
-    fn agent_type(&self) -> AgentType {
-        match self {
-            JobKind::SimilarWindows { .. } => AgentType::PatternMatcher,
-        }
-    }
+    pub(crate) kind: Kind,
+    pub(crate) job: Arc<dyn jobs::Job>,
 }
 
 #[derive(Deserialize)]
@@ -99,19 +74,11 @@ impl RawNode {
     }
 }
 
+/// What jobs of every kind say.
 #[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct RawJob {
+struct JobHead {
     name: Spanned<Title>,
-    kind: Spanned<RawKind>,
-    data: Spanned<PathBuf>,
-    symbols: Spanned<Vec<Spanned<String>>>,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "kebab-case")]
-enum RawKind {
-    SimilarWindows,
+    kind: Spanned<Kind>,
 }
 
 impl Topology {
@@ -130,14 +97,16 @@ impl Topology {
     ) -> Result<Self, ConfigError> {
         let name = sections.take("name", document);
         let nodes: Vec<RawNode> = sections.take_tables("nodes", document);
-        let raw_jobs: Vec<RawJob> = sections.take_tables("jobs", document);
+        let raw_jobs = sections.take_values("jobs", document);
+        let heads: Vec<JobHead> =
+            raw_jobs.iter().filter_map(|table| document::read(table.clone(), document)).collect();
         sections.finish("`name`, [[nodes]] and [[jobs]]", document);
         // What nodes say about one another can be judged when all of them are readable.
         document.so_far()?;
 
-        find_duplicates(nodes.iter().map(|node| &node.name), "nodes", document);
+        document.find_duplicates(nodes.iter().map(|node| &node.name), "nodes");
         find_occupied(&nodes, document);
-        find_duplicates(raw_jobs.iter().map(|job| &job.name), "jobs", document);
+        document.find_duplicates(heads.iter().map(|job| &job.name), "jobs");
         let (coordinators, agents): (Vec<_>, Vec<_>) = nodes
             .into_iter()
             .filter(|node| is_startable(node, document))
@@ -148,23 +117,11 @@ impl Topology {
             .into_iter()
             .filter_map(|node| agent(node, coordinator.as_ref(), workers, document))
             .collect();
-        let jobs: Vec<Job> = raw_jobs.into_iter().filter_map(|raw| job(raw, &agents, document)).collect();
+        let jobs = heads.into_iter().zip(raw_jobs);
+        let jobs: Vec<Job> = jobs.filter_map(|(head, raw)| job(head, raw, &agents, document)).collect();
         document.so_far()?;
         let (name, coordinator) = name.zip(coordinator).expect("a missing one is a fault");
         Ok(Self { name, coordinator, agents, jobs })
-    }
-}
-
-fn find_duplicates<'a, T: Ord + std::fmt::Display + 'a>(
-    names: impl Iterator<Item = &'a Spanned<T>>,
-    of: &str,
-    document: &mut Document<'_>,
-) {
-    let mut seen = BTreeSet::new();
-    for name in names {
-        if !seen.insert(name.get_ref()) {
-            document.fault(name.span(), format_args!("two {of} are called {}", name.get_ref()));
-        }
     }
 }
 
@@ -239,7 +196,7 @@ fn agent(
             document.fault(peer.span(), format_args!("no coordinator is called {}", peer.get_ref()));
         }
     }
-    find_duplicates(connect.iter(), "entries of `connect`", document);
+    document.find_duplicates(connect.iter(), "entries of `connect`");
     let listen = node.listen(coordinator.map(|coordinator| coordinator.listen));
     if let (Some(coordinator), Some(own)) = (coordinator, &node.listen)
         && !reaches(listen, coordinator.listen)
@@ -265,30 +222,19 @@ fn reaches(from: SocketAddr, to: SocketAddr) -> bool {
     from.is_ipv4() == to.is_ipv4() || (from.is_ipv6() && from.ip().is_unspecified())
 }
 
-fn job(raw: RawJob, agents: &[Agent], document: &mut Document<'_>) -> Option<Job> {
-    let data = document.resolve(raw.data.get_ref());
-    if !data.is_dir() {
-        document.fault(raw.data.span(), format_args!("{} is no folder", data.display()));
+fn job(
+    head: JobHead,
+    table: Spanned<DeValue<'_>>,
+    agents: &[Agent],
+    document: &mut Document<'_>,
+) -> Option<Job> {
+    let kind = *head.kind.get_ref();
+    let job = (kind.in_topology)(table, document);
+    if !agents.iter().any(|agent| agent.agent_type == kind.agent_type) {
+        let message = format_args!("the job {} needs an agent of the type {}", kind.word, kind.agent_type);
+        document.fault(head.kind.span(), message);
     }
-    if raw.symbols.get_ref().is_empty() {
-        document.fault(raw.symbols.span(), "no symbols, at least one is expected");
-    }
-    find_duplicates(raw.symbols.get_ref().iter(), "symbols", document);
-    let symbols = raw.symbols.into_inner().into_iter().filter_map(|symbol| {
-        let parsed = symbol.get_ref().parse();
-        parsed.map_err(|error: InvalidSymbol| document.fault(symbol.span(), error)).ok()
-    });
-    let symbols = symbols.collect();
-    let kind_span = raw.kind.span();
-    let kind = match raw.kind.into_inner() {
-        RawKind::SimilarWindows => JobKind::SimilarWindows { data, symbols },
-    };
-    let needed = kind.agent_type();
-    if !agents.iter().any(|agent| agent.agent_type == needed) {
-        document
-            .fault(kind_span, format_args!("the job {} needs an agent of the type {needed}", kind.as_str()));
-    }
-    Some(Job { name: raw.name.into_inner(), kind })
+    Some(Job { name: head.name.into_inner(), kind, job: job? })
 }
 
 #[cfg(test)]

@@ -27,6 +27,8 @@ mod refused;
 #[cfg(target_os = "linux")]
 mod spread;
 #[cfg(target_os = "linux")]
+mod stranger;
+#[cfg(target_os = "linux")]
 mod unread;
 #[cfg(target_os = "linux")]
 mod up;

@@ -112,7 +112,7 @@ fn a_kept_swarm_is_looked_at_and_given_work_without_an_identity_of_ones_own() {
     let agents = ask("agents");
     assert_eq!(agents.as_array().unwrap().len(), 4);
     assert_eq!(agents[3]["name"], "agent-4");
-    assert_eq!(agents[0]["capabilities"], json!(["correlator", "pattern-matcher", "series-matcher"]));
+    assert_eq!(agents[0]["protocols"], json!(["correlator", "pattern-matcher", "series-matcher"]));
     let answered: u64 = agents.as_array().unwrap().iter().map(|one| one["answered"].as_u64().unwrap()).sum();
     assert_eq!(answered, 9, "one for each symbol of the topology's job");
 
@@ -200,7 +200,7 @@ fn a_task_file_is_judged_before_anything_is_asked() {
         let task = folder.write("task.json", text);
         swarm(&["submit", &task, "--connect", "127.0.0.1:1", "--identity", "none"])
     };
-    submit("{\n  \"kind\": \"dance\"\n}").fails(65, &["task.json:2:", "unknown variant `dance`"]);
+    submit("{\n  \"kind\": \"dance\"\n}").fails(65, &["task.json:2:", "unknown kind `dance`"]);
     submit("{\"kind\": \"similar-windows\", \"data\": \".\", \"symbols\": [], \"x\": 1}")
         .fails(65, &["task.json:1:", "no symbols"]);
     submit("").fails(65, &["task.json:1:1: "]);
@@ -225,10 +225,10 @@ fn ctrl_c_cancels_the_task() {
     eventually("the end of the task", || (hub.asked("tasks")[0]["state"] == "cancelled").then_some(()));
 
     let waiting = swarm(&["submit", &task, "--connect", &hub.address, "--identity", &hub.operator]);
-    waiting.fails(1, &["no agent offers the capability"]);
+    waiting.fails(1, &["no agent exposes the protocol"]);
     let failed = &hub.asked("tasks")[0];
     assert_eq!(failed["state"], "failed");
-    assert!(failed["reason"].as_str().unwrap().contains("no agent offers the capability"));
+    assert!(failed["reason"].as_str().unwrap().contains("no agent exposes the protocol"));
 }
 
 #[test]

@@ -145,7 +145,7 @@ fn a_swarm_of_any_size_answers_as_one_machine_does() {
     let summaries = hub.asked("agents");
     for summary in summaries.as_array().unwrap() {
         assert!(summary["answered"].as_u64().unwrap() > 0, "{summaries}");
-        assert_eq!(summary["capabilities"], json!(["correlator", "pattern-matcher", "series-matcher"]));
+        assert_eq!(summary["protocols"], json!(["correlator", "pattern-matcher", "series-matcher"]));
     }
 }
 
@@ -213,7 +213,7 @@ fn what_is_wrong_is_said_as_on_one_machine() {
     distance(&[&a, &cluster.path("none"), connect[0], connect[1]]).fails(65, &["none"]);
     distance(&[&a, &a, "--identity", &hub.operator]).fails(2, &["--connect"]);
     let none = distance(&[&[a.as_str(), &a], &connect[..]].concat());
-    none.fails(1, &["no agent offers the capability \"series-matcher\""]);
+    none.fails(1, &["no agent exposes the protocol \"series-matcher\""]);
     let best = |rows: usize, more: &[&str]| {
         let series = cluster.folder.write("series.csv", csv(&[walk(rows, 1)]));
         let search = format!(
@@ -224,5 +224,5 @@ fn what_is_wrong_is_said_as_on_one_machine() {
     };
     assert_eq!(best(65_537, &[]).code, Some(0), "no limit here");
     best(65_537, &connect).fails(2, &["a swarm finds up to 65536"]);
-    best(65_536, &connect).fails(1, &["no agent offers"]);
+    best(65_536, &connect).fails(1, &["no agent exposes"]);
 }

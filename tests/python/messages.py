@@ -1,8 +1,4 @@
-"""Requests of the coordinator and of the pattern matcher, and the types in them.
-
-They are no part of the wire: the declarations are in protocols/src/coordinator and
-protocols/src/similar_windows.
-"""
+"""Requests of the coordinator, of content stores and of the pattern matcher, and the types in them."""
 
 from __future__ import annotations
 
@@ -84,8 +80,13 @@ class SimilarInPart:
 
 
 @dataclass(frozen=True)
-class StorePart:
-    part: bytes
+class StoreContent:
+    content: bytes
+
+
+@dataclass(frozen=True)
+class MissingContent:
+    hashes: list[tuple[int, ...]]
 
 
 @dataclass(frozen=True)
@@ -101,61 +102,41 @@ class Status:
 
 
 @dataclass(frozen=True)
+class Part:
+    request: str
+    version: int
+    payload: bytes
+    inputs: list[tuple[int, ...]]
+
+
+@dataclass(frozen=True)
 class SubmitTask:
     id: uuid.UUID
+    kind: str
     priority: int
     deadline: Duration | None
-    job: Variant
+    protocol: str
+    parts: list[Part]
+    waiting: Variant
+    avoid: list[str]
 
 
 @dataclass(frozen=True)
-class Distribution:
-    mean: float
-    median: float
-    p05: float
-    p95: float
-    share_up: float
-
-
-@dataclass(frozen=True)
-class Match:
-    symbol: str
-    start: int
-    end: int
-    distance: float
-    following_return: float
-
-
-@dataclass(frozen=True)
-class Span:
-    start: int
-    end: int
-
-
-@dataclass(frozen=True)
-class SimilarToQuery:
-    symbol: str
-    query: Span
-    candidates: int
-    matches: list[Match]
-    following: Distribution | None
-    unconditional: Distribution | None
-
-
-@dataclass(frozen=True)
-class SimilarWindows:
-    symbols: list[SimilarToQuery]
+class PartAnswer:
+    agent: str
+    reply: bytes
 
 
 @dataclass(frozen=True)
 class TaskReport:
-    result: Variant
-    agents: list[str]
+    answers: list[PartAnswer]
 
 
 SERIES_PART = c1.Struct(SeriesPart, symbol=c1.STRING, days=c1.List(DAY), closes=c1.FLOATS)
-STORE_PART = c1.Struct(StorePart, part=c1.BYTES)
-STORE_ERROR = c1.Enum(Malformed=(c1.STRING,), Full=(c1.U64,))
+STORE_CONTENT = c1.Struct(StoreContent, content=c1.BYTES)
+MISSING_CONTENT = c1.Struct(MissingContent, hashes=c1.List(CONTENT_HASH))
+HASHES = c1.List(CONTENT_HASH)
+STORE_ERROR = c1.Enum(Full=(c1.U64,))
 WINDOW_RULE = c1.Struct(
     WindowRule,
     length=c1.U16,
@@ -167,7 +148,7 @@ WINDOW_RULE = c1.Struct(
 )
 WINDOW_QUERY = c1.Struct(WindowQuery, symbol=c1.STRING, start=DAY, end=DAY, values=c1.FLOATS)
 FIND_SIMILAR = c1.Struct(FindSimilar, part=CONTENT_HASH, rule=WINDOW_RULE, queries=c1.List(WINDOW_QUERY))
-FIND_ERROR = c1.Enum(MissingPart=(CONTENT_HASH,), Invalid=(c1.STRING,), Busy=(), Cancelled=())
+PART_ERROR = c1.Enum(MissingInputs=(HASHES,), Invalid=(c1.STRING,), Busy=(), Cancelled=())
 HIT = c1.Struct(Hit, start=c1.U32, first=DAY, last=DAY, distance_squared=c1.F64, following_return=c1.F64)
 QUERY_MATCHES = c1.Struct(QueryMatches, candidates=c1.U32, matches=c1.List(HIT))
 SIMILAR_IN_PART = c1.Struct(SimilarInPart, queries=c1.List(QUERY_MATCHES), following_returns=c1.FLOATS)
@@ -182,33 +163,30 @@ STATUS = c1.Struct(
     p50=c1.Option(DURATION),
     p99=c1.Option(DURATION),
 )
-JOB = c1.Enum(SimilarWindows=(WINDOW_RULE, c1.List(WINDOW_QUERY), c1.List(CONTENT_HASH)))
-SUBMIT_TASK = c1.Struct(SubmitTask, id=c1.UUID, priority=c1.U8, deadline=c1.Option(DURATION), job=JOB)
+PART = c1.Struct(Part, request=c1.STRING, version=c1.U16, payload=c1.BYTES, inputs=HASHES)
+SUBMIT_TASK = c1.Struct(
+    SubmitTask,
+    id=c1.UUID,
+    kind=c1.STRING,
+    priority=c1.U8,
+    deadline=c1.Option(DURATION),
+    protocol=c1.STRING,
+    parts=c1.List(PART),
+    waiting=c1.Enum(ForHome=(), ForAnyone=()),
+    avoid=c1.List(c1.STRING),
+)
 TASK_PROGRESS = c1.UUID
 TASK_ERROR = c1.Enum(
-    QueueFull=(c1.U32,),
+    QueueFull=(c1.Enum(Tasks=(c1.U32,), Bytes=(c1.U64,)),),
     Duplicate=(c1.UUID,),
+    Ended=(c1.UUID,),
     DeadlineExceeded=(),
-    NoCapableAgent=(c1.STRING,),
-    PartFailed=(c1.U32, c1.U32, c1.STRING),
+    NoCapableAgent=(c1.STRING, c1.List(c1.STRING)),
+    PartFailed=(c1.U32, c1.U32, c1.STRING, c1.STRING, c1.Option(c1.BYTES)),
     Cancelled=(),
-    MissingParts=(c1.List(CONTENT_HASH),),
+    MissingContent=(HASHES,),
     Invalid=(c1.STRING,),
 )
-DISTRIBUTION = c1.Struct(Distribution, mean=c1.F64, median=c1.F64, p05=c1.F64, p95=c1.F64, share_up=c1.F64)
-MATCH = c1.Struct(Match, symbol=c1.STRING, start=DAY, end=DAY, distance=c1.F64, following_return=c1.F64)
-SIMILAR_TO_QUERY = c1.Struct(
-    SimilarToQuery,
-    symbol=c1.STRING,
-    query=c1.Struct(Span, start=DAY, end=DAY),
-    candidates=c1.U64,
-    matches=c1.List(MATCH),
-    following=c1.Option(DISTRIBUTION),
-    unconditional=c1.Option(DISTRIBUTION),
-)
-SIMILAR_WINDOWS = c1.Struct(SimilarWindows, symbols=c1.List(SIMILAR_TO_QUERY))
 TASK_REPORT = c1.Struct(
-    TaskReport,
-    result=c1.Enum(SimilarWindows=(SIMILAR_WINDOWS,)),
-    agents=c1.List(c1.STRING),
+    TaskReport, answers=c1.List(c1.Struct(PartAnswer, agent=c1.STRING, reply=c1.BYTES))
 )

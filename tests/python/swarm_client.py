@@ -298,10 +298,15 @@ class Refusal(Exception):
 Handler = Callable[[bytes], Awaitable[bytes]]
 
 
+# The roles of DELEGATED, by their numbers.
+ROLES = ("coordinator", "agent", "operator")
+
+
 @dataclass(frozen=True)
 class _Exposed:
     handler: Handler
     allow: frozenset[str]
+    through_coordinator: frozenset[str]
 
 
 class _Served:
@@ -357,11 +362,11 @@ class _Served:
         elif isinstance(frame, frames.Post):
             if not self._session.admit(frame.route):
                 self._session.start(frame)
-        elif isinstance(frame, (frames.Request, frames.Tell)):
+        elif isinstance(frame, (frames.Request, frames.Delegated, frames.Tell)):
             number = frame.correlation
             if number in self._running:
                 raise Violation(f"a second request with the number {number}")
-            if undelivered := self._session.admit(frame.route):
+            if undelivered := self._session.admit(frame):
                 self._answer(replace(undelivered, correlation=number))
             elif isinstance(frame, frames.Tell):
                 # What the handler answers goes nowhere.
@@ -504,15 +509,16 @@ class Session:
         handlers: Mapping[str, Handler],
         *,
         version: int = 1,
-        allow: Iterable[str],
+        allow: Iterable[str] = (),
+        through_coordinator: Iterable[str] = (),
     ) -> list[Route]:
-        """Serves requests of a mailbox to the given roles. Routes that are there as the session begins
+        """Serves requests of a mailbox to the given roles, and to others that ask through a coordinator. Routes that are there as the session begins
         go out in HELLO (see ``connect``), later ones in ROUTES."""
         added = []
         for request, handler in handlers.items():
             route = Route(self._next_route, mailbox, protocol, request, version)
             self._next_route += 1
-            self._exposed[route.id] = _Exposed(handler, frozenset(allow))
+            self._exposed[route.id] = _Exposed(handler, frozenset(allow), frozenset(through_coordinator))
             added.append(route)
         if self.opened.done():
             self.send_control(frames.RouteChange(added, []))
@@ -563,27 +569,36 @@ class Session:
     def ended(self) -> bool:
         return self._closing is not None or self.closed.done()
 
-    def start(self, request: frames.Request | frames.Tell | frames.Post) -> asyncio.Task[Answer]:
+    def start(
+        self, request: frames.Request | frames.Delegated | frames.Tell | frames.Post
+    ) -> asyncio.Task[Answer]:
         """Begins to handle a request that was admitted."""
         task = asyncio.ensure_future(self._handle(request))
         self._handling.add(task)
         task.add_done_callback(self._handling.discard)
         return task
 
-    def admit(self, route: int) -> Undelivered | None:
+    def admit(self, request: frames.Request | frames.Delegated | frames.Tell) -> Undelivered | None:
         """Why a request of the peer gets no handler. Nothing is allowed that was not said."""
         if self._drains:
             return Undelivered(0, Code.DRAINING)
-        exposed = self._exposed.get(route)
+        exposed = self._exposed.get(request.route)
         if exposed is None:
-            return Undelivered(0, Code.NOT_EXPOSED, 0, f"route {route}")
-        if self.peer_role not in exposed.allow:
+            return Undelivered(0, Code.NOT_EXPOSED, 0, f"route {request.route}")
+        if isinstance(request, frames.Delegated):
+            # Only a coordinator is believed for whom it asks.
+            role = ROLES[request.role]
+            if self.peer_role != "coordinator" or role not in exposed.through_coordinator:
+                return Undelivered(0, Code.NOT_PERMITTED, 0, f"not for the role {role} through {self.peer_role}")
+        elif self.peer_role not in exposed.allow:
             return Undelivered(0, Code.NOT_PERMITTED, 0, f"not for the role {self.peer_role}")
         if len(self._handling) >= self.hello.limits.in_flight:
             return Undelivered(0, Code.OVERLOADED, 10)
         return None
 
-    async def _handle(self, request: frames.Request | frames.Tell | frames.Post) -> Answer:
+    async def _handle(
+        self, request: frames.Request | frames.Delegated | frames.Tell | frames.Post
+    ) -> Answer:
         number = request.correlation
         try:
             payload = await self._exposed[request.route].handler(request.payload)

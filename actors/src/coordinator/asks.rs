@@ -1,37 +1,32 @@
 //! Asking agents for parts.
 
-mod unit;
-
-use super::{
-    AgentMailboxes, Coordinator,
-    submission::{PartAnswer, PartedSearch, Work},
-};
+use super::{Coordinator, Ports};
 use crate::{
     TIMEOUT_DEFAULT,
-    mailbox::{AskError, Mailbox},
+    content_store::Held,
+    mailbox::{AskError, EncodedAskError, EncodedMailbox, Mailbox},
 };
 use actix::{Addr, Message};
-use std::{collections::BTreeMap, fmt, time::Duration};
+use bytes::Bytes;
+use std::{collections::BTreeMap, fmt, sync::Arc, time::Duration};
 use swarm_protocols::{
-    NodeId,
-    coordinator::board::{Assignment, BoardConfig, Retry},
-    similar_windows::{FindError, FindSimilar, PatternMatcher as MatcherProtocol, StorePart},
+    Blob, Delivery, DeliveryError,
+    content_store::{ContentStore as ContentStoreProtocol, MissingContent, StoreContent},
+    coordinator::{
+        Part,
+        board::{Assignment, BoardConfig, Failure, NewTask},
+    },
 };
 use tokio::task::JoinHandle;
 
-/// How long a first failure is held back. The board tries again at once, at the same agent where
-/// there is no other: without this a lost session would use up all attempts of a part before the
-/// word of the lost agent comes. It doubles with every attempt.
-const BACK_OFF: Duration = Duration::from_millis(100);
+/// How often an agent is given what it lacks for one attempt: what it has may be evicted by others meanwhile.
+const ROUNDS_MAX: usize = 3;
 
-/// Doubling ends here, at 6.4 seconds.
-const DOUBLINGS_MAX: u32 = 6;
+/// When an agent is asked again whose session was lost before it was asked: what becomes of it is known by then.
+const RECONNECTION: Duration = Duration::from_millis(100);
 
 /// The longest time an agent gets for its answer, whatever the board allows.
 const TIMEOUT_MAX: Duration = Duration::from_secs(24 * 60 * 60);
-
-/// The longest cause that is kept, in characters: much of it is the word of a peer.
-const CAUSE_CHARS_MAX: usize = 300;
 
 /// What agents are being asked. Never more than the board has assigned.
 #[derive(Debug)]
@@ -65,22 +60,19 @@ pub(super) struct Answered {
     outcome: Outcome,
 }
 
-pub(super) type Outcome = Result<PartAnswer, Failure>;
-
-/// Why an agent did not do its part, and what the board is to be told of it.
+/// What came of an ask.
 #[derive(Debug, PartialEq)]
-pub(super) struct Failure {
-    pub(super) cause: String,
-    pub(super) retry: Retry,
+pub(super) enum Outcome {
+    /// The encoded reply.
+    Reply(Blob),
+    /// The agent takes nothing new.
+    Draining,
+    Failure(Failure),
 }
 
-impl Failure {
-    fn new(agent: &NodeId, cause: impl fmt::Display, retry: Retry) -> Self {
-        Self { cause: format!("{agent}: {cause}").chars().take(CAUSE_CHARS_MAX).collect(), retry }
-    }
-
-    fn impossible(agent: &NodeId, why: impl fmt::Display) -> Self {
-        Self::new(agent, format_args!("an impossible answer: {why}"), Retry::Elsewhere)
+impl From<Failure> for Outcome {
+    fn from(failure: Failure) -> Self {
+        Self::Failure(failure)
     }
 }
 
@@ -93,22 +85,27 @@ impl Asks {
         Self { asked: BTreeMap::new(), serial: 0, timeout }
     }
 
-    /// Asks for a part of `work`, and sends what comes of it to `coordinator`. The agent has a mailbox for it.
+    /// Asks for a part of `task`, whose `inputs` these are, and sends what comes of it to `coordinator`.
     pub(super) fn begin(
         &mut self,
         assignment: Assignment,
-        mailboxes: AgentMailboxes,
-        work: Work,
+        task: Arc<NewTask>,
+        ports: Ports,
+        inputs: Vec<Held>,
         coordinator: Addr<Coordinator>,
     ) {
         self.serial += 1;
         let (serial, timeout, asked) = (self.serial, self.timeout, assignment.clone());
         let work = actix_rt::spawn(async move {
-            let outcome = ask(&mailboxes, &work, &assignment, timeout).await;
-            if matches!(outcome, Err(Failure { retry: Retry::Elsewhere, .. })) {
-                let doublings = (assignment.attempt - 1).min(DOUBLINGS_MAX);
-                tokio::time::sleep(BACK_OFF * (1 << doublings)).await;
-            }
+            let outcome = match ports.mailbox(&task.task().protocol) {
+                Some(mailbox) => {
+                    let store = ports.content_store.as_ref().filter(|_| !inputs.is_empty());
+                    let part = task.part(&assignment);
+                    let asking = Asking { task: &task, part, mailbox, inputs: &inputs, timeout };
+                    asking.run(store).await.unwrap_or_else(|outcome| outcome)
+                }
+                None => not_begun("it exposes no such protocol any more", None),
+            };
             coordinator.do_send(Answered { assignment, serial, outcome });
         });
         self.asked.insert(asked, Asked { serial, work });
@@ -131,86 +128,122 @@ impl Asks {
     }
 
     /// Cancels everything that an agent is asked.
-    pub(super) fn forget_agent(&mut self, agent: &NodeId) {
+    pub(super) fn forget_agent(&mut self, agent: &swarm_protocols::NodeId) {
         self.asked.retain(|assignment, _| assignment.agent != *agent);
     }
 }
 
-async fn ask(mailboxes: &AgentMailboxes, work: &Work, assignment: &Assignment, timeout: Duration) -> Outcome {
-    let agent = &assignment.agent;
-    match work {
-        Work::Search(search) => {
-            let matcher = mailboxes.matcher.as_ref().ok_or_else(|| incapable(agent))?;
-            find(matcher, search, assignment, timeout).await
+/// One attempt at a part.
+struct Asking<'a> {
+    task: &'a NewTask,
+    part: &'a Part,
+    mailbox: &'a EncodedMailbox,
+    inputs: &'a [Held],
+    timeout: Duration,
+}
+
+impl Asking<'_> {
+    /// Gives the agent what it lacks, then asks. Where it answers with an error, whose meaning is not known here, it is
+    /// asked again only if it had lost an input meanwhile.
+    async fn run(&self, store: Option<&Mailbox<ContentStoreProtocol>>) -> Result<Outcome, Outcome> {
+        let mut failure = Failure::Lost { cause: "it was never asked".to_owned() };
+        for round in 0..ROUNDS_MAX {
+            if let Some(store) = store {
+                let given = self.give(store).await?;
+                if round > 0 && given == 0 {
+                    break;
+                }
+            }
+            let payload = Bytes::copy_from_slice(&self.part.payload);
+            let ask = self.mailbox.ask(&self.part.request, self.part.version, payload).timeout(self.timeout);
+            let ask = match self.task.submitter() {
+                Some(submitter) => ask.on_behalf_of(submitter.clone()),
+                None => ask,
+            };
+            match ask.await {
+                Ok(reply) => return Ok(Outcome::Reply(Vec::from(reply).into())),
+                Err(EncodedAskError::Delivery(error)) => return Err(undelivered(error)),
+                Err(EncodedAskError::Handler(error)) => {
+                    failure = Failure::Handler { error: Vec::from(error).into() };
+                }
+            }
+            if store.is_none() {
+                break;
+            }
         }
-        Work::Units(units) => unit::ask(mailboxes, &units[assignment.part], agent, timeout).await,
+        Err(failure.into())
+    }
+
+    /// How many inputs the agent lacked.
+    async fn give(&self, store: &Mailbox<ContentStoreProtocol>) -> Result<usize, Outcome> {
+        let hashes = self.inputs.iter().map(Held::hash).collect();
+        let missing = store.ask(MissingContent { hashes }).timeout(self.timeout).await;
+        let missing = missing.map_err(|error| match error {
+            AskError::Handler(never) => match never {},
+            AskError::Delivery(error) => of_store(error),
+        })?;
+        for input in self.inputs.iter().filter(|input| missing.contains(&input.hash())) {
+            let content = StoreContent { content: input.bytes().clone() };
+            store.ask(content).timeout(self.timeout).await.map_err(|error| match error {
+                AskError::Handler(error) => Failure::Invalid { cause: error.to_string() }.into(),
+                AskError::Delivery(error) => of_store(error),
+            })?;
+        }
+        Ok(missing.len())
     }
 }
 
-/// The board assigns by capability, so nobody sees this but whoever breaks that.
-fn incapable(agent: &NodeId) -> Failure {
-    Failure::new(agent, "it has no mailbox for such work", Retry::Elsewhere)
+fn not_begun(cause: impl fmt::Display, again: Option<Duration>) -> Outcome {
+    Failure::NotBegun { cause: cause.to_string(), again }.into()
 }
 
-/// Asks for one part of a library, giving it to the agent first where that does not have it.
-async fn find(
-    matcher: &Mailbox<MatcherProtocol>,
-    search: &PartedSearch,
-    assignment: &Assignment,
-    timeout: Duration,
-) -> Outcome {
-    let agent = &assignment.agent;
-    let part = &search.parts[assignment.part];
-    let find = || {
-        let find = FindSimilar { part: part.hash, rule: search.rule, queries: search.queries.clone() };
-        matcher.ask(find).timeout(timeout)
-    };
-    let found = match find().await {
-        Err(AskError::Handler(FindError::MissingPart { .. })) => {
-            let store = StorePart { part: part.part.encoded.clone() };
-            let stored = matcher.ask(store).timeout(timeout).await;
-            stored.map_err(|error| Failure::new(agent, error, Retry::Elsewhere))?;
-            find().await
+/// What it means that the content store of an agent did not answer: the part was not begun.
+fn of_store(error: DeliveryError) -> Outcome {
+    match error {
+        DeliveryError::Draining => Outcome::Draining,
+        DeliveryError::TimedOut { after, .. } => Failure::TimedOut { after }.into(),
+        DeliveryError::NotPermitted { .. } | DeliveryError::NotExposed { .. } => {
+            not_begun(format_args!("its content store: {error}"), None)
         }
-        found => found,
-    };
-    let found = found.map_err(|error| match error {
-        AskError::Handler(FindError::Invalid { .. }) => Failure::new(agent, error, Retry::Never),
-        error => Failure::new(agent, error, Retry::Elsewhere),
-    })?;
-    match found.check(&search.rule, &search.queries) {
-        Ok(()) => Ok(PartAnswer::Similar(found)),
-        Err(why) => Err(Failure::impossible(agent, why)),
+        error => not_begun(format_args!("its content store: {error}"), Some(RECONNECTION)),
+    }
+}
+
+/// What it means that a request brought no answer.
+fn undelivered(error: DeliveryError) -> Outcome {
+    match error {
+        DeliveryError::Draining => Outcome::Draining,
+        DeliveryError::Overloaded { retry_after } => not_begun(error, Some(retry_after)),
+        DeliveryError::NotExposed { .. }
+        | DeliveryError::NotPermitted { .. }
+        | DeliveryError::TooLarge { .. } => not_begun(error, None),
+        DeliveryError::TimedOut { after, .. } => Failure::TimedOut { after }.into(),
+        DeliveryError::Codec { reason, .. } => Failure::Invalid { cause: reason }.into(),
+        error if error.delivery() == Delivery::NotSent => not_begun(error, Some(RECONNECTION)),
+        error => Failure::Lost { cause: error.to_string() }.into(),
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{coordinator::CoordinatorConfig, testing::Probe};
+    use crate::coordinator::{CoordinatorConfig, tests::task};
     use actix::Actor;
-    use std::{num::NonZeroU32, sync::Arc};
-    use swarm_protocols::{coordinator::TaskId, similar_windows::WindowRule};
-    use uuid::Uuid;
+    use std::num::NonZeroU32;
 
     #[actix::test]
     async fn the_answer_to_a_withdrawn_ask_is_not_that_to_the_same_assignment_made_again() {
         let config = CoordinatorConfig::default();
         let mut asks = Asks::new(&config.board);
         let coordinator = Coordinator::new(config, None).start();
-        let (matcher, _probe) = Probe::new();
-        let mailboxes = AgentMailboxes { matcher: Some(matcher), ..AgentMailboxes::default() };
-        let (agent, task) = ("x".parse().unwrap(), TaskId::from(Uuid::nil()));
-        let assignment = Assignment { agent, task, part: 0, attempt: 1 };
-        let search = PartedSearch { rule: WindowRule::DAILY, queries: vec![], parts: vec![] };
-        let work = Work::Search(Arc::new(search));
+        let task = Arc::new(NewTask::new(task(1, &[vec![]]), None).unwrap());
+        let (agent, id) = ("x".parse().unwrap(), task.task().id);
+        let assignment = Assignment { agent, task: id, part: 0, attempt: 1 };
         let begin = |asks: &mut Asks| {
-            asks.begin(assignment.clone(), mailboxes.clone(), work.clone(), coordinator.clone());
+            asks.begin(assignment.clone(), task.clone(), Ports::default(), vec![], coordinator.clone());
         };
-        let answered = |serial| {
-            let outcome = Err(Failure { cause: String::new(), retry: Retry::Never });
-            Answered { assignment: assignment.clone(), serial, outcome }
-        };
+        let answered =
+            |serial| Answered { assignment: assignment.clone(), serial, outcome: Outcome::Draining };
         begin(&mut asks);
         asks.withdraw(&assignment);
         assert!(asks.end(answered(1)).is_none());
@@ -224,11 +257,35 @@ mod tests {
     fn an_agent_has_as_long_as_all_attempts_together_within_reason() {
         let of = |lease, attempts| {
             let attempts_max = NonZeroU32::new(attempts).unwrap();
-            let board = BoardConfig { lease, attempts_max, ..CoordinatorConfig::default().board };
-            Asks::new(&board).timeout
+            Asks::new(&BoardConfig { lease, attempts_max, ..BoardConfig::default() }).timeout
         };
         assert_eq!(of(Duration::from_secs(30), 5), Duration::from_secs(150));
         assert_eq!(of(Duration::from_secs(1), 1), TIMEOUT_DEFAULT);
         assert_eq!(of(Duration::MAX, u32::MAX), TIMEOUT_MAX);
+    }
+
+    #[test]
+    fn what_was_certainly_not_begun_spends_no_attempt() {
+        let lost = |delivery| undelivered(DeliveryError::SessionLost { reason: "cut".into(), delivery });
+        let is_not_begun = |outcome: &Outcome| matches!(outcome, Outcome::Failure(Failure::NotBegun { .. }));
+        assert!(is_not_begun(&lost(Delivery::NotSent)) && !is_not_begun(&lost(Delivery::Unknown)));
+        let retry_after = Duration::from_millis(7);
+        let overloaded = undelivered(DeliveryError::Overloaded { retry_after });
+        assert!(
+            matches!(overloaded, Outcome::Failure(Failure::NotBegun { again: Some(again), .. }) if again == retry_after)
+        );
+        for never in [
+            DeliveryError::NotPermitted { reason: "role".into() },
+            DeliveryError::NotExposed { what: "it".into() },
+            DeliveryError::TooLarge { bytes: 2, limit: 1 },
+        ] {
+            let outcome = undelivered(never);
+            assert!(
+                matches!(outcome, Outcome::Failure(Failure::NotBegun { again: None, .. })),
+                "{outcome:?}"
+            );
+        }
+        assert_eq!(undelivered(DeliveryError::Draining), Outcome::Draining);
+        assert!(matches!(undelivered(DeliveryError::Panicked), Outcome::Failure(Failure::Lost { .. })));
     }
 }

@@ -40,7 +40,7 @@ impl Handler<Call<ListAgents>> for Coordinator {
             AgentSummary {
                 name: name.clone(),
                 agent_type: agent.agent_type.clone(),
-                capabilities: agent.mailboxes.capabilities(),
+                protocols: agent.ports.protocols(),
                 slots: slots.get(),
                 assigned: u32::try_from(assigned).expect("no more are assigned than there are slots"),
                 answered: agent.answered,
@@ -55,6 +55,6 @@ impl Handler<Call<ListTasks>> for Coordinator {
     type Result = Result<Vec<TaskSummary>, NoError>;
 
     fn handle(&mut self, _: Call<ListTasks>, _: &mut Self::Context) -> Self::Result {
-        Ok(self.board.tasks(now()))
+        Ok(self.board.tasks(self.now()))
     }
 }

@@ -4,165 +4,161 @@ mod agents;
 mod failures;
 mod fixture;
 mod listing;
-mod units;
+
+pub(super) use fixture::task;
 
 use super::*;
-use crate::{AskError, testing::Probe};
 use fixture::*;
-use swarm_protocols::{
-    coordinator::{CoordinatorStatus, ListAgents, ListTasks, Priority, TaskError},
-    similar_windows::{FindError, FindSimilar},
+use swarm_protocols::coordinator::{
+    CoordinatorStatus, ListAgents, ListTasks, QueueLimit, SubmitTask, TaskError, TaskPriority,
 };
 
 #[actix::test]
-async fn parts_are_spread_over_agents_and_their_answers_merged() {
+async fn parts_are_spread_over_agents_and_answered_in_their_order() {
     let bench = Bench::new(config());
-    let library = bench.library(&["A", "B", "C", "D"]).await;
-    let mut probes = [bench.join("x", 2).await, bench.join("y", 2).await];
-    let task = bench.submit(1, &library);
-    let mut held = Vec::new();
-    for probe in &mut probes {
-        held.push(asked(probe, &library).await);
-        held.push(asked(probe, &library).await);
+    let mut agents = [bench.join("x", 2).await, bench.join("y", 2).await];
+    let task = bench.submit(1, 4);
+    let mut asked = Vec::new();
+    for agent in &mut agents {
+        asked.push(agent.asked().await);
+        asked.push(agent.asked().await);
     }
     assert_eq!(bench.progress(1).await, Some(Progress { done: 0, assigned: 4, total: 4 }));
-    held.sort_by_key(|(part, _)| *part);
-    assert!(held.iter().map(|(part, _)| *part).eq(0..4), "each part once");
-    for (part, asked) in held {
-        assert!(asked.reply(Ok(found([16.0, 1.0, 9.0, 4.0][part]))));
+    let mut numbers: Vec<usize> = asked.iter().map(|asked| asked.request().number).collect();
+    for asked in asked.into_iter().rev() {
+        let number = asked.request().number as u64;
+        assert!(asked.reply(Ok(10 + number)));
     }
     let report = task.await.unwrap().unwrap();
-    assert_eq!(matches(&report), [("B", 1.0), ("D", 2.0), ("C", 3.0), ("A", 4.0)]);
-    assert_eq!(names(&report.agents), ["x", "y"]);
+    assert_eq!(answers(&report).iter().map(|(_, answer)| *answer).collect::<Vec<_>>(), [10, 11, 12, 13]);
+    numbers.sort_unstable();
+    assert_eq!(numbers, [0, 1, 2, 3], "each part once");
     assert_eq!(bench.progress(1).await, None);
 }
 
 #[actix::test]
-async fn an_agent_is_asked_no_more_than_it_has_slots() {
+async fn an_agent_is_given_what_it_lacks_before_it_is_asked() {
     let bench = Bench::new(config());
-    let library = bench.library(&["A", "B", "C"]).await;
-    let mut agent = bench.join("x", 2).await;
-    let task = bench.submit(1, &library);
-    let (first, second) = (asked(&mut agent, &library).await, asked(&mut agent, &library).await);
-    agent.expect_none(LEASE / 2).await;
-    first.1.reply(Ok(found(1.0)));
-    let third = asked(&mut agent, &library).await;
-    second.1.reply(Ok(found(1.0)));
-    third.1.reply(Ok(found(1.0)));
-    assert_eq!(names(&task.await.unwrap().unwrap().agents), ["x"]);
+    let [a, b] = [bench.store(b"a").await, bench.store(b"b").await];
+    let mut agent = bench.join("x", 1).await;
+    let task = bench.submit_task(task(1, &[vec![a, b]]));
+    let asked = agent.store.expect::<MissingContent>().await;
+    assert_eq!(asked.request().hashes, [a, b]);
+    asked.reply(Ok(vec![b]));
+    let stored = agent.store.expect::<StoreContent>().await;
+    assert_eq!(*stored.request().content, *b"b");
+    stored.reply(Ok(b));
+    agent.asked().await.reply(Ok(7));
+    assert_eq!(answers(&task.await.unwrap().unwrap()), [("x", 7)]);
 }
 
 #[actix::test]
-async fn an_agent_without_a_part_is_given_it_and_asked_again() {
+async fn an_agent_whose_store_lost_an_input_is_given_it_again_within_the_attempt() {
     let bench = Bench::new(config());
-    let library = bench.library(&["A"]).await;
+    let a = bench.store(b"a").await;
     let mut agent = bench.join("x", 1).await;
-    let task = bench.submit(1, &library);
-    let (_, asked) = asked(&mut agent, &library).await;
-    asked.reply(Err(FindError::MissingPart { part: library[0] }));
-    let stored = agent.expect::<StorePart>().await;
-    assert_eq!(stored.request().part, part("A", 30).encode());
-    stored.reply(Ok(library[0]));
-    let (_, asked) = fixture::asked(&mut agent, &library).await;
-    asked.reply(Ok(found(4.0)));
-    assert_eq!(matches(&task.await.unwrap().unwrap()), [("A", 2.0)]);
+    let task = bench.submit_task(task(1, &[vec![a]]));
+    agent.lacks(&[]).await;
+    agent.asked().await.reply(Err(Cannot("it is gone".into())));
+    agent.lacks(&[a]).await;
+    agent.store.expect::<StoreContent>().await.reply(Ok(a));
+    agent.asked().await.reply(Ok(7));
+    assert_eq!(answers(&task.await.unwrap().unwrap()), [("x", 7)]);
 }
 
 #[actix::test]
 async fn a_client_that_leaves_cancels_its_task_at_the_agents() {
     let bench = Bench::new(config());
-    let library = bench.library(&["A", "B", "C"]).await;
     let mut agent = bench.join("x", 2).await;
-    let task = bench.submit(1, &library);
-    let (first, second) = (asked(&mut agent, &library).await, asked(&mut agent, &library).await);
+    let task = bench.submit(1, 3);
+    let (first, second) = (agent.asked().await, agent.asked().await);
     task.abort();
-    for (_, asked) in [&first, &second] {
-        withdrawn(asked).await;
-    }
+    withdrawn(&first).await;
+    withdrawn(&second).await;
     assert_eq!(bench.progress(1).await, None);
     // The slots are free, the name may be used again, and what came late is nobody's answer.
-    let again = bench.submit(1, &library);
-    let (_, new) = asked(&mut agent, &library).await;
-    assert!(!first.1.reply(Ok(found(9.0))));
-    new.reply(Ok(found(1.0)));
-    for _ in 0..2 {
-        asked(&mut agent, &library).await.1.reply(Ok(found(1.0)));
-    }
-    let report = again.await.unwrap().unwrap();
-    assert_eq!(matches(&report), [("A", 1.0), ("B", 1.0), ("C", 1.0)]);
+    let again = bench.submit(1, 1);
+    let new = agent.asked().await;
+    assert!(!first.reply(Ok(9)));
+    new.reply(Ok(1));
+    assert_eq!(answers(&again.await.unwrap().unwrap()), [("x", 1)]);
 }
 
 #[actix::test]
-async fn the_end_of_one_client_leaves_the_task_of_another_alone() {
+async fn a_task_that_was_told_is_cancelled_by_its_name() {
     let bench = Bench::new(config());
-    let library = bench.library(&["A"]).await;
     let mut agent = bench.join("x", 1).await;
-    let first = bench.submit(1, &library);
-    let (_, asked) = asked(&mut agent, &library).await;
-    let second = bench.submit(1, &library);
-    assert_eq!(second.await.unwrap(), Err(TaskError::Duplicate { task: id(1) }));
-    asked.reply(Ok(found(1.0)));
-    assert_eq!(done_by(first).await, ["x"]);
+    bench.mailbox.tell(task(1, &parts(1))).await.unwrap();
+    let asked = agent.asked().await;
+    assert_eq!(bench.mailbox.ask(CancelTask { id: id(1) }).await, Ok(true));
+    withdrawn(&asked).await;
+    assert_eq!(bench.mailbox.ask(CancelTask { id: id(1) }).await, Ok(false));
+}
+
+#[actix::test]
+async fn a_task_that_is_done_is_answered_again_and_one_in_progress_is_not() {
+    let bench = Bench::new(config());
+    let mut agent = bench.join("x", 1).await;
+    let first = bench.submit(1, 1);
+    let asked = agent.asked().await;
+    assert_eq!(bench.submit(1, 1).await.unwrap(), Err(TaskError::Duplicate { task: id(1) }));
+    asked.reply(Ok(3));
+    let report = first.await.unwrap().unwrap();
+    assert_eq!(bench.submit(1, 1).await.unwrap(), Ok(report));
+    agent.worker.expect_none(LEASE).await;
 }
 
 #[actix::test]
 async fn what_makes_no_sense_is_refused() {
     let bench = Bench::new(config());
-    let library = bench.library(&["A", "B"]).await;
-    let unknown = ContentHash::of(b"unknown");
-    let missing = TaskError::MissingParts { parts: vec![unknown] };
-    assert_eq!(bench.submit(1, &[library[0], unknown, library[1]]).await.unwrap(), Err(missing));
-    let again = bench.store(&part("A", 31)).await.unwrap();
-    let reason = "two parts of its library are of the series A".to_owned();
-    assert_eq!(bench.submit(1, &[library[0], again]).await.unwrap(), Err(TaskError::Invalid { reason }));
-    let reason = "its library has 0 parts, 1 to 4096 are expected".to_owned();
-    assert_eq!(bench.submit(1, &[]).await.unwrap(), Err(TaskError::Invalid { reason }));
-    let stored = bench.mailbox.ask(StorePart { part: vec![1, 2].into() }).await;
-    assert!(matches!(stored, Err(AskError::Handler(StoreError::Malformed { .. }))), "{stored:?}");
+    let [unknown, known] = [ContentHash::of(b"unknown"), bench.store(b"known").await];
+    let missing = TaskError::MissingContent { hashes: vec![unknown] };
+    let refused = bench.submit_task(task(1, &[vec![known, unknown], vec![unknown]])).await.unwrap();
+    assert_eq!(refused, Err(missing));
+    assert_eq!(bench.mailbox.ask(MissingContent { hashes: vec![known, unknown] }).await, Ok(vec![unknown]));
+    let refused = bench.submit(1, 0).await.unwrap();
+    assert!(matches!(refused, Err(TaskError::Invalid { .. })), "{refused:?}");
 }
 
 #[actix::test]
 async fn tasks_beyond_the_limit_are_refused() {
     let mut config = config();
-    config.board.queue_limit = NonZeroU32::MIN;
+    config.board.queue_limit = std::num::NonZeroU32::MIN;
     let bench = Bench::new(config);
-    let library = bench.library(&["A"]).await;
     let mut agent = bench.join("x", 1).await;
-    let first = bench.submit(1, &library);
-    let (_, asked) = asked(&mut agent, &library).await;
-    assert_eq!(bench.submit(2, &library).await.unwrap(), Err(TaskError::QueueFull { limit: 1 }));
-    asked.reply(Ok(found(1.0)));
-    assert_eq!(done_by(first).await, ["x"]);
+    let first = bench.submit(1, 1);
+    let asked = agent.asked().await;
+    let full = TaskError::QueueFull { limit: QueueLimit::Tasks(1) };
+    assert_eq!(bench.submit(2, 1).await.unwrap(), Err(full));
+    asked.reply(Ok(1));
+    assert!(first.await.unwrap().is_ok());
 }
 
 #[actix::test]
-async fn the_parts_of_a_task_stay_as_long_as_it_does() {
-    let (a, b, c) = (part("A", 30), part("B", 30), part("C", 30));
-    let store_bytes_max = 2 * (a.encode().len() + 256);
-    let bench = Bench::new(CoordinatorConfig { store_bytes_max, ..config() });
-    let library = [bench.store(&a).await.unwrap(), bench.store(&b).await.unwrap()];
-    let mut agent = bench.join("x", 2).await;
-    let task = bench.submit(1, &library);
-    let (first, second) = (asked(&mut agent, &library).await, asked(&mut agent, &library).await);
-    let full = StoreError::Full { bytes_max: store_bytes_max as u64 };
-    assert_eq!(bench.store(&c).await, Err(AskError::Handler(full)));
-    first.1.reply(Ok(found(1.0)));
-    second.1.reply(Ok(found(1.0)));
-    task.await.unwrap().unwrap();
-    assert!(bench.store(&c).await.is_ok());
-    let missing = TaskError::MissingParts { parts: vec![library[0]] };
-    assert_eq!(bench.submit(2, &library).await.unwrap(), Err(missing), "A was used least recently");
+async fn the_inputs_of_a_task_stay_as_long_as_it_does() {
+    let contents = Contents::new(2 * (256 + 1));
+    let bench = Bench::new(CoordinatorConfig { contents, ..config() });
+    let [a, b] = [bench.store(b"a").await, bench.store(b"b").await];
+    let mut agent = bench.join("x", 1).await;
+    let running = bench.submit_task(task(1, &[vec![a, b]]));
+    agent.lacks(&[]).await;
+    let asked = agent.asked().await;
+    let full = bench.mailbox.ask(StoreContent { content: vec![1].into() }).await;
+    assert!(matches!(full, Err(crate::AskError::Handler(StoreError::Full { .. }))), "{full:?}");
+    asked.reply(Ok(1));
+    running.await.unwrap().unwrap();
+    bench.store(b"c").await;
+    let missing = TaskError::MissingContent { hashes: vec![a] };
+    assert_eq!(bench.submit_task(task(2, &[vec![a], vec![b]])).await.unwrap(), Err(missing));
 }
 
 #[actix::test]
 async fn a_deadline_ends_a_task_and_its_asks() {
     let bench = Bench::new(config());
-    let library = bench.library(&["A"]).await;
     let mut agent = bench.join("x", 1).await;
-    let began = now();
-    let within = Duration::from_secs(5);
-    let task = bench.submit_task(SubmitTask { deadline: Some(within), ..task(1, &library) });
-    let (_, asked) = asked(&mut agent, &library).await;
+    let (began, within) = (now(), Duration::from_secs(5));
+    let task = bench.submit_task(SubmitTask { deadline: Some(within), ..task(1, &parts(1)) });
+    let asked = agent.asked().await;
     assert_eq!(task.await.unwrap(), Err(TaskError::DeadlineExceeded));
     withdrawn(&asked).await;
     let took = now() - began;
@@ -172,19 +168,16 @@ async fn a_deadline_ends_a_task_and_its_asks() {
 #[actix::test]
 async fn an_urgent_task_goes_first() {
     let bench = Bench::new(config());
-    let library = bench.library(&["A", "B"]).await;
     let mut agent = bench.join("x", 1).await;
-    let usual = bench.submit(1, &library[..1]);
-    let (_, first) = asked(&mut agent, &library).await;
-    let later = bench.submit(2, &library[..1]);
-    let urgent = bench.submit_task(SubmitTask { priority: Priority::MAX, ..task(3, &library[1..]) });
-    agent.expect_none(Duration::from_secs(1)).await;
-    first.reply(Ok(found(1.0)));
-    for (expected, task) in [(1, urgent), (0, later)] {
-        let (part, next) = asked(&mut agent, &library).await;
-        assert_eq!(part, expected);
-        next.reply(Ok(found(1.0)));
-        task.await.unwrap().unwrap();
+    let usual = bench.submit(1, 1);
+    let first = agent.asked().await;
+    let later = bench.submit(2, 1);
+    let urgent = bench.submit_task(SubmitTask { priority: TaskPriority::MAX, ..task(3, &parts(1)) });
+    agent.worker.expect_none(Duration::from_secs(1)).await;
+    first.reply(Ok(1));
+    agent.asked().await.reply(Ok(3));
+    agent.asked().await.reply(Ok(2));
+    for (task, answer) in [(usual, 1), (urgent, 3), (later, 2)] {
+        assert_eq!(answers(&task.await.unwrap().unwrap()), [("x", answer)]);
     }
-    usual.await.unwrap().unwrap();
 }

@@ -6,18 +6,18 @@ use std::num::NonZeroUsize;
 use swarm_kernels::correlation::Partition;
 use swarm_protocols::{
     correlation::{partners, row_blocks},
+    part::PartError,
     series_group::SeriesGroup,
-    units::UnitError,
 };
 
-fn correlator() -> Mailbox<CorrelatorProtocol> {
-    let workers = Workers::new(NonZeroUsize::new(2).unwrap(), 64);
-    Correlator::mailbox(Correlator::new(workers, 1 << 24).start())
+fn correlator() -> (Mailbox<CorrelatorProtocol>, Contents) {
+    let (workers, contents) = (Workers::new(NonZeroUsize::new(2).unwrap(), 64), Contents::new(1 << 24));
+    (Correlator::mailbox(Correlator::new(workers, contents.clone()).start()), contents)
 }
 
-async fn store(correlator: &Mailbox<CorrelatorProtocol>, series: &[Vec<f64>]) -> ContentHash {
+fn store(contents: &Contents, series: &[Vec<f64>]) -> ContentHash {
     let series = series.iter().map(|values| values.clone().into()).collect();
-    correlator.ask(StorePart { part: SeriesGroup::new(series).unwrap().encode() }).await.unwrap()
+    contents.insert(SeriesGroup::new(series).unwrap().encode()).unwrap()
 }
 
 /// Series that have little to do with each other.
@@ -37,10 +37,10 @@ const MEASURES: [PairMeasure; 6] = [
 
 #[actix::test]
 async fn rows_of_any_division_make_the_matrix_of_the_kernel_to_the_bit() {
-    let correlator = correlator();
+    let (correlator, contents) = correlator();
     let mut all = series(21, 50);
     all[7] = vec![3.25; 50];
-    let groups = vec![store(&correlator, &all[..13]).await, store(&correlator, &all[13..]).await];
+    let groups = vec![store(&contents, &all[..13]), store(&contents, &all[13..])];
     for measure in MEASURES {
         let whole = Pairs::new(measure_of(measure).unwrap(), all.clone()).unwrap();
         let expected: Vec<f64> =
@@ -50,8 +50,8 @@ async fn rows_of_any_division_make_the_matrix_of_the_kernel_to_the_bit() {
             let mut found = Vec::new();
             for rows in division {
                 let (groups, from, until) = (groups.clone(), rows.start, rows.end);
-                let unit = CorrelateGroups { groups, measure, from, until };
-                found.extend_from_slice(&correlator.ask(unit).await.unwrap());
+                let part = CorrelateGroups { groups, measure, from, until };
+                found.extend_from_slice(&correlator.ask(part).await.unwrap());
             }
             let bits = |values: &[f64]| values.iter().map(|value| value.to_bits()).collect::<Vec<_>>();
             assert_eq!(bits(&found), bits(&expected), "{measure:?}");
@@ -73,23 +73,23 @@ fn the_rows_of_the_protocol_are_the_parts_of_the_kernel() {
 
 #[actix::test]
 async fn what_is_missing_or_makes_no_sense_is_said() {
-    let correlator = correlator();
+    let (correlator, contents) = correlator();
     let unknown = ContentHash::of(&[1]);
     let ask = |groups: &[ContentHash], measure, until| {
         correlator.ask(CorrelateGroups { groups: groups.to_vec(), measure, from: 0, until })
     };
-    let group = store(&correlator, &series(3, 9)).await;
-    let missing = UnitError::MissingParts { parts: vec![unknown] };
+    let group = store(&contents, &series(3, 9));
+    let missing = PartError::MissingInputs { hashes: vec![unknown] };
     assert_eq!(ask(&[group, unknown], MEASURES[0], 3).await, Err(AskError::Handler(missing)));
-    let gapped = store(&correlator, &[vec![f64::NAN, 1.0, 2.0, 4.0], vec![1.0, 2.0, 3.0, 4.0]]).await;
+    let gapped = store(&contents, &[vec![f64::NAN, 1.0, 2.0, 4.0], vec![1.0, 2.0, 3.0, 4.0]]);
     assert!(ask(&[gapped], PairMeasure::Pearson, 2).await.unwrap()[1] > 0.9, "over what is not missing");
     for (groups, measure, until) in
         [(group, MEASURES[0], 2), (group, MEASURES[0], 4), (gapped, MEASURES[4], 2)]
     {
         let refused = ask(&[groups], measure, until).await;
-        assert!(matches!(refused, Err(AskError::Handler(UnitError::Invalid { .. }))), "{refused:?}");
+        assert!(matches!(refused, Err(AskError::Handler(PartError::Invalid { .. }))), "{refused:?}");
     }
-    let uneven = store(&correlator, &[vec![1.0, 2.0], vec![1.0]]).await;
+    let uneven = store(&contents, &[vec![1.0, 2.0], vec![1.0]]);
     let refused = ask(&[uneven], PairMeasure::Pearson, 2).await;
-    assert!(matches!(refused, Err(AskError::Handler(UnitError::Invalid { .. }))), "{refused:?}");
+    assert!(matches!(refused, Err(AskError::Handler(PartError::Invalid { .. }))), "{refused:?}");
 }

@@ -2,12 +2,9 @@ use super::*;
 #[cfg(unix)]
 use std::os::unix::fs::PermissionsExt;
 
-use crate::{pattern_matcher::PatternMatcher, workers::Workers};
-use actix::Actor;
+use crate::content_store::Contents;
 use proptest::prelude::*;
-use std::num::NonZeroUsize;
 use swarm_kernels::{dtw, z_normalize};
-use swarm_protocols::similar_windows::StorePart;
 use uuid::Uuid;
 
 /// A folder that is removed with everything in it.
@@ -157,15 +154,13 @@ proptest! {
     }
 }
 
-#[actix::test]
-async fn an_agent_holds_a_pattern_under_the_name_that_is_in_the_file() {
+#[test]
+fn an_agent_holds_a_pattern_under_the_name_that_is_in_the_file() {
     let folder = Folder::new();
     PatternFile::write(&folder.file(), &[pattern("A", &[1.0, 3.0]), pattern("B", &[0.5; 300])]).unwrap();
     let file = PatternFile::open(&folder.file()).unwrap();
-    let workers = Workers::new(NonZeroUsize::MIN, 1);
-    let agent = PatternMatcher::mailbox(PatternMatcher::new(workers, 1 << 20).start());
+    let contents = Contents::new(1 << 20);
     for (index, entry) in file.entries().iter().enumerate() {
-        let part = file.part(index).unwrap();
-        assert_eq!(agent.ask(StorePart { part }).await, Ok(entry.part));
+        assert_eq!(contents.insert(file.part(index).unwrap()), Ok(entry.part));
     }
 }

@@ -8,21 +8,20 @@ use std::{
     time::{Duration, Instant},
 };
 use swarm_protocols::{
-    Blob, Delivery, DeliveryError,
+    ContentHash, Delivery, DeliveryError,
+    part::PartRequest as _,
     similar_windows::{Day, Hit},
 };
 
 const RULE: WindowRule = WindowRule { length: 8, following: 3, max_gap_days: 4, band: 2, top: 4, apart: 8 };
 
-/// Room for any library of these tests.
-const ROOM: usize = 1 << 20;
-
 fn workers(threads: usize, queued: usize) -> Workers {
     Workers::new(NonZeroUsize::new(threads).unwrap(), queued)
 }
 
-fn matcher(workers: &Workers, store_bytes_max: usize) -> Mailbox<MatcherProtocol> {
-    PatternMatcher::mailbox(PatternMatcher::new(workers.clone(), store_bytes_max).start())
+fn matcher(workers: &Workers) -> (Mailbox<MatcherProtocol>, Contents) {
+    let contents = Contents::new(1 << 20);
+    (PatternMatcher::mailbox(PatternMatcher::new(workers.clone(), contents.clone()).start()), contents)
 }
 
 /// A walk of few different steps, so that equal distances are common, with an occasional gap.
@@ -44,11 +43,8 @@ pub(super) fn part(symbol: &str, bars: usize) -> SeriesPart {
     SeriesPart::new(symbol.parse().unwrap(), days, closes).unwrap()
 }
 
-async fn store(matcher: &Mailbox<MatcherProtocol>, part: &SeriesPart) -> ContentHash {
-    let encoded = part.encode();
-    let hash = ContentHash::of(&encoded);
-    assert_eq!(matcher.ask(StorePart { part: encoded }).await, Ok(hash));
-    hash
+fn store(contents: &Contents, part: &SeriesPart) -> ContentHash {
+    contents.insert(part.encode()).unwrap()
 }
 
 fn find(part: ContentHash, of: &SeriesPart) -> FindSimilar {
@@ -100,15 +96,15 @@ fn plainly(part: &SeriesPart, query: &WindowQuery) -> (u32, Vec<(u32, f64)>) {
 
 #[actix::test]
 async fn answers_are_those_of_a_plain_search() {
-    let matcher = matcher(&workers(2, 8), ROOM);
+    let (matcher, contents) = matcher(&workers(2, 8));
     let parts = [part("A", 400), part("B", 250), part("C", 90), part("D", 11)];
     let mut queries: Vec<WindowQuery> = parts.iter().map(|part| part.last_window(&RULE).unwrap()).collect();
     queries[2].start = Day::from_epoch_days(0).unwrap();
     for part in &parts {
-        let hash = store(&matcher, part).await;
+        let hash = store(&contents, part);
         let find = FindSimilar { part: hash, rule: RULE, queries: queries.clone() };
-        let found = matcher.ask(find).await.unwrap();
-        assert_eq!(found.check(&RULE, &queries), Ok(()));
+        let found = matcher.ask(find.clone()).await.unwrap();
+        assert_eq!(find.check_answer(&[part], &found), Ok(()));
         for (query, found) in queries.iter().zip(&found.queries) {
             let (candidates, best) = plainly(part, query);
             assert_eq!(found.candidates, candidates);
@@ -124,41 +120,20 @@ async fn answers_are_those_of_a_plain_search() {
 
 #[actix::test]
 async fn a_search_says_which_part_is_missing_and_what_is_wrong_with_it() {
-    let matcher = matcher(&workers(1, 1), ROOM);
+    let (matcher, contents) = matcher(&workers(1, 1));
     let part = part("A", 60);
     let hash = ContentHash::of(&part.encode());
-    let missing = AskError::Handler(FindError::MissingPart { part: hash });
+    let missing = AskError::Handler(PartError::MissingInputs { hashes: vec![hash] });
     assert_eq!(matcher.ask(find(hash, &part)).await, Err(missing));
+    store(&contents, &part);
+    assert!(matcher.ask(find(hash, &part)).await.is_ok());
     let absurd = FindSimilar { rule: WindowRule { top: 0, ..RULE }, ..find(hash, &part) };
     let reason = "top is 0, expected is 1 to 100".to_owned();
-    assert_eq!(matcher.ask(absurd).await, Err(AskError::Handler(FindError::Invalid { reason })));
-    store(&matcher, &part).await;
-    assert!(matcher.ask(find(hash, &part)).await.is_ok());
-}
-
-#[actix::test]
-async fn bytes_that_are_no_part_are_refused() {
-    let matcher = matcher(&workers(1, 1), ROOM);
-    let stored = matcher.ask(StorePart { part: Blob::from(vec![1, 2, 3]) }).await;
-    assert!(matches!(stored, Err(AskError::Handler(StoreError::Malformed { .. }))), "{stored:?}");
-}
-
-#[actix::test]
-async fn the_part_used_least_recently_makes_room() {
-    let parts = [part("A", 40), part("B", 40), part("C", 40)];
-    let bytes: Vec<usize> = parts.iter().map(|part| part.encode().len() + 256).collect();
-    let matcher = matcher(&workers(1, 1), bytes[0] + bytes[1].max(bytes[2]));
-    let (a, b) = (store(&matcher, &parts[0]).await, store(&matcher, &parts[1]).await);
-    matcher.ask(find(a, &parts[0])).await.unwrap();
-    let c = store(&matcher, &parts[2]).await;
-    let gone = AskError::Handler(FindError::MissingPart { part: b });
-    assert_eq!(matcher.ask(find(b, &parts[0])).await, Err(gone));
-    for kept in [a, c] {
-        assert!(matcher.ask(find(kept, &parts[0])).await.is_ok());
-    }
-    let bytes_max = (bytes[0] + bytes[1].max(bytes[2])) as u64;
-    let large = StorePart { part: part("D", 400).encode() };
-    assert_eq!(matcher.ask(large).await, Err(AskError::Handler(StoreError::Full { bytes_max })));
+    assert_eq!(matcher.ask(absurd).await, Err(AskError::Handler(PartError::Invalid { reason })));
+    let junk = contents.insert(vec![1, 2, 3].into()).unwrap();
+    let refused = matcher.ask(find(junk, &part)).await;
+    let Err(AskError::Handler(PartError::Invalid { reason })) = refused else { panic!("{refused:?}") };
+    assert!(reason.starts_with(&format!("the input {junk}: ")), "{reason}");
 }
 
 /// Occupies the only thread of `workers` until the sender is dropped.
@@ -180,15 +155,14 @@ async fn occupy(workers: &Workers) -> mpsc::Sender<()> {
 #[actix::test]
 async fn searches_beyond_threads_and_queue_are_refused_and_the_arbiter_stays_free() {
     let workers = workers(1, 1);
-    let matcher = matcher(&workers, ROOM);
+    let (matcher, contents) = matcher(&workers);
     let part = part("A", 60);
-    let hash = store(&matcher, &part).await;
+    let hash = store(&contents, &part);
     let occupied = occupy(&workers).await;
     let mut queued = std::pin::pin!(async { matcher.ask(find(hash, &part)).await });
     assert!(futures_util::poll!(&mut queued).is_pending());
     // The actor has the first search before it answers the second.
-    assert_eq!(matcher.ask(find(hash, &part)).await, Err(AskError::Handler(FindError::Busy)));
-    store(&matcher, &self::part("B", 60)).await;
+    assert_eq!(matcher.ask(find(hash, &part)).await, Err(AskError::Handler(PartError::Busy)));
     drop(occupied);
     assert!(queued.await.is_ok());
 }
@@ -208,11 +182,11 @@ fn endless() -> (SeriesPart, FindSimilar) {
 #[actix::test]
 async fn a_caller_that_leaves_frees_the_worker() {
     let workers = workers(1, 0);
-    let matcher = matcher(&workers, ROOM);
+    let (matcher, contents) = matcher(&workers);
     let (long, find_long) = endless();
     let short = part("A", 60);
-    store(&matcher, &long).await;
-    let hash = store(&matcher, &short).await;
+    store(&contents, &long);
+    let hash = store(&contents, &short);
     let leaving = matcher.ask(find_long).timeout(Duration::from_millis(50)).await;
     let after = Duration::from_millis(50);
     let timed_out = DeliveryError::TimedOut { after, delivery: Delivery::Unknown };

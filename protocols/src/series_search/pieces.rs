@@ -1,12 +1,12 @@
 //! How a series is cut.
 
-use crate::units::unit_count;
+use crate::part::part_count;
 use std::ops::Range;
 
 /// The windows that start in one piece: 2 MiB of rows. Those of longer queries overlap by no more than half.
 const PIECE_STARTS: usize = 1 << 18;
 
-/// A run of windows that is searched as one unit.
+/// A run of windows that is searched as one part.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Block {
     /// The piece that holds its windows.
@@ -30,7 +30,7 @@ impl Pieces {
         let windows = rows - points + 1;
         let width = window.saturating_mul(2).saturating_add(1).min(points);
         let cells = (windows as u64).saturating_mul(points as u64).saturating_mul(width as u64);
-        let count = usize::try_from(unit_count(cells)).unwrap_or(usize::MAX).min(windows);
+        let count = usize::try_from(part_count(cells)).unwrap_or(usize::MAX).min(windows);
         let block_starts = windows.div_ceil(count);
         let piece_starts = PIECE_STARTS.max(points);
         let mut cut = Self { pieces: Vec::new(), blocks: Vec::new() };

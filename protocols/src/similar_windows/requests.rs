@@ -1,56 +1,24 @@
-//! What a coordinator asks of an actor that holds parts of the pattern library.
+//! The search of one part of the pattern library.
 
-use super::{Day, InvalidRule, Symbol, WindowRule};
-use crate::{Blob, ContentHash, Floats, Request, UnknownPart, protocol};
+use super::{Day, SeriesPart, Symbol, WindowRule, Windows};
+use crate::{
+    ContentHash, Floats, Request,
+    part::{Impossible, PartError, PartRequest},
+    protocol,
+};
 use serde::{Deserialize, Serialize};
 
 /// The most queries in one request.
 pub const QUERIES_MAX: usize = 256;
 
 protocol! {
-    /// An actor that holds parts of a pattern library and searches them.
-    pub PatternMatcher = "pattern-matcher" { FindSimilar, StorePart }
-}
-
-/// Keeps content; the reply is its name. Storing it again changes nothing.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct StorePart {
-    /// An encoded [`Part`](crate::Part).
-    pub part: Blob,
-}
-
-impl Request for StorePart {
-    const NAME: &'static str = "store-part";
-    const VERSION: u16 = 1;
-    type Reply = ContentHash;
-    type Error = StoreError;
-}
-
-/// Why a part is not kept.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
-pub enum StoreError {
-    /// The bytes are no valid part.
-    #[error("no part of a pattern library, and no group of series: {reason}")]
-    Malformed {
-        /// What is wrong with them.
-        reason: String,
-    },
-    /// The actor keeps as much as it may.
-    #[error("the store of series here is full: {bytes_max} bytes are the limit")]
-    Full {
-        /// How many bytes of encoded parts it keeps at the most.
-        bytes_max: u64,
-    },
-}
-
-impl From<UnknownPart> for StoreError {
-    fn from(part: UnknownPart) -> Self {
-        Self::Malformed { reason: part.to_string() }
-    }
+    /// An actor that searches parts of a pattern library.
+    pub PatternMatcher = "pattern-matcher" { FindSimilar }
 }
 
 /// Looks for the windows of one part that are most similar to each query.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, Request)]
+#[request(name = "find-similar", reply = SimilarInPart, error = PartError)]
 pub struct FindSimilar {
     /// The part to search.
     pub part: ContentHash,
@@ -73,66 +41,66 @@ pub struct WindowQuery {
     pub values: Floats,
 }
 
-impl Request for FindSimilar {
-    const NAME: &'static str = "find-similar";
-    const VERSION: u16 = 1;
-    type Reply = SimilarInPart;
-    type Error = FindError;
-}
-
-/// Why a part was not searched.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
-pub enum FindError {
-    /// The part is not held here; it can be stored, and the request repeated.
-    #[error("the part {part} is not held here")]
-    MissingPart {
-        /// The name of the part.
-        part: ContentHash,
-    },
-    /// The request makes no sense, or asks for more than anyone does.
-    #[error("no valid search: {reason}")]
-    Invalid {
-        /// What is wrong with it.
-        reason: String,
-    },
-    /// As many searches are running and waiting as may.
-    #[error("too many searches are waiting here")]
-    Busy,
-    /// Whoever asked no longer waits for the reply.
-    #[error("the search was cancelled")]
-    Cancelled,
-}
-
-impl From<InvalidRule> for FindError {
-    fn from(rule: InvalidRule) -> Self {
-        Self::Invalid { reason: rule.to_string() }
-    }
-}
-
 impl FindSimilar {
     /// Whether the request can be carried out on a part: it comes from a peer.
-    pub fn check(&self) -> Result<(), FindError> {
-        check_search(&self.rule, &self.queries)
+    pub fn check(&self) -> Result<(), PartError> {
+        let Self { rule, queries, .. } = self;
+        rule.check().map_err(PartError::invalid)?;
+        let invalid = |reason| Err(PartError::Invalid { reason });
+        if queries.is_empty() || queries.len() > QUERIES_MAX {
+            return invalid(format!("{} queries, expected are 1 to {QUERIES_MAX}", queries.len()));
+        }
+        for WindowQuery { symbol, values, .. } in queries {
+            if values.len() != usize::from(rule.length) {
+                let (count, length) = (values.len(), rule.length);
+                return invalid(format!("the query {symbol} has {count} values, expected are {length}"));
+            }
+            if let Some(value) = values.iter().find(|value| !super::CLOSE_RANGE.contains(value)) {
+                return invalid(format!("a value of the query {symbol} is {value}"));
+            }
+        }
+        Ok(())
     }
 }
 
-/// Whether `queries` can be looked for under `rule` in any part, and are no more than anyone asks.
-pub fn check_search(rule: &WindowRule, queries: &[WindowQuery]) -> Result<(), FindError> {
-    rule.check()?;
-    let invalid = |reason| Err(FindError::Invalid { reason });
-    if queries.is_empty() || queries.len() > QUERIES_MAX {
-        return invalid(format!("{} queries, expected are 1 to {QUERIES_MAX}", queries.len()));
+impl PartRequest for FindSimilar {
+    type Protocol = PatternMatcher;
+
+    /// The part itself: everything in an answer but the distances follows from it.
+    type Input = SeriesPart;
+
+    fn inputs(&self) -> Vec<ContentHash> {
+        vec![self.part]
     }
-    for WindowQuery { symbol, values, .. } in queries {
-        if values.len() != usize::from(rule.length) {
-            let (count, length) = (values.len(), rule.length);
-            return invalid(format!("the query {symbol} has {count} values, expected are {length}"));
-        }
-        if let Some(value) = values.iter().find(|value| !super::CLOSE_RANGE.contains(value)) {
-            return invalid(format!("a value of the query {symbol} is {value}"));
-        }
+
+    fn answer_bytes_max(&self, inputs: &[&SeriesPart]) -> usize {
+        let bars: usize = inputs.iter().map(|part| part.closes().len()).sum();
+        // Two counts a query, at most 32 bytes a match, eight a return.
+        16 + self.queries.len() * (12 + 32 * usize::from(self.rule.top)) + 8 * bars
     }
-    Ok(())
+
+    fn check_answer(&self, inputs: &[&SeriesPart], answer: &SimilarInPart) -> Result<(), Impossible> {
+        answer.check(&self.rule, &self.queries).map_err(Impossible::because)?;
+        let [part] = inputs else { return Err(Impossible::because("it is about one part")) };
+        let windows = Windows::of(part, &self.rule);
+        for (found, query) in answer.queries.iter().zip(&self.queries) {
+            let symbol = &query.symbol;
+            Impossible::unless(
+                found.candidates as usize == windows.before(query.start),
+                format_args!("{} candidates of {symbol}", found.candidates),
+            )?;
+            let is_window = |hit: &Hit| {
+                windows.is_candidate(hit.start as usize, query.start)
+                    && *hit == windows.hit(hit.start as usize, hit.distance_squared)
+            };
+            Impossible::unless(
+                found.matches.iter().all(is_window),
+                format_args!("a match of {symbol} that is no window of the part"),
+            )?;
+        }
+        let returns = windows.reply(answer.queries.clone()).following_returns;
+        Impossible::unless(*returns == *answer.following_returns, "returns that are not those of the part")
+    }
 }
 
 /// The windows of one part that are most similar to each query.
@@ -281,7 +249,7 @@ mod tests {
         let part = ContentHash::of(b"part");
         let search = |queries| FindSimilar { part, rule: WindowRule::DAILY, queries };
         let reason = |search: FindSimilar| match search.check() {
-            Err(FindError::Invalid { reason }) => reason,
+            Err(PartError::Invalid { reason }) => reason,
             other => panic!("{other:?}"),
         };
         assert_eq!(search(vec![query(vec![1.0; 60])]).check(), Ok(()));
@@ -329,8 +297,5 @@ mod tests {
         assert_eq!(codec::decode(&codec::encode(&search).unwrap()), Ok(search));
         let found = reply(3, &[hit(0, 1.0)]);
         assert_eq!(codec::decode(&codec::encode(&found).unwrap()), Ok(found));
-        let store = StorePart { part: vec![0, 255, 7].into() };
-        assert_eq!(codec::encode(&store).unwrap(), [3, 0, 255, 7], "one run of bytes");
-        assert_eq!(codec::decode(&[3, 0, 255, 7]), Ok(store));
     }
 }

@@ -1,6 +1,7 @@
 //! The whole rule against a plain reading of it: one search over all series at once.
 
 use super::*;
+use crate::{ContentHash, part::PartRequest as _};
 use std::collections::BTreeMap;
 
 const RULE: WindowRule = WindowRule { length: 8, following: 3, max_gap_days: 4, band: 2, top: 4, apart: 8 };
@@ -164,4 +165,31 @@ fn a_wrong_reply_is_blamed_on_its_part() {
     parts.get_mut(&wrong).unwrap().queries.pop();
     let error = merge(&RULE, &queries, &parts).unwrap_err();
     assert_eq!(error, MergeError { symbol: wrong, reason: InvalidReply::Queries { answered: 4, asked: 5 } });
+}
+
+#[test]
+fn what_an_agent_claims_of_a_part_is_held_against_the_part() {
+    let library = library(3);
+    let part = &library[&"A".parse::<Symbol>().unwrap()];
+    let find = FindSimilar {
+        part: ContentHash::of(&part.encode()),
+        rule: RULE,
+        queries: vec![part.last_window(&RULE).unwrap()],
+    };
+    let honest = search(part, &find.queries);
+    assert_eq!(find.check_answer(&[part], &honest), Ok(()));
+    let lies: [fn(&mut SimilarInPart); 4] = [
+        |reply| {
+            reply.queries[0].candidates += 1;
+            reply.following_returns = [&reply.following_returns[..], &[0.0]].concat().into();
+        },
+        |reply| reply.following_returns = vec![99.0; reply.following_returns.len()].into(),
+        |reply| reply.queries[0].matches[0].following_return = 99.0,
+        |reply| reply.queries[0].matches[0].first = Day::from_epoch_days(0).unwrap(),
+    ];
+    for lie in lies {
+        let mut reply = honest.clone();
+        lie(&mut reply);
+        assert!(find.check_answer(&[part], &reply).is_err(), "{reply:?}");
+    }
 }

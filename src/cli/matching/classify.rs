@@ -20,7 +20,7 @@ use crate::cli::operator::{Connection, MaybeConnection};
 use crate::cli::output::Output;
 use crate::input::{self, InputError, LabelledSeries, Source};
 use crate::swarm::progress::Progress;
-use crate::swarm::units::classify::classify;
+use crate::swarm::spread::classify::classify;
 
 #[derive(Debug, Args)]
 pub(crate) struct Classify {

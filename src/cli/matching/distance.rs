@@ -13,7 +13,7 @@ use crate::cli::operator::{Connection, MaybeConnection};
 use crate::cli::output::Output;
 use crate::input::{self, Source};
 use crate::swarm::progress::Progress;
-use crate::swarm::units::distance::distance;
+use crate::swarm::spread::distance::distance;
 
 #[derive(Debug, Args)]
 pub(crate) struct Distance {

@@ -20,7 +20,7 @@ use crate::input::{self, InputError, Source};
 use crate::plot::matches::{Match as Drawn, Matches};
 use crate::plot::{PictureFile, Scene, count};
 use crate::swarm::progress::Progress;
-use crate::swarm::units::search::{SearchTerms, search};
+use crate::swarm::spread::search::{SearchTerms, search};
 
 #[derive(Debug, Args)]
 pub(crate) struct Search {

@@ -53,9 +53,10 @@ fn a_topology_says_what_is_to_be_started() {
     let agents: Vec<_> = topology.agents.iter().map(|a| (a.name.as_str(), a.workers.get())).collect();
     assert_eq!(agents, [("agent-1", 4), ("agent-2", 3)], "eight cores shared by two agents");
     assert!(topology.agents.iter().all(|agent| agent.listen.to_string() == "127.0.0.1:0"));
-    let JobKind::SimilarWindows { data, symbols } = &topology.jobs[0].kind;
-    assert_eq!(data, Path::new("."));
-    assert_eq!(symbols.iter().map(Symbol::as_str).collect::<Vec<_>>(), ["SPY", "AAPL"]);
+    let Job { name, kind, job } = &topology.jobs[0];
+    assert_eq!((name.to_string().as_str(), kind.word), ("daily", "similar-windows"));
+    let described = "SimilarWindows { data: \".\", symbols: [Symbol(\"SPY\"), Symbol(\"AAPL\")] }";
+    assert_eq!(format!("{job:?}"), described);
 }
 
 #[test]

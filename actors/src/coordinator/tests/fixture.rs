@@ -1,72 +1,102 @@
-//! A coordinator with probes for agents, and answers made up for them.
+//! A coordinator with probes for agents, and tasks that mean nothing to it.
 
 use super::super::*;
 use crate::{
-    Ask,
+    EncodedMailbox,
     testing::{Asked, Probe},
 };
+use serde::{Deserialize, Serialize};
+use std::{collections::BTreeSet, num::NonZeroU32};
 use swarm_protocols::{
-    coordinator::{Job, JobResult, Priority, TaskError, TaskReport},
-    similar_windows::{
-        Day, FindSimilar, Hit, QueryMatches, SeriesPart, SimilarInPart, SimilarWindows, WindowQuery,
-        WindowRule,
-    },
+    Blob, Request,
+    content_store::ContentStore as ContentStoreProtocol,
+    coordinator::{Part, SubmitTask, TaskError, TaskPriority, TaskReport, Waiting},
+    protocol,
+    wire::codec,
 };
 use uuid::Uuid;
 
-pub(super) const RULE: WindowRule =
-    WindowRule { length: 8, following: 3, max_gap_days: 4, band: 2, top: 4, apart: 8 };
 pub(super) const LEASE: Duration = Duration::from_secs(30);
 pub(super) const AGENT_WAIT: Duration = Duration::from_secs(10);
 
 /// Longer than any task here takes, in virtual time.
 const PATIENCE: Duration = Duration::from_secs(3_600);
 
-pub(super) fn day(days: i32) -> Day {
-    Day::from_epoch_days(days).unwrap()
+/// Does something with a number.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, Request)]
+#[request(name = "do", reply = u64, error = Cannot)]
+pub(super) struct Do {
+    pub(super) number: usize,
+}
+
+/// Why it was not done.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, thiserror::Error)]
+#[error("{0}")]
+pub(super) struct Cannot(pub(super) String);
+
+protocol! {
+    /// An actor that does something.
+    pub(super) Worker = "worker" { Do }
 }
 
 pub(super) fn node(name: &str) -> NodeId {
     name.parse().unwrap()
 }
 
-/// Whose answers are in the result of a task, which is to have one.
-pub(super) async fn done_by(task: Submitting) -> Vec<String> {
-    let report = task.await.unwrap().unwrap();
-    report.agents.iter().map(ToString::to_string).collect()
-}
-
 pub(super) fn id(number: u128) -> TaskId {
     TaskId::from(Uuid::from_u128(number))
 }
 
-/// A zigzag that is another one for every symbol, on consecutive days from 100 on.
-pub(super) fn part(symbol: &str, bars: i32) -> SeriesPart {
-    let step = symbol.bytes().map(i32::from).sum::<i32>() % 13 + 2;
-    let closes = (0..bars).map(|bar| 100.0 + f64::from(bar * step % 17)).collect();
-    SeriesPart::new(symbol.parse().unwrap(), (100..100 + bars).map(day).collect(), closes).unwrap()
-}
-
-pub(super) fn query() -> WindowQuery {
-    part("Q", 200).last_window(&RULE).unwrap()
-}
-
-/// An answer that anyone could give: one window, at this squared distance.
-pub(super) fn found(distance_squared: f64) -> SimilarInPart {
-    let hit = Hit { start: 0, first: day(100), last: day(107), distance_squared, following_return: 0.25 };
-    let queries = vec![QueryMatches { candidates: 1, matches: vec![hit] }];
-    SimilarInPart { queries, following_returns: vec![0.25].into() }
-}
-
 pub(super) fn config() -> CoordinatorConfig {
-    let mut config = CoordinatorConfig::default();
-    config.board.lease = LEASE;
-    config.board.agent_wait = AGENT_WAIT;
-    config.board.attempts_max = NonZeroU32::new(3).unwrap();
-    config
+    let attempts_max = NonZeroU32::new(3).unwrap();
+    let board = BoardConfig { lease: LEASE, agent_wait: AGENT_WAIT, attempts_max, ..BoardConfig::default() };
+    CoordinatorConfig { board, ..CoordinatorConfig::default() }
+}
+
+/// A task with a part for each list of inputs; part `i` is about the number `i`.
+pub(in super::super) fn task(number: u128, inputs: &[Vec<ContentHash>]) -> SubmitTask {
+    let part = |(number, inputs): (usize, &Vec<ContentHash>)| Part {
+        request: "do".into(),
+        version: 1,
+        payload: codec::encode(&Do { number }).unwrap().into(),
+        inputs: inputs.clone(),
+    };
+    SubmitTask {
+        id: id(number),
+        kind: "doing".into(),
+        priority: TaskPriority::default(),
+        deadline: None,
+        protocol: "worker".into(),
+        parts: inputs.iter().enumerate().map(part).collect(),
+        waiting: Waiting::ForAnyone,
+        avoid: BTreeSet::new(),
+    }
+}
+
+/// So many parts without inputs.
+pub(super) fn parts(count: usize) -> Vec<Vec<ContentHash>> {
+    vec![vec![]; count]
 }
 
 pub(super) type Submitting = tokio::task::JoinHandle<Result<TaskReport, TaskError>>;
+
+/// The other end of what an agent exposes.
+pub(super) struct Agent {
+    pub(super) worker: Probe<Worker>,
+    pub(super) store: Probe<ContentStoreProtocol>,
+}
+
+impl Agent {
+    /// The next part that it is asked for.
+    pub(super) async fn asked(&mut self) -> Asked<Do> {
+        self.worker.expect_within::<Do>(2 * LEASE).await
+    }
+
+    /// Says which of the inputs of its next part it lacks.
+    pub(super) async fn lacks(&mut self, hashes: &[ContentHash]) {
+        self.store.expect::<MissingContent>().await.reply(Ok(hashes.to_vec()));
+    }
+}
 
 pub(super) struct Bench {
     pub(super) address: Addr<Coordinator>,
@@ -81,36 +111,27 @@ impl Bench {
         Self { mailbox: Coordinator::mailbox(address.clone()), address }
     }
 
-    pub(super) async fn join(&self, agent: &str, slots: u32) -> Probe<MatcherProtocol> {
-        let (matcher, probe) = Probe::new();
-        let mailboxes = AgentMailboxes { matcher: Some(matcher), ..AgentMailboxes::default() };
-        let slots = NonZeroU32::new(slots).unwrap();
-        let (node, agent_type) = (node(agent), "matching".to_owned());
-        let joined = AgentJoined { node, agent_type, slots, mailboxes };
-        self.address.send(joined).await.unwrap();
-        probe
+    pub(super) async fn join(&self, agent: &str, slots: u32) -> Agent {
+        let (mailbox, worker) = Probe::<Worker>::new();
+        let (content_store, store) = Probe::new();
+        let mailboxes = vec![EncodedMailbox::from(mailbox)];
+        let ports = Ports { mailboxes, content_store: Some(content_store) };
+        let (slots, agent_type) = (NonZeroU32::new(slots).unwrap(), "doing".to_owned());
+        self.address.send(AgentJoined { node: node(agent), agent_type, slots, ports }).await.unwrap();
+        Agent { worker, store }
     }
 
     pub(super) async fn lose(&self, agent: &str) {
         self.address.send(AgentLost { node: node(agent) }).await.unwrap();
     }
 
-    pub(super) fn store(&self, part: &SeriesPart) -> Ask<'_, CoordinatorProtocol, StorePart> {
-        self.mailbox.ask(StorePart { part: part.encode() })
+    pub(super) async fn store(&self, content: &[u8]) -> ContentHash {
+        self.mailbox.ask(StoreContent { content: content.to_vec().into() }).await.unwrap()
     }
 
-    /// Stores a small part of each of these series.
-    pub(super) async fn library(&self, symbols: &[&str]) -> Vec<ContentHash> {
-        let mut library = Vec::new();
-        for symbol in symbols {
-            library.push(self.store(&part(symbol, 30)).await.unwrap());
-        }
-        library
-    }
-
-    /// Waits for the task in the background.
-    pub(super) fn submit(&self, number: u128, library: &[ContentHash]) -> Submitting {
-        self.submit_task(task(number, library))
+    /// Waits in the background for a task of so many parts.
+    pub(super) fn submit(&self, number: u128, count: usize) -> Submitting {
+        self.submit_task(task(number, &parts(count)))
     }
 
     pub(super) fn submit_task(&self, task: SubmitTask) -> Submitting {
@@ -126,49 +147,18 @@ impl Bench {
     pub(super) async fn progress(&self, number: u128) -> Option<Progress> {
         self.mailbox.ask(TaskProgress { id: id(number) }).await.unwrap()
     }
-
-    pub(super) async fn agents(&self) -> BTreeSet<NodeId> {
-        self.mailbox.ask(swarm_protocols::coordinator::CoordinatorStatus).await.unwrap().agents
-    }
-}
-
-pub(super) fn task(number: u128, library: &[ContentHash]) -> SubmitTask {
-    let job = Job::SimilarWindows { rule: RULE, queries: vec![query()], library: library.to_vec() };
-    SubmitTask { id: id(number), priority: Priority::default(), deadline: None, job }
-}
-
-/// The next question to an agent, which must be about one of `library`: its position there.
-pub(super) async fn asked(
-    probe: &mut Probe<MatcherProtocol>,
-    library: &[ContentHash],
-) -> (usize, Asked<FindSimilar>) {
-    let asked = probe.expect_within::<FindSimilar>(2 * LEASE).await;
-    let FindSimilar { part, rule, queries } = asked.request();
-    assert_eq!((rule, &queries[..]), (&RULE, &[query()][..]));
-    (library.iter().position(|hash| hash == part).unwrap(), asked)
 }
 
 /// The agent is told at once that its answer is not wanted any more.
-pub(super) async fn withdrawn(asked: &Asked<FindSimilar>) {
+pub(super) async fn withdrawn(asked: &Asked<Do>) {
     let at_once = Duration::from_millis(10);
     let cancellation = asked.cancellation();
     let told = tokio::time::timeout(at_once, cancellation.cancelled()).await;
     told.expect("the agent is not told to stop");
 }
 
-pub(super) fn windows(report: &TaskReport) -> &SimilarWindows {
-    match &report.result {
-        JobResult::SimilarWindows(windows) => windows,
-        JobResult::Units(_) => panic!("{report:?}"),
-    }
-}
-
-/// The series and the distances of the matches.
-pub(super) fn matches(report: &TaskReport) -> Vec<(&str, f64)> {
-    let found = &windows(report).symbols[0].matches;
-    found.iter().map(|found| (found.symbol.as_str(), found.distance)).collect()
-}
-
-pub(super) fn names(agents: &BTreeSet<NodeId>) -> Vec<&str> {
-    agents.iter().map(NodeId::as_str).collect()
+/// Who answered what, in the order of the parts.
+pub(super) fn answers(report: &TaskReport) -> Vec<(&str, u64)> {
+    let of = |reply: &Blob| codec::decode(reply).unwrap();
+    report.answers.iter().map(|answer| (answer.agent.as_str(), of(&answer.reply))).collect()
 }

@@ -2,11 +2,12 @@
 
 use std::ops::Range;
 
+use swarm_actors::task::Task;
 use swarm_protocols::series_search::{Merge, Pieces, Question, SearchSeries, Settled, Step};
-use swarm_protocols::units::{Unit, UnitAnswer};
 
-use super::Contents;
-use crate::swarm::job::{JobError, Operator};
+use super::{Groups, add};
+use crate::swarm::jobs::Terms;
+use crate::swarm::operator::{JobError, Operator};
 use crate::swarm::progress::Progress;
 
 /// What is looked for.
@@ -39,16 +40,16 @@ pub(crate) async fn search(
 ) -> Result<Found, JobError> {
     let SearchTerms { window, top, excluded } = terms;
     let cut = Pieces::of(series.len(), query.len(), window);
-    let mut contents = Contents::default();
-    let query_hash = contents.add([query])?;
-    let pieces = cut.pieces.iter().map(|rows| contents.add([&series[rows.clone()]]));
+    let mut groups = Groups::new();
+    let query_hash = add(&mut groups, [query])?;
+    let pieces = cut.pieces.iter().map(|rows| add(&mut groups, [&series[rows.clone()]]));
     let pieces = pieces.collect::<Result<Vec<_>, _>>()?;
 
     let row = |rows: usize| u32::try_from(rows).expect("a piece has fewer than 2^32 rows");
     let first_row = |question: &Question| cut.pieces[cut.blocks[question.block].piece].start;
-    let unit = |question: &Question| {
+    let request = |question: &Question| {
         let (block, first) = (&cut.blocks[question.block], first_row(question));
-        Unit::Search(SearchSeries {
+        SearchSeries {
             piece: pieces[block.piece],
             query: query_hash,
             from: row(block.starts.start - first),
@@ -57,7 +58,7 @@ pub(crate) async fn search(
             top: u32::try_from(question.top).unwrap_or(u32::MAX),
             apart: row(query.len()),
             excluded: question.zones_from(first),
-        })
+        }
     };
     let mut merge =
         Merge::new(cut.blocks.iter().map(|block| block.starts.clone()), top, query.len(), excluded);
@@ -67,12 +68,9 @@ pub(crate) async fn search(
             Step::Done(matches) => return Ok(Found { matches, settled }),
             Step::Ask(questions) => questions,
         };
-        let units: Vec<Unit> = questions.iter().map(unit).collect();
-        let answers = operator.compute("search", &units, &contents, progress).await?;
+        let task = Task::parts(questions.iter().map(request)).inputs(&groups).kind("search");
+        let answers = operator.compute("search", task, Terms::default(), progress).await?.answers;
         for (question, answer) in questions.iter().zip(answers) {
-            let UnitAnswer::Search(answer) = answer else {
-                unreachable!("answers were checked by their kind")
-            };
             settled += answer.settled;
             let first = first_row(question);
             merge.answer(question, answer.matches.iter().map(|found| found.in_series(first)));

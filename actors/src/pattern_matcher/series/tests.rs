@@ -1,28 +1,28 @@
-//! Units against the kernels on the whole, and what is refused.
+//! Parts against the kernels on the whole, and what is refused.
 
 use super::*;
 use crate::{
+    content_store::Contents,
     mailbox::{AskError, Mailbox},
     workers::Workers,
 };
-use actix::{Actor, Addr};
+use actix::Actor;
 use std::num::NonZeroUsize;
 use swarm_kernels::NearestNeighbour;
 use swarm_protocols::{
     ContentHash,
     distance::path_of,
+    part::PartError,
     series_group::SeriesGroup,
+    series_matcher::SeriesMatcher,
     series_search::{Merge, Pieces, Step, Zone},
-    similar_windows::{FindError, FindSimilar, StorePart, WindowQuery, WindowRule},
-    units::{SeriesMatcher, UnitError},
+    similar_windows::{Day, SeriesPart},
 };
 
-fn matcher() -> Mailbox<SeriesMatcher> {
-    PatternMatcher::series_mailbox(started())
-}
-
-fn started() -> Addr<PatternMatcher> {
-    PatternMatcher::new(Workers::new(NonZeroUsize::MIN, 64), 1 << 24).start()
+fn matcher() -> (Mailbox<SeriesMatcher>, Contents) {
+    let contents = Contents::new(1 << 24);
+    let matcher = PatternMatcher::new(Workers::new(NonZeroUsize::MIN, 64), contents.clone()).start();
+    (PatternMatcher::series_mailbox(matcher), contents)
 }
 
 /// A walk of few different steps, so that equal distances are common.
@@ -37,14 +37,14 @@ fn walk(length: usize, seed: u64) -> Vec<f64> {
     std::iter::repeat_with(step).take(length).collect()
 }
 
-async fn store(matcher: &Mailbox<SeriesMatcher>, series: &[&[f64]]) -> ContentHash {
+fn store(contents: &Contents, series: &[&[f64]]) -> ContentHash {
     let series = series.iter().map(|values| values.to_vec().into()).collect();
-    matcher.ask(StorePart { part: SeriesGroup::new(series).unwrap().encode() }).await.unwrap()
+    contents.insert(SeriesGroup::new(series).unwrap().encode()).unwrap()
 }
 
 #[actix::test]
 async fn blocks_of_a_series_find_what_a_search_of_the_whole_finds_to_the_bit() {
-    let matcher = matcher();
+    let (matcher, contents) = matcher();
     for (rows, points, window, top) in [(3_000, 20, 3, 40), (1_500, 6, 1, 300), (700, 64, 64, 5)] {
         let series = walk(rows, rows as u64);
         let query = series[50..50 + points].to_vec();
@@ -52,7 +52,7 @@ async fn blocks_of_a_series_find_what_a_search_of_the_whole_finds_to_the_bit() {
         let clear = |start: usize| !own.contains(&start);
         let whole = Search::new(&query, window).unwrap().top(top).starts(&clear).run(&series).unwrap();
 
-        let query_hash = store(&matcher, &[&query]).await;
+        let query_hash = store(&contents, &[&query]);
         let windows = rows - points + 1;
         let borders: Vec<usize> = (0..windows).step_by(277).chain([windows]).collect();
         let blocks: Vec<_> = borders.windows(2).map(|pair| pair[0]..pair[1]).collect();
@@ -66,8 +66,8 @@ async fn blocks_of_a_series_find_what_a_search_of_the_whole_finds_to_the_bit() {
                 let starts = &blocks[question.block];
                 // Each block's rows with some before, so that rows of the piece are not those of the block.
                 let first = starts.start.saturating_sub(5);
-                let piece = store(&matcher, &[&series[first..starts.end + points - 1]]).await;
-                let unit = SearchSeries {
+                let piece = store(&contents, &[&series[first..starts.end + points - 1]]);
+                let part = SearchSeries {
                     piece,
                     query: query_hash,
                     from: (starts.start - first) as u32,
@@ -77,7 +77,7 @@ async fn blocks_of_a_series_find_what_a_search_of_the_whole_finds_to_the_bit() {
                     apart: points as u32,
                     excluded: question.zones_from(first),
                 };
-                let answer = matcher.ask(unit).await.unwrap();
+                let answer = matcher.ask(part).await.unwrap();
                 merge.answer(&question, answer.matches.iter().map(|found| found.in_series(first)));
             }
         };
@@ -90,11 +90,11 @@ async fn blocks_of_a_series_find_what_a_search_of_the_whole_finds_to_the_bit() {
 
 #[actix::test]
 async fn a_search_looks_at_the_windows_it_is_asked_for() {
-    let matcher = matcher();
+    let (matcher, contents) = matcher();
     let series = walk(200, 3);
-    let (piece, query) = (store(&matcher, &[&series]).await, store(&matcher, &[&series[90..100]]).await);
+    let (piece, query) = (store(&contents, &[&series]), store(&contents, &[&series[90..100]]));
     let zone = Zone { from: 81, until: 100 };
-    let unit = SearchSeries {
+    let part = SearchSeries {
         piece,
         query,
         from: 80,
@@ -104,28 +104,28 @@ async fn a_search_looks_at_the_windows_it_is_asked_for() {
         apart: 10,
         excluded: vec![zone],
     };
-    let found = matcher.ask(unit.clone()).await.unwrap();
+    let found = matcher.ask(part.clone()).await.unwrap();
     let starts: Vec<u32> = found.matches.iter().map(|found| found.start).collect();
     assert!(!starts.is_empty() && starts.iter().all(|start| (80..110).contains(start)), "{starts:?}");
     assert!(starts.iter().all(|start| !(81..100).contains(start)), "{starts:?}");
     let Settled { kim, keogh_query, keogh_data, abandoned, computed } = found.settled;
     assert_eq!(kim + keogh_query + keogh_data + abandoned + computed, 30 - 19);
-    let absurd = matcher.ask(SearchSeries { until: 192, ..unit }).await;
-    assert!(matches!(absurd, Err(AskError::Handler(UnitError::Invalid { .. }))), "{absurd:?}");
+    let absurd = matcher.ask(SearchSeries { until: 192, ..part }).await;
+    assert!(matches!(absurd, Err(AskError::Handler(PartError::Invalid { .. }))), "{absurd:?}");
 }
 
 #[actix::test]
 async fn the_nearest_neighbours_are_those_of_the_kernel_in_any_band() {
-    let matcher = matcher();
+    let (matcher, contents) = matcher();
     let series = |count: usize, seed: u64| -> Vec<Vec<f64>> {
         (0..count).map(|i| walk(20 + i % 4, seed + (i % 7) as u64)).collect()
     };
     let (train, test) = (series(15, 1), series(9, 50));
-    let train_hash = store(&matcher, &train.iter().map(Vec::as_slice).collect::<Vec<_>>()).await;
-    let test_hash = store(&matcher, &test.iter().map(Vec::as_slice).collect::<Vec<_>>()).await;
+    let train_hash = store(&contents, &train.iter().map(Vec::as_slice).collect::<Vec<_>>());
+    let test_hash = store(&contents, &test.iter().map(Vec::as_slice).collect::<Vec<_>>());
     for band in [BandRule::Full, BandRule::Points(2), BandRule::Percent(10.0)] {
-        let unit = ClassifySeries { test: test_hash, train: train_hash, band };
-        let found = matcher.ask(unit).await.unwrap();
+        let part = ClassifySeries { test: test_hash, train: train_hash, band };
+        let found = matcher.ask(part).await.unwrap();
         for (values, found) in test.iter().zip(found) {
             let of_one = |(index, other): (usize, &Vec<f64>)| {
                 let band = match band {
@@ -144,10 +144,10 @@ async fn the_nearest_neighbours_are_those_of_the_kernel_in_any_band() {
 
 #[actix::test]
 async fn a_distance_is_that_of_the_kernel() {
-    let matcher = matcher();
+    let (matcher, contents) = matcher();
     let (a, b) = (walk(40, 1), walk(55, 2));
-    let (a_hash, b_hash) = (store(&matcher, &[&a]).await, store(&matcher, &[&b]).await);
-    let unit = MeasureDistance {
+    let (a_hash, b_hash) = (store(&contents, &[&a]), store(&contents, &[&b]));
+    let part = MeasureDistance {
         a: a_hash,
         b: b_hash,
         band: BandRule::Percent(10.0),
@@ -155,10 +155,10 @@ async fn a_distance_is_that_of_the_kernel() {
         detail: Detail::Path,
     };
     let expected = dtw::align(&z_normalize(&a), &z_normalize(&b), Band::Points(6)).unwrap();
-    let found = matcher.ask(unit.clone()).await.unwrap();
+    let found = matcher.ask(part.clone()).await.unwrap();
     assert_eq!(found.distance_squared, expected.distance_squared);
     assert_eq!(path_of(&found.steps.unwrap()).collect::<Vec<_>>(), expected.path);
-    let plain = MeasureDistance { scaling: Scaling::Raw, detail: Detail::Distance, ..unit };
+    let plain = MeasureDistance { scaling: Scaling::Raw, detail: Detail::Distance, ..part };
     let found = matcher.ask(plain).await.unwrap();
     assert_eq!(found.distance_squared, dtw::distance_squared(&a, &b, Band::Points(6)).unwrap());
     assert_eq!(found.steps, None);
@@ -166,28 +166,28 @@ async fn a_distance_is_that_of_the_kernel() {
 
 #[actix::test]
 async fn what_is_missing_or_of_another_kind_is_named() {
-    let address = started();
-    let matcher = PatternMatcher::series_mailbox(address.clone());
-    let a = store(&matcher, &[&[1.0, 2.0]]).await;
+    let (matcher, contents) = matcher();
+    let a = store(&contents, &[&[1.0, 2.0]]);
     let [b, c] = [[1], [2]].map(|of| ContentHash::of(&of));
     let measure = |a, b| {
         let (band, scaling, detail) = (BandRule::Full, Scaling::Raw, Detail::Distance);
         matcher.ask(MeasureDistance { a, b, band, scaling, detail })
     };
-    let missing = |parts: &[ContentHash]| UnitError::MissingParts { parts: parts.to_vec() };
+    let missing = |hashes: &[ContentHash]| {
+        let mut hashes = hashes.to_vec();
+        hashes.sort_unstable();
+        PartError::MissingInputs { hashes }
+    };
     assert_eq!(measure(a, b).await, Err(AskError::Handler(missing(&[b]))));
     assert_eq!(measure(c, b).await, Err(AskError::Handler(missing(&[c, b]))));
 
-    let library = super::super::tests::part("A", 60);
-    let part = matcher.ask(StorePart { part: library.encode() }).await.unwrap();
-    let refused = measure(a, part).await;
-    assert!(matches!(refused, Err(AskError::Handler(UnitError::Invalid { .. }))), "{refused:?}");
-    let rule = WindowRule { length: 8, following: 3, max_gap_days: 4, band: 2, top: 4, apart: 8 };
-    let queries: Vec<WindowQuery> = vec![library.last_window(&rule).unwrap()];
-    let refused = PatternMatcher::mailbox(address).ask(FindSimilar { part: a, rule, queries }).await;
-    assert!(matches!(refused, Err(AskError::Handler(FindError::Invalid { .. }))), "{refused:?}");
+    let day = Day::from_epoch_days(3).unwrap();
+    let library = SeriesPart::new("A".parse().unwrap(), vec![day], vec![1.0]).unwrap();
+    let library = contents.insert(library.encode()).unwrap();
+    let refused = measure(a, library).await;
+    assert!(matches!(refused, Err(AskError::Handler(PartError::Invalid { .. }))), "{refused:?}");
     // A missing value is content, and no number to measure with.
-    let gapped = store(&matcher, &[&[1.0, f64::NAN]]).await;
+    let gapped = store(&contents, &[&[1.0, f64::NAN]]);
     let refused = measure(a, gapped).await;
-    assert!(matches!(refused, Err(AskError::Handler(UnitError::Invalid { .. }))), "{refused:?}");
+    assert!(matches!(refused, Err(AskError::Handler(PartError::Invalid { .. }))), "{refused:?}");
 }

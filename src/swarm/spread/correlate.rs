@@ -2,15 +2,18 @@
 
 use std::ops::Range;
 
+use swarm_actors::task::Task;
 use swarm_kernels::Symmetric;
 use swarm_kernels::correlation::Partition;
+use swarm_protocols::coordinator::INPUTS_MAX;
 use swarm_protocols::correlation::{
     CorrelateGroups, GROUP_VALUES, PairMeasure, ROWS_STEP, VALUES_MAX, row_blocks,
 };
-use swarm_protocols::units::{INPUTS_MAX, Unit, UnitAnswer, runs};
+use swarm_protocols::series_matcher::runs;
 
-use super::Contents;
-use crate::swarm::job::{JobError, Operator};
+use super::{Groups, add};
+use crate::swarm::jobs::Terms;
+use crate::swarm::operator::{JobError, Operator};
 use crate::swarm::progress::Progress;
 
 /// The matrix of all pairs of series.
@@ -30,26 +33,24 @@ pub(crate) async fn correlate(
         );
         return Err(JobError::TooMuch { reason });
     }
-    let mut contents = Contents::default();
-    let groups = groups.into_iter().map(|run| contents.add(&series[run])).collect::<Result<Vec<_>, _>>()?;
+    let mut inputs = Groups::new();
+    let groups =
+        groups.into_iter().map(|run| add(&mut inputs, &series[run])).collect::<Result<Vec<_>, _>>()?;
 
     let number = |count: usize| u32::try_from(count).expect("no more than VALUES_MAX");
     let longest = lengths.iter().copied().max().unwrap_or(0);
     let blocks = row_blocks(number(series.len()), number(longest), measure);
-    let unit = |rows: &Range<u32>| {
+    let request = |rows: &Range<u32>| {
         let (groups, from, until) = (groups.clone(), rows.start, rows.end);
-        Unit::Correlate(CorrelateGroups { groups, measure, from, until })
+        CorrelateGroups { groups, measure, from, until }
     };
-    let units: Vec<Unit> = blocks.iter().map(unit).collect();
-    let answers = operator.compute("correlate", &units, &contents, progress).await?;
+    let task = Task::parts(blocks.iter().map(request)).inputs(&inputs).kind("correlate");
+    let answers = operator.compute("correlate", task, Terms::default(), progress).await?.answers;
 
     let partition = Partition::new(series.len());
     let mut parts = Vec::new();
     for (rows, answer) in blocks.iter().zip(&answers) {
-        let UnitAnswer::Correlate(values) = answer else {
-            unreachable!("answers were checked by their kind")
-        };
-        let mut rest = &values[..];
+        let mut rest = &answer[..];
         for part in rows.start / ROWS_STEP..rows.end.div_ceil(ROWS_STEP) {
             let (values, others) = rest.split_at(partition.pairs_in(part as usize));
             parts.push((part as usize, values));

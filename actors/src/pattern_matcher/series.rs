@@ -1,4 +1,4 @@
-//! Units of work: searching a piece of a series, classifying, measuring a distance.
+//! Searching a piece of a series, classifying, measuring a distance.
 
 #[cfg(test)]
 mod tests;
@@ -6,7 +6,7 @@ mod tests;
 use super::PatternMatcher;
 use crate::{
     call::{Answer, Call},
-    groups::{Groups, answer},
+    parts::{Cancelled, Groups, answer_series},
 };
 use actix::Handler;
 use std::collections::BTreeMap;
@@ -25,7 +25,7 @@ impl Handler<Call<SearchSeries>> for PatternMatcher {
     type Result = Answer<SearchSeries>;
 
     fn handle(&mut self, call: Call<SearchSeries>, _: &mut Self::Context) -> Self::Result {
-        answer(&mut self.parts, &self.workers, call, search_series)
+        answer_series(&self.contents, &self.workers, call, search_series)
     }
 }
 
@@ -33,7 +33,7 @@ impl Handler<Call<ClassifySeries>> for PatternMatcher {
     type Result = Answer<ClassifySeries>;
 
     fn handle(&mut self, call: Call<ClassifySeries>, _: &mut Self::Context) -> Self::Result {
-        answer(&mut self.parts, &self.workers, call, classify_series)
+        answer_series(&self.contents, &self.workers, call, classify_series)
     }
 }
 
@@ -41,33 +41,33 @@ impl Handler<Call<MeasureDistance>> for PatternMatcher {
     type Result = Answer<MeasureDistance>;
 
     fn handle(&mut self, call: Call<MeasureDistance>, _: &mut Self::Context) -> Self::Result {
-        answer(&mut self.parts, &self.workers, call, |unit, groups, _| measure_distance(unit, groups))
+        answer_series(&self.contents, &self.workers, call, |part, groups, _| measure_distance(part, groups))
     }
 }
 
-/// The only series of each of two inputs; the unit has been checked.
-fn two_series(groups: &Groups) -> (&[f64], &[f64]) {
+/// The only series of each of two inputs; the request has been checked.
+fn two_series<'a>(groups: &'a Groups<'_>) -> (&'a [f64], &'a [f64]) {
     (&groups.series(0)[0], &groups.series(1)[0])
 }
 
 fn search_series(
-    unit: &SearchSeries,
-    groups: &Groups,
-    cancelled: &(dyn Fn() -> bool + Sync),
+    part: &SearchSeries,
+    groups: &Groups<'_>,
+    cancelled: Cancelled<'_>,
 ) -> Result<SearchedSeries, KernelError> {
     let (piece, query) = two_series(groups);
-    let first = unit.from as usize;
+    let first = part.from as usize;
     // What a window is, and so its distance, depends on its own rows alone.
-    let rows = &piece[first..unit.until as usize + query.len() - 1];
-    let admitted = |start: usize| unit.admits(first + start);
-    let found = Search::new(query, unit.window as usize)?
-        .top(unit.top as usize)
-        .apart(unit.apart as usize)
+    let rows = &piece[first..part.until as usize + query.len() - 1];
+    let admitted = |start: usize| part.admits(first + start);
+    let found = Search::new(query, part.window as usize)?
+        .top(part.top as usize)
+        .apart(part.apart as usize)
         .starts(&admitted)
         .cancel(cancelled)
         .run(rows)?;
     let as_match = |found: &search::Match| WindowMatch {
-        start: unit.from + u32::try_from(found.start).expect("a piece has fewer than 2^32 rows"),
+        start: part.from + u32::try_from(found.start).expect("a piece has fewer than 2^32 rows"),
         distance_squared: found.distance_squared,
     };
     let search::Pruned { kim, keogh_query, keogh_data, abandoned, computed } = found.pruned;
@@ -76,13 +76,13 @@ fn search_series(
 }
 
 fn classify_series(
-    unit: &ClassifySeries,
-    groups: &Groups,
-    cancelled: &(dyn Fn() -> bool + Sync),
+    part: &ClassifySeries,
+    groups: &Groups<'_>,
+    cancelled: Cancelled<'_>,
 ) -> Result<Vec<Neighbour>, KernelError> {
     let (train, test) = (groups.series(0), groups.series(1));
     let train: Vec<&[f64]> = train.iter().map(|values| &**values).collect();
-    let width = width_of(unit.band);
+    let width = width_of(part.band);
     // Series of one length share a classifier where the band depends on the length, and all of them where not.
     let mut by_length = BTreeMap::<usize, Vec<usize>>::new();
     for (at, values) in test.iter().enumerate() {
@@ -104,12 +104,12 @@ fn classify_series(
     Ok(found.into_iter().flatten().collect())
 }
 
-fn measure_distance(unit: &MeasureDistance, groups: &Groups) -> Result<MeasuredDistance, KernelError> {
+fn measure_distance(part: &MeasureDistance, groups: &Groups<'_>) -> Result<MeasuredDistance, KernelError> {
     let (a, b) = two_series(groups);
-    let band = width_of(unit.band).band(a.len().max(b.len()))?;
-    match unit.scaling {
-        Scaling::Raw => measured(a, b, band, unit.detail),
-        Scaling::ZNormalized => measured(&z_normalize(a), &z_normalize(b), band, unit.detail),
+    let band = width_of(part.band).band(a.len().max(b.len()))?;
+    match part.scaling {
+        Scaling::Raw => measured(a, b, band, part.detail),
+        Scaling::ZNormalized => measured(&z_normalize(a), &z_normalize(b), band, part.detail),
     }
 }
 

@@ -1,13 +1,14 @@
-//! Holds the units of work that the specification shows against the code.
+//! Holds the parts that the specification shows against the code.
 
 use super::*;
 use crate::{
     ContentHash,
-    classification::Neighbour,
-    correlation::PairMeasure,
-    distance::{BandRule, Detail, MeasuredDistance, Scaling},
+    classification::{ClassifySeries, Neighbour},
+    coordinator::INPUTS_MAX,
+    correlation::{CorrelateGroups, PairMeasure},
+    distance::{BandRule, Detail, MeasureDistance, MeasuredDistance, Scaling},
     series_group::SeriesGroup,
-    series_search::{SearchedSeries, Settled, WindowMatch, Zone},
+    series_search::{SearchSeries, SearchedSeries, Settled, WindowMatch, Zone},
     wire::codec,
     wire::spec_vectors::{SPEC, block, hex},
 };
@@ -60,17 +61,17 @@ fn values() -> BTreeMap<&'static str, Vec<u8>> {
             correlate(PairMeasure::Lcss { epsilon: 0.25, window: Some(3) }, 0, 8),
         ),
         ("CorrelateGroups [z32] dtw 4..5", correlate(PairMeasure::Dtw { window: None }, 4, 5)),
-        ("MissingParts [z32]", bytes(UnitError::MissingParts { parts: vec![zeros] })),
-        ("Invalid \"a\"", bytes(UnitError::Invalid { reason: "a".into() })),
-        ("Busy", bytes(UnitError::Busy)),
+        ("MissingInputs [z32]", bytes(PartError::MissingInputs { hashes: vec![zeros] })),
+        ("Invalid \"a\"", bytes(PartError::Invalid { reason: "a".into() })),
+        ("Busy", bytes(PartError::Busy)),
     ])
 }
 
 #[test]
-fn the_units_in_the_specification_are_those_of_the_code() {
+fn the_parts_in_the_specification_are_those_of_the_code() {
     let mut values = values();
     let zeros = ["00"; 32].join(" ");
-    for line in block(SPEC, "units").lines() {
+    for line in block(SPEC, "parts").lines() {
         let (name, bytes) = line.split_once(" = ").unwrap();
         let expected = values.remove(name).unwrap_or_else(|| panic!("{name} is unknown, or shown twice"));
         assert_eq!(hex(&bytes.replace("z32", &zeros)), expected, "{line}");
@@ -80,7 +81,7 @@ fn the_units_in_the_specification_are_those_of_the_code() {
 
 #[test]
 fn the_limits_in_the_specification_are_those_of_the_code() {
-    let text = &SPEC[SPEC.find("## Units of work").unwrap()..];
+    let text = &SPEC[SPEC.find("### Parts on series").unwrap()..];
     for limit in [
         format!(
             "1 to {}, none empty, {} values",

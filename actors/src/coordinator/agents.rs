@@ -1,0 +1,250 @@
+//! Agents: how a coordinator reaches them, and [`AgentWatch`], which makes those among the peers of a node known to it.
+
+use super::{Coordinator, now};
+use crate::{
+    content_store::CONTENT_STORE_NAME,
+    mailbox::{EncodedMailbox, Mailbox},
+    node::{ExposedName, NameEvent, Node, Peer, PeerEvent},
+};
+use actix::{Actor, ActorFutureExt, Addr, AsyncContext, Context, Handler, Message, WrapFuture};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    num::NonZeroU32,
+    time::Instant,
+};
+use swarm_protocols::{
+    NodeId, Protocol, Role,
+    content_store::ContentStore as ContentStoreProtocol,
+    coordinator::{Slots, board::Input},
+};
+use uuid::Uuid;
+
+/// How an agent is reached: the mailboxes that it exposes.
+#[derive(Debug, Clone, Default)]
+pub struct Ports {
+    /// What it can do: a mailbox for each protocol.
+    pub mailboxes: Vec<EncodedMailbox>,
+    /// Where it is given the inputs of parts; without one it is asked without.
+    pub content_store: Option<Mailbox<ContentStoreProtocol>>,
+}
+
+impl Ports {
+    /// The names of the protocols of which it can be asked.
+    pub fn protocols(&self) -> BTreeSet<String> {
+        self.mailboxes.iter().map(|mailbox| mailbox.protocol().to_owned()).collect()
+    }
+
+    pub(super) fn mailbox(&self, protocol: &str) -> Option<&EncodedMailbox> {
+        self.mailboxes.iter().find(|mailbox| mailbox.protocol() == protocol)
+    }
+}
+
+/// An agent that can be given work.
+pub(super) struct ConnectedAgent {
+    pub(super) ports: Ports,
+    pub(super) agent_type: String,
+    pub(super) since: Instant,
+    /// How many parts it has answered.
+    pub(super) answered: u64,
+}
+
+/// An agent can be given work. If one of this id is known, that one is lost.
+#[derive(Debug, Clone, Message)]
+#[rtype(result = "()")]
+pub struct AgentJoined {
+    /// Its node.
+    pub node: NodeId,
+    /// What kind of agent it says it is.
+    pub agent_type: String,
+    /// How many parts it works on at once.
+    pub slots: NonZeroU32,
+    /// How it is asked, and so what it can do.
+    pub ports: Ports,
+}
+
+impl Handler<AgentJoined> for Coordinator {
+    type Result = ();
+
+    fn handle(&mut self, joined: AgentJoined, context: &mut Self::Context) {
+        let AgentJoined { node, agent_type, slots, ports } = joined;
+        self.asks.forget_agent(&node);
+        let protocols = ports.protocols();
+        self.agents.insert(node.clone(), ConnectedAgent { ports, agent_type, since: now(), answered: 0 });
+        self.apply(Input::AgentJoined { agent: node, protocols, slots }, context);
+    }
+}
+
+/// What an agent exposes has changed. An unknown one is ignored.
+#[derive(Debug, Clone, Message)]
+#[rtype(result = "()")]
+pub struct AgentChanged {
+    /// Its node.
+    pub node: NodeId,
+    /// How it is asked from now on.
+    pub ports: Ports,
+}
+
+impl Handler<AgentChanged> for Coordinator {
+    type Result = ();
+
+    fn handle(&mut self, AgentChanged { node, ports }: AgentChanged, context: &mut Self::Context) {
+        let protocols = ports.protocols();
+        if let Some(agent) = self.agents.get_mut(&node) {
+            agent.ports = ports;
+        }
+        self.apply(Input::AgentChanged { agent: node, protocols }, context);
+    }
+}
+
+/// An agent is gone, and with it what it worked on. An unknown one is ignored.
+#[derive(Debug, Clone, Message)]
+#[rtype(result = "()")]
+pub struct AgentLost {
+    /// Its node.
+    pub node: NodeId,
+}
+
+impl Handler<AgentLost> for Coordinator {
+    type Result = ();
+
+    fn handle(&mut self, AgentLost { node }: AgentLost, context: &mut Self::Context) {
+        self.asks.forget_agent(&node);
+        self.agents.remove(&node);
+        self.apply(Input::AgentLost { agent: node }, context);
+    }
+}
+
+/// Watches the peers of a node, and tells a coordinator of the agents that come, change and go.
+///
+/// Every peer whose role is agent is one of them, as soon as it exposes a mailbox. What it can do is what it exposes, by
+/// the names of the protocols; how many parts it works on at once is in its capabilities, as [`Slots`].
+pub struct AgentWatch {
+    node: Node,
+    coordinator: Addr<Coordinator>,
+    sessions: BTreeMap<NodeId, Session>,
+}
+
+/// A session with an agent.
+struct Session {
+    peer: Peer,
+    slots: NonZeroU32,
+    look: Look,
+    /// Whether the coordinator knows of the agent.
+    is_known: bool,
+}
+
+/// Whether somebody looks what an agent exposes.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Look {
+    Idle,
+    Looking,
+    /// It has changed meanwhile.
+    LookAgain,
+}
+
+impl AgentWatch {
+    /// Watches `node`, from its start on, for `coordinator`.
+    pub fn new(node: Node, coordinator: Addr<Coordinator>) -> Self {
+        Self { node, coordinator, sessions: BTreeMap::new() }
+    }
+
+    /// Looks what an agent exposes, once at a time.
+    fn look(&mut self, agent: &NodeId, context: &mut Context<Self>) {
+        let Some(session) = self.sessions.get_mut(agent) else { return };
+        if session.look != Look::Idle {
+            session.look = Look::LookAgain;
+            return;
+        }
+        session.look = Look::Looking;
+        let (node, agent, id) = (self.node.clone(), agent.clone(), session.peer.session);
+        let of = agent.clone();
+        let looking = async move { ports_of(&node, &of).await };
+        let told = looking.into_actor(self).map(move |ports, watch, context| {
+            watch.looked(&agent, id, ports, context);
+        });
+        context.spawn(told);
+    }
+
+    fn looked(&mut self, agent: &NodeId, id: Uuid, ports: Ports, context: &mut Context<Self>) {
+        // The session may have ended meanwhile, and another one may have begun.
+        let Some(session) = self.sessions.get_mut(agent).filter(|session| session.peer.session == id) else {
+            return;
+        };
+        let looks_again = session.look == Look::LookAgain;
+        session.look = Look::Idle;
+        let node = agent.clone();
+        if session.is_known {
+            self.coordinator.do_send(AgentChanged { node, ports });
+        } else if !ports.mailboxes.is_empty() {
+            session.is_known = true;
+            let (agent_type, slots) = (session.peer.agent_type.clone(), session.slots);
+            self.coordinator.do_send(AgentJoined { node, agent_type, slots, ports });
+        }
+        if looks_again {
+            self.look(agent, context);
+        }
+    }
+}
+
+/// Finds what a peer exposes, the first mailbox of each protocol.
+async fn ports_of(node: &Node, peer: &NodeId) -> Ports {
+    let mut ports = Ports::default();
+    let names = node.names().await;
+    for ExposedName { address, protocol } in names.iter().filter(|name| name.address.node == *peer) {
+        let address = address.to_string();
+        if protocol == ContentStoreProtocol::NAME {
+            if address.ends_with(&format!("/{CONTENT_STORE_NAME}")) {
+                ports.content_store = node.resolve(&address).await.ok();
+            }
+        } else if ports.mailbox(protocol).is_none()
+            && let Ok(mailbox) = node.resolve_encoded(&address).await
+        {
+            ports.mailboxes.push(mailbox);
+        }
+    }
+    ports
+}
+
+impl Actor for AgentWatch {
+    type Context = Context<Self>;
+
+    fn started(&mut self, context: &mut Self::Context) {
+        self.node.watch(context.address().recipient());
+        self.node.subscribe(context.address().recipient());
+    }
+}
+
+impl Handler<PeerEvent> for AgentWatch {
+    type Result = ();
+
+    fn handle(&mut self, event: PeerEvent, context: &mut Self::Context) {
+        match event {
+            PeerEvent::Up(peer) if peer.role == Role::Agent => {
+                let offered = Slots::offered(peer.capabilities.iter().map(String::as_str));
+                let slots = offered.unwrap_or_else(|error| {
+                    tracing::warn!(agent = %peer.node, %error, "the default number of slots is taken");
+                    Slots::default()
+                });
+                let agent = peer.node.clone();
+                let session = Session { peer, slots: slots.get(), look: Look::Idle, is_known: false };
+                self.sessions.insert(agent.clone(), session);
+                self.look(&agent, context);
+            }
+            PeerEvent::Up(_) => {}
+            PeerEvent::Down { node, .. } => {
+                if self.sessions.remove(&node).is_some_and(|session| session.is_known) {
+                    self.coordinator.do_send(AgentLost { node });
+                }
+            }
+        }
+    }
+}
+
+impl Handler<NameEvent> for AgentWatch {
+    type Result = ();
+
+    fn handle(&mut self, event: NameEvent, context: &mut Self::Context) {
+        let (NameEvent::Exposed(name) | NameEvent::Withdrawn(name)) = event;
+        self.look(&name.address.node, context);
+    }
+}

@@ -1,0 +1,175 @@
+//! The job `similar-windows`: which windows of price history resemble the last one of each symbol.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Instant;
+
+use futures_util::FutureExt;
+use futures_util::future::LocalBoxFuture;
+use serde::Deserialize;
+use serde::de::IgnoredAny;
+use swarm_actors::WorkError;
+use swarm_actors::task::{Inputs, Task};
+use swarm_protocols::ContentHash;
+use swarm_protocols::coordinator::Waiting;
+use swarm_protocols::similar_windows::{
+    FindSimilar, InvalidSymbol, SeriesPart, Symbol, WindowQuery, WindowRule, merge,
+};
+use toml::Spanned;
+use toml::de::DeValue;
+
+use super::{Done, Job, Kind, Loaded, Terms};
+use crate::input::{InputError, Source};
+use crate::swarm::document::{self, Document};
+use crate::swarm::node_file::AgentType;
+use crate::swarm::operator::{JobError, Operator};
+use crate::swarm::prices;
+use crate::swarm::progress::Progress;
+use crate::swarm::report::{Colour, Report};
+
+pub(super) const KIND: Kind =
+    Kind { word: "similar-windows", agent_type: AgentType::PatternMatcher, in_topology, in_task_file };
+
+#[derive(Debug, PartialEq, Eq)]
+struct SimilarWindows {
+    /// The folder with the daily bars.
+    data: PathBuf,
+    /// At least one, each once.
+    symbols: Vec<Symbol>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Table {
+    #[serde(rename = "name")]
+    _name: IgnoredAny,
+    #[serde(rename = "kind")]
+    _kind: IgnoredAny,
+    data: Spanned<PathBuf>,
+    symbols: Spanned<Vec<Spanned<String>>>,
+}
+
+fn in_topology(table: Spanned<DeValue<'_>>, document: &mut Document<'_>) -> Option<Arc<dyn Job>> {
+    let raw: Table = document::read(table, document)?;
+    let data = document.resolve(raw.data.get_ref());
+    if !data.is_dir() {
+        document.fault(raw.data.span(), format_args!("{} is no folder", data.display()));
+    }
+    if raw.symbols.get_ref().is_empty() {
+        document.fault(raw.symbols.span(), "no symbols, at least one is expected");
+    }
+    document.find_duplicates(raw.symbols.get_ref().iter(), "symbols");
+    let symbols = raw.symbols.into_inner().into_iter().filter_map(|symbol| {
+        let parsed = symbol.get_ref().parse();
+        parsed.map_err(|error: InvalidSymbol| document.fault(symbol.span(), error)).ok()
+    });
+    Some(Arc::new(SimilarWindows { symbols: symbols.collect(), data }))
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct File {
+    #[serde(rename = "kind")]
+    _kind: IgnoredAny,
+    data: PathBuf,
+    symbols: Symbols,
+    #[serde(rename = "priority")]
+    _priority: Option<IgnoredAny>,
+    #[serde(rename = "deadline_seconds")]
+    _deadline: Option<IgnoredAny>,
+}
+
+/// At least one symbol, each once.
+#[derive(Deserialize)]
+#[serde(try_from = "Vec<Symbol>")]
+struct Symbols(Vec<Symbol>);
+
+impl TryFrom<Vec<Symbol>> for Symbols {
+    type Error = String;
+
+    fn try_from(symbols: Vec<Symbol>) -> Result<Self, String> {
+        if symbols.is_empty() {
+            return Err("no symbols, at least one is expected".to_owned());
+        }
+        let mut seen = BTreeSet::new();
+        match symbols.iter().find(|symbol| !seen.insert(*symbol)) {
+            Some(twice) => Err(format!("{twice} is named twice")),
+            None => Ok(Self(symbols)),
+        }
+    }
+}
+
+fn in_task_file(text: &str, folder: &Path) -> serde_json::Result<Arc<dyn Job>> {
+    let File { data, symbols, .. } = serde_json::from_str(text)?;
+    Ok(Arc::new(SimilarWindows { data: folder.join(data), symbols: symbols.0 }))
+}
+
+impl Job for SimilarWindows {
+    fn load(&self) -> Result<Box<dyn Loaded>, InputError> {
+        let mut library = Library { inputs: Inputs::new(), parts: Vec::new(), queries: Vec::new() };
+        for symbol in &self.symbols {
+            library.add(prices::load(&self.data, symbol)?, &self.data)?;
+        }
+        Ok(Box::new(library))
+    }
+}
+
+/// The series, each a part of the library and a query.
+struct Library {
+    inputs: Inputs<SeriesPart>,
+    parts: Vec<ContentHash>,
+    queries: Vec<WindowQuery>,
+}
+
+impl Library {
+    fn add(&mut self, part: SeriesPart, folder: &Path) -> Result<(), InputError> {
+        let query = part.last_window(&WindowRule::DAILY).ok_or_else(|| {
+            let (symbol, bars, length) = (part.symbol(), part.days().len(), WindowRule::DAILY.length);
+            let folder = Source::File(folder.to_owned());
+            InputError::whole(&folder, format!("{symbol} has {bars} bars, a window has {length}"))
+        })?;
+        self.queries.push(query);
+        self.parts.push(self.inputs.add(part.encode(), part));
+        Ok(())
+    }
+
+    async fn search(
+        self,
+        operator: &Operator,
+        name: &str,
+        terms: Terms,
+        progress: &mut Progress,
+    ) -> Result<Done, JobError> {
+        let Self { inputs, parts, queries } = self;
+        let started = Instant::now();
+        let rule = WindowRule::DAILY;
+        let find = |part: &ContentHash| FindSimilar { part: *part, rule, queries: queries.clone() };
+        // A part is searched fast, and best where it is kept.
+        let task = Task::parts(parts.iter().map(find)).inputs(&inputs).waiting(Waiting::ForHome);
+        let done = operator.compute(name, task.kind(KIND.word), terms, progress).await?;
+        let agents = done.agents.len();
+        let symbols = queries.iter().map(|query| query.symbol.clone());
+        let answers: BTreeMap<Symbol, _> = symbols.zip(done.answers).collect();
+        // That sorts what followed all candidates, for every query.
+        let merging = tokio::task::spawn_blocking(move || merge(&rule, &queries, &answers));
+        let merged = merging.await.map_err(|_| JobError::Merge(WorkError::Panicked.to_string()))?;
+        let result = merged.map_err(|error| JobError::Merge(error.to_string()))?;
+        let report = Report { outcome: &result, rule: &rule, colour: Colour::of_stdout() }.to_string();
+        let json =
+            serde_json::value::to_raw_value(&result).map_err(|error| JobError::Merge(error.to_string()))?;
+        Ok(Done { agents, time: started.elapsed(), json, report })
+    }
+}
+
+impl Loaded for Library {
+    fn run<'a>(
+        self: Box<Self>,
+        operator: &'a Operator,
+        name: &'a str,
+        terms: Terms,
+        progress: &'a mut Progress,
+    ) -> LocalBoxFuture<'a, Result<Done, JobError>> {
+        self.search(operator, name, terms, progress).boxed_local()
+    }
+}
