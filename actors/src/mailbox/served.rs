@@ -6,7 +6,7 @@ use super::{
     tell::Acceptance,
 };
 use crate::{
-    call::{Call, CallContext, CallState, Origin},
+    call::{Call, CallContext, CallState, Origin, Priority},
     session::{Arrival, ExposedRequest, Handle, Outbox, Sending, Serving, with_scratch},
 };
 use bytes::Bytes;
@@ -16,6 +16,7 @@ use std::{
     fmt,
     future::{Future, poll_fn, ready},
     marker::PhantomData,
+    panic::{AssertUnwindSafe, catch_unwind},
     pin::pin,
     rc::Rc,
     sync::Arc,
@@ -103,22 +104,22 @@ where
                 Ok(request) => request,
                 Err(error) => return to.put(Wire::<W>::Undelivered(error)),
             };
+            let mailbox = self.mailbox.clone();
             if told {
-                let sending = Sending { timeout: TIMEOUT_DEFAULT, priority, own_stream: false };
-                let told = self.mailbox.start_tell(request, sending, origin, Acceptance::There);
+                let told = mailbox.pass_on(request, priority, origin, Acceptance::There);
                 return to.serve(state, async move {
                     match told.await {
                         Ok(()) => Wire::<W>::Accepted,
-                        Err(error) => Wire::Undelivered(error.cause),
+                        Err(error) => Wire::Undelivered(error),
                     }
                 });
             }
             let left = |deadline: Instant| deadline.saturating_duration_since(Instant::now());
             let timeout = deadline.map_or(TIMEOUT_MAX, left);
-            let asked =
-                self.mailbox.start_ask(request, Sending { timeout, priority, own_stream: false }, origin);
+            let sending = Sending { timeout, priority, own_stream: false };
+            let asked = async move { mailbox.start_ask(request, sending, origin).await };
             let cancelled = Arc::clone(&state);
-            return to.serve(state, async move { answer::<W, R>(asked, &cancelled).await });
+            return to.serve(state, async move { answer::<W, R>(guarded::<R>(asked), &cancelled).await });
         };
         let admitted = local.admit().and_then(|place| {
             let (request, permits) = (decode::<W, R>(&payload)?, [Some(place), Some(permit)]);
@@ -150,10 +151,10 @@ where
             let context = CallContext::told(origin, priority, [Some(place), Some(permit)]);
             return local.tell(Call::new(decode::<W, R>(&payload)?, context)).map_err(|(_, error)| error);
         }
-        let sending = Sending { timeout: TIMEOUT_DEFAULT, priority, own_stream: false };
-        let mut told = self.mailbox.start_tell(decode::<W, R>(&payload)?, sending, origin, Acceptance::Here);
-        match (&mut told).now_or_never() {
-            Some(told) => told.map_err(|error| error.cause),
+        let message = decode::<W, R>(&payload)?;
+        let mut told = Box::pin(self.mailbox.clone().pass_on(message, priority, origin, Acceptance::Here));
+        match told.as_mut().now_or_never() {
+            Some(told) => told,
             None => {
                 actix_rt::spawn(async move {
                     if let Err(error) = told.await {
@@ -184,8 +185,38 @@ where
     }
 }
 
+impl<P: Protocol> Mailbox<P> {
+    /// Tells what a peer has told, as soon as it is polled.
+    async fn pass_on<R: Request>(
+        self,
+        message: R,
+        priority: Priority,
+        origin: Origin,
+        acceptance: Acceptance,
+    ) -> Result<(), DeliveryError>
+    where
+        P: Accepts<R>,
+    {
+        let sending = Sending { timeout: TIMEOUT_DEFAULT, priority, own_stream: false };
+        let told = async move { self.start_tell(message, sending, origin, acceptance).await };
+        let told = AssertUnwindSafe(told).catch_unwind().await;
+        told.map_err(|_panic| DeliveryError::Panicked)?.map_err(|error| error.cause)
+    }
+}
+
+/// Lets a panic of a layer be an error of this call: on the arbiter of the bridge it would end the lane.
+async fn guarded<R: Request>(asked: impl Future<Output = AskResult<R>>) -> AskResult<R> {
+    let answer = AssertUnwindSafe(asked).catch_unwind().await;
+    answer.unwrap_or_else(|_panic| Err(DeliveryError::Panicked.into()))
+}
+
 fn decode<W: Request, R: From<W>>(payload: &[u8]) -> Result<R, DeliveryError> {
-    codec::decode::<W>(payload).map(R::from).map_err(undecodable::<W>)
+    convert(codec::decode::<W>(payload).map_err(undecodable::<W>)?)
+}
+
+/// Makes one version of the other; a panic in there is an error of this call.
+fn convert<T, U: From<T>>(value: T) -> Result<U, DeliveryError> {
+    catch_unwind(AssertUnwindSafe(|| U::from(value))).map_err(|_panic| DeliveryError::Panicked)
 }
 
 /// Where an answer goes.
@@ -241,8 +272,8 @@ where
         }
         polls = polls.saturating_add(1);
         answer.as_mut().poll(cx).map(|answer| match answer {
-            Ok(reply) => Wire::Reply(reply.into()),
-            Err(AskError::Handler(error)) => Wire::Failed(error.into()),
+            Ok(reply) => convert(reply).map_or_else(Wire::Undelivered, Wire::Reply),
+            Err(AskError::Handler(error)) => convert(error).map_or_else(Wire::Undelivered, Wire::Failed),
             Err(AskError::Delivery(error)) => Wire::Undelivered(error),
         })
     })

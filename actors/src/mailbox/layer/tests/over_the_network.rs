@@ -50,6 +50,30 @@ async fn a_refusal_by_a_layer_travels() {
     assert_eq!(disk.ask(Read(7)).await, Err(refused.into()));
 }
 
+struct Clumsy(Mailbox<Disk>);
+
+impl Layer<Disk> for Clumsy {
+    fn choose(&self, attempt: &Attempt<'_>) -> Result<Choice<Disk>, DeliveryError> {
+        assert!(attempt.request != "append", "as the test wants");
+        Ok(Choice::new(self.0.clone()))
+    }
+}
+
+#[actix::test]
+async fn a_layer_that_panics_costs_that_call_alone() {
+    tokio::time::pause();
+    let (inner, mut probe) = Probe::new();
+    let (disk, _nodes) = exposed(Mailbox::layered(Clumsy(inner)), Role::Operator).await;
+    assert_eq!(disk.ask(Append(7)).await, Err(DeliveryError::Panicked.into()));
+    let told = disk.tell(Append(7)).acknowledged().await.unwrap_err();
+    assert_eq!(told.cause, DeliveryError::Panicked);
+    disk.tell(Append(7)).await.unwrap();
+    let (answer, ()) = tokio::join!(disk.ask(Read(7)), async {
+        probe.expect::<Read>().await.reply(Ok(8));
+    });
+    assert_eq!(answer, Ok(8));
+}
+
 #[actix::test]
 async fn a_mailbox_of_a_third_node_is_passed_on_with_time_and_cancellation() {
     tokio::time::pause();
