@@ -5,19 +5,19 @@ pub mod board;
 mod offer;
 mod requests;
 
-pub use offer::{InvalidOffer, Offer, SLOTS_DEFAULT, SLOTS_MAX};
+pub use offer::{InvalidSlots, Slots};
 pub use requests::{
-    AgentSummary, Coordinator, CoordinatorStatus, Job, JobResult, ListAgents, ListTasks, Status, SubmitTask,
-    TaskProgress, TaskReport, TaskState, TaskSummary,
+    AVOIDED_MAX, AgentSummary, CancelTask, Coordinator, CoordinatorStatus, INPUTS_MAX, ListAgents, ListTasks,
+    PAYLOAD_BYTES_MAX, Part, PartAnswer, Status, SubmitTask, TaskProgress, TaskReport, TaskState,
+    TaskSummary, WORD_BYTES_MAX, Waiting,
 };
 
-use crate::ContentHash;
+use crate::{Blob, ContentHash, NodeId};
 use serde::{Deserialize, Serialize};
-use std::{fmt, str::FromStr};
+use std::{collections::BTreeSet, fmt, str::FromStr};
 use uuid::Uuid;
 
-/// The name of a task, chosen by its client. While a task lives, submitting its id again is refused as a
-/// duplicate; once it has ended the id is forgotten with it.
+/// The name of a task, chosen by its client: a key under which the task is done once.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct TaskId(Uuid);
@@ -58,40 +58,40 @@ impl FromStr for TaskId {
 /// How urgent a task is: 0 to 10, 10 being the most urgent. A client that says nothing gets 5.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "u8", into = "u8")]
-pub struct Priority(u8);
+pub struct TaskPriority(u8);
 
 /// Why a number is no priority.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("{0} is no priority: 0 to 10 is expected")]
-pub struct InvalidPriority(pub u8);
+pub struct InvalidTaskPriority(pub u8);
 
-impl Priority {
+impl TaskPriority {
     /// The least urgent.
     pub const MIN: Self = Self(0);
     /// The most urgent.
     pub const MAX: Self = Self(10);
 }
 
-impl Default for Priority {
+impl Default for TaskPriority {
     fn default() -> Self {
         Self(5)
     }
 }
 
-impl TryFrom<u8> for Priority {
-    type Error = InvalidPriority;
-    fn try_from(value: u8) -> Result<Self, InvalidPriority> {
-        if value <= Self::MAX.0 { Ok(Self(value)) } else { Err(InvalidPriority(value)) }
+impl TryFrom<u8> for TaskPriority {
+    type Error = InvalidTaskPriority;
+    fn try_from(value: u8) -> Result<Self, InvalidTaskPriority> {
+        if value <= Self::MAX.0 { Ok(Self(value)) } else { Err(InvalidTaskPriority(value)) }
     }
 }
 
-impl From<Priority> for u8 {
-    fn from(priority: Priority) -> u8 {
+impl From<TaskPriority> for u8 {
+    fn from(priority: TaskPriority) -> u8 {
         priority.0
     }
 }
 
-impl fmt::Display for Priority {
+impl fmt::Display for TaskPriority {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.fmt(f)
     }
@@ -111,45 +111,57 @@ pub struct Progress {
 /// Why a task was refused, or ended without a result.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
 pub enum TaskError {
-    /// The coordinator holds as many tasks as it may; nothing was queued.
-    #[error("the coordinator already holds {limit} tasks, which is its limit")]
+    /// The coordinator holds as much as it may; nothing was queued.
+    #[error("the coordinator already holds {limit}, which is its limit")]
     QueueFull {
-        /// The number of tasks that may be queued or running.
-        limit: u32,
+        /// What it holds.
+        limit: QueueLimit,
     },
-    /// The task is here already, or an agent still works on an earlier run of it.
+    /// The task is here already.
     #[error("task {task} is being worked on already")]
     Duplicate {
+        /// The id that was submitted again.
+        task: TaskId,
+    },
+    /// The task was done before, and its result is no longer held.
+    #[error("task {task} has ended, and its result is no longer held")]
+    Ended {
         /// The id that was submitted again.
         task: TaskId,
     },
     /// The deadline passed before every part was done.
     #[error("the task was not done by its deadline")]
     DeadlineExceeded,
-    /// No agent with the capability was there for as long as the coordinator waits for one.
-    #[error("no agent offers the capability {capability:?}")]
+    /// No agent that exposes the protocol was there for as long as the coordinator waits for one.
+    #[error("no agent exposes the protocol {protocol:?}{}", Avoided(avoided))]
     NoCapableAgent {
         /// What the task needs.
-        capability: String,
+        protocol: String,
+        /// The agents that expose it, and that the task avoids.
+        avoided: BTreeSet<NodeId>,
     },
-    /// A part failed for good, or as often as a part may.
-    #[error("part {part} failed on attempt {attempts}: {cause}")]
+    /// A part failed at every agent that could do it, or as often as a part may.
+    #[error("part {part} failed after {attempts} attempts, the last at {agent}: {cause}")]
     PartFailed {
         /// The position of the part in the task, from 0.
         part: u32,
-        /// How often it was assigned.
+        /// How often an agent began it.
         attempts: u32,
-        /// What went wrong the last time.
+        /// The agent that failed it last.
+        agent: NodeId,
+        /// What went wrong there.
         cause: String,
+        /// The encoded error of the request, where that is what the agent answered: the coordinator does not open it.
+        error: Option<Blob>,
     },
     /// Its client cancelled it or stopped waiting, or the coordinator stopped.
     #[error("the task was cancelled")]
     Cancelled,
-    /// The coordinator does not have the content of these parts.
-    #[error("the content of {} parts is missing, the first of them {}", parts.len(), First(parts))]
-    MissingParts {
+    /// The coordinator does not have these inputs.
+    #[error("{} inputs are missing, the first of them {}", hashes.len(), First(hashes))]
+    MissingContent {
         /// What has to be uploaded before the task can be submitted again.
-        parts: Vec<ContentHash>,
+        hashes: Vec<ContentHash>,
     },
     /// The task itself makes no sense.
     #[error("the task is invalid: {reason}")]
@@ -157,6 +169,29 @@ pub enum TaskError {
         /// What is wrong with it.
         reason: String,
     },
+}
+
+/// How much a coordinator may hold.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
+pub enum QueueLimit {
+    /// So many tasks, queued or running.
+    #[error("{0} tasks")]
+    Tasks(u32),
+    /// So many bytes of tasks and of answers to their parts.
+    #[error("{0} bytes of tasks and answers")]
+    Bytes(u64),
+}
+
+/// The end of a sentence: whom a task avoids.
+struct Avoided<'a>(&'a BTreeSet<NodeId>);
+
+impl fmt::Display for Avoided<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.iter().enumerate().try_for_each(|(at, agent)| match at {
+            0 => write!(f, " but those that the task avoids: {agent}"),
+            _ => write!(f, ", {agent}"),
+        })
+    }
 }
 
 /// The sentence comes from the wire as well, where the list may be empty.
@@ -187,17 +222,30 @@ mod tests {
 
     #[test]
     fn a_priority_is_0_to_10_in_code_and_on_the_wire() {
-        assert_eq!(Priority::try_from(10), Ok(Priority::MAX));
-        assert_eq!(Priority::try_from(11), Err(InvalidPriority(11)));
-        assert_eq!(decode(&encode(&10_u8).unwrap()), Ok(Priority::MAX));
-        assert!(decode::<Priority>(&encode(&11_u8).unwrap()).is_err());
-        assert!(Priority::MIN < Priority::default() && Priority::default() < Priority::MAX);
+        assert_eq!(TaskPriority::try_from(10), Ok(TaskPriority::MAX));
+        assert_eq!(TaskPriority::try_from(11), Err(InvalidTaskPriority(11)));
+        assert_eq!(decode(&encode(&10_u8).unwrap()), Ok(TaskPriority::MAX));
+        assert!(decode::<TaskPriority>(&encode(&11_u8).unwrap()).is_err());
+        assert!(TaskPriority::MIN < TaskPriority::default() && TaskPriority::default() < TaskPriority::MAX);
     }
 
     #[test]
-    fn the_sentence_about_missing_parts_names_the_first() {
+    fn the_sentence_about_missing_inputs_names_the_first() {
         let abc = ContentHash::of(b"abc");
-        let sentence = TaskError::MissingParts { parts: vec![abc, ContentHash::of(b"d")] }.to_string();
-        assert_eq!(sentence, format!("the content of 2 parts is missing, the first of them {abc}"));
+        let sentence = TaskError::MissingContent { hashes: vec![abc, ContentHash::of(b"d")] }.to_string();
+        assert_eq!(sentence, format!("2 inputs are missing, the first of them {abc}"));
+    }
+
+    #[test]
+    fn the_sentence_about_a_lack_of_agents_names_those_that_are_avoided() {
+        let sentence = |avoided: &[&str]| {
+            let avoided = avoided.iter().map(|name| name.parse().unwrap()).collect();
+            TaskError::NoCapableAgent { protocol: "adder".into(), avoided }.to_string()
+        };
+        assert_eq!(sentence(&[]), "no agent exposes the protocol \"adder\"");
+        assert_eq!(
+            sentence(&["a", "b"]),
+            "no agent exposes the protocol \"adder\" but those that the task avoids: a, b"
+        );
     }
 }

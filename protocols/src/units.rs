@@ -2,7 +2,7 @@
 //!
 //! A [`Unit`] names its inputs by their [`ContentHash`] and says what is to be computed on them. A client
 //! splits its work into units, has a coordinator do them as one task
-//! ([`Job::Units`](crate::coordinator::Job::Units)) and merges the answers itself, by the rules in
+//! ([`SubmitTask`](crate::coordinator::SubmitTask)) and merges the answers itself, by the rules in
 //! [`series_search`](crate::series_search), [`classification`](crate::classification) and
 //! [`correlation`](crate::correlation). Whoever asks checks the request against the lengths of its inputs,
 //! and the answer against both.

@@ -36,7 +36,7 @@ mod tasks;
 #[cfg(test)]
 mod tests;
 
-use super::{Priority, Progress, TaskError, TaskId, TaskSummary};
+use super::{Progress, QueueLimit, TaskError, TaskId, TaskPriority, TaskSummary, Waiting};
 use crate::{ContentHash, NodeId};
 use agents::{Agent, Agents, Held};
 use std::{
@@ -50,8 +50,8 @@ use tasks::{Rank, State, Task};
 /// The most parts of one task. Placing so many over 100 agents takes about 50 ms.
 pub const PARTS_MAX: usize = 4_096;
 
-/// How many tasks that have ended a board remembers, the latest of them.
-pub const ENDED_MAX: usize = 100;
+/// How many tasks that have ended a board lists, the latest of them.
+pub const LISTED_MAX: usize = 100;
 
 /// The limits of a [`Board`].
 #[derive(Debug, Clone)]
@@ -74,7 +74,7 @@ pub struct NewTask {
     /// The word for what it does, for [`Board::tasks`] alone.
     pub kind: &'static str,
     /// How urgent it is.
-    pub priority: Priority,
+    pub priority: TaskPriority,
     /// When it fails if it is not done.
     pub deadline: Option<Instant>,
     /// What an agent must offer to work on it.
@@ -83,15 +83,6 @@ pub struct NewTask {
     pub parts: Vec<ContentHash>,
     /// What a part waits for while its home is busy.
     pub waiting: Waiting,
-}
-
-/// What a part waits for that has a home with no free slot.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Waiting {
-    /// For its home: the work is short, and handing out the content takes long beside it.
-    ForHome,
-    /// For whoever is free first.
-    ForAnyone,
 }
 
 /// One part of a task in the hands of one agent.
@@ -165,7 +156,7 @@ pub enum Retry {
 /// [`handle_timeout`](Self::handle_timeout) at [`next_timeout`](Self::next_timeout).
 ///
 /// Memory is bounded by the limit of tasks, the parts of each, the agents that joined and their
-/// slots, and [`ENDED_MAX`]. What never is:
+/// slots, and [`LISTED_MAX`]. What never is:
 /// - an agent that holds more assignments than it has slots;
 /// - an unfinished part that neither is queued nor has exactly one current assignment;
 /// - a free slot of an agent for which a part waits, or that could take a part which waits for anyone;
@@ -245,7 +236,7 @@ impl<T> Board<T> {
         }
         let limit = self.config.queue_limit.get();
         if self.tasks.len() >= limit as usize {
-            return Err(TaskError::QueueFull { limit });
+            return Err(TaskError::QueueFull { limit: QueueLimit::Tasks(limit) });
         }
         let rank = Rank { urgency: Reverse(task.priority), sequence: self.sequence };
         self.sequence += 1;
@@ -277,9 +268,9 @@ impl<T> Board<T> {
     pub fn failed(&mut self, assignment: &Assignment, cause: String, retry: Retry, now: Instant) {
         if let Some(rank) = self.report(assignment) {
             match retry {
-                Retry::Never => self.fail_part(rank, assignment.part, cause, now),
+                Retry::Never => self.fail_part(rank, assignment.part, &assignment.agent, cause, now),
                 Retry::Elsewhere if self.is_last_attempt(rank, assignment.part) => {
-                    self.fail_part(rank, assignment.part, cause, now);
+                    self.fail_part(rank, assignment.part, &assignment.agent, cause, now);
                 }
                 Retry::Elsewhere => {
                     let capability = &self.tasks[&rank].capability;

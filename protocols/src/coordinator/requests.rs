@@ -1,119 +1,143 @@
 //! What clients ask of a coordinator.
 
-use super::{Priority, Progress, TaskError, TaskId, board::PARTS_MAX};
-use crate::{
-    ContentHash, NoError, NodeId, Protocol, Request, protocol,
-    similar_windows::{
-        FindError, PatternMatcher, SimilarWindows, StorePart, WindowQuery, WindowRule, check_search,
-    },
-    units::{Unit, UnitAnswer},
-};
+use super::{Progress, TaskError, TaskId, TaskPriority, board::PARTS_MAX};
+use crate::{Blob, ContentHash, NoError, NodeId, Request, protocol};
 use serde::{Deserialize, Serialize};
 use std::{collections::BTreeSet, time::Duration};
 
 protocol! {
     /// An actor that accepts tasks and gives parts of them to agents.
     pub Coordinator = "coordinator" {
-        SubmitTask, TaskProgress, CoordinatorStatus, ListAgents, ListTasks, StorePart,
+        SubmitTask, CancelTask, TaskProgress, CoordinatorStatus, ListAgents, ListTasks,
     }
 }
 
-/// Does a task; the reply is its result. A client that stops waiting cancels the task.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+/// The payloads of one task together, in bytes: the task is one message with some room for its rest.
+pub const PAYLOAD_BYTES_MAX: usize = 48 << 20;
+
+/// The most inputs that one part names.
+pub const INPUTS_MAX: usize = 64;
+
+/// The most agents that a task avoids.
+pub const AVOIDED_MAX: usize = 256;
+
+/// The longest kind, protocol or request that a task names, in bytes.
+pub const WORD_BYTES_MAX: usize = 64;
+
+/// Does a task; the reply is the answers to its parts. A client that stops waiting cancels the task; one that tells
+/// it cancels it with [`CancelTask`].
+///
+/// The coordinator never opens payloads, inputs or answers: it hands each part to an agent that exposes the protocol,
+/// on behalf of whoever submitted the task. It must have been given the content of all inputs before, and holds it at
+/// least as long as the task lasts.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SubmitTask {
     /// Its name, chosen by the client.
     pub id: TaskId,
+    /// A word for what it does, which lists show: 1 to [`WORD_BYTES_MAX`] printable ASCII characters without spaces.
+    pub kind: String,
     /// How urgent it is.
-    pub priority: Priority,
+    pub priority: TaskPriority,
     /// The time it may take, queueing included; `None` for as long as the client waits.
     pub deadline: Option<Duration>,
-    /// What is to be done.
-    pub job: Job,
+    /// The name of the protocol that an agent must expose to be given parts of it: a word like `kind`.
+    pub protocol: String,
+    /// What is to be done: 1 to [`PARTS_MAX`] requests that do not depend on each other.
+    pub parts: Vec<Part>,
+    /// What a part waits for while the agent it was placed on is busy.
+    pub waiting: Waiting,
+    /// Agents that are never given a part of it, because the client does not want their answers: at most
+    /// [`AVOIDED_MAX`].
+    pub avoid: BTreeSet<NodeId>,
 }
 
-/// What a task is about.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub enum Job {
-    /// Find the windows of a pattern library that are most similar to each query.
-    SimilarWindows {
-        /// What a window is and which matches are wanted.
-        rule: WindowRule,
-        /// What to look for.
-        queries: Vec<WindowQuery>,
-        /// The parts of the library; the coordinator must have been given each with
-        /// [`StorePart`], and holds it at least as long as the task lasts.
-        library: Vec<ContentHash>,
-    },
-    /// Do pure work. The coordinator passes the answers on as they are.
-    Units {
-        /// What is to be done, all of one kind. The coordinator must have been given every input with
-        /// [`StorePart`], and holds it at least as long as the task lasts.
-        units: Vec<Unit>,
-    },
+/// A part of a task: an encoded request of the task's protocol.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Part {
+    /// The name of the request: a word like [`SubmitTask::kind`].
+    pub request: String,
+    /// The version of the request.
+    pub version: u16,
+    /// The encoded request.
+    pub payload: Blob,
+    /// The content that the request refers to, at most [`INPUTS_MAX`]. The agent is given what it lacks of it before it
+    /// is asked; where it has the first one, the part is best done.
+    pub inputs: Vec<ContentHash>,
 }
 
-impl Job {
-    /// The word for it in topologies, task files and lists.
-    pub fn kind(&self) -> &'static str {
-        match self {
-            Job::SimilarWindows { .. } => "similar-windows",
-            Job::Units { units } => units.first().map_or("units", Unit::kind),
-        }
-    }
-
-    /// What an agent must offer to work on it: the name of a protocol.
-    pub fn capability(&self) -> &'static str {
-        match self {
-            Job::SimilarWindows { .. } => PatternMatcher::NAME,
-            Job::Units { units } => units.first().map_or(PatternMatcher::NAME, Unit::capability),
-        }
-    }
-
-    /// Whether the job makes sense and is no larger than a task may be: it comes from a client.
-    /// Whether its content is there, and units make sense with it, is for the coordinator to find out.
-    pub fn check(&self) -> Result<(), TaskError> {
-        let invalid = |reason| TaskError::Invalid { reason };
-        let (rule, queries, library) = match self {
-            Job::SimilarWindows { rule, queries, library } => (rule, queries, library),
-            Job::Units { units } => {
-                let count = units.len();
-                if count == 0 || count > PARTS_MAX {
-                    return Err(invalid(format!("it has {count} units, 1 to {PARTS_MAX} are expected")));
-                }
-                if units.iter().any(|unit| unit.kind() != self.kind()) {
-                    return Err(invalid("its units are of several kinds".to_owned()));
-                }
-                return Ok(());
-            }
-        };
-        check_search(rule, queries).map_err(|error| match error {
-            FindError::Invalid { reason } => invalid(reason),
-            error => invalid(error.to_string()),
-        })?;
-        let count = library.len();
-        if count == 0 || count > PARTS_MAX {
-            return Err(invalid(format!("its library has {count} parts, 1 to {PARTS_MAX} are expected")));
-        }
-        Ok(())
-    }
+/// What a part waits for while the agent it was placed on has no free slot.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Waiting {
+    /// For that agent: the work is short, and handing out the inputs takes long beside it.
+    ForHome,
+    /// For whoever is free first.
+    ForAnyone,
 }
 
 /// A finished task.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TaskReport {
-    /// What came out.
-    pub result: JobResult,
-    /// The agents whose answers are in the result.
-    pub agents: BTreeSet<NodeId>,
+    /// The answers, in the order of the parts.
+    pub answers: Vec<PartAnswer>,
 }
 
-/// What came out of a [`Job`].
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub enum JobResult {
-    /// Of [`Job::SimilarWindows`].
-    SimilarWindows(SimilarWindows),
-    /// Of [`Job::Units`]: an answer for each unit, in their order.
-    Units(Vec<UnitAnswer>),
+/// What an agent answered to a part.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PartAnswer {
+    /// Who answered.
+    pub agent: NodeId,
+    /// The encoded reply of the request.
+    pub reply: Blob,
+}
+
+impl SubmitTask {
+    /// Whether the task makes sense and is no larger than one may be: it comes from a client. Whether its inputs are
+    /// there is for the coordinator to find out, and whether its requests make sense for the agents.
+    pub fn check(&self) -> Result<(), TaskError> {
+        self.fault().map_or(Ok(()), |reason| Err(TaskError::Invalid { reason }))
+    }
+
+    /// What is wrong with it.
+    fn fault(&self) -> Option<String> {
+        let parts = self.parts.len();
+        if parts == 0 || parts > PARTS_MAX {
+            return Some(format!("it has {parts} parts, 1 to {PARTS_MAX} are expected"));
+        }
+        if self.avoid.len() > AVOIDED_MAX {
+            return Some(format!(
+                "it avoids {} agents, at most {AVOIDED_MAX} are expected",
+                self.avoid.len()
+            ));
+        }
+        let payload_bytes: usize = self.parts.iter().map(|part| part.payload.len()).sum();
+        if payload_bytes > PAYLOAD_BYTES_MAX {
+            return Some(format!(
+                "its payloads have {payload_bytes} bytes, {PAYLOAD_BYTES_MAX} are the limit"
+            ));
+        }
+        let of_task = word_fault("kind", &self.kind).or_else(|| word_fault("protocol", &self.protocol));
+        of_task.or_else(|| self.parts.iter().enumerate().find_map(|(at, part)| part.fault(at)))
+    }
+}
+
+impl Part {
+    fn fault(&self, at: usize) -> Option<String> {
+        let inputs = self.inputs.len();
+        if inputs > INPUTS_MAX {
+            return Some(format!("part {at} has {inputs} inputs, at most {INPUTS_MAX} are expected"));
+        }
+        word_fault("request", &self.request).map(|fault| format!("part {at}: {fault}"))
+    }
+}
+
+fn word_fault(what: &str, word: &str) -> Option<String> {
+    let is_word =
+        (1..=WORD_BYTES_MAX).contains(&word.len()) && word.bytes().all(|byte| byte.is_ascii_graphic());
+    if is_word {
+        return None;
+    }
+    let shown: String = word.chars().take(80).collect();
+    Some(format!("its {what} is {shown:?}, 1 to {WORD_BYTES_MAX} printable ASCII characters are expected"))
 }
 
 impl Request for SubmitTask {
@@ -121,6 +145,21 @@ impl Request for SubmitTask {
     const VERSION: u16 = 1;
     type Reply = TaskReport;
     type Error = TaskError;
+}
+
+/// Ends a task, whoever submitted it, and withdraws what agents do of it. The reply is `false` where there is no such
+/// task, or no longer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CancelTask {
+    /// Its name.
+    pub id: TaskId,
+}
+
+impl Request for CancelTask {
+    const NAME: &'static str = "cancel-task";
+    const VERSION: u16 = 1;
+    type Reply = bool;
+    type Error = NoError;
 }
 
 /// How far a task is; `None` where there is no such task, or no longer.
@@ -180,11 +219,11 @@ pub struct AgentSummary {
     pub name: NodeId,
     /// What kind of agent it says it is.
     pub agent_type: String,
-    /// What it can be given.
-    pub capabilities: BTreeSet<String>,
+    /// The names of the protocols that it exposes.
+    pub protocols: BTreeSet<String>,
     /// How many parts it works on at once.
     pub slots: u32,
-    /// How many it has in hand.
+    /// How many it has in progress.
     pub assigned: u32,
     /// How many parts it has answered since it connected.
     pub answered: u64,
@@ -200,7 +239,7 @@ impl Request for ListAgents {
 }
 
 /// The tasks that are queued or running, the most urgent first, and after them the latest
-/// [`ENDED_MAX`](super::board::ENDED_MAX) that have ended, the last to end first.
+/// [`LISTED_MAX`](super::board::LISTED_MAX) that have ended, the last to end first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ListTasks;
 
@@ -209,10 +248,10 @@ pub struct ListTasks;
 pub struct TaskSummary {
     /// Its name.
     pub id: TaskId,
-    /// The word for its job; see [`Job::kind`].
+    /// The word for what it does; see [`SubmitTask::kind`].
     pub kind: String,
     /// How urgent it is.
-    pub priority: Priority,
+    pub priority: TaskPriority,
     /// What becomes of it.
     pub state: TaskState,
     /// How far it got.
@@ -249,49 +288,88 @@ impl Request for ListTasks {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::correlation::{CorrelateGroups, PairMeasure};
-    use crate::distance::{BandRule, Detail, MeasureDistance, Scaling};
-    use crate::similar_windows::Day;
+    use crate::wire::codec::{decode, encode};
+    use uuid::Uuid;
+
+    fn task() -> SubmitTask {
+        let inputs = vec![ContentHash::of(b"series")];
+        let part = Part { request: "add".into(), version: 1, payload: vec![1, 2].into(), inputs };
+        SubmitTask {
+            id: TaskId::from(Uuid::nil()),
+            kind: "sum".into(),
+            priority: TaskPriority::default(),
+            deadline: None,
+            protocol: "calculator".into(),
+            parts: vec![part],
+            waiting: Waiting::ForAnyone,
+            avoid: BTreeSet::new(),
+        }
+    }
+
+    /// What is said of a task with one thing changed.
+    fn fault(change: impl FnOnce(&mut SubmitTask)) -> Option<String> {
+        let mut task = task();
+        change(&mut task);
+        task.check().err().map(|error| match error {
+            TaskError::Invalid { reason } => reason,
+            other => panic!("refused as {other:?}"),
+        })
+    }
 
     #[test]
-    fn a_job_that_no_agent_could_do_is_refused_with_its_reason() {
-        let day = |days| Day::from_epoch_days(days).unwrap();
-        let values = vec![1.0; 60].into();
-        let query = WindowQuery { symbol: "SPY".parse().unwrap(), start: day(500), end: day(590), values };
-        let part = ContentHash::of(b"part");
-        let check = |queries: &[&WindowQuery], parts| {
-            let queries = queries.iter().map(|query| (*query).clone()).collect();
-            let library = vec![part; parts];
-            Job::SimilarWindows { rule: WindowRule::DAILY, queries, library }.check()
+    fn a_task_travels_with_its_parts_unopened() {
+        assert_eq!(decode(&encode(&task()).unwrap()), Ok(task()));
+    }
+
+    #[test]
+    fn a_task_is_as_large_as_its_bounds_allow() {
+        let limits = |task: &mut SubmitTask| {
+            task.kind = "k".repeat(WORD_BYTES_MAX);
+            task.parts[0].inputs = vec![ContentHash::of(b"series"); INPUTS_MAX];
+            task.parts[0].payload = vec![0; PAYLOAD_BYTES_MAX / 2].into();
+            task.parts.resize(2, task.parts[0].clone());
+            task.avoid = (0..AVOIDED_MAX).map(|n| format!("agent-{n}").parse().unwrap()).collect();
         };
-        let invalid = |reason: &str| Err(TaskError::Invalid { reason: reason.into() });
-        assert_eq!(check(&[&query], PARTS_MAX), Ok(()));
-        assert_eq!(check(&[], 1), invalid("0 queries, expected are 1 to 256"));
-        assert_eq!(check(&[&query], 0), invalid("its library has 0 parts, 1 to 4096 are expected"));
+        assert_eq!(fault(limits), None);
+        assert_eq!(fault(|task| task.parts.resize(PARTS_MAX, task.parts[0].clone())), None);
+    }
+
+    #[test]
+    fn a_task_beyond_a_bound_is_refused_with_the_bound() {
+        let of = |change: fn(&mut SubmitTask)| fault(change).expect("it is beyond a bound");
+        assert_eq!(of(|task| task.parts.clear()), "it has 0 parts, 1 to 4096 are expected");
         assert_eq!(
-            check(&[&query], PARTS_MAX + 1),
-            invalid("its library has 4097 parts, 1 to 4096 are expected")
+            of(|task| task.parts.resize(PARTS_MAX + 1, task.parts[0].clone())),
+            "it has 4097 parts, 1 to 4096 are expected"
+        );
+        assert_eq!(
+            of(|task| task.avoid =
+                (0..=AVOIDED_MAX).map(|n| format!("agent-{n}").parse().unwrap()).collect()),
+            "it avoids 257 agents, at most 256 are expected"
+        );
+        assert_eq!(
+            of(|task| task.parts[0].payload = vec![0; PAYLOAD_BYTES_MAX + 1].into()),
+            "its payloads have 50331649 bytes, 50331648 are the limit"
+        );
+        assert_eq!(
+            of(|task| task.parts[0].inputs = vec![ContentHash::of(b"series"); INPUTS_MAX + 1]),
+            "part 0 has 65 inputs, at most 64 are expected"
         );
     }
 
     #[test]
-    fn units_of_one_kind_are_a_job_named_after_it() {
-        let [a, b] = [[1], [2]].map(|of| ContentHash::of(&of));
-        let (scaling, detail) = (Scaling::Raw, Detail::Distance);
-        let distance = Unit::Distance(MeasureDistance { a, b, band: BandRule::Full, scaling, detail });
-        let measure = PairMeasure::Pearson;
-        let correlate = Unit::Correlate(CorrelateGroups { groups: vec![a], measure, from: 0, until: 1 });
-        let job = |units: &[&Unit]| Job::Units { units: units.iter().map(|unit| (*unit).clone()).collect() };
-        let of_one = job(&[&distance, &distance]);
+    fn words_that_lists_show_move_no_cursor() {
+        let wrong = |change: fn(&mut SubmitTask)| fault(change).expect("it is no word");
+        let expected = "1 to 64 printable ASCII characters are expected";
+        assert_eq!(wrong(|task| task.kind.clear()), format!("its kind is \"\", {expected}"));
         assert_eq!(
-            (of_one.check(), of_one.kind(), of_one.capability()),
-            (Ok(()), "distance", "series-matcher")
+            wrong(|task| task.protocol = "a\u{202e}b".into()),
+            format!("its protocol is \"a\\u{{202e}}b\", {expected}")
         );
-        assert_eq!((job(&[&correlate]).kind(), job(&[&correlate]).capability()), ("correlate", "correlator"));
-        let invalid = |reason: &str| Err(TaskError::Invalid { reason: reason.into() });
-        assert_eq!(job(&[]).check(), invalid("it has 0 units, 1 to 4096 are expected"));
-        let many = job(&vec![&distance; PARTS_MAX + 1]).check();
-        assert_eq!(many, invalid("it has 4097 units, 1 to 4096 are expected"));
-        assert_eq!(job(&[&distance, &correlate]).check(), invalid("its units are of several kinds"));
+        assert_eq!(
+            wrong(|task| task.parts[0].request = "two words".into()),
+            format!("part 0: its request is \"two words\", {expected}")
+        );
+        assert!(wrong(|task| task.kind = "k".repeat(WORD_BYTES_MAX + 1)).starts_with("its kind is"));
     }
 }

@@ -24,10 +24,14 @@ impl<T> Board<T> {
         self.tasks[&rank].parts[part].attempts >= self.config.attempts_max.get()
     }
 
-    pub(super) fn fail_part(&mut self, rank: Rank, part: usize, cause: String, now: Instant) {
+    pub(super) fn fail_part(&mut self, rank: Rank, part: usize, agent: &NodeId, cause: String, now: Instant) {
         let attempts = self.tasks[&rank].parts[part].attempts;
         let part = u32::try_from(part).expect("a task has at most PARTS_MAX parts");
-        self.fail(rank, TaskError::PartFailed { part, attempts, cause }, now);
+        self.fail(
+            rank,
+            TaskError::PartFailed { part, attempts, agent: agent.clone(), cause, error: None },
+            now,
+        );
     }
 
     /// Ends a task without a result: whoever works on it is told to stop, overdue agents too.
@@ -79,7 +83,7 @@ impl<T> Board<T> {
                 continue;
             }
             if self.is_last_attempt(rank, part) {
-                self.fail_part(rank, part, format!("{id} was lost"), now);
+                self.fail_part(rank, part, id, format!("{id} was lost"), now);
             } else {
                 displaced.insert((rank, part));
             }
@@ -109,8 +113,8 @@ impl<T> Board<T> {
             if task.deadline.is_some_and(|deadline| deadline <= now) {
                 ended.push((*rank, TaskError::DeadlineExceeded));
             } else if self.gives_up_at(task).is_some_and(|end| end <= now) {
-                let capability = task.capability.clone();
-                ended.push((*rank, TaskError::NoCapableAgent { capability }));
+                let protocol = task.capability.clone();
+                ended.push((*rank, TaskError::NoCapableAgent { protocol, avoided: BTreeSet::new() }));
             }
         }
         for (rank, error) in ended {
@@ -142,7 +146,7 @@ impl<T> Board<T> {
             }
             let exhausted = assignments.iter().find(|(_, held)| self.is_last_attempt(rank, held.part));
             if let Some((id, held)) = exhausted {
-                self.fail_part(rank, held.part, format!("{id} did not answer within {lease:?}"), now);
+                self.fail_part(rank, held.part, id, format!("{id} did not answer within {lease:?}"), now);
             } else {
                 let parts: Vec<usize> = assignments.iter().map(|(_, held)| held.part).collect();
                 self.place(rank, &parts, &nodes);

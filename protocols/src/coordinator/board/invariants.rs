@@ -16,7 +16,7 @@ impl<T> Board<T> {
             self.assert_parts(*rank, task);
         }
         assert_eq!(self.ranks.len(), self.tasks.len(), "an ended task is forgotten");
-        assert!(self.ended.len() <= ENDED_MAX, "what is remembered is bounded");
+        assert!(self.ended.len() <= LISTED_MAX, "what is remembered is bounded");
         assert!(self.tasks.len() <= self.config.queue_limit.get() as usize, "the board is bounded");
         for (capability, ranks) in &self.unplaced {
             assert!(!ranks.is_empty(), "nothing is kept for a capability that no task needs");

@@ -13,7 +13,7 @@ pub(super) enum Ending<'a> {
 }
 
 impl<T> Board<T> {
-    /// Every task on the board, the most urgent first, and then the latest [`ENDED_MAX`] that have
+    /// Every task on the board, the most urgent first, and then the latest [`LISTED_MAX`] that have
     /// ended, the last to end first. Looks at every slot of every agent once.
     pub fn tasks(&self, now: Instant) -> Vec<TaskSummary> {
         let mut assigned: BTreeMap<TaskId, usize> = BTreeMap::new();
@@ -50,7 +50,7 @@ impl<T> Board<T> {
                 TaskState::Failed { reason }
             }
         };
-        if self.ended.len() == ENDED_MAX {
+        if self.ended.len() == LISTED_MAX {
             self.ended.pop_front();
         }
         self.ended.push_back(summary(rank, task, state, task.progress_with(0), now));

@@ -1,16 +1,16 @@
 //! What the board knows of a task and its parts.
 
-use super::{Assignment, NewTask, Waiting};
+use super::{Assignment, NewTask};
 use crate::{
     ContentHash, NodeId,
-    coordinator::{Priority, Progress, TaskId},
+    coordinator::{Progress, TaskId, TaskPriority, Waiting},
 };
 use std::{cmp::Reverse, collections::BTreeSet, time::Instant};
 
 /// The turn of a task: the more urgent goes first, then the one that was submitted first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Rank {
-    pub(super) urgency: Reverse<Priority>,
+    pub(super) urgency: Reverse<TaskPriority>,
     /// Counts the accepted tasks, so that no two ranks are equal.
     pub(super) sequence: u64,
 }

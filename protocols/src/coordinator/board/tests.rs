@@ -204,7 +204,7 @@ fn a_failed_part_goes_elsewhere_until_its_attempts_are_spent() {
     bench.fail(given("b", 1, 0, 2), Retry::Elsewhere);
     assert_eq!(bench.commands(), [assign("a", 1, 0, 3, part)]);
     bench.fail(given("a", 1, 0, 3), Retry::Elsewhere);
-    assert_eq!(bench.commands(), [failed(1, part_failed(0, 3, "broken"))]);
+    assert_eq!(bench.commands(), [failed(1, part_failed(0, 3, "a", "broken"))]);
 }
 
 #[test]
@@ -221,7 +221,7 @@ fn leases_and_lost_agents_spend_attempts_too() {
         [assign("a", 1, 0, 1, part), assign("b", 1, 0, 2, part), assign("a", 1, 0, 3, part)]
     );
     bench.pass(LEASE);
-    let error = part_failed(0, 3, "a did not answer within 30s");
+    let error = part_failed(0, 3, "a", "a did not answer within 30s");
     assert_eq!(bench.commands(), [withdraw("a", 1, 0, 3), failed(1, error)]);
 
     bench.submit(task(2, &[part]));
@@ -230,7 +230,7 @@ fn leases_and_lost_agents_spend_attempts_too() {
         bench.lose("b");
         bench.join("a", 1);
     }
-    assert_eq!(bench.commands(), [failed(2, part_failed(0, 3, "a was lost"))]);
+    assert_eq!(bench.commands(), [failed(2, part_failed(0, 3, "a", "a was lost"))]);
 }
 
 #[test]
@@ -240,7 +240,7 @@ fn a_part_that_can_never_succeed_ends_its_task() {
     bench.submit(task(1, &parts));
     bench.commands();
     bench.fail(given("b", 1, 1, 1), Retry::Never);
-    assert_eq!(bench.commands(), [withdraw("a", 1, 0, 1), failed(1, part_failed(1, 1, "broken"))]);
+    assert_eq!(bench.commands(), [withdraw("a", 1, 0, 1), failed(1, part_failed(1, 1, "b", "broken"))]);
 }
 
 #[test]
@@ -250,7 +250,7 @@ fn the_queue_is_bounded_and_knows_its_tasks() {
     (1..=3).for_each(|number| bench.submit(task(number, &[part])));
     let refused = |bench: &mut Bench, task: NewTask| bench.board.submit(task, bench.now).unwrap_err();
     assert_eq!(refused(&mut bench, task(2, &[part])), TaskError::Duplicate { task: id(2) });
-    assert_eq!(refused(&mut bench, task(4, &[part])), TaskError::QueueFull { limit: 3 });
+    assert_eq!(refused(&mut bench, task(4, &[part])), TaskError::QueueFull { limit: QueueLimit::Tasks(3) });
     assert!(matches!(refused(&mut bench, task(4, &[])), TaskError::Invalid { .. }));
     assert!(matches!(refused(&mut bench, task(4, &[part; PARTS_MAX + 1])), TaskError::Invalid { .. }));
     let late = NewTask { deadline: Some(bench.now), ..task(4, &[part]) };
@@ -315,7 +315,7 @@ fn a_cancelled_task_is_withdrawn_from_overdue_agents_too() {
 #[test]
 fn a_task_waits_for_a_capable_agent_but_not_for_ever() {
     let part = part_of("a", 0);
-    let no_agent = TaskError::NoCapableAgent { capability: "match".into() };
+    let no_agent = TaskError::NoCapableAgent { protocol: "match".into(), avoided: BTreeSet::new() };
     let mut bench = Bench::with_agents(&[]);
     bench.board.agent_joined(node("c"), BTreeSet::new(), NonZeroU32::MIN, bench.now);
     bench.submit(task(1, &[part]));
@@ -340,7 +340,7 @@ fn the_urgent_go_first_then_the_early() {
     let mut bench = Bench::with_agents(&["a"]);
     bench.submit(task(1, &parts[..2]));
     bench.submit(task(2, &parts[2..3]));
-    bench.submit(NewTask { priority: Priority::MAX, ..task(3, &parts[3..]) });
+    bench.submit(NewTask { priority: TaskPriority::MAX, ..task(3, &parts[3..]) });
     let mut order = Vec::new();
     while let Some(command) = bench.board.poll() {
         if let Command::Assign { assignment, .. } = command {

@@ -39,7 +39,7 @@ pub(super) fn part_of(home: &str, number: u32) -> ContentHash {
 }
 
 pub(super) fn task(number: u128, parts: &[ContentHash]) -> NewTask {
-    let priority = Priority::default();
+    let priority = TaskPriority::default();
     NewTask {
         id: id(number),
         kind: "look",
@@ -72,8 +72,8 @@ pub(super) fn failed(task: u128, error: TaskError) -> Command<u32> {
     Command::Failed { task: id(task), error }
 }
 
-pub(super) fn part_failed(part: u32, attempts: u32, cause: &str) -> TaskError {
-    TaskError::PartFailed { part, attempts, cause: cause.into() }
+pub(super) fn part_failed(part: u32, attempts: u32, agent: &str, cause: &str) -> TaskError {
+    TaskError::PartFailed { part, attempts, agent: node(agent), cause: cause.into(), error: None }
 }
 
 /// A board with a clock that stands still unless it is moved.

@@ -22,7 +22,7 @@ fn tasks_are_listed_by_urgency_and_after_them_those_that_ended() {
     bench.submit(task(1, &parts));
     bench.pass(Duration::from_secs(2));
     bench.submit(task(2, &parts[..1]));
-    bench.submit(NewTask { priority: Priority::MAX, ..task(3, &parts[1..]) });
+    bench.submit(NewTask { priority: TaskPriority::MAX, ..task(3, &parts[1..]) });
     assert_eq!(
         shown(&bench),
         [
@@ -41,7 +41,7 @@ fn tasks_are_listed_by_urgency_and_after_them_those_that_ended() {
     assert!(bench.board.cancel(id(2), bench.now));
     bench.pass(Duration::from_secs(60));
     bench.fail(given("a", 1, 1, 1), Retry::Never);
-    let failed = TaskState::Failed { reason: part_failed(1, 1, "broken").to_string() };
+    let failed = TaskState::Failed { reason: part_failed(1, 1, "a", "broken").to_string() };
     assert_eq!(
         shown(&bench),
         [
@@ -57,12 +57,12 @@ fn tasks_are_listed_by_urgency_and_after_them_those_that_ended() {
 fn the_oldest_of_too_many_ended_tasks_are_forgotten() {
     let part = part_of("a", 0);
     let mut bench = Bench::with_agents(&["a"]);
-    let count = ENDED_MAX as u128 + 5;
+    let count = LISTED_MAX as u128 + 5;
     for number in 0..count {
         bench.submit(task(number, &[part]));
         bench.complete(given("a", number, 0, 1), 0);
     }
     let listed = shown(&bench);
-    assert_eq!(listed.len(), ENDED_MAX);
-    assert_eq!((listed[0].0, listed[ENDED_MAX - 1].0), (id(count - 1), id(5)));
+    assert_eq!(listed.len(), LISTED_MAX);
+    assert_eq!((listed[0].0, listed[LISTED_MAX - 1].0), (id(count - 1), id(5)));
 }

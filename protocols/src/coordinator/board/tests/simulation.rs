@@ -114,7 +114,7 @@ impl Model {
                 self.bench.lose(&format!("agent-{agent}"));
             }
             Event::Submit { task, priority, deadline, capability, parts, waiting } => {
-                let priority = Priority::try_from(priority).unwrap();
+                let priority = TaskPriority::try_from(priority).unwrap();
                 let deadline = deadline.map(|seconds| self.bench.now + Duration::from_secs(seconds));
                 let parts: Vec<_> = (0..parts).map(|part| ContentHash::of(&[part])).collect();
                 let capability = CAPABILITIES[capability].to_owned();
