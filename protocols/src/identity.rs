@@ -125,6 +125,15 @@ impl FromStr for Role {
     }
 }
 
+/// Who asks: the id and the role in the caller's certificate.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Caller {
+    /// The node.
+    pub node: NodeId,
+    /// What it may be in the swarm.
+    pub role: Role,
+}
+
 /// Where a mailbox is: `node/name`.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct MailboxAddress {

@@ -29,7 +29,8 @@ pub use content::ContentHash;
 pub use delivery::{Delivery, DeliveryError, printable};
 pub use floats::Floats;
 pub use identity::{
-    InvalidAddress, InvalidName, InvalidRole, MailboxAddress, MailboxName, NAME_BYTES_MAX, NodeId, Role,
+    Caller, InvalidAddress, InvalidName, InvalidRole, MailboxAddress, MailboxName, NAME_BYTES_MAX, NodeId,
+    Role,
 };
 pub use part::{Part, UnknownPart};
 pub use request::{Accepts, NoError, Protocol, Request, Visitor};

@@ -113,7 +113,7 @@ impl SeriesGroup {
     pub(crate) fn name_of_one(values: &[u8]) -> ContentHash {
         // The bytes of a sequence follow their length, and a tuple is nothing but its fields.
         let before = codec::encode(&(GROUP_MARK, 1_usize, values.len())).expect("three numbers are short");
-        ContentHash::of_pieces([&before, values])
+        ContentHash::of_pieces([before.as_slice(), values])
     }
 
     /// The bytes that make up the group wherever it lies; its name is their

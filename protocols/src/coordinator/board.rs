@@ -1,315 +1,215 @@
 //! The rule of the coordinator: which agent works on which part of which task, and when a task is
 //! done or has failed.
 //!
-//! [`Board`] takes what happened and `now`, and says through [`Board::poll`] what is to be done.
-//! It knows no job: a part is a [`ContentHash`], its result an opaque `T`.
+//! [`Board`] takes what happened as an [`Input`] with its time, and says through [`Board::poll`] what is to be done.
+//! It reads no clock and rolls no dice: the same inputs at the same offsets give the same commands, so a journal of
+//! them is the board. It opens no payload, no input and no answer.
 //!
-//! **Placement.** A task starts when a capable agent has a free slot and nothing more urgent to do.
-//! Its parts are then [placed](crate::content::place) over all capable agents, and a part waits for
-//! its home as long as that lives and answers, because an agent that saw a part before still has
-//! it. Where the task says [`Waiting::ForAnyone`], an agent with a free slot for which nothing waits takes the
-//! last part that waits for the agent with the most of them: so agents that are faster, or have more slots,
-//! do more. An agent takes the most urgent part that waits for it, so tasks interleave. There is no
-//! ageing: less urgent tasks wait as long as more urgent ones keep every slot busy.
+//! **Placement.** A task starts when a capable agent has a free slot and nothing more urgent to do. Capable is an agent
+//! that exposes the protocol, is not draining, and is not avoided by the task. The parts are then [placed](placement)
+//! over all capable agents, and a part waits for its home as long as that is in good standing, because an agent that
+//! saw its inputs before still has them. Where the task says [`Waiting::ForAnyone`], an agent with a free slot for which
+//! nothing waits takes the last part that waits for the agent with the most of them: so agents that are faster, or have
+//! more slots, do more. An agent takes the most urgent part that waits for it, so tasks interleave. There is no ageing:
+//! less urgent tasks wait as long as more urgent ones keep every slot busy.
 //!
-//! **When agents come and go.** An agent that joins takes part in tasks that have not started; of
-//! a started task, the parts which were never assigned are placed anew with it among the agents. The
-//! unfinished parts of a lost agent are placed over the others at once.
+//! **When agents come and go.** An agent that joins takes part in tasks that have not started; of a started task it gets
+//! its share of the parts that were never assigned when it has nothing else to do. The unfinished parts of a lost agent
+//! are placed over the others at once, and so are those that wait for an agent that drains.
 //!
-//! **Leases.** A part that is not answered within its lease goes to another agent, as a new
-//! attempt. The silent agent's slot stays occupied until it answers or is lost, and its late answer
-//! changes nothing. Where no other capable agent in good standing is there, the lease is renewed
-//! instead: asking the same agent again would only double its work. In either case the agent is
-//! not in good standing until it answers: parts are placed on it, or wait for it, only where every
-//! capable agent owes an answer. A deadline holds all the same.
+//! **Attempts.** An assignment of a part is an attempt. The first answer of any of them is the answer of the part; then
+//! the others are withdrawn. A [`Failure`] that is known not to have begun spends no attempt. A part remembers every
+//! agent that failed it, and goes to one that did not as long as there is one.
 //!
-//! **Attempts** count the assignments of a part. One that fails, expires or dies with its agent is
-//! followed by another, up to [`BoardConfig::attempts_max`]; then the task fails. A part that only
-//! waited for a lost agent has spent no attempt.
+//! **Leases.** When every attempt at a part in progress is older than the lease, another agent in good standing is asked
+//! as well, one a lease. Nothing else ends with a lease: the late answer counts like any other.
+//!
+//! **Standing.** An agent that owes an answer whose lease ran out is not in good standing, nor is one that pauses. An
+//! agent pauses when it refuses a part, when another agent answers a part that it failed, and when another agent
+//! answers a part for which its lease ran out: 50 ms and twice as long each time until one of its answers counts, at
+//! most 5 s, or as long as it asks for, or a lease, at most 60 s. Parts are placed on agents that are not in good
+//! standing, and wait for them, only where there is no other to ask. A pausing agent is given nothing.
+//!
+//! **When a part fails.** No single word ends a task. A part fails, and its task with it, when nobody works on it any
+//! more and either every capable agent has answered it with an error, after two attempts at least, or it has had
+//! [`BoardConfig::attempts_max`] attempts and two agents failed it, or one where there is no other.
 
 mod agents;
 mod dispatch;
+mod ended;
 mod endings;
+mod inputs;
 mod invariants;
 mod listing;
+pub mod placement;
+mod reports;
+mod route;
 mod tasks;
 #[cfg(test)]
 mod tests;
 
-use super::{Progress, QueueLimit, TaskError, TaskId, TaskPriority, TaskSummary, Waiting};
+pub use inputs::{Assignment, Command, Failure, Input, NewTask, Offset};
+
+use super::{Progress, QueueLimit, TaskError, TaskId, TaskSummary, Waiting};
 use crate::{ContentHash, NodeId};
 use agents::{Agent, Agents, Held};
+use ended::{Ended, Known};
+use placement::{EvenShares, Placement};
 use std::{
     cmp::Reverse,
     collections::{BTreeMap, BTreeSet, VecDeque},
     num::NonZeroU32,
-    time::{Duration, Instant},
+    sync::Arc,
+    time::Duration,
 };
-use tasks::{Rank, State, Task};
+use tasks::{PartFailure, Rank, State, Task};
 
-/// The most parts of one task. Placing so many over 100 agents takes about 50 ms.
+/// The most parts of one task.
 pub const PARTS_MAX: usize = 4_096;
+
+/// The longest answers to the parts of one task together, in bytes: they are one message with some room for its rest.
+pub const ANSWER_BYTES_MAX: usize = 48 << 20;
 
 /// How many tasks that have ended a board lists, the latest of them.
 pub const LISTED_MAX: usize = 100;
+
+/// How many ids of tasks that have ended a board knows, the latest of them.
+pub const ENDED_MAX: usize = 10_000;
 
 /// The limits of a [`Board`].
 #[derive(Debug, Clone)]
 pub struct BoardConfig {
     /// How many tasks may be queued or running.
     pub queue_limit: NonZeroU32,
-    /// How long an agent may work on a part before the part is given to another as well.
+    /// How many bytes those tasks may have together, with the answers to their parts. A part counts as 512 bytes more
+    /// than it has.
+    pub bytes_max: usize,
+    /// How long an agent may work on a part before another is asked as well.
     pub lease: Duration,
-    /// How often a part may be assigned.
+    /// How many attempts a part has.
     pub attempts_max: NonZeroU32,
     /// How long a task waits for a capable agent when there is none.
     pub agent_wait: Duration,
+    /// How long the result of a task that ended is held for clients that submit it again.
+    pub results_held: Duration,
+    /// How many bytes those results may have together; the oldest make room.
+    pub results_bytes_max: usize,
 }
 
-/// A task to be done.
-#[derive(Debug, Clone)]
-pub struct NewTask {
-    /// Its name.
-    pub id: TaskId,
-    /// The word for what it does, for [`Board::tasks`] alone.
-    pub kind: &'static str,
-    /// How urgent it is.
-    pub priority: TaskPriority,
-    /// When it fails if it is not done.
-    pub deadline: Option<Instant>,
-    /// What an agent must offer to work on it.
-    pub capability: String,
-    /// Its parts: at least one, at most [`PARTS_MAX`].
-    pub parts: Vec<ContentHash>,
-    /// What a part waits for while its home is busy.
-    pub waiting: Waiting,
-}
-
-/// One part of a task in the hands of one agent.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Assignment {
-    /// Who works on it.
-    pub agent: NodeId,
-    /// The task.
-    pub task: TaskId,
-    /// The position of the part in the task, from 0.
-    pub part: usize,
-    /// The how-manieth assignment of this part it is, from 1.
-    pub attempt: u32,
-}
-
-/// What is to be done.
-#[derive(Debug, Clone, PartialEq)]
-pub enum Command<T> {
-    /// Ask the agent for the part, and report the outcome with [`Board::completed`] or
-    /// [`Board::failed`].
-    Assign {
-        /// Who is to do what.
-        assignment: Assignment,
-        /// The content of the part.
-        hash: ContentHash,
-    },
-    /// Cancel that ask, and report nothing about it any more. The board counts the slot as free.
-    Withdraw {
-        /// What was asked.
-        assignment: Assignment,
-    },
-    /// Every part of the task is done.
-    Finished {
-        /// Which task.
-        task: TaskId,
-        /// The accepted results, in the order of the parts.
-        results: Vec<T>,
-        /// Whose results they are.
-        agents: BTreeSet<NodeId>,
-    },
-    /// The task ended without a result.
-    Failed {
-        /// Which task.
-        task: TaskId,
-        /// Why.
-        error: TaskError,
-    },
-}
-
-/// What became of a reported result.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Completion {
-    /// It is the result of the part.
-    Accepted,
-    /// It was dropped: the part has a newer attempt or a result, or its task has ended.
-    Fenced,
-}
-
-/// Whether a part that failed may be tried again.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Retry {
-    /// On another agent, or on the same one if there is no other in good standing.
-    Elsewhere,
-    /// It would fail everywhere, so the task fails.
-    Never,
+impl Default for BoardConfig {
+    /// 1,000 tasks of 256 MiB, leases of 30 seconds, 5 attempts, 10 seconds of waiting for a capable agent, and results
+    /// of 64 MiB for 10 minutes.
+    fn default() -> Self {
+        Self {
+            queue_limit: NonZeroU32::new(1_000).expect("it is not zero"),
+            bytes_max: 256 << 20,
+            lease: Duration::from_secs(30),
+            attempts_max: NonZeroU32::new(5).expect("it is not zero"),
+            agent_wait: Duration::from_secs(10),
+            results_held: Duration::from_secs(600),
+            results_bytes_max: 64 << 20,
+        }
+    }
 }
 
 /// The state machine. See the [module](self) for its rules.
 ///
-/// After every input take all commands from [`poll`](Self::poll), then call
-/// [`handle_timeout`](Self::handle_timeout) at [`next_timeout`](Self::next_timeout).
+/// After every input take all commands from [`poll`](Self::poll), then apply [`Input::Tick`] at
+/// [`next_timeout`](Self::next_timeout).
 ///
-/// Memory is bounded by the limit of tasks, the parts of each, the agents that joined and their
-/// slots, and [`LISTED_MAX`]. What never is:
+/// Memory is bounded by the limits of [`BoardConfig`], the agents that joined and their slots, and [`ENDED_MAX`]. What
+/// never is:
 /// - an agent that holds more assignments than it has slots;
-/// - an unfinished part that neither is queued nor has exactly one current assignment;
-/// - a free slot of an agent for which a part waits, or that could take a part which waits for anyone;
-/// - anything left of a task that ended, but for the overdue assignments that agents still hold
-///   and its line in [`tasks`](Board::tasks).
+/// - an assignment to an agent that the task avoids, or that drains or pauses;
+/// - an unfinished part that neither is queued nor has an attempt in progress;
+/// - a free slot of an agent for which a part waits, or that could take a part which waits for anyone, unless the agent
+///   pauses;
+/// - an assignment of a task that ended, or of a part that is done.
 #[derive(Debug)]
-pub struct Board<T> {
+pub struct Board {
     config: BoardConfig,
+    placement: Box<dyn Placement>,
     agents: Agents,
-    tasks: BTreeMap<Rank, Task<T>>,
+    tasks: BTreeMap<Rank, Task>,
     ranks: BTreeMap<TaskId, Rank>,
-    /// The tasks with parts that have no home, by the capability they need.
+    /// The tasks with parts that are placed nowhere, by the protocol they need.
     unplaced: BTreeMap<String, BTreeSet<Rank>>,
-    commands: VecDeque<Command<T>>,
-    /// The latest tasks that have ended, the first to end first.
-    ended: VecDeque<TaskSummary>,
+    commands: VecDeque<Command>,
+    ended: Ended,
+    /// What the tasks on the board count against [`BoardConfig::bytes_max`].
+    bytes: usize,
     /// How many tasks were accepted.
     sequence: u64,
 }
 
-impl<T> Board<T> {
-    /// A board without tasks and agents.
+impl Board {
+    /// A board without tasks and agents, which places parts in [even shares](EvenShares).
     ///
     /// # Panics
     /// If the lease is zero: it would expire without end.
     pub fn new(config: BoardConfig) -> Self {
+        Self::with_placement(config, Box::new(EvenShares))
+    }
+
+    /// A board that places parts by another rule.
+    ///
+    /// # Panics
+    /// If the lease is zero: it would expire without end.
+    pub fn with_placement(config: BoardConfig, placement: Box<dyn Placement>) -> Self {
         assert!(!config.lease.is_zero(), "a lease of zero expires before any work is done");
         Self {
+            ended: Ended::new(config.results_held, config.results_bytes_max),
             config,
+            placement,
             agents: Agents::default(),
             tasks: BTreeMap::new(),
             ranks: BTreeMap::new(),
             unplaced: BTreeMap::new(),
             commands: VecDeque::new(),
-            ended: VecDeque::new(),
+            bytes: 0,
             sequence: 0,
         }
     }
 
-    /// An agent is there and works on up to `slots` parts at once. It is a fresh one: if an agent
-    /// of this id is known, that one is lost.
-    pub fn agent_joined(
-        &mut self,
-        agent: NodeId,
-        capabilities: BTreeSet<String>,
-        slots: NonZeroU32,
-        now: Instant,
-    ) {
-        self.remove_agent(&agent, now);
-        for task in self.tasks.values_mut().filter(|task| capabilities.contains(&task.capability)) {
-            task.stranded_since = None;
-        }
-        self.agents.0.insert(agent.clone(), Agent::new(capabilities, slots));
-        self.share_with(&agent);
-        self.settle(now);
-    }
-
-    /// An agent is gone, and with it what it worked on: report nothing more about its assignments.
-    /// An unknown one is ignored.
-    pub fn agent_lost(&mut self, agent: &NodeId, now: Instant) {
-        self.remove_agent(agent, now);
-        self.settle(now);
-    }
-
-    /// Queues a task, or says why not.
-    pub fn submit(&mut self, task: NewTask, now: Instant) -> Result<(), TaskError> {
-        let count = task.parts.len();
-        if count == 0 || count > PARTS_MAX {
-            let reason = format!("it has {count} parts, 1 to {PARTS_MAX} are expected");
-            return Err(TaskError::Invalid { reason });
-        }
-        if self.ranks.contains_key(&task.id) || self.agents.0.values().any(|agent| agent.works_on(task.id)) {
-            return Err(TaskError::Duplicate { task: task.id });
-        }
-        if task.deadline.is_some_and(|deadline| deadline <= now) {
-            return Err(TaskError::DeadlineExceeded);
-        }
-        let limit = self.config.queue_limit.get();
-        if self.tasks.len() >= limit as usize {
-            return Err(TaskError::QueueFull { limit: QueueLimit::Tasks(limit) });
-        }
-        let rank = Rank { urgency: Reverse(task.priority), sequence: self.sequence };
-        self.sequence += 1;
-        let stranded = self.agents.capable(&task.capability).next().is_none();
-        self.unplaced.entry(task.capability.clone()).or_default().insert(rank);
-        self.ranks.insert(task.id, rank);
-        let mut task = Task::new(task, now);
-        task.stranded_since = stranded.then_some(now);
-        self.tasks.insert(rank, task);
-        self.settle(now);
-        Ok(())
-    }
-
-    /// An agent answered. Its slot is free, whatever becomes of the result.
-    pub fn completed(&mut self, assignment: &Assignment, result: T, now: Instant) -> Completion {
-        let completion = match self.report(assignment) {
-            None => Completion::Fenced,
-            Some(rank) => {
-                self.accept(rank, assignment, result, now);
-                Completion::Accepted
+    /// Takes what happened at `now`, which is never before the time of an earlier input.
+    pub fn apply(&mut self, input: Input, now: Offset) {
+        self.agents.end_pauses(now);
+        self.ended.drop_results(now);
+        match input {
+            Input::AgentJoined { agent, protocols, slots } => self.join(agent, protocols, slots, now),
+            Input::AgentChanged { agent, protocols } => self.change(&agent, protocols, now),
+            Input::AgentDraining { agent } => self.drain(&agent, now),
+            Input::AgentLost { agent } => self.remove_agent(&agent, now),
+            Input::Submitted(task) => self.submit(task, now),
+            Input::Answered { assignment, reply } => self.answered(&assignment, reply, now),
+            Input::Failed { assignment, failure } => self.failed(&assignment, failure, now),
+            Input::Cancelled { task } => {
+                if let Some(rank) = self.ranks.get(&task) {
+                    self.fail(*rank, TaskError::Cancelled, now);
+                }
             }
-        };
-        self.settle(now);
-        completion
-    }
-
-    /// An agent could not do it. Its slot is free; the rest is ignored if the part has a newer
-    /// attempt or a result, or its task has ended.
-    pub fn failed(&mut self, assignment: &Assignment, cause: String, retry: Retry, now: Instant) {
-        if let Some(rank) = self.report(assignment) {
-            match retry {
-                Retry::Never => self.fail_part(rank, assignment.part, &assignment.agent, cause, now),
-                Retry::Elsewhere if self.is_last_attempt(rank, assignment.part) => {
-                    self.fail_part(rank, assignment.part, &assignment.agent, cause, now);
-                }
-                Retry::Elsewhere => {
-                    let capability = &self.tasks[&rank].capability;
-                    let nodes = self.agents.candidates(capability, Some(&assignment.agent));
-                    self.place(rank, &[assignment.part], &nodes);
-                }
+            Input::Tick => {
+                self.end_overdue_tasks(now);
+                self.expire_leases(now);
             }
         }
         self.settle(now);
-    }
-
-    /// Ends a task at its client's wish. `false` if there is none of this id.
-    pub fn cancel(&mut self, task: TaskId, now: Instant) -> bool {
-        let Some(rank) = self.ranks.get(&task).copied() else { return false };
-        self.fail(rank, TaskError::Cancelled, now);
-        self.settle(now);
-        true
-    }
-
-    /// Does what was due by `now`: deadlines, tasks that waited too long for an agent, leases.
-    pub fn handle_timeout(&mut self, now: Instant) {
-        self.end_overdue_tasks(now);
-        self.expire_leases(now);
-        self.settle(now);
-    }
-
-    /// When [`handle_timeout`](Self::handle_timeout) has something to do next. Looks at every task
-    /// and every slot.
-    pub fn next_timeout(&self) -> Option<Instant> {
-        let deadlines = self.tasks.values().filter_map(|task| task.deadline);
-        let stranded = self.tasks.values().filter_map(|task| self.gives_up_at(task));
-        let leases =
-            self.agents.0.values().flat_map(|agent| agent.expiries(self.config.lease)).map(|(_, end)| end);
-        deadlines.chain(stranded).chain(leases).min()
     }
 
     /// What is to be done next; `None` when nothing is left to do for now.
-    pub fn poll(&mut self) -> Option<Command<T>> {
+    pub fn poll(&mut self) -> Option<Command> {
         self.commands.pop_front()
+    }
+
+    /// When [`Input::Tick`] has something to do next: less than 200 years after the start. Looks at every task and every
+    /// slot.
+    pub fn next_timeout(&self) -> Option<Offset> {
+        let deadlines = self.tasks.values().filter_map(|task| task.deadline);
+        let stranded = self.tasks.values().filter_map(|task| self.gives_up_at(task));
+        let agents = self.agents.0.values();
+        let leases = agents.clone().flat_map(|agent| agent.expiries(self.config.lease)).map(|(_, end)| end);
+        let pauses = agents.filter_map(|agent| agent.paused_until).filter(|_| !self.tasks.is_empty());
+        deadlines.chain(stranded).chain(leases).chain(pauses).min()
     }
 
     /// How far a task got; `None` if there is none of this id, or it has ended.
@@ -317,12 +217,53 @@ impl<T> Board<T> {
         self.ranks.get(&task).map(|rank| self.tasks[rank].progress())
     }
 
-    /// Frees the slot that `assignment` occupies. The rank of its task, if its outcome counts.
-    fn report(&mut self, assignment: &Assignment) -> Option<Rank> {
-        let Assignment { task, part, attempt, .. } = *assignment;
-        let agent = self.agents.0.get_mut(&assignment.agent)?;
-        agent.held.remove(&Held { task, part, attempt })?;
-        let rank = *self.ranks.get(&task)?;
-        self.tasks[&rank].is_current(assignment).then_some(rank)
+    fn submit(&mut self, new: NewTask, now: Offset) {
+        let task = new.task().id;
+        let command = match self.known(&new) {
+            Known::New => {
+                self.accept(new, now);
+                Command::Accepted { task }
+            }
+            Known::Done(report) => Command::Repeated { task, report },
+            Known::Refused(error) => Command::Refused { task, error },
+        };
+        self.commands.push_back(command);
+    }
+
+    fn known(&mut self, new: &NewTask) -> Known {
+        let task = new.task();
+        if let Some(rank) = self.ranks.get(&task.id) {
+            let is_same = self.tasks[rank].new.body() == new.body();
+            let error =
+                if is_same { TaskError::Duplicate { task: task.id } } else { ended::other_body(task.id) };
+            return Known::Refused(error);
+        }
+        let known = self.ended.known(new);
+        if !matches!(known, Known::New) {
+            return known;
+        }
+        if task.deadline.is_some_and(|within| within.is_zero()) {
+            return Known::Refused(TaskError::DeadlineExceeded);
+        }
+        let full = |limit| Known::Refused(TaskError::QueueFull { limit });
+        if self.tasks.len() >= self.config.queue_limit.get() as usize {
+            return full(QueueLimit::Tasks(self.config.queue_limit.get()));
+        }
+        if self.bytes.saturating_add(new.bytes()) > self.config.bytes_max {
+            return full(QueueLimit::Bytes(self.config.bytes_max as u64));
+        }
+        // An id that was cancelled begins anew.
+        self.ended.forget(task.id);
+        Known::New
+    }
+
+    fn accept(&mut self, new: NewTask, now: Offset) {
+        let rank = Rank { urgency: Reverse(new.task().priority), sequence: self.sequence };
+        self.sequence += 1;
+        self.bytes += new.bytes();
+        self.unplaced.entry(new.task().protocol.clone()).or_default().insert(rank);
+        self.ranks.insert(new.task().id, rank);
+        self.tasks.insert(rank, Task::new(new, now));
+        self.note_stranded_tasks(now);
     }
 }

@@ -1,24 +1,26 @@
-//! Where parts go: placing them, moving them, and filling free slots.
+//! Filling free slots.
 
-use super::agents::Lease;
 use super::*;
-use crate::content;
+use super::{agents::Lease, tasks::Part};
 
 /// What an agent with a free slot does next.
 enum Step {
-    /// Placing the parts of a task over all its agents, this one among them.
+    /// Placing the parts of a task that are placed nowhere, with this agent among those they may go to.
     Place(Rank),
-    /// Working on a part.
+    /// Sharing in the parts of a task that started before it joined.
+    Share(Rank),
+    /// Working on a part that waits for it.
     Assign(Rank, usize),
 }
 
-impl<T> Board<T> {
+impl Board {
     /// Ends every input: afterwards no slot is free for which something waits.
-    pub(super) fn settle(&mut self, now: Instant) {
-        self.relieve_silent_agents();
+    pub(super) fn settle(&mut self, now: Offset) {
+        self.relieve_agents();
         loop {
             match self.next_step() {
-                Some((_, Step::Place(rank))) => self.place_all(rank),
+                Some((_, Step::Place(rank))) => self.place_all(rank, now),
+                Some((agent, Step::Share(rank))) => self.share(&agent, rank),
                 Some((agent, Step::Assign(rank, part))) => self.assign(agent, rank, part, now),
                 None => match self.next_move() {
                     Some((taker, home, (rank, part))) => {
@@ -33,30 +35,78 @@ impl<T> Board<T> {
     }
 
     fn next_step(&self) -> Option<(NodeId, Step)> {
-        self.agents.0.iter().find_map(|(id, agent)| {
-            if !agent.has_free_slot() {
-                return None;
-            }
-            let waiting = agent.waiting.first().copied();
-            let step = match (self.next_unplaced(id, agent), waiting) {
+        self.agents.0.iter().filter(|(_, agent)| agent.is_free()).find_map(|(id, agent)| {
+            let waiting = agent.waiting.first().map(|(rank, part)| (*rank, Step::Assign(*rank, *part)));
+            let to_share = || agent.unshared.first().map(|rank| (*rank, Step::Share(*rank)));
+            let own = waiting.or_else(to_share);
+            let step = match (self.next_unplaced(id, agent), own) {
+                (Some(rank), Some((first, own))) => {
+                    if rank < first {
+                        Step::Place(rank)
+                    } else {
+                        own
+                    }
+                }
                 (Some(rank), None) => Step::Place(rank),
-                (Some(rank), Some((first, _))) if rank < first => Step::Place(rank),
-                (_, Some((rank, part))) => Step::Assign(rank, part),
-                (None, None) => return None,
+                (None, own) => own?.1,
             };
             Some((id.clone(), step))
         })
     }
 
-    /// An agent in good standing with a free slot for which nothing waits, and what it takes from another's home:
-    /// of the most urgent task that has parts which wait for anyone, the last one at the agent with the most of
-    /// them. A part that was tried before stays where it was put: the idle agent may be the one that failed.
+    /// The most urgent task with parts that are placed nowhere and that this agent would be asked for.
+    fn next_unplaced(&self, id: &NodeId, agent: &Agent) -> Option<Rank> {
+        let is_good = agent.is_good();
+        let takes = |rank: &&Rank| {
+            let task = self.tasks[rank].submitted();
+            agent.is_capable(id, task) && (is_good || !self.agents.has_good(task))
+        };
+        let queues = agent.protocols.iter().filter_map(|protocol| self.unplaced.get(protocol));
+        queues.filter_map(|ranks| ranks.iter().find(takes)).min().copied()
+    }
+
+    fn place_all(&mut self, rank: Rank, now: Offset) {
+        let parts = self.tasks[&rank].unplaced();
+        self.forget_unplaced(rank);
+        self.route(rank, &parts, now);
+    }
+
+    /// Places the parts of a started task that were never assigned anew, now that `newcomer` is here.
+    fn share(&mut self, newcomer: &NodeId, rank: Rank) {
+        let agent = self.agents.0.get_mut(newcomer).expect("the step is one of an agent that is here");
+        agent.unshared.remove(&rank);
+        let Some(task) = self.tasks.get(&rank) else { return };
+        let waiting = task.parts.iter().enumerate().filter_map(|(index, part)| match &part.state {
+            State::Waiting(home) if part.last_attempt == 0 => Some((index, home.clone())),
+            _ => None,
+        });
+        let (parts, homes): (Vec<usize>, Vec<NodeId>) = waiting.unzip();
+        let agents = self.agents.best(task.submitted());
+        for (part, home) in parts.iter().zip(&homes) {
+            self.take_back(home, rank, &[*part]);
+        }
+        self.place(rank, &parts, &agents);
+    }
+
+    fn assign(&mut self, id: NodeId, rank: Rank, part: usize, now: Offset) {
+        let agent = self.agents.0.get_mut(&id).expect("the step is one of an agent that is here");
+        let task = self.tasks.get_mut(&rank).expect("only parts of tasks on the board wait");
+        agent.waiting.remove(&(rank, part));
+        let attempt = task.begin(part, id.clone());
+        agent.held.insert(Held { task: task.id(), part, attempt }, Lease { since: now, overdue: false });
+        let assignment = Assignment { agent: id, task: task.id(), part, attempt };
+        self.commands.push_back(Command::Assign { assignment, task: Arc::clone(&task.new) });
+    }
+
+    /// An agent in good standing with a free slot for which nothing waits, and what it takes from another's home: of the
+    /// most urgent task that has parts which wait for anyone, the last one at the agent with the most of them. What it
+    /// failed itself stays where it was put.
     pub(super) fn next_move(&self) -> Option<(NodeId, NodeId, (Rank, usize))> {
-        let is_idle = |agent: &Agent| agent.waiting.is_empty() && agent.has_free_slot() && agent.is_prompt();
+        let is_idle = |agent: &Agent| agent.waiting.is_empty() && agent.is_free() && agent.is_good();
         let mut idle = self.agents.0.iter().filter(|(_, agent)| is_idle(agent));
         idle.find_map(|(taker, agent)| {
             let moves = self.agents.0.iter().filter_map(|(home, other)| {
-                let (rank, count, part) = self.movable(other, &agent.capabilities)?;
+                let (rank, count, part) = self.movable(other, taker, agent)?;
                 Some((Reverse(rank), count, home, part))
             });
             let (Reverse(rank), _, home, part) = moves.max()?;
@@ -64,119 +114,64 @@ impl<T> Board<T> {
         })
     }
 
-    /// Of the most urgent task with parts at `home` that an agent of these capabilities may take: how many they
-    /// are, and the last of them.
-    fn movable(&self, home: &Agent, capabilities: &BTreeSet<String>) -> Option<(Rank, usize, usize)> {
-        let is_movable = |(rank, part): &(Rank, usize)| {
-            let task = &self.tasks[rank];
-            task.waiting == Waiting::ForAnyone
-                && capabilities.contains(&task.capability)
-                && task.parts[*part].attempts == 0
-        };
-        let (rank, _) = home.waiting.iter().copied().find(is_movable)?;
-        let parts = home.waiting.range((rank, 0)..=(rank, usize::MAX)).copied().filter(is_movable);
-        parts.fold(None, |found, (_, part)| Some((rank, found.map_or(0, |(_, count, _)| count) + 1, part)))
-    }
-
-    /// The most urgent task with homeless parts that would be placed with `agent` among its agents.
-    fn next_unplaced(&self, id: &NodeId, agent: &Agent) -> Option<Rank> {
-        let capabilities = agent.capabilities.iter();
-        let ranks = capabilities.filter_map(|capability| self.unplaced.get_key_value(capability));
-        let takes =
-            |capability: &str| agent.is_prompt() || self.agents.candidates(capability, None).contains(id);
-        ranks
-            .filter(|(capability, _)| takes(capability))
-            .filter_map(|(_, ranks)| ranks.first().copied())
-            .min()
-    }
-
-    fn place_all(&mut self, rank: Rank) {
-        let task = &self.tasks[&rank];
-        let (parts, nodes) = (task.unplaced(), self.agents.candidates(&task.capability, None));
-        self.forget_unplaced(rank);
-        self.place(rank, &parts, &nodes);
-    }
-
-    /// Lets `parts` wait at `nodes`, or without a home if there are no nodes.
-    pub(super) fn place(&mut self, rank: Rank, parts: &[usize], nodes: &[NodeId]) {
-        let task = self.tasks.get_mut(&rank).expect("only parts of tasks on the board are placed");
-        let hashes: Vec<ContentHash> = parts.iter().map(|part| task.parts[*part].hash).collect();
-        let Some(placement) = content::place(&hashes, nodes) else {
-            for part in parts {
-                task.parts[*part].state = State::Unplaced;
-            }
-            self.unplaced.entry(task.capability.clone()).or_default().insert(rank);
-            return;
-        };
-        for (part, node) in parts.iter().zip(placement) {
-            let home = &nodes[node];
-            task.parts[*part].state = State::Waiting(home.clone());
-            let agent = self.agents.0.get_mut(home).expect("parts are placed on agents that are here");
-            agent.waiting.insert((rank, *part));
-        }
-    }
-
-    fn assign(&mut self, id: NodeId, rank: Rank, part: usize, now: Instant) {
-        let agent = self.agents.0.get_mut(&id).expect("the step is one of an agent that is here");
-        let task = self.tasks.get_mut(&rank).expect("only parts of tasks on the board wait");
-        agent.waiting.remove(&(rank, part));
-        task.started = true;
-        let (task, part_state) = (task.id, &mut task.parts[part]);
-        part_state.attempts += 1;
-        part_state.state = State::Assigned(id.clone());
-        let (attempt, hash) = (part_state.attempts, part_state.hash);
-        agent.held.insert(Held { task, part, attempt }, Lease::Current(now));
-        let assignment = Assignment { agent: id, task, part, attempt };
-        self.commands.push_back(Command::Assign { assignment, hash });
-    }
-
-    /// Moves the parts that wait for an agent which owes an answer to agents in good standing, if
-    /// there are any: otherwise a part could wait for ever at an agent that hangs.
-    fn relieve_silent_agents(&mut self) {
-        let silent = |agent: &Agent| !agent.waiting.is_empty() && !agent.is_prompt();
-        let silent: Vec<NodeId> =
-            self.agents.0.iter().filter(|(_, agent)| silent(agent)).map(|(id, _)| id.clone()).collect();
-        for id in silent {
-            for (rank, parts) in by_task(self.agents.0[&id].waiting.iter().copied()) {
-                let nodes = self.agents.prompt(&self.tasks[&rank].capability, &BTreeSet::new());
-                if !nodes.is_empty() {
-                    self.take_back(&id, rank, &parts);
-                    self.place(rank, &parts, &nodes);
-                }
-            }
-        }
-    }
-
-    /// Places the parts of started tasks that were never assigned anew, now that `newcomer` is here.
-    pub(super) fn share_with(&mut self, newcomer: &NodeId) {
-        let capabilities = &self.agents.0[newcomer].capabilities;
-        let ranks: Vec<Rank> = self
-            .tasks
-            .iter()
-            .filter(|(_, task)| capabilities.contains(&task.capability))
-            .map(|(rank, _)| *rank)
-            .collect();
-        for rank in ranks {
+    /// Of the most urgent task with parts at `home` that `taker` may take: how many they are, and the last of them.
+    fn movable(&self, home: &Agent, taker: &NodeId, agent: &Agent) -> Option<(Rank, usize, usize)> {
+        ranks_of(home).find_map(|rank| {
             let task = &self.tasks[&rank];
-            let waiting: Vec<(usize, NodeId)> = task
-                .parts
-                .iter()
-                .enumerate()
-                .filter_map(|(index, part)| match &part.state {
-                    State::Waiting(home) if part.attempts == 0 => Some((index, home.clone())),
-                    _ => None,
-                })
-                .collect();
-            let nodes = self.agents.candidates(&task.capability, None);
-            for (part, home) in &waiting {
-                self.take_back(home, rank, &[*part]);
+            if task.submitted().waiting == Waiting::ForHome || !agent.is_capable(taker, task.submitted()) {
+                return None;
             }
-            let parts: Vec<usize> = waiting.into_iter().map(|(part, _)| part).collect();
-            self.place(rank, &parts, &nodes);
+            let may_take = |part: &Part| part.is_open_to(taker) && part.tried(taker).refusals == 0;
+            let parts = parts_of(home, rank).filter(|part| may_take(&task.parts[*part]));
+            parts
+                .fold(None, |found: Option<(usize, usize)>, part| {
+                    Some((found.map_or(1, |(n, _)| n + 1), part))
+                })
+                .map(|(count, part)| (rank, count, part))
+        })
+    }
+
+    /// Moves the parts that wait for an agent which is not in good standing to others that are: otherwise a part could
+    /// wait for ever at an agent that hangs.
+    fn relieve_agents(&mut self) {
+        let is_stuck = |agent: &Agent| !agent.waiting.is_empty() && !agent.is_good();
+        let stuck: Vec<NodeId> =
+            self.agents.0.iter().filter(|(_, agent)| is_stuck(agent)).map(|(id, _)| id.clone()).collect();
+        for id in stuck {
+            let ranks: Vec<Rank> = ranks_of(&self.agents.0[&id]).collect();
+            ranks.into_iter().for_each(|rank| self.relieve(&id, rank));
         }
     }
 
-    fn take_back(&mut self, home: &NodeId, rank: Rank, parts: &[usize]) {
+    fn relieve(&mut self, id: &NodeId, rank: Rank) {
+        let task = &self.tasks[&rank];
+        let capable = self.agents.capable(task.submitted());
+        let good: Vec<NodeId> =
+            capable.filter(|(_, agent)| agent.is_good()).map(|(id, _)| id.clone()).collect();
+        if good.is_empty() {
+            return;
+        }
+        let (mut fresh, mut tried) = (Vec::new(), Vec::new());
+        for index in parts_of(&self.agents.0[id], rank) {
+            let part = &task.parts[index];
+            if part.last_attempt == 0 {
+                fresh.push(index);
+                continue;
+            }
+            let takers: Vec<NodeId> = good.iter().filter(|agent| part.is_open_to(agent)).cloned().collect();
+            if !takers.is_empty() {
+                tried.push((index, takers));
+            }
+        }
+        self.take_back(id, rank, &fresh);
+        self.place(rank, &fresh, &good);
+        for (part, takers) in tried {
+            self.take_back(id, rank, &[part]);
+            self.place(rank, &[part], &takers);
+        }
+    }
+
+    pub(super) fn take_back(&mut self, home: &NodeId, rank: Rank, parts: &[usize]) {
         let agent = self.agents.0.get_mut(home).expect("a part waits at an agent that is here");
         for part in parts {
             agent.waiting.remove(&(rank, *part));
@@ -184,14 +179,28 @@ impl<T> Board<T> {
     }
 
     pub(super) fn forget_unplaced(&mut self, rank: Rank) {
-        let capability = &self.tasks[&rank].capability;
-        if let Some(ranks) = self.unplaced.get_mut(capability) {
+        let protocol = &self.tasks[&rank].submitted().protocol;
+        if let Some(ranks) = self.unplaced.get_mut(protocol) {
             ranks.remove(&rank);
             if ranks.is_empty() {
-                self.unplaced.remove(capability);
+                self.unplaced.remove(protocol);
             }
         }
     }
+}
+
+/// The tasks with parts that wait for an agent, the most urgent first. Costs nothing for the parts.
+fn ranks_of(agent: &Agent) -> impl Iterator<Item = Rank> {
+    let first = agent.waiting.first().map(|(rank, _)| *rank);
+    std::iter::successors(first, |rank| {
+        let mut later = agent.waiting.range((*rank, usize::MAX)..);
+        later.next().map(|(rank, _)| *rank)
+    })
+}
+
+/// The parts of a task that wait for an agent.
+fn parts_of(agent: &Agent, rank: Rank) -> impl Iterator<Item = usize> {
+    agent.waiting.range((rank, 0)..=(rank, usize::MAX)).map(|(_, part)| *part)
 }
 
 /// Parts that are placed together are spread evenly, so those of one task are collected first.

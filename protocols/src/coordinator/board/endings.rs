@@ -1,120 +1,78 @@
-//! What ends: results, failures, leases, agents and tasks.
+//! How tasks end, and what is due at a time.
 
-use super::agents::Lease;
-use super::dispatch::by_task;
-use super::listing::Ending;
-use super::*;
+use super::{agents::Lease, *};
+use crate::{
+    coordinator::{SubmitTask, TaskState},
+    delivery::printable,
+};
 
-impl<T> Board<T> {
-    /// Takes the result of a current assignment, and ends the task with the last one.
-    pub(super) fn accept(&mut self, rank: Rank, assignment: &Assignment, result: T, now: Instant) {
-        let task = self.tasks.get_mut(&rank).expect("a current assignment is one of a task on the board");
-        task.parts[assignment.part].state = State::Done(assignment.agent.clone(), result);
-        task.left -= 1;
-        if task.left == 0 {
-            let task = self.forget(rank);
-            self.remember(rank, &task, Ending::Done, now);
-            let id = task.id;
-            let (results, agents) = task.into_results();
-            self.commands.push_back(Command::Finished { task: id, results, agents });
+impl Board {
+    pub(super) fn finish_if_done(&mut self, rank: Rank, now: Offset) {
+        if self.tasks[&rank].left > 0 {
+            return;
         }
-    }
-
-    pub(super) fn is_last_attempt(&self, rank: Rank, part: usize) -> bool {
-        self.tasks[&rank].parts[part].attempts >= self.config.attempts_max.get()
-    }
-
-    pub(super) fn fail_part(&mut self, rank: Rank, part: usize, agent: &NodeId, cause: String, now: Instant) {
-        let attempts = self.tasks[&rank].parts[part].attempts;
-        let part = u32::try_from(part).expect("a task has at most PARTS_MAX parts");
-        self.fail(
-            rank,
-            TaskError::PartFailed { part, attempts, agent: agent.clone(), cause, error: None },
-            now,
-        );
-    }
-
-    /// Ends a task without a result: whoever works on it is told to stop, overdue agents too.
-    pub(super) fn fail(&mut self, rank: Rank, error: TaskError, now: Instant) {
         let task = self.forget(rank);
-        self.remember(rank, &task, Ending::Failed(&error), now);
-        let task = task.id;
-        for (id, agent) in &mut self.agents.0 {
-            for Held { part, attempt, .. } in agent.withdraw(task) {
-                let assignment = Assignment { agent: id.clone(), task, part, attempt };
+        let summary = task.summary(rank, TaskState::Done, now);
+        let (id, body) = (task.id(), task.new.body());
+        let report = Arc::new(task.into_report());
+        self.ended.remember(summary, body, Some(Ok(Arc::clone(&report))), now);
+        self.commands.push_back(Command::Finished { task: id, report });
+    }
+
+    pub(super) fn fail_part(&mut self, rank: Rank, index: usize, now: Offset) {
+        let part = self.part_mut(rank, index);
+        let attempts = part.begun();
+        let PartFailure { agent, cause, error } =
+            part.failure.clone().expect("a part fails after an attempt that failed");
+        let part = u32::try_from(index).expect("a task has at most PARTS_MAX parts");
+        self.fail(rank, TaskError::PartFailed { part, attempts, agent, cause, error }, now);
+    }
+
+    /// Ends a task without a result: whoever works on it is told to stop.
+    pub(super) fn fail(&mut self, rank: Rank, error: TaskError, now: Offset) {
+        let task = self.forget(rank);
+        let id = task.id();
+        for (agent, of) in &mut self.agents.0 {
+            for (Held { part, attempt, .. }, _) in of.held.extract_if(Held::all_of(id), |_, _| true) {
+                let assignment = Assignment { agent: agent.clone(), task: id, part, attempt };
                 self.commands.push_back(Command::Withdraw { assignment });
             }
         }
-        self.commands.push_back(Command::Failed { task, error });
+        let (state, outcome) = match &error {
+            TaskError::Cancelled => (TaskState::Cancelled, None),
+            error => (TaskState::Failed { reason: printable(&error.to_string()) }, Some(Err(error.clone()))),
+        };
+        self.ended.remember(task.summary(rank, state, now), task.new.body(), outcome, now);
+        self.commands.push_back(Command::Failed { task: id, error });
     }
 
     /// Takes a task from the board and from every queue.
-    fn forget(&mut self, rank: Rank) -> Task<T> {
+    fn forget(&mut self, rank: Rank) -> Task {
         self.forget_unplaced(rank);
         let task = self.tasks.remove(&rank).expect("only tasks on the board end");
-        self.ranks.remove(&task.id);
+        self.ranks.remove(&task.id());
+        self.bytes -= task.bytes;
         for (index, part) in task.parts.iter().enumerate() {
             if let State::Waiting(home) = &part.state {
-                let agent = self.agents.0.get_mut(home).expect("a part waits at an agent that is here");
-                agent.waiting.remove(&(rank, index));
+                self.take_back(home, rank, &[index]);
             }
         }
         task
     }
 
-    /// Places the parts of an agent that is gone over the others.
-    pub(super) fn remove_agent(&mut self, id: &NodeId, now: Instant) {
-        let Some(agent) = self.agents.0.remove(id) else { return };
-        let stranded: BTreeSet<&String> =
-            agent.capabilities.iter().filter(|name| self.agents.capable(name).next().is_none()).collect();
-        for task in self.tasks.values_mut().filter(|task| stranded.contains(&task.capability)) {
-            task.stranded_since.get_or_insert(now);
-        }
-        let held = self.current(agent.held.iter().map(|(held, lease)| (*held, *lease)));
-        // Ending a task below looks for its parts at their homes, this one among them no more.
-        for (rank, part) in held.iter().chain(&agent.waiting) {
-            if let Some(task) = self.tasks.get_mut(rank) {
-                task.parts[*part].state = State::Unplaced;
-            }
-        }
-        let mut displaced = agent.waiting;
-        for (rank, part) in held {
-            if !self.tasks.contains_key(&rank) {
-                continue;
-            }
-            if self.is_last_attempt(rank, part) {
-                self.fail_part(rank, part, id, format!("{id} was lost"), now);
-            } else {
-                displaced.insert((rank, part));
-            }
-        }
-        for (rank, parts) in by_task(displaced) {
-            if let Some(task) = self.tasks.get(&rank) {
-                let nodes = self.agents.candidates(&task.capability, None);
-                self.place(rank, &parts, &nodes);
-            }
-        }
+    /// When a task stops waiting for a capable agent; `None` if there is one, or one that drains still works on it.
+    pub(super) fn gives_up_at(&self, task: &Task) -> Option<Offset> {
+        let since = task.stranded_since.filter(|_| task.in_progress == 0)?;
+        since.after(self.config.agent_wait)
     }
 
-    /// The parts whose outcome hangs on these assignments.
-    fn current(&self, held: impl IntoIterator<Item = (Held, Lease)>) -> Vec<(Rank, usize)> {
-        let current = held.into_iter().filter(|(_, lease)| lease.is_current());
-        current.map(|(held, _)| (self.ranks[&held.task], held.part)).collect()
-    }
-
-    /// When a task stops waiting for a capable agent; `None` if there is one.
-    pub(super) fn gives_up_at(&self, task: &Task<T>) -> Option<Instant> {
-        task.stranded_since.and_then(|since| since.checked_add(self.config.agent_wait))
-    }
-
-    pub(super) fn end_overdue_tasks(&mut self, now: Instant) {
+    pub(super) fn end_overdue_tasks(&mut self, now: Offset) {
         let mut ended = Vec::new();
         for (rank, task) in &self.tasks {
             if task.deadline.is_some_and(|deadline| deadline <= now) {
                 ended.push((*rank, TaskError::DeadlineExceeded));
             } else if self.gives_up_at(task).is_some_and(|end| end <= now) {
-                let protocol = task.capability.clone();
-                ended.push((*rank, TaskError::NoCapableAgent { protocol, avoided: BTreeSet::new() }));
+                ended.push((*rank, self.no_capable_agent(task.submitted())));
             }
         }
         for (rank, error) in ended {
@@ -122,35 +80,39 @@ impl<T> Board<T> {
         }
     }
 
-    /// Gives the parts of expired leases to agents in good standing, those of the expired leases
-    /// not among them; renews the leases where there is no such agent.
-    pub(super) fn expire_leases(&mut self, now: Instant) {
-        let lease = self.config.lease;
-        let mut silent = BTreeSet::new();
-        let mut expired: BTreeMap<Rank, Vec<(NodeId, Held)>> = BTreeMap::new();
-        for (id, agent) in &self.agents.0 {
-            for (held, _) in agent.expiries(lease).filter(|(_, end)| *end <= now) {
-                silent.insert(id.clone());
-                expired.entry(self.ranks[&held.task]).or_default().push((id.clone(), held));
+    fn no_capable_agent(&self, task: &SubmitTask) -> TaskError {
+        let exposes = |agent: &&NodeId| {
+            self.agents.0.get(*agent).is_some_and(|agent| agent.protocols.contains(&task.protocol))
+        };
+        let avoided = task.avoid.iter().filter(exposes).cloned().collect();
+        TaskError::NoCapableAgent { protocol: task.protocol.clone(), avoided }
+    }
+
+    /// Lets further agents be asked for the parts whose every attempt is older than a lease.
+    pub(super) fn expire_leases(&mut self, now: Offset) {
+        let mut expired = BTreeSet::new();
+        for agent in self.agents.0.values_mut() {
+            let ended = agent.expiries(self.config.lease).filter(|(_, end)| *end <= now);
+            for held in ended.map(|(held, _)| held).collect::<Vec<_>>() {
+                agent.held.insert(held, Lease { since: now, overdue: true });
+                expired.insert((self.ranks[&held.task], held.part));
             }
         }
-        for (rank, assignments) in expired {
-            let nodes = self.agents.prompt(&self.tasks[&rank].capability, &silent);
-            let next = if nodes.is_empty() { Lease::Renewed(now) } else { Lease::Overdue };
-            for (id, held) in &assignments {
-                let agent = self.agents.0.get_mut(id).expect("the lease is one of an agent that is here");
-                agent.held.insert(*held, next);
-            }
-            if nodes.is_empty() {
-                continue;
-            }
-            let exhausted = assignments.iter().find(|(_, held)| self.is_last_attempt(rank, held.part));
-            if let Some((id, held)) = exhausted {
-                self.fail_part(rank, held.part, id, format!("{id} did not answer within {lease:?}"), now);
-            } else {
-                let parts: Vec<usize> = assignments.iter().map(|(_, held)| held.part).collect();
-                self.place(rank, &parts, &nodes);
+        for (rank, part) in expired {
+            // A task may have ended with another part of it.
+            if self.tasks.get(&rank).is_some_and(|task| self.is_overdue(task, part)) {
+                self.route(rank, &[part], now);
             }
         }
+    }
+
+    /// Whether a part waits for nothing but attempts whose leases ran out.
+    fn is_overdue(&self, task: &Task, index: usize) -> bool {
+        let part = &task.parts[index];
+        let is_overdue = |(attempt, agent): &(u32, NodeId)| {
+            let held = Held { task: task.id(), part: index, attempt: *attempt };
+            self.agents.0[agent].held[&held].overdue
+        };
+        part.state == State::InProgress && part.attempts.iter().all(is_overdue)
     }
 }

@@ -1,16 +1,18 @@
-//! Short words for boards, tasks and commands.
+//! Short words for boards, tasks and commands. A command is a line: `a does 1.0#2` is the second attempt at the first part
+//! of task 1.
 
 use super::super::*;
+use crate::{
+    Blob, Caller, Role,
+    coordinator::{Part, PartAnswer, SubmitTask, TaskPriority, TaskReport},
+    wire::codec::{decode, encode},
+};
+use std::iter;
 use uuid::Uuid;
 
 pub(super) const LEASE: Duration = Duration::from_secs(30);
 pub(super) const AGENT_WAIT: Duration = Duration::from_secs(60);
-
-/// The start of virtual time: an `Instant` can be had from the clock only.
-#[expect(clippy::disallowed_methods, reason = "one reading as the origin, from which tests count")]
-fn origin() -> Instant {
-    Instant::now()
-}
+pub(super) const SECOND: Duration = Duration::from_secs(1);
 
 pub(super) fn node(name: &str) -> NodeId {
     name.parse().unwrap()
@@ -20,103 +22,205 @@ pub(super) fn id(number: u128) -> TaskId {
     TaskId::from(Uuid::from_u128(number))
 }
 
-fn config() -> BoardConfig {
+pub(super) fn config() -> BoardConfig {
     BoardConfig {
         queue_limit: NonZeroU32::new(3).unwrap(),
-        lease: LEASE,
         attempts_max: NonZeroU32::new(3).unwrap(),
+        lease: LEASE,
         agent_wait: AGENT_WAIT,
+        ..BoardConfig::default()
     }
 }
 
 /// Some content that is drawn to `home` more than to the other of the agents `a` and `b`.
-pub(super) fn part_of(home: &str, number: u32) -> ContentHash {
-    let other = if home == "a" { "b" } else { "a" };
-    (0..)
-        .map(|salt: u32| ContentHash::of(&[number.to_le_bytes(), salt.to_le_bytes()].concat()))
-        .find(|hash| hash.weight(&node(home)) > hash.weight(&node(other)))
-        .unwrap()
+pub(super) fn drawn_to(home: &str, number: u32) -> ContentHash {
+    let agents = [node("a"), node("b")];
+    let hashes = (0..).map(|salt: u32| ContentHash::of(&[number.to_le_bytes(), salt.to_le_bytes()].concat()));
+    let is_drawn = |hash: &ContentHash| agents[EvenShares.place(&[*hash], &agents)[0]] == node(home);
+    hashes.into_iter().find(is_drawn).unwrap()
 }
 
-pub(super) fn task(number: u128, parts: &[ContentHash]) -> NewTask {
-    let priority = TaskPriority::default();
-    NewTask {
+/// A task of parts that are drawn to these agents.
+pub(super) fn task(number: u128, homes: &[&str]) -> SubmitTask {
+    let part = |(at, home): (u32, &&str)| Part {
+        request: "look".into(),
+        version: 1,
+        payload: vec![u8::try_from(at).unwrap()].into(),
+        inputs: vec![drawn_to(home, at)],
+    };
+    SubmitTask {
         id: id(number),
-        kind: "look",
-        priority,
+        kind: "look".into(),
+        priority: TaskPriority::default(),
         deadline: None,
-        capability: "match".into(),
-        parts: parts.to_vec(),
+        protocol: "looker".into(),
+        parts: (0..).zip(homes).map(part).collect(),
         waiting: Waiting::ForHome,
+        avoid: BTreeSet::new(),
     }
 }
 
+pub(super) fn new_task(task: SubmitTask) -> NewTask {
+    let operator = Caller { node: node("operator"), role: Role::Operator };
+    NewTask::new(task, Some(operator)).unwrap()
+}
+
+/// `a does 1.0#2` in the words of the board.
 pub(super) fn given(agent: &str, task: u128, part: usize, attempt: u32) -> Assignment {
     Assignment { agent: node(agent), task: id(task), part, attempt }
 }
 
-pub(super) fn assign(agent: &str, task: u128, part: usize, attempt: u32, hash: ContentHash) -> Command<u32> {
-    Command::Assign { assignment: given(agent, task, part, attempt), hash }
+pub(super) fn wrong() -> Failure {
+    Failure::Handler { error: vec![7].into() }
 }
 
-pub(super) fn withdraw(agent: &str, task: u128, part: usize, attempt: u32) -> Command<u32> {
-    Command::Withdraw { assignment: given(agent, task, part, attempt) }
+pub(super) fn lost() -> Failure {
+    Failure::Lost { cause: "its actor stopped".into() }
 }
 
-pub(super) fn finished(task: u128, results: &[u32], agents: &[&str]) -> Command<u32> {
-    let agents = agents.iter().map(|name| node(name)).collect();
-    Command::Finished { task: id(task), results: results.to_vec(), agents }
+pub(super) fn busy() -> Failure {
+    Failure::NotBegun { cause: "overloaded".into(), again: Some(Duration::ZERO) }
 }
 
-pub(super) fn failed(task: u128, error: TaskError) -> Command<u32> {
-    Command::Failed { task: id(task), error }
+pub(super) fn denied() -> Failure {
+    Failure::NotBegun { cause: "not permitted".into(), again: None }
 }
 
-pub(super) fn part_failed(part: u32, attempts: u32, agent: &str, cause: &str) -> TaskError {
-    TaskError::PartFailed { part, attempts, agent: node(agent), cause: cause.into(), error: None }
+fn shown(task: TaskId) -> u128 {
+    Uuid::from(task).as_u128()
 }
 
-/// A board with a clock that stands still unless it is moved.
+fn line(command: &Command) -> String {
+    let given =
+        |Assignment { task, part, attempt, .. }: &Assignment| format!("{}.{part}#{attempt}", shown(*task));
+    let answers = |report: &TaskReport| {
+        let answer = |PartAnswer { agent, reply }: &PartAnswer| format!(" {}@{agent}", reply[0]);
+        report.answers.iter().map(answer).collect::<String>()
+    };
+    match command {
+        Command::Accepted { task } => format!("{} accepted", shown(*task)),
+        Command::Refused { task, error } => format!("{} refused: {error}", shown(*task)),
+        Command::Repeated { task, report } => format!("{} repeated:{}", shown(*task), answers(report)),
+        Command::Assign { assignment, .. } => format!("{} does {}", assignment.agent, given(assignment)),
+        Command::Withdraw { assignment } => format!("{} leaves {}", assignment.agent, given(assignment)),
+        Command::Finished { task, report } => format!("{} done:{}", shown(*task), answers(report)),
+        Command::Failed { task, error } => format!("{} failed: {error}", shown(*task)),
+    }
+}
+
+/// A board with a clock that stands still unless it is moved. When it goes, what happened is replayed from its encoding:
+/// that must lead to the same commands and the same board.
 pub(super) struct Bench {
-    pub(super) board: Board<u32>,
-    pub(super) now: Instant,
+    pub(super) board: Board,
+    pub(super) now: Offset,
+    config: BoardConfig,
+    journal: Vec<(Vec<u8>, Offset)>,
+    commands: Vec<Command>,
+    /// How many of the commands were looked at.
+    seen: usize,
 }
 
 impl Bench {
     /// With agents that have one slot each.
     pub(super) fn with_agents(agents: &[&str]) -> Self {
-        let mut bench = Self { board: Board::new(config()), now: origin() };
+        Self::with_config(config(), agents)
+    }
+
+    pub(super) fn with_config(config: BoardConfig, agents: &[&str]) -> Self {
+        let (now, board) = (Offset::default(), Board::new(config.clone()));
+        let mut bench = Self { board, now, config, journal: Vec::new(), commands: Vec::new(), seen: 0 };
         agents.iter().for_each(|agent| bench.join(agent, 1));
         bench
     }
 
+    pub(super) fn apply(&mut self, input: Input) {
+        self.journal.push((encode(&input).unwrap(), self.now));
+        self.board.apply(input, self.now);
+        self.commands.extend(iter::from_fn(|| self.board.poll()));
+    }
+
+    /// What is to be done since the last look.
+    pub(super) fn take_commands(&mut self) -> Vec<Command> {
+        let new = self.commands[self.seen..].to_vec();
+        self.seen = self.commands.len();
+        new
+    }
+
+    /// The same in lines, without tasks that are accepted.
+    pub(super) fn commands(&mut self) -> Vec<String> {
+        let new = self.take_commands();
+        new.iter().filter(|command| !matches!(command, Command::Accepted { .. })).map(line).collect()
+    }
+
     pub(super) fn join(&mut self, agent: &str, slots: u32) {
-        let capabilities = BTreeSet::from(["match".to_owned()]);
-        self.board.agent_joined(node(agent), capabilities, NonZeroU32::new(slots).unwrap(), self.now);
+        let (protocols, slots) = (BTreeSet::from(["looker".into()]), NonZeroU32::new(slots).unwrap());
+        self.apply(Input::AgentJoined { agent: node(agent), protocols, slots });
     }
 
     pub(super) fn lose(&mut self, agent: &str) {
-        self.board.agent_lost(&node(agent), self.now);
+        self.apply(Input::AgentLost { agent: node(agent) });
     }
 
-    pub(super) fn submit(&mut self, task: NewTask) {
-        self.board.submit(task, self.now).unwrap();
+    pub(super) fn drain(&mut self, agent: &str) {
+        self.apply(Input::AgentDraining { agent: node(agent) });
     }
 
-    pub(super) fn complete(&mut self, assignment: Assignment, result: u32) -> Completion {
-        self.board.completed(&assignment, result, self.now)
+    pub(super) fn submit(&mut self, task: SubmitTask) {
+        let number = shown(task.id);
+        assert_eq!(self.outcome(task), format!("{number} accepted"));
     }
 
-    pub(super) fn fail(&mut self, assignment: Assignment, retry: Retry) {
-        self.board.failed(&assignment, "broken".into(), retry, self.now);
+    /// What its client is told of a task at once.
+    pub(super) fn outcome(&mut self, task: SubmitTask) -> String {
+        let before = self.commands.len();
+        self.apply(Input::Submitted(new_task(task)));
+        line(&self.commands[before])
+    }
+
+    pub(super) fn cancel(&mut self, task: u128) {
+        self.apply(Input::Cancelled { task: id(task) });
+    }
+
+    pub(super) fn answer(&mut self, assignment: Assignment, reply: u8) {
+        self.answer_with(assignment, vec![reply].into());
+    }
+
+    pub(super) fn answer_with(&mut self, assignment: Assignment, reply: Blob) {
+        self.apply(Input::Answered { assignment, reply });
+    }
+
+    pub(super) fn fail(&mut self, assignment: Assignment, failure: Failure) {
+        self.apply(Input::Failed { assignment, failure });
     }
 
     pub(super) fn pass(&mut self, time: Duration) {
-        self.now += time;
-        self.board.handle_timeout(self.now);
+        self.now = self.now.after(time).unwrap();
+        self.apply(Input::Tick);
     }
 
-    pub(super) fn commands(&mut self) -> Vec<Command<u32>> {
-        std::iter::from_fn(|| self.board.poll()).collect()
+    /// Ticks when the board wants it, until so much time is over.
+    pub(super) fn wait(&mut self, time: Duration) {
+        let end = self.now.after(time).unwrap();
+        while let Some(next) = self.board.next_timeout().filter(|next| *next < end) {
+            self.now = self.now.max(next);
+            self.apply(Input::Tick);
+        }
+        self.pass(end.since(self.now));
+    }
+}
+
+impl Drop for Bench {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            return;
+        }
+        let mut again = Board::new(self.config.clone());
+        let mut commands = Vec::new();
+        for (input, now) in &self.journal {
+            again.apply(decode(input).unwrap(), *now);
+            commands.extend(iter::from_fn(|| again.poll()));
+        }
+        assert!(commands == self.commands, "a replay gives other commands");
+        assert_eq!(format!("{again:?}"), format!("{:?}", self.board), "a replay ends in another state");
     }
 }

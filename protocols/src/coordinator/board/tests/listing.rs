@@ -6,7 +6,7 @@ use crate::coordinator::TaskState;
 /// Id, state, parts done, assigned and in all, age in seconds.
 type Line = (TaskId, TaskState, (u32, u32, u32), u64);
 
-fn shown(bench: &Bench) -> Vec<Line> {
+fn listed(bench: &Bench) -> Vec<Line> {
     let line = |task: TaskSummary| {
         assert_eq!(task.kind, "look");
         let Progress { done, assigned, total } = task.progress;
@@ -17,14 +17,13 @@ fn shown(bench: &Bench) -> Vec<Line> {
 
 #[test]
 fn tasks_are_listed_by_urgency_and_after_them_those_that_ended() {
-    let parts: Vec<ContentHash> = (0..2).map(|n| part_of("a", n)).collect();
     let mut bench = Bench::with_agents(&["a"]);
-    bench.submit(task(1, &parts));
-    bench.pass(Duration::from_secs(2));
-    bench.submit(task(2, &parts[..1]));
-    bench.submit(NewTask { priority: TaskPriority::MAX, ..task(3, &parts[1..]) });
+    bench.submit(task(1, &["a", "a"]));
+    bench.pass(2 * SECOND);
+    bench.submit(task(2, &["a"]));
+    bench.submit(SubmitTask { priority: TaskPriority::MAX, ..task(3, &["a"]) });
     assert_eq!(
-        shown(&bench),
+        listed(&bench),
         [
             (id(3), TaskState::Queued, (0, 0, 1), 0),
             (id(1), TaskState::Running, (0, 1, 2), 2),
@@ -35,17 +34,18 @@ fn tasks_are_listed_by_urgency_and_after_them_those_that_ended() {
     let slots: Vec<_> = bench.board.slots().map(|(id, held, of)| (id.as_str(), held, of.get())).collect();
     assert_eq!(slots, [("a", 1, 1)]);
 
-    bench.complete(given("a", 1, 0, 1), 0);
-    bench.pass(Duration::from_secs(3));
-    bench.complete(given("a", 3, 0, 1), 0);
-    assert!(bench.board.cancel(id(2), bench.now));
-    bench.pass(Duration::from_secs(60));
-    bench.fail(given("a", 1, 1, 1), Retry::Never);
-    let failed = TaskState::Failed { reason: part_failed(1, 1, "a", "broken").to_string() };
+    bench.answer(given("a", 1, 0, 1), 0);
+    bench.pass(3 * SECOND);
+    bench.answer(given("a", 3, 0, 1), 0);
+    bench.cancel(2);
+    bench.pass(20 * SECOND);
+    bench.fail(given("a", 1, 1, 1), wrong());
+    bench.fail(given("a", 1, 1, 2), wrong());
+    let reason = "part 1 failed after 2 attempts, the last at a: it answered with an error".to_owned();
     assert_eq!(
-        shown(&bench),
+        listed(&bench),
         [
-            (id(1), failed, (1, 0, 2), 65),
+            (id(1), TaskState::Failed { reason }, (1, 0, 2), 25),
             (id(2), TaskState::Cancelled, (0, 0, 1), 3),
             (id(3), TaskState::Done, (1, 0, 1), 3),
         ]
@@ -54,15 +54,14 @@ fn tasks_are_listed_by_urgency_and_after_them_those_that_ended() {
 }
 
 #[test]
-fn the_oldest_of_too_many_ended_tasks_are_forgotten() {
-    let part = part_of("a", 0);
+fn of_the_tasks_that_ended_the_latest_are_listed() {
     let mut bench = Bench::with_agents(&["a"]);
     let count = LISTED_MAX as u128 + 5;
     for number in 0..count {
-        bench.submit(task(number, &[part]));
-        bench.complete(given("a", number, 0, 1), 0);
+        bench.submit(task(number, &["a"]));
+        bench.answer(given("a", number, 0, 1), 0);
     }
-    let listed = shown(&bench);
+    let listed = listed(&bench);
     assert_eq!(listed.len(), LISTED_MAX);
     assert_eq!((listed[0].0, listed[LISTED_MAX - 1].0), (id(count - 1), id(5)));
 }

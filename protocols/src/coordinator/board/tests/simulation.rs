@@ -1,283 +1,427 @@
-//! Random events against a model that knows only the commands: whatever happens, the promises
-//! hold, and with one agent that answers every task ends though all the others hang.
+//! Swarms in virtual time, from seeds. Agents drain, die, hang, answer late, wrong or not at all and come back, and as
+//! long as one honest agent stays every task ends right. A client that is given a wrong answer submits the task again and
+//! avoids who gave it.
+//!
+//! A seed makes one history; 250 of them are run, or as many as `SWARM_SEEDS` says. Every history is replayed from its
+//! encoding as well.
 
 use super::*;
-use proptest::prelude::*;
-use proptest::sample::Index;
+use crate::coordinator::{PartAnswer, TaskReport};
 
-const AGENTS: usize = 4;
-const CAPABILITIES: [&str; 2] = ["match", "search"];
+const SEEDS: u64 = 250;
+const PROTOCOLS: [&str; 2] = ["looker", "searcher"];
 
-#[derive(Debug, Clone)]
+/// How long an answer is waited for: longer than any honest agent takes.
+const ASK_TIMEOUT: Duration = Duration::from_secs(150);
+
+/// When agents stop coming and going.
+const CALM: Offset = Offset(Duration::from_secs(900));
+
+/// A wrong answer.
+const GARBAGE: u8 = 255;
+
+#[test]
+fn as_long_as_one_honest_agent_stays_every_task_ends_right() {
+    let seeds = std::env::var("SWARM_SEEDS").map_or(SEEDS, |seeds| seeds.parse().unwrap());
+    for seed in 0..seeds {
+        // Named where a check fails.
+        let history = std::panic::catch_unwind(|| Swarm::new(seed).run());
+        assert!(history.is_ok(), "the history of seed {seed} goes wrong");
+    }
+}
+
+/// SplitMix64.
+struct Dice(u64);
+
+impl Dice {
+    fn roll(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mixed = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        mixed ^ (mixed >> 31)
+    }
+
+    fn below(&mut self, end: u64) -> u64 {
+        self.roll() % end
+    }
+
+    fn chance(&mut self, percent: u64) -> bool {
+        self.below(100) < percent
+    }
+
+    fn seconds(&mut self, from: u64, until: u64) -> Duration {
+        Duration::from_millis(1_000 * from + self.below(1_000 * (until - from)))
+    }
+}
+
+#[derive(Debug, Clone, Copy)]
+enum Nature {
+    Honest,
+    /// Honest, and often slower than a lease.
+    Late,
+    Hanging,
+    /// Answers what is not so.
+    Lying,
+    /// Answers with errors.
+    Failing,
+    Busy,
+    Denying,
+    Crashing,
+    /// Any of the above, anew for each part.
+    Moody,
+}
+
+const NATURES: [Nature; 9] = [
+    Nature::Honest,
+    Nature::Late,
+    Nature::Hanging,
+    Nature::Lying,
+    Nature::Failing,
+    Nature::Busy,
+    Nature::Denying,
+    Nature::Crashing,
+    Nature::Moody,
+];
+
+#[derive(Debug)]
 enum Event {
-    Join {
-        agent: usize,
-        capabilities: usize,
-        slots: u32,
-    },
-    Lose {
-        agent: usize,
-    },
-    Submit {
-        task: u128,
-        priority: u8,
-        deadline: Option<u64>,
-        capability: usize,
-        parts: u8,
-        waiting: Waiting,
-    },
-    Complete(Index),
-    Fail(Index, Retry),
-    /// A report about an assignment of an agent that was lost.
-    ReportLate(Index),
-    Cancel {
-        task: u128,
-    },
-    Pass {
-        seconds: u64,
-    },
-    AwaitTimeout,
+    Submit(SubmitTask),
+    Cancel(TaskId),
+    Join(NodeId),
+    Change(NodeId),
+    Drain(NodeId),
+    Lose(NodeId),
+    Report(Assignment, Outcome),
+    /// A report about what was withdrawn or lost.
+    Stale(Assignment),
 }
 
-fn waiting() -> impl Strategy<Value = Waiting> {
-    prop_oneof![Just(Waiting::ForHome), Just(Waiting::ForAnyone)]
+#[derive(Debug)]
+enum Outcome {
+    Answer(u8),
+    Failure(Failure),
+    Crash,
 }
 
-fn event() -> impl Strategy<Value = Event> {
-    let join = (0..AGENTS, 1..4_usize, 1..4_u32);
-    let submit =
-        (0..8_u128, 0..=10_u8, prop::option::weighted(0.2, 1..100_u64), 0..2_usize, 1..6_u8, waiting());
-    let retry = prop_oneof![4 => Just(Retry::Elsewhere), 1 => Just(Retry::Never)];
-    prop_oneof![
-        3 => join.prop_map(|(agent, capabilities, slots)| Event::Join { agent, capabilities, slots }),
-        1 => (0..AGENTS).prop_map(|agent| Event::Lose { agent }),
-        5 => submit.prop_map(|(task, priority, deadline, capability, parts, waiting)| {
-            Event::Submit { task, priority, deadline, capability, parts, waiting }
-        }),
-        6 => any::<Index>().prop_map(Event::Complete),
-        2 => (any::<Index>(), retry).prop_map(|(pick, retry)| Event::Fail(pick, retry)),
-        1 => any::<Index>().prop_map(Event::ReportLate),
-        1 => (0..8_u128).prop_map(|task| Event::Cancel { task }),
-        2 => (0..40_u64).prop_map(|seconds| Event::Pass { seconds }),
-        2 => Just(Event::AwaitTimeout),
-    ]
+struct Member {
+    nature: Nature,
+    /// It never leaves.
+    is_steady: bool,
+    protocols: BTreeSet<String>,
+    slots: usize,
+    here: bool,
+    draining: bool,
 }
 
-/// An assignment as the shell sees it.
-#[derive(Debug, Clone)]
-struct Asked {
-    assignment: Assignment,
-    since: Instant,
-    /// Which submission of the id it belongs to.
-    run: u32,
-}
-
-struct Job {
-    run: u32,
-    capability: String,
-    /// For each part the last attempt and the accepted result with its agent.
-    parts: Vec<(u32, Option<(u32, NodeId)>)>,
-}
-
-struct Model {
+struct Swarm {
+    dice: Dice,
     bench: Bench,
-    agents: BTreeMap<NodeId, (BTreeSet<String>, u32)>,
-    jobs: BTreeMap<TaskId, Job>,
-    asked: Vec<Asked>,
-    /// Assignments of agents that were lost.
-    lost: Vec<Asked>,
-    runs: u32,
-    /// Counts the results, so that each is told from the others.
-    results: u32,
+    events: BTreeMap<(Offset, u64), Event>,
+    scheduled: u64,
+    members: BTreeMap<NodeId, Member>,
+    asked: BTreeSet<Assignment>,
+    /// The tasks on the board, and the last attempt at each of their parts.
+    live: BTreeMap<TaskId, (SubmitTask, Vec<u32>)>,
+    cancelled: BTreeSet<TaskId>,
+    /// Every answer that was reported for a part.
+    answers: BTreeSet<(TaskId, usize, NodeId, u8)>,
+    next_id: u128,
+    /// The tasks whose clients still want an answer.
+    unserved: BTreeSet<TaskId>,
 }
 
-impl Model {
-    fn new() -> Self {
-        Self {
-            bench: Bench::with_agents(&[]),
-            agents: BTreeMap::new(),
-            jobs: BTreeMap::new(),
-            asked: Vec::new(),
-            lost: Vec::new(),
-            runs: 0,
-            results: 0,
+impl Swarm {
+    fn new(seed: u64) -> Self {
+        let attempts_max = NonZeroU32::new(5).unwrap();
+        let config = BoardConfig { queue_limit: NonZeroU32::new(20).unwrap(), attempts_max, ..config() };
+        let mut swarm = Self {
+            dice: Dice(seed),
+            bench: Bench::with_config(config, &[]),
+            events: BTreeMap::new(),
+            scheduled: 0,
+            members: BTreeMap::new(),
+            asked: BTreeSet::new(),
+            live: BTreeMap::new(),
+            cancelled: BTreeSet::new(),
+            answers: BTreeSet::new(),
+            next_id: 1,
+            unserved: BTreeSet::new(),
+        };
+        // With fewer bad agents than attempts the honest one is asked before the attempts are spent.
+        for number in 0..=swarm.dice.below(5) {
+            swarm.add_member(number);
         }
+        for _ in 0..swarm.dice.below(8) + 1 {
+            swarm.plan_task();
+        }
+        swarm
+    }
+
+    fn add_member(&mut self, number: u64) {
+        let is_steady = number == 0;
+        let kinds = if is_steady { 2 } else { NATURES.len() as u64 };
+        let exposed = if is_steady { 3 } else { 1 + self.dice.below(3) };
+        let protocols = (0..2).filter(|bit| exposed & (1 << bit) != 0).map(|bit| PROTOCOLS[bit].to_owned());
+        let member = Member {
+            nature: NATURES[usize::try_from(self.dice.below(kinds)).unwrap()],
+            is_steady,
+            protocols: protocols.collect(),
+            slots: usize::try_from(1 + self.dice.below(3)).unwrap(),
+            here: false,
+            draining: false,
+        };
+        let id = node(&format!("agent-{}", self.dice.below(1_000) * 10 + number));
+        let start = if is_steady { Duration::ZERO } else { self.dice.seconds(0, 20) };
+        self.schedule(start, Event::Join(id.clone()));
+        self.members.insert(id, member);
+    }
+
+    fn plan_task(&mut self) {
+        let homes = vec!["a"; usize::try_from(1 + self.dice.below(6)).unwrap()];
+        let mut task = task(self.next_id, &homes);
+        self.next_id += 1;
+        task.priority = u8::try_from(self.dice.below(11)).unwrap().try_into().unwrap();
+        task.deadline = self.dice.chance(15).then(|| self.dice.seconds(1, 200));
+        task.protocol = PROTOCOLS[usize::try_from(self.dice.below(2)).unwrap()].to_owned();
+        task.waiting = if self.dice.chance(50) { Waiting::ForHome } else { Waiting::ForAnyone };
+        let start = self.dice.seconds(0, 300);
+        if self.dice.chance(10) {
+            let later = start + self.dice.seconds(0, 100);
+            self.schedule(later, Event::Cancel(task.id));
+        }
+        if self.dice.chance(10) {
+            let again = start + self.dice.seconds(0, 400);
+            self.schedule(again, Event::Submit(task.clone()));
+        }
+        self.unserved.insert(task.id);
+        self.schedule(start, Event::Submit(task));
+    }
+
+    fn schedule(&mut self, later: Duration, event: Event) {
+        self.scheduled += 1;
+        self.events.insert((self.bench.now.after(later).unwrap(), self.scheduled), event);
+    }
+
+    fn run(mut self) {
+        for _ in 0..50_000 {
+            let event = self.events.first_key_value().map(|((at, _), _)| *at);
+            let timeout = self.bench.board.next_timeout();
+            let Some(now) = event.into_iter().chain(timeout).min() else { break };
+            self.bench.now = self.bench.now.max(now);
+            if event == Some(now) {
+                let (_, event) = self.events.pop_first().unwrap();
+                self.handle(event);
+            } else {
+                self.bench.apply(Input::Tick);
+                assert!(self.bench.board.next_timeout().is_none_or(|next| next > now), "it spins");
+            }
+            self.follow_commands();
+        }
+        assert!(self.unserved.is_empty(), "tasks neither finished nor failed: {:?}", self.live);
+        assert!(self.live.is_empty() && self.bench.board.tasks.is_empty());
+        assert_eq!(self.bench.board.bytes, 0);
     }
 
     fn handle(&mut self, event: Event) {
         match event {
-            Event::Join { agent, capabilities, slots } => {
-                self.join(&format!("agent-{agent}"), capabilities, slots);
-            }
-            Event::Lose { agent } => {
-                self.forget_agent(&node(&format!("agent-{agent}")));
-                self.bench.lose(&format!("agent-{agent}"));
-            }
-            Event::Submit { task, priority, deadline, capability, parts, waiting } => {
-                let priority = TaskPriority::try_from(priority).unwrap();
-                let deadline = deadline.map(|seconds| self.bench.now + Duration::from_secs(seconds));
-                let parts: Vec<_> = (0..parts).map(|part| ContentHash::of(&[part])).collect();
-                let capability = CAPABILITIES[capability].to_owned();
-                self.submit(NewTask {
-                    id: id(task),
-                    priority,
-                    deadline,
-                    capability,
-                    waiting,
-                    ..super::task(0, &parts)
-                });
-            }
-            Event::Complete(pick) if !self.asked.is_empty() => {
-                self.complete(pick.index(self.asked.len()));
-            }
-            Event::Fail(pick, retry) if !self.asked.is_empty() => {
-                let asked = self.asked.remove(pick.index(self.asked.len()));
-                self.bench.fail(asked.assignment, retry);
-            }
-            Event::ReportLate(pick) if !self.lost.is_empty() => {
-                let late = self.lost.remove(pick.index(self.lost.len()));
-                // Only another run of the same task could take the result for its own, which is
-                // why nothing may be reported about a lost agent.
-                if self.jobs.get(&late.assignment.task).is_none_or(|job| job.run == late.run) {
-                    assert_eq!(self.bench.complete(late.assignment, u32::MAX), Completion::Fenced);
+            Event::Submit(task) => self.submit(task),
+            Event::Cancel(task) => {
+                if self.live.contains_key(&task) {
+                    self.cancelled.insert(task);
                 }
+                self.bench.apply(Input::Cancelled { task });
             }
-            Event::Complete(_) | Event::Fail(..) | Event::ReportLate(_) => {}
-            Event::Cancel { task } => {
-                let known = self.jobs.contains_key(&id(task));
-                assert_eq!(self.bench.board.cancel(id(task), self.bench.now), known);
+            Event::Join(agent) => self.join(agent),
+            Event::Change(agent) => self.change(&agent),
+            Event::Drain(agent) => {
+                self.members.get_mut(&agent).unwrap().draining = true;
+                self.bench.apply(Input::AgentDraining { agent });
             }
-            Event::Pass { seconds } => self.bench.pass(Duration::from_secs(seconds)),
-            Event::AwaitTimeout => self.await_timeout(),
+            Event::Lose(agent) => self.lose(agent),
+            Event::Report(assignment, outcome) => self.report(assignment, outcome),
+            Event::Stale(assignment) if !self.asked.contains(&assignment) => {
+                self.bench.answer(assignment, GARBAGE);
+            }
+            Event::Stale(_) => {}
         }
-        self.follow_commands();
     }
 
-    fn join(&mut self, name: &str, capabilities: usize, slots: u32) {
-        let offered = (0..2).filter(|bit| capabilities & (1 << bit) != 0);
-        let offered: BTreeSet<String> = offered.map(|bit| CAPABILITIES[bit].to_owned()).collect();
-        self.forget_agent(&node(name));
-        self.agents.insert(node(name), (offered.clone(), slots));
+    fn submit(&mut self, task: SubmitTask) {
+        let id = task.id;
+        let said = self.bench.outcome(task.clone());
+        if said.ends_with("accepted") {
+            let attempts = vec![0; task.parts.len()];
+            assert!(self.live.insert(id, (task, attempts)).is_none(), "a task is accepted twice");
+        } else if self.live.contains_key(&id) {
+            assert!(said.ends_with("being worked on already"), "{said}");
+        } else {
+            assert!(said.contains("repeated") || said.contains("refused"), "{said}");
+        }
+    }
+
+    fn join(&mut self, agent: NodeId) {
+        let member = self.members.get_mut(&agent).unwrap();
+        (member.here, member.draining) = (true, false);
+        let (protocols, slots) = (member.protocols.clone(), u32::try_from(member.slots).unwrap());
+        let is_steady = member.is_steady;
+        self.asked.retain(|asked| asked.agent != agent);
         let slots = NonZeroU32::new(slots).unwrap();
-        self.bench.board.agent_joined(node(name), offered, slots, self.bench.now);
-    }
-
-    fn forget_agent(&mut self, agent: &NodeId) {
-        self.agents.remove(agent);
-        self.lost.extend(self.asked.extract_if(.., |asked| asked.assignment.agent == *agent));
-    }
-
-    fn submit(&mut self, new: NewTask) {
-        let (task, capability, parts) = (new.id, new.capability.clone(), new.parts.len());
-        match self.bench.board.submit(new, self.bench.now) {
-            Ok(()) => {
-                self.runs += 1;
-                let job = Job { run: self.runs, capability, parts: vec![(0, None); parts] };
-                assert!(self.jobs.insert(task, job).is_none());
-            }
-            Err(TaskError::QueueFull { .. }) => assert_eq!(self.jobs.len(), 3),
-            Err(TaskError::Duplicate { .. }) => {
-                let held = self.asked.iter().any(|asked| asked.assignment.task == task);
-                assert!(held || self.jobs.contains_key(&task));
-            }
-            Err(other) => panic!("refused: {other}"),
+        self.bench.apply(Input::AgentJoined { agent: agent.clone(), protocols, slots });
+        if is_steady || self.bench.now > CALM {
+            return;
+        }
+        let [drain, leave, back] =
+            [(1, 200), (1, 300), (1, 60)].map(|(from, to)| self.dice.seconds(from, to));
+        match self.dice.below(5) {
+            0 => self.schedule(drain, Event::Drain(agent.clone())),
+            1 => self.schedule(drain, Event::Change(agent.clone())),
+            _ => {}
+        }
+        if self.dice.chance(60) {
+            self.schedule(leave, Event::Lose(agent.clone()));
+            self.schedule(leave + back, Event::Join(agent));
         }
     }
 
-    fn complete(&mut self, position: usize) {
-        let asked = self.asked.remove(position);
-        self.results += 1;
-        let Assignment { agent, task, part, attempt } = asked.assignment.clone();
-        let completion = self.bench.complete(asked.assignment, self.results);
-        let job = self.jobs.get_mut(&task).filter(|job| job.run == asked.run);
-        match (completion, job) {
-            (Completion::Accepted, Some(job)) => {
-                assert_eq!(job.parts[part].0, attempt, "an old attempt was accepted");
-                assert_eq!(job.parts[part].1, None, "a part was accepted twice");
-                job.parts[part].1 = Some((self.results, agent));
-            }
-            (Completion::Accepted, None) => panic!("a result was accepted for a task that ended"),
-            (Completion::Fenced, Some(job)) => {
-                let expired = self.bench.now - asked.since >= LEASE;
-                assert!(expired || job.parts[part].0 > attempt, "a current result was fenced off");
-            }
-            (Completion::Fenced, None) => {}
-        }
+    /// Turns what an agent exposes over.
+    fn change(&mut self, agent: &NodeId) {
+        let member = self.members.get_mut(agent).unwrap();
+        let exposes = |name: &&str| !member.protocols.contains(*name);
+        member.protocols =
+            PROTOCOLS.iter().copied().filter(|name| exposes(name)).map(str::to_owned).collect();
+        let protocols = member.protocols.clone();
+        self.bench.apply(Input::AgentChanged { agent: agent.clone(), protocols });
     }
 
-    fn await_timeout(&mut self) {
-        if let Some(next) = self.bench.board.next_timeout() {
-            self.bench.now = self.bench.now.max(next);
-            self.bench.board.handle_timeout(self.bench.now);
-            assert!(self.bench.board.next_timeout().is_none_or(|next| next > self.bench.now));
+    fn lose(&mut self, agent: NodeId) {
+        let member = self.members.get_mut(&agent).unwrap();
+        member.here = false;
+        let held: Vec<Assignment> = self.asked.iter().filter(|asked| asked.agent == agent).cloned().collect();
+        for assignment in held {
+            if self.dice.chance(30) {
+                let not_begun =
+                    Failure::NotBegun { cause: "session lost".into(), again: Some(Duration::ZERO) };
+                self.report(assignment.clone(), Outcome::Failure(not_begun));
+                // What is assigned because of that is lost with the agent too.
+                self.follow_commands();
+            }
+            let later = self.dice.seconds(0, 60);
+            self.schedule(later, Event::Stale(assignment));
+        }
+        self.asked.retain(|asked| asked.agent != agent);
+        self.bench.apply(Input::AgentLost { agent });
+    }
+
+    fn report(&mut self, assignment: Assignment, outcome: Outcome) {
+        // What was withdrawn or lost is not reported.
+        if !self.asked.contains(&assignment) {
+            return;
+        }
+        match outcome {
+            Outcome::Answer(reply) => {
+                self.asked.remove(&assignment);
+                let Assignment { agent, task, part, .. } = assignment.clone();
+                self.answers.insert((task, part, agent, reply));
+                self.bench.answer(assignment, reply);
+            }
+            Outcome::Failure(failure) => {
+                self.asked.remove(&assignment);
+                self.bench.fail(assignment, failure);
+            }
+            Outcome::Crash => {
+                let agent = assignment.agent;
+                self.lose(agent.clone());
+                let back = self.dice.seconds(0, 30);
+                self.schedule(back, Event::Join(agent));
+            }
         }
     }
 
     fn follow_commands(&mut self) {
-        for command in self.bench.commands() {
+        for command in self.bench.take_commands() {
             match command {
-                Command::Assign { assignment, hash } => self.assigned(assignment, hash),
+                Command::Accepted { .. } | Command::Refused { .. } | Command::Repeated { .. } => {}
+                Command::Assign { assignment, task } => self.assigned(assignment, &task),
                 Command::Withdraw { assignment } => {
-                    let position = self.asked.iter().position(|asked| asked.assignment == assignment);
-                    self.asked.remove(position.expect("only what was asked is withdrawn"));
+                    assert!(self.asked.remove(&assignment), "{assignment:?} was not asked");
+                    let later = self.dice.seconds(0, 60);
+                    self.schedule(later, Event::Stale(assignment));
                 }
-                Command::Finished { task, results, agents } => {
-                    let job = self.jobs.remove(&task).expect("a task ends once");
-                    let accepted =
-                        job.parts.into_iter().map(|(_, result)| result.expect("every part is done"));
-                    assert_eq!((results, agents), accepted.unzip());
-                }
-                Command::Failed { task, .. } => {
-                    self.jobs.remove(&task).expect("a task ends once");
-                    assert!(self.asked.iter().all(|asked| asked.assignment.task != task));
-                }
+                Command::Finished { task, report } => self.finished(task, &report),
+                Command::Failed { task, error } => self.failed(task, &error),
             }
         }
     }
 
-    fn assigned(&mut self, assignment: Assignment, hash: ContentHash) {
-        let (capabilities, slots) = &self.agents[&assignment.agent];
-        let job = self.jobs.get_mut(&assignment.task).expect("only live tasks are worked on");
-        let (last, result) = &mut job.parts[assignment.part];
-        assert!(capabilities.contains(&job.capability));
-        assert_eq!(hash, ContentHash::of(&[u8::try_from(assignment.part).unwrap()]));
-        assert_eq!(*result, None, "a part that is done was assigned");
-        assert_eq!(assignment.attempt, *last + 1);
-        assert!(assignment.attempt <= 3);
-        *last = assignment.attempt;
-        let held = self.asked.iter().filter(|asked| asked.assignment.agent == assignment.agent).count();
-        assert!(held < *slots as usize, "a slot was over-committed");
-        self.asked.push(Asked { assignment, since: self.bench.now, run: job.run });
+    fn assigned(&mut self, assignment: Assignment, new: &NewTask) {
+        let Assignment { ref agent, task, part, attempt } = assignment;
+        let member = &self.members[agent];
+        let (submitted, attempts) = self.live.get_mut(&task).expect("only live tasks are worked on");
+        assert_eq!(new.task(), submitted);
+        assert!(member.protocols.contains(&submitted.protocol) && !submitted.avoid.contains(agent));
+        assert!(!member.draining, "{agent} drains");
+        assert_eq!(attempt, attempts[part] + 1);
+        attempts[part] = attempt;
+        let held = self.asked.iter().filter(|asked| asked.agent == *agent).count();
+        assert!(held < member.slots, "a slot of {agent} is over-committed");
+        assert!(
+            !self.asked.iter().any(|asked| (&asked.agent, asked.task, asked.part) == (agent, task, part)),
+            "{agent} does the part already"
+        );
+        let right = new.part(&assignment).payload[0];
+        let nature = match member.nature {
+            Nature::Moody => NATURES[usize::try_from(self.dice.below(8)).unwrap()],
+            nature => nature,
+        };
+        let soon = self.dice.seconds(0, 10);
+        let (later, outcome) = self.outcome(nature, right, soon);
+        self.asked.insert(assignment.clone());
+        self.schedule(later, Event::Report(assignment, outcome));
     }
 
-    /// From here on one agent answers, and all the others hang.
-    fn end_with_one_agent(&mut self) {
-        self.join("steady", 3, 1);
-        self.follow_commands();
-        // At most 3 tasks of 5 parts with 3 attempts each, and a timeout for each attempt.
-        for _ in 0..100 {
-            let steady = self.asked.iter().position(|asked| asked.assignment.agent == node("steady"));
-            match steady {
-                Some(position) => self.complete(position),
-                None => self.await_timeout(),
-            }
-            self.follow_commands();
+    fn outcome(&mut self, nature: Nature, right: u8, soon: Duration) -> (Duration, Outcome) {
+        let not_begun = |again| Outcome::Failure(Failure::NotBegun { cause: "no".into(), again });
+        match nature {
+            Nature::Late if self.dice.chance(40) => (self.dice.seconds(31, 149), Outcome::Answer(right)),
+            Nature::Honest | Nature::Late | Nature::Moody => (soon, Outcome::Answer(right)),
+            Nature::Hanging => (ASK_TIMEOUT, Outcome::Failure(Failure::TimedOut { after: ASK_TIMEOUT })),
+            Nature::Lying => (soon, Outcome::Answer(GARBAGE)),
+            Nature::Failing => (soon, Outcome::Failure(wrong())),
+            Nature::Busy => (Duration::ZERO, not_begun(Some(self.dice.seconds(0, 3)))),
+            Nature::Denying => (Duration::ZERO, not_begun(None)),
+            Nature::Crashing => (soon, Outcome::Crash),
         }
-        assert_eq!(self.jobs.len(), 0, "a task neither finished nor failed");
-        let board = &self.bench.board;
-        assert!(board.tasks.is_empty() && board.ranks.is_empty() && board.unplaced.is_empty());
-        assert!(board.agents.0.values().all(|agent| agent.waiting.is_empty()));
-        assert_eq!(board.next_timeout(), None);
     }
-}
 
-proptest! {
-    #[test]
-    fn whatever_happens_every_task_ends_once_and_no_slot_is_over_committed(
-        events in prop::collection::vec(event(), 1..80)
-    ) {
-        let mut model = Model::new();
-        events.into_iter().for_each(|event| model.handle(event));
-        model.end_with_one_agent();
+    fn finished(&mut self, id: TaskId, report: &TaskReport) {
+        let (task, _) = self.live.remove(&id).expect("a task ends once");
+        assert!(self.asked.iter().all(|asked| asked.task != id), "what ended is withdrawn");
+        let mut liars = task.avoid.clone();
+        assert_eq!(report.answers.len(), task.parts.len());
+        for (part, PartAnswer { agent, reply }) in report.answers.iter().enumerate() {
+            assert!(self.answers.contains(&(id, part, agent.clone(), reply[0])), "an answer nobody gave");
+            if reply[0] != task.parts[part].payload[0] {
+                liars.insert(agent.clone());
+            }
+        }
+        self.unserved.remove(&id);
+        if liars == task.avoid {
+            return;
+        }
+        let again = TaskId::from(uuid::Uuid::from_u128(1_000 + self.next_id));
+        self.next_id += 1;
+        self.unserved.insert(again);
+        self.schedule(Duration::ZERO, Event::Submit(SubmitTask { id: again, avoid: liars, ..task }));
+    }
+
+    fn failed(&mut self, id: TaskId, error: &TaskError) {
+        let (task, _) = self.live.remove(&id).expect("a task ends once");
+        assert!(self.asked.iter().all(|asked| asked.task != id), "what ended is withdrawn");
+        match error {
+            TaskError::DeadlineExceeded => assert!(task.deadline.is_some()),
+            TaskError::Cancelled => assert!(self.cancelled.remove(&id)),
+            other => panic!("task {task:?} failed: {other}"),
+        }
+        self.unserved.remove(&id);
     }
 }

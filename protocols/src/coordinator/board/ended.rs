@@ -1,0 +1,153 @@
+//! Tasks that have ended: what a client is told that submits one again, and the list of the latest.
+
+use super::{ENDED_MAX, LISTED_MAX, NewTask, Offset};
+use crate::{
+    ContentHash,
+    coordinator::{TaskError, TaskId, TaskReport, TaskState, TaskSummary},
+};
+use std::{
+    collections::{BTreeMap, VecDeque},
+    sync::Arc,
+    time::Duration,
+};
+
+/// What is known of a task that is submitted.
+pub(super) enum Known {
+    /// Nothing; or it was cancelled, and begins anew.
+    New,
+    /// It was done.
+    Done(Arc<TaskReport>),
+    /// It cannot be done, or not again.
+    Refused(TaskError),
+}
+
+pub(super) type Outcome = Result<Arc<TaskReport>, TaskError>;
+
+/// The tasks that have ended, bounded by [`ENDED_MAX`]; their outcomes, bounded by time and bytes.
+#[derive(Debug)]
+pub(super) struct Ended {
+    held: Duration,
+    bytes_max: usize,
+    tasks: BTreeMap<TaskId, EndedTask>,
+    /// Every task, the first to end first.
+    order: VecDeque<TaskId>,
+    /// Those whose outcome is held, with the time it is dropped, the first to end first.
+    outcomes: VecDeque<(Option<Offset>, TaskId)>,
+    /// Of all outcomes that are held.
+    bytes: usize,
+}
+
+#[derive(Debug)]
+struct EndedTask {
+    summary: TaskSummary,
+    body: ContentHash,
+    /// `None` once it is dropped.
+    outcome: Option<Outcome>,
+}
+
+impl Ended {
+    pub(super) fn new(held: Duration, bytes_max: usize) -> Self {
+        let (tasks, order, outcomes) = Default::default();
+        Self { held, bytes_max, tasks, order, outcomes, bytes: 0 }
+    }
+
+    pub(super) fn known(&self, new: &NewTask) -> Known {
+        let id = new.task().id;
+        match self.tasks.get(&id) {
+            None => Known::New,
+            Some(task) if task.summary.state == TaskState::Cancelled => Known::New,
+            Some(task) if task.body != new.body() => Known::Refused(other_body(id)),
+            Some(task) => match &task.outcome {
+                Some(Ok(report)) => Known::Done(Arc::clone(report)),
+                Some(Err(error)) => Known::Refused(error.clone()),
+                None => Known::Refused(TaskError::Ended { task: id }),
+            },
+        }
+    }
+
+    /// Keeps a task that ends; one that was cancelled has no outcome.
+    pub(super) fn remember(
+        &mut self,
+        summary: TaskSummary,
+        body: ContentHash,
+        outcome: Option<Outcome>,
+        now: Offset,
+    ) {
+        let id = summary.id;
+        self.forget(id);
+        if self.order.len() == ENDED_MAX {
+            self.forget_oldest();
+        }
+        self.order.push_back(id);
+        self.bytes += outcome.as_ref().map_or(0, bytes_of);
+        if outcome.is_some() {
+            self.outcomes.push_back((now.after(self.held), id));
+        }
+        self.tasks.insert(id, EndedTask { summary, body, outcome });
+        while self.bytes > self.bytes_max {
+            self.drop_oldest();
+        }
+    }
+
+    /// Drops the outcomes that were held long enough.
+    pub(super) fn drop_results(&mut self, now: Offset) {
+        let is_over = |(until, _): &(Option<Offset>, TaskId)| until.is_some_and(|until| until <= now);
+        while self.outcomes.front().is_some_and(is_over) {
+            self.drop_oldest();
+        }
+    }
+
+    fn drop_oldest(&mut self) {
+        let Some((_, id)) = self.outcomes.pop_front() else { return };
+        let task = self.tasks.get_mut(&id).expect("an outcome is that of a task which is known");
+        self.bytes -= task.outcome.take().as_ref().map_or(0, bytes_of);
+    }
+
+    /// Its outcome, if it is held, is the oldest too.
+    fn forget_oldest(&mut self) {
+        let Some(id) = self.order.pop_front() else { return };
+        if self.outcomes.front().is_some_and(|(_, oldest)| *oldest == id) {
+            self.drop_oldest();
+        }
+        self.tasks.remove(&id);
+    }
+
+    /// Forgets an id, as when a task that was cancelled is submitted again. Looks at every id where it is known.
+    pub(super) fn forget(&mut self, id: TaskId) {
+        let Some(task) = self.tasks.remove(&id) else { return };
+        self.bytes -= task.outcome.as_ref().map_or(0, bytes_of);
+        self.order.retain(|other| *other != id);
+        self.outcomes.retain(|(_, other)| *other != id);
+    }
+
+    /// The latest [`LISTED_MAX`], the last to end first.
+    pub(super) fn latest(&self) -> impl Iterator<Item = &TaskSummary> {
+        self.order.iter().rev().take(LISTED_MAX).map(|id| &self.tasks[id].summary)
+    }
+
+    pub(super) fn assert_invariants(&self) {
+        assert!(self.order.len() <= ENDED_MAX, "what is remembered is bounded");
+        assert_eq!(self.order.len(), self.tasks.len(), "every task that ended has its turn");
+        let held = self.tasks.values().filter_map(|task| task.outcome.as_ref());
+        let (count, bytes) =
+            held.fold((0, 0), |(count, bytes), outcome| (count + 1, bytes + bytes_of(outcome)));
+        assert_eq!((count, bytes), (self.outcomes.len(), self.bytes), "what is held is counted");
+        assert!(bytes <= self.bytes_max, "what is held is bounded");
+    }
+}
+
+/// The error for an id under which something else was submitted before.
+pub(super) fn other_body(task: TaskId) -> TaskError {
+    let reason = format!("{task} is the id of another task, or of another client's: choose a new one");
+    TaskError::Invalid { reason }
+}
+
+fn bytes_of(outcome: &Outcome) -> usize {
+    match outcome {
+        Ok(report) => {
+            report.answers.iter().map(|answer| answer.reply.len() + answer.agent.as_str().len()).sum()
+        }
+        Err(TaskError::PartFailed { error: Some(error), .. }) => error.len(),
+        Err(_) => 0,
+    }
+}

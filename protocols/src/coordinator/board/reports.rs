@@ -1,0 +1,210 @@
+//! What becomes of attempts: agents come and go, answer and fail.
+
+use super::{dispatch::by_task, tasks::PartFailure, *};
+use crate::{Blob, coordinator::PartAnswer, delivery::printable};
+use std::mem;
+
+/// The longest error of a handler that is kept for the client, in bytes.
+const ERROR_BYTES_MAX: usize = 64 << 10;
+
+impl Board {
+    pub(super) fn join(&mut self, id: NodeId, protocols: BTreeSet<String>, slots: NonZeroU32, now: Offset) {
+        self.remove_agent(&id, now);
+        self.agents.0.insert(id.clone(), Agent::new(slots));
+        self.change(&id, protocols, now);
+    }
+
+    pub(super) fn change(&mut self, id: &NodeId, protocols: BTreeSet<String>, now: Offset) {
+        let Some(agent) = self.agents.0.get_mut(id) else { return };
+        let old = mem::replace(&mut agent.protocols, protocols);
+        let shares = |task: &Task| {
+            let submitted = task.submitted();
+            task.started
+                && submitted.waiting == Waiting::ForHome
+                && !old.contains(&submitted.protocol)
+                && agent.is_capable(id, submitted)
+        };
+        let ranks: Vec<Rank> =
+            self.tasks.iter().filter(|(_, task)| shares(task)).map(|(rank, _)| *rank).collect();
+        agent.unshared.extend(ranks);
+        self.release_waiting(id, now);
+    }
+
+    pub(super) fn drain(&mut self, id: &NodeId, now: Offset) {
+        let Some(agent) = self.agents.0.get_mut(id) else { return };
+        agent.draining = true;
+        self.release_waiting(id, now);
+    }
+
+    /// Moves the parts that wait for an agent which is not capable any more.
+    fn release_waiting(&mut self, id: &NodeId, now: Offset) {
+        let agent = &self.agents.0[id];
+        let is_left = |(rank, _): &(Rank, usize)| !agent.is_capable(id, self.tasks[rank].submitted());
+        let left: Vec<(Rank, usize)> = agent.waiting.iter().copied().filter(is_left).collect();
+        left.iter().for_each(|(rank, part)| self.take_back(id, *rank, &[*part]));
+        self.note_stranded_tasks(now);
+        self.displace(left, now);
+    }
+
+    /// Places the parts of an agent that is gone over the others.
+    pub(super) fn remove_agent(&mut self, id: &NodeId, now: Offset) {
+        let Some(agent) = self.agents.0.remove(id) else { return };
+        let mut displaced = agent.waiting;
+        for Held { task, part, attempt } in agent.held.into_keys() {
+            let rank = self.ranks[&task];
+            self.task_mut(rank).end(part, attempt);
+            self.part_mut(rank, part).tried.entry(id.clone()).or_default().failures += 1;
+            self.note_failure(rank, part, id, "it was lost", None);
+            if self.tasks[&rank].parts[part].state == State::InProgress {
+                displaced.insert((rank, part));
+            }
+        }
+        self.note_stranded_tasks(now);
+        self.displace(displaced, now);
+    }
+
+    fn displace(&mut self, parts: impl IntoIterator<Item = (Rank, usize)>, now: Offset) {
+        let displaced = by_task(parts);
+        // A task that ends below looks for its parts at their homes: these have none.
+        for (rank, parts) in &displaced {
+            parts.iter().for_each(|part| self.part_mut(*rank, *part).state = State::InProgress);
+        }
+        for (rank, parts) in displaced {
+            self.route(rank, &parts, now);
+        }
+    }
+
+    /// Notes which tasks no agent could do now, and since when.
+    pub(super) fn note_stranded_tasks(&mut self, now: Offset) {
+        for task in self.tasks.values_mut() {
+            let is_stranded = self.agents.capable(task.new.task()).next().is_none();
+            task.stranded_since = is_stranded.then(|| task.stranded_since.unwrap_or(now));
+        }
+    }
+
+    pub(super) fn answered(&mut self, assignment: &Assignment, reply: Blob, now: Offset) {
+        let Some(rank) = self.end_attempt(assignment) else { return };
+        match self.excess(rank, reply.len()) {
+            Some(cause) => self.judge(rank, assignment, Failure::Invalid { cause }, now),
+            None => {
+                self.finish_part(rank, assignment, reply, now);
+                self.finish_if_done(rank, now);
+            }
+        }
+    }
+
+    /// Which bound an answer of so many bytes breaks.
+    fn excess(&self, rank: Rank, bytes: usize) -> Option<String> {
+        if self.tasks[&rank].answer_bytes + bytes > ANSWER_BYTES_MAX {
+            return Some(format!(
+                "with its answer those of the task have more than {ANSWER_BYTES_MAX} bytes"
+            ));
+        }
+        let limit = self.config.bytes_max;
+        (self.bytes + bytes > limit)
+            .then(|| format!("with its answer the coordinator would hold more than {limit} bytes of tasks"))
+    }
+
+    /// Takes the answer of a part, withdraws the other attempts at it, and holds it against those who failed it.
+    fn finish_part(&mut self, rank: Rank, assignment: &Assignment, reply: Blob, now: Offset) {
+        let Assignment { ref agent, task, part, .. } = *assignment;
+        self.forget_error(rank, part);
+        self.count(rank, reply.len());
+        self.task_mut(rank).left -= 1;
+        self.task_mut(rank).answer_bytes += reply.len();
+        let answer = PartAnswer { agent: agent.clone(), reply };
+        if let State::Waiting(home) = mem::replace(&mut self.part_mut(rank, part).state, State::Done(answer))
+        {
+            self.take_back(&home, rank, &[part]);
+        }
+        for (attempt, other) in self.part_mut(rank, part).attempts.clone() {
+            self.task_mut(rank).end(part, attempt);
+            let holder = self
+                .agents
+                .0
+                .get_mut(&other)
+                .expect("attempts in progress are those of agents that are here");
+            let lease = holder.held.remove(&Held { task, part, attempt });
+            if lease.is_some_and(|lease| lease.overdue) {
+                holder.pause(self.config.lease, now);
+            }
+            let assignment = Assignment { agent: other, task, part, attempt };
+            self.commands.push_back(Command::Withdraw { assignment });
+        }
+        let tried = mem::take(&mut self.part_mut(rank, part).tried).into_iter();
+        for (other, _) in tried.filter(|(other, tried)| tried.failures > 0 && other != agent) {
+            self.pause(&other, Duration::ZERO, now);
+        }
+        self.agents.0.get_mut(agent).expect("it held the assignment").prove();
+    }
+
+    pub(super) fn failed(&mut self, assignment: &Assignment, failure: Failure, now: Offset) {
+        if let Some(rank) = self.end_attempt(assignment) {
+            self.judge(rank, assignment, failure, now);
+        }
+    }
+
+    /// Notes how an attempt failed, and lets its part go on.
+    fn judge(&mut self, rank: Rank, assignment: &Assignment, failure: Failure, now: Offset) {
+        let (id, part) = (&assignment.agent, assignment.part);
+        if let Failure::NotBegun { again, .. } = &failure {
+            self.part_mut(rank, part).not_begun += 1;
+            self.pause(id, again.unwrap_or_default(), now);
+        }
+        if let Failure::TimedOut { .. } = &failure {
+            self.pause(id, self.config.lease, now);
+        }
+        self.part_mut(rank, part).tried.entry(id.clone()).or_default().note(&failure);
+        match failure {
+            Failure::NotBegun { cause, .. } | Failure::Lost { cause } | Failure::Invalid { cause } => {
+                self.note_failure(rank, part, id, &cause, None);
+            }
+            Failure::Handler { error } => {
+                self.note_failure(rank, part, id, "it answered with an error", Some(error));
+            }
+            Failure::TimedOut { after } => {
+                self.note_failure(rank, part, id, &format!("it did not answer within {after:?}"), None);
+            }
+        }
+        if self.tasks[&rank].parts[part].state == State::InProgress {
+            self.route(rank, &[part], now);
+        }
+    }
+
+    fn pause(&mut self, agent: &NodeId, at_least: Duration, now: Offset) {
+        if let Some(agent) = self.agents.0.get_mut(agent) {
+            agent.pause(at_least, now);
+        }
+    }
+
+    /// Frees the slot that `assignment` occupies. The rank of its task; `None` if the agent does not hold it.
+    fn end_attempt(&mut self, assignment: &Assignment) -> Option<Rank> {
+        let Assignment { ref agent, task, part, attempt } = *assignment;
+        self.agents.0.get_mut(agent)?.held.remove(&Held { task, part, attempt })?;
+        let rank = self.ranks[&task];
+        self.task_mut(rank).end(part, attempt);
+        Some(rank)
+    }
+
+    /// Keeps what is known of the last attempt that failed, in place of what was known of the one before.
+    fn note_failure(&mut self, rank: Rank, part: usize, agent: &NodeId, cause: &str, error: Option<Blob>) {
+        self.forget_error(rank, part);
+        let room = self.config.bytes_max.saturating_sub(self.bytes).min(ERROR_BYTES_MAX);
+        let error = error.filter(|error| error.len() <= room);
+        self.count(rank, error.as_ref().map_or(0, |error| error.len()));
+        let failure = PartFailure { agent: agent.clone(), cause: printable(cause), error };
+        self.part_mut(rank, part).failure = Some(failure);
+    }
+
+    fn forget_error(&mut self, rank: Rank, part: usize) {
+        let error = self.part_mut(rank, part).failure.take().and_then(|failure| failure.error);
+        let bytes = error.map_or(0, |error| error.len());
+        self.task_mut(rank).bytes -= bytes;
+        self.bytes -= bytes;
+    }
+
+    fn count(&mut self, rank: Rank, bytes: usize) {
+        self.task_mut(rank).bytes += bytes;
+        self.bytes += bytes;
+    }
+}

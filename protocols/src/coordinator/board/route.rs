@@ -1,0 +1,109 @@
+//! Where a part goes next that was tried before, and when it goes nowhere any more.
+
+use super::tasks::Part;
+use super::*;
+
+/// What becomes of a part that is neither done nor waits for an agent.
+enum Next {
+    /// It goes to one of these.
+    Ask(Vec<NodeId>),
+    /// It waits for the attempts in progress.
+    Await,
+    /// It waits for a capable agent.
+    Strand,
+    /// Nobody is left who could do it.
+    Fail,
+}
+
+impl Board {
+    /// Lets parts go on that neither are done nor wait for an agent. Those that were never tried are spread evenly. Ends
+    /// the task if one of them has failed for good.
+    pub(super) fn route(&mut self, rank: Rank, parts: &[usize], now: Offset) {
+        let task = &self.tasks[&rank];
+        let (fresh, tried): (Vec<usize>, Vec<usize>) =
+            parts.iter().copied().partition(|part| task.parts[*part].last_attempt == 0);
+        self.place(rank, &fresh, &self.agents.best(task.submitted()));
+        for part in tried {
+            match self.next(rank, part) {
+                Next::Ask(agents) => self.place(rank, &[part], &agents),
+                Next::Await => self.part_mut(rank, part).state = State::InProgress,
+                Next::Strand => self.place(rank, &[part], &[]),
+                Next::Fail => return self.fail_part(rank, part, now),
+            }
+        }
+    }
+
+    fn next(&self, rank: Rank, part: usize) -> Next {
+        let task = &self.tasks[&rank];
+        let part = &task.parts[part];
+        let capable = self.agents.capable(task.submitted());
+        let open: Vec<(&NodeId, &Agent)> = capable.filter(|(id, _)| !part.is_held_by(id)).collect();
+        let is_spent = |id: &NodeId| part.is_tried_by(id) || self.is_refused_in_vain(part, id);
+        let untried: Vec<(&NodeId, &Agent)> = open.iter().copied().filter(|(id, _)| !is_spent(id)).collect();
+        let failed_by = part.tried.values().filter(|tried| tried.failures > 0 || tried.is_verdict).count();
+        let exhausted =
+            part.begun() >= self.config.attempts_max.get() && (failed_by >= 2 || untried.is_empty());
+        let names = |agents: &[(&NodeId, &Agent)]| agents.iter().map(|(id, _)| (*id).clone()).collect();
+        let good: Vec<(&NodeId, &Agent)> =
+            untried.iter().copied().filter(|(_, agent)| agent.is_good()).collect();
+        if !exhausted && !good.is_empty() {
+            Next::Ask(names(&good))
+        } else if !part.attempts.is_empty() {
+            Next::Await
+        } else if exhausted {
+            Next::Fail
+        } else if open.is_empty() {
+            Next::Strand
+        } else if !untried.is_empty() {
+            Next::Ask(names(&untried))
+        } else if part.last_attempt >= 2 && open.iter().all(|(id, _)| self.is_hopeless(part, id)) {
+            Next::Fail
+        } else {
+            let order = |(id, agent): &(&NodeId, &Agent)| {
+                (self.is_hopeless(part, id), !agent.is_good(), part.tried(id).failures)
+            };
+            let best = open.iter().map(order).min();
+            let best: Vec<_> = open.iter().copied().filter(|agent| Some(order(agent)) == best).collect();
+            Next::Ask(names(&best))
+        }
+    }
+
+    /// Whether asking this agent for the part once more is idle.
+    fn is_hopeless(&self, part: &Part, agent: &NodeId) -> bool {
+        part.tried(agent).is_verdict || self.is_refused_in_vain(part, agent)
+    }
+
+    /// Whether an agent refused the part so often that another's verdict is not held up by it.
+    fn is_refused_in_vain(&self, part: &Part, agent: &NodeId) -> bool {
+        part.tried(agent).refusals >= self.config.attempts_max.get()
+            && part.tried.values().any(|tried| tried.is_verdict)
+    }
+
+    /// Lets `parts` wait at `agents`, or nowhere if there are none.
+    pub(super) fn place(&mut self, rank: Rank, parts: &[usize], agents: &[NodeId]) {
+        let task = self.tasks.get_mut(&rank).expect("only parts of tasks on the board are placed");
+        if parts.is_empty() {
+            return;
+        }
+        if agents.is_empty() {
+            parts.iter().for_each(|part| task.parts[*part].state = State::Unplaced);
+            self.unplaced.entry(task.submitted().protocol.clone()).or_default().insert(rank);
+            return;
+        }
+        let keys: Vec<ContentHash> = parts.iter().map(|part| task.parts[*part].key).collect();
+        for (part, agent) in parts.iter().zip(self.placement.place(&keys, agents)) {
+            let home = &agents[agent];
+            task.parts[*part].state = State::Waiting(home.clone());
+            let agent = self.agents.0.get_mut(home).expect("parts are placed on agents that are here");
+            agent.waiting.insert((rank, *part));
+        }
+    }
+
+    pub(super) fn part_mut(&mut self, rank: Rank, part: usize) -> &mut Part {
+        &mut self.task_mut(rank).parts[part]
+    }
+
+    pub(super) fn task_mut(&mut self, rank: Rank) -> &mut Task {
+        self.tasks.get_mut(&rank).expect("a rank that is found anywhere is that of a task on the board")
+    }
+}

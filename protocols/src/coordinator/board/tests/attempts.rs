@@ -1,0 +1,284 @@
+//! Attempts that fail, take too long or are not begun.
+
+use super::*;
+
+#[test]
+fn when_a_lease_runs_out_another_agent_is_asked_and_the_late_answer_counts() {
+    let mut bench = Bench::with_agents(&["b"]);
+    bench.join("a", 2);
+    bench.submit(task(1, &["a"]));
+    bench.pass(LEASE - Duration::from_nanos(1));
+    assert_eq!(bench.commands(), ["a does 1.0#1"]);
+    assert_eq!(bench.board.next_timeout(), bench.now.after(Duration::from_nanos(1)));
+    bench.pass(Duration::from_nanos(1));
+    assert_eq!(bench.commands(), ["b does 1.0#2"]);
+
+    // Though `a` has a second slot, it is given nothing while it owes an answer.
+    bench.submit(task(2, &["a"]));
+    assert_eq!(bench.commands(), [""; 0]);
+    bench.answer(given("a", 1, 0, 1), 1);
+    assert_eq!(bench.commands(), ["b leaves 1.0#2", "1 done: 1@a", "a does 2.0#1"]);
+    bench.answer(given("b", 1, 0, 2), 2);
+    assert_eq!(bench.commands(), [""; 0], "it was withdrawn");
+}
+
+#[test]
+fn a_part_that_takes_every_agent_longer_than_its_lease_is_done_once() {
+    let mut bench = Bench::with_agents(&["a", "b", "c", "d"]);
+    bench.submit(task(1, &["a"]));
+    bench.wait(LEASE * 3 / 2);
+    let commands = bench.commands();
+    let [first, second] = &commands[..] else { panic!("{commands:?}") };
+    assert!(first.ends_with("does 1.0#1") && second.ends_with("does 1.0#2"), "{commands:?}");
+    bench.answer(given(&first[..1], 1, 0, 1), 1);
+    assert_eq!(
+        bench.commands(),
+        [format!("{} leaves 1.0#2", &second[..1]), format!("1 done: 1@{}", &first[..1])]
+    );
+}
+
+#[test]
+fn parts_that_wait_for_a_silent_agent_move_too() {
+    let mut bench = Bench::with_agents(&["a", "b"]);
+    bench.submit(task(1, &["a"]));
+    bench.submit(task(2, &["a"]));
+    bench.pass(LEASE);
+    assert_eq!(bench.commands(), ["a does 1.0#1", "b does 1.0#2"]);
+    bench.answer(given("b", 1, 0, 2), 1);
+    assert_eq!(bench.commands(), ["a leaves 1.0#1", "1 done: 1@b", "b does 2.0#1"]);
+}
+
+#[test]
+fn an_agent_that_was_outrun_by_more_than_a_lease_pauses_for_one() {
+    let mut bench = Bench::with_agents(&["a", "b"]);
+    bench.submit(task(1, &["a"]));
+    bench.pass(LEASE);
+    bench.answer(given("b", 1, 0, 2), 1);
+    bench.submit(task(2, &["a", "a"]));
+    assert_eq!(
+        bench.commands(),
+        ["a does 1.0#1", "b does 1.0#2", "a leaves 1.0#1", "1 done: 1@b", "b does 2.0#1"]
+    );
+    bench.wait(LEASE - SECOND);
+    assert_eq!(bench.commands(), [""; 0]);
+    bench.lose("b");
+    bench.wait(SECOND);
+    assert_eq!(bench.commands(), ["a does 2.0#2"], "it is asked again at the end of its pause");
+}
+
+#[test]
+fn with_one_agent_a_lease_is_renewed() {
+    let mut bench = Bench::with_agents(&["a"]);
+    bench.submit(task(1, &["a", "a"]));
+    (0..5).for_each(|_| bench.pass(LEASE));
+    assert_eq!(bench.commands(), ["a does 1.0#1"]);
+    assert_eq!(bench.board.next_timeout(), bench.now.after(LEASE));
+    bench.join("b", 1);
+    assert_eq!(bench.commands(), ["b does 1.1#1"]);
+    bench.answer(given("b", 1, 1, 1), 11);
+    bench.pass(LEASE);
+    assert_eq!(bench.commands(), ["b does 1.0#2"], "now there is another to ask");
+    bench.answer(given("a", 1, 0, 1), 10);
+    assert_eq!(bench.commands(), ["b leaves 1.0#2", "1 done: 10@a 11@b"]);
+}
+
+#[test]
+fn what_fails_goes_to_an_agent_that_did_not_fail_it_yet() {
+    let mut bench = Bench::with_agents(&["a", "b", "c", "d"]);
+    bench.submit(task(1, &["a"]));
+    let mut asked = BTreeSet::new();
+    for attempt in 1..=3 {
+        let commands = bench.commands();
+        let [command] = &commands[..] else { panic!("{commands:?}") };
+        let agent = command.strip_suffix(&format!(" does 1.0#{attempt}")).unwrap().to_owned();
+        bench.fail(given(&agent, 1, 0, attempt), wrong());
+        assert!(asked.insert(agent), "{command}, though it failed");
+    }
+    let commands = bench.commands();
+    assert!(commands[0].starts_with("1 failed: part 0 failed after 3 attempts"), "{commands:?}");
+}
+
+#[test]
+fn no_single_word_ends_a_task_and_two_of_the_only_agent_do() {
+    let mut bench = Bench::with_agents(&["a"]);
+    bench.submit(task(1, &["a"]));
+    bench.fail(given("a", 1, 0, 1), wrong());
+    assert_eq!(bench.commands(), ["a does 1.0#1", "a does 1.0#2"]);
+    bench.fail(given("a", 1, 0, 2), wrong());
+    let commands = bench.take_commands();
+    let [Command::Failed { error, .. }] = &commands[..] else { panic!("{commands:?}") };
+    let cause = "it answered with an error".to_owned();
+    let handlers = Some(vec![7].into());
+    assert_eq!(
+        *error,
+        TaskError::PartFailed { part: 0, attempts: 2, agent: node("a"), cause, error: handlers }
+    );
+}
+
+#[test]
+fn a_part_that_every_agent_fails_ends_its_task_and_withdraws_the_rest() {
+    let mut bench = Bench::with_agents(&["a", "b"]);
+    bench.submit(task(1, &["a", "b"]));
+    bench.fail(given("b", 1, 1, 1), wrong());
+    assert_eq!(bench.commands(), ["a does 1.0#1", "b does 1.1#1"], "part 1 waits for `a`");
+    bench.answer(given("a", 1, 0, 1), 0);
+    bench.submit(task(2, &["b"]));
+    bench.fail(given("a", 1, 1, 2), Failure::Invalid { cause: "undecodable".into() });
+    assert_eq!(
+        bench.commands(),
+        [
+            "a does 1.1#2",
+            "b does 2.0#1",
+            "1 failed: part 1 failed after 2 attempts, the last at a: undecodable"
+        ]
+    );
+}
+
+#[test]
+fn the_last_agent_that_could_still_answer_is_waited_for() {
+    let mut bench = Bench::with_agents(&["a", "b"]);
+    bench.submit(task(1, &["a"]));
+    bench.pass(LEASE);
+    bench.fail(given("b", 1, 0, 2), wrong());
+    assert_eq!(bench.commands(), ["a does 1.0#1", "b does 1.0#2"]);
+    bench.wait(3 * LEASE);
+    assert_eq!(bench.commands(), [""; 0]);
+    bench.answer(given("a", 1, 0, 1), 1);
+    assert_eq!(bench.commands(), ["1 done: 1@a"]);
+}
+
+#[test]
+fn an_agent_that_failed_what_another_answers_pauses_longer_each_time() {
+    let mut bench = Bench::with_agents(&["a", "b"]);
+    let mut pauses = Vec::new();
+    for number in 1..=4 {
+        bench.submit(task(number, &["a"]));
+        bench.fail(given("a", number, 0, 1), wrong());
+        bench.answer(given("b", number, 0, 2), 0);
+        let start = bench.now;
+        bench.submit(task(99, &["a", "a"]));
+        pauses.push(bench.board.agents.0[&node("a")].paused_until.unwrap().since(start).as_millis());
+        bench.cancel(99);
+        bench.wait(10 * SECOND);
+    }
+    assert_eq!(pauses, [50, 100, 200, 400]);
+    bench.submit(task(5, &["a"]));
+    bench.answer(given("a", 5, 0, 1), 0);
+    assert_eq!(bench.board.agents.0[&node("a")].paused_until, None);
+}
+
+#[test]
+fn what_is_not_begun_spends_no_attempt_and_goes_elsewhere() {
+    let mut bench = Bench::with_agents(&["a", "b"]);
+    bench.submit(task(1, &["a"]));
+    bench.fail(given("a", 1, 0, 1), busy());
+    assert_eq!(bench.commands(), ["a does 1.0#1", "b does 1.0#2"]);
+    bench.fail(given("b", 1, 0, 2), busy());
+    assert_eq!(bench.commands(), [""; 0], "both pause");
+    bench.wait(Duration::from_millis(49));
+    assert_eq!(bench.commands(), [""; 0]);
+    for _ in 0..10 {
+        bench.wait(10 * SECOND);
+        let commands = bench.commands();
+        let [command] = &commands[..] else { panic!("{commands:?}") };
+        let (agent, attempt) = command.split_once(" does 1.0#").unwrap();
+        bench.fail(given(agent, 1, 0, attempt.parse().unwrap()), busy());
+    }
+    bench.wait(10 * SECOND);
+    let command = bench.commands().remove(0);
+    bench.answer(given(&command[..1], 1, 0, 13), 1);
+    assert_eq!(bench.commands(), [format!("1 done: 1@{}", &command[..1])]);
+}
+
+#[test]
+fn an_agent_cannot_ask_for_a_pause_without_end() {
+    let mut bench = Bench::with_agents(&["a"]);
+    bench.submit(task(1, &["a"]));
+    bench.fail(
+        given("a", 1, 0, 1),
+        Failure::NotBegun { cause: "overloaded".into(), again: Some(Duration::MAX) },
+    );
+    bench.wait(59 * SECOND);
+    assert_eq!(bench.commands(), ["a does 1.0#1"]);
+    bench.wait(SECOND);
+    assert_eq!(bench.commands(), ["a does 1.0#2"]);
+}
+
+#[test]
+fn a_part_that_nobody_may_do_fails_without_an_attempt() {
+    let mut bench = Bench::with_agents(&["a", "b"]);
+    bench.submit(task(1, &["a"]));
+    bench.fail(given("a", 1, 0, 1), denied());
+    bench.fail(given("b", 1, 0, 2), denied());
+    assert_eq!(
+        bench.commands(),
+        [
+            "a does 1.0#1",
+            "b does 1.0#2",
+            "1 failed: part 0 failed after 0 attempts, the last at b: not permitted"
+        ]
+    );
+}
+
+#[test]
+fn an_agent_that_is_always_busy_does_not_hold_up_the_verdict_of_the_others() {
+    let mut bench = Bench::with_agents(&["a", "b"]);
+    bench.submit(task(1, &["a"]));
+    bench.fail(given("a", 1, 0, 1), wrong());
+    for attempt in 2..=4 {
+        bench.fail(given("b", 1, 0, attempt), busy());
+        bench.wait(10 * SECOND);
+    }
+    assert_eq!(
+        bench.commands(),
+        [
+            "a does 1.0#1",
+            "b does 1.0#2",
+            "b does 1.0#3",
+            "b does 1.0#4",
+            "1 failed: part 0 failed after 1 attempts, the last at b: overloaded"
+        ]
+    );
+}
+
+#[test]
+fn lost_agents_spend_attempts_until_two_of_them_failed() {
+    let mut bench = Bench::with_agents(&["a"]);
+    bench.submit(task(1, &["a"]));
+    for _ in 0..2 {
+        bench.lose("a");
+        bench.join("a", 1);
+    }
+    bench.join("b", 1);
+    bench.lose("a");
+    assert_eq!(bench.commands(), ["a does 1.0#1", "a does 1.0#2", "a does 1.0#3", "b does 1.0#4"]);
+    bench.fail(given("b", 1, 0, 4), lost());
+    assert_eq!(
+        bench.commands(),
+        ["1 failed: part 0 failed after 4 attempts, the last at b: its actor stopped"],
+        "three attempts are spent, and two agents failed it"
+    );
+}
+
+#[test]
+fn an_agent_that_did_not_answer_at_all_pauses_and_the_part_goes_on() {
+    let mut bench = Bench::with_agents(&["a", "b"]);
+    bench.submit(task(1, &["a"]));
+    bench.fail(given("a", 1, 0, 1), Failure::TimedOut { after: 5 * LEASE });
+    bench.submit(task(2, &["a"]));
+    bench.answer(given("b", 1, 0, 2), 1);
+    assert_eq!(bench.commands(), ["a does 1.0#1", "b does 1.0#2", "1 done: 1@b", "b does 2.0#1"]);
+}
+
+#[test]
+fn reports_about_what_nobody_holds_change_nothing() {
+    let mut bench = Bench::with_agents(&["a"]);
+    bench.submit(task(1, &["a"]));
+    for stale in [given("a", 1, 0, 2), given("a", 1, 1, 1), given("b", 1, 0, 1), given("a", 2, 0, 1)] {
+        bench.answer(stale.clone(), 0);
+        bench.fail(stale, wrong());
+    }
+    bench.answer(given("a", 1, 0, 1), 1);
+    bench.answer(given("a", 1, 0, 1), 2);
+    assert_eq!(bench.commands(), ["a does 1.0#1", "1 done: 1@a"]);
+}

@@ -1,0 +1,154 @@
+//! Tasks that are refused, run out of time, are cancelled or find no agent.
+
+use super::*;
+
+#[test]
+fn the_queue_is_bounded_in_tasks_and_in_bytes() {
+    let mut bench = Bench::with_config(BoardConfig { bytes_max: 4_000, ..config() }, &["a"]);
+    bench.submit(task(1, &["a"; 4]));
+    bench.submit(task(2, &["a"; 2]));
+    assert_eq!(
+        bench.outcome(task(3, &["a"; 2])),
+        "3 refused: the coordinator already holds 4000 bytes of tasks and answers, which is its limit"
+    );
+    bench.submit(task(3, &["a"]));
+    assert_eq!(
+        bench.outcome(task(4, &["a"])),
+        "4 refused: the coordinator already holds 3 tasks, which is its limit"
+    );
+    bench.cancel(3);
+    bench.submit(task(4, &["a"]));
+    let late = SubmitTask { deadline: Some(Duration::ZERO), ..task(5, &["a"]) };
+    assert_eq!(bench.outcome(late), "5 refused: the task was not done by its deadline");
+}
+
+#[test]
+fn answers_beyond_the_bounds_are_failures_of_their_attempts() {
+    let mut bench = Bench::with_config(BoardConfig { bytes_max: 2_000, ..config() }, &["a", "b"]);
+    bench.submit(task(1, &["a"]));
+    bench.answer_with(given("a", 1, 0, 1), vec![0; 1_500].into());
+    bench.answer_with(given("b", 1, 0, 2), vec![1; 1_400].into());
+    assert_eq!(bench.commands(), ["a does 1.0#1", "b does 1.0#2", "1 done: 1@b"]);
+
+    let mut bench = Bench::with_agents(&["a", "b"]);
+    bench.submit(task(1, &["a", "b"]));
+    bench.answer_with(given("a", 1, 0, 1), vec![0; ANSWER_BYTES_MAX].into());
+    bench.answer_with(given("b", 1, 1, 1), vec![0; 1].into());
+    bench.answer_with(given("a", 1, 1, 2), vec![0; 1].into());
+    assert_eq!(
+        bench.commands().last().unwrap(),
+        "1 failed: part 1 failed after 2 attempts, the last at a: \
+         with its answer those of the task have more than 50331648 bytes"
+    );
+}
+
+#[test]
+fn errors_of_handlers_are_kept_within_bounds() {
+    let mut bench = Bench::with_agents(&["a"]);
+    bench.submit(task(1, &["a"]));
+    let of = |bytes| Failure::Handler { error: vec![0; bytes].into() };
+    bench.fail(given("a", 1, 0, 1), of(64 << 10));
+    let held = bench.board.bytes;
+    bench.fail(given("a", 1, 0, 2), of((64 << 10) + 1));
+    assert!(held > 64 << 10 && bench.board.bytes == 0, "{held}");
+    let commands = bench.take_commands();
+    let Some(Command::Failed { error: TaskError::PartFailed { error, .. }, .. }) = commands.last() else {
+        panic!("{commands:?}");
+    };
+    assert_eq!(*error, None, "it was too long to be kept");
+}
+
+#[test]
+fn a_deadline_fails_the_task_and_withdraws_its_attempts() {
+    let mut bench = Bench::with_agents(&["a", "b"]);
+    bench.submit(SubmitTask { deadline: Some(5 * SECOND), ..task(1, &["a", "a", "b"]) });
+    bench.submit(task(2, &["a"]));
+    assert_eq!(bench.board.next_timeout(), bench.now.after(5 * SECOND));
+    assert_eq!(bench.commands(), ["a does 1.0#1", "b does 1.2#1"]);
+    bench.pass(5 * SECOND);
+    assert_eq!(
+        bench.commands(),
+        [
+            "a leaves 1.0#1",
+            "b leaves 1.2#1",
+            "1 failed: the task was not done by its deadline",
+            "a does 2.0#1"
+        ]
+    );
+    bench.submit(SubmitTask { deadline: Some(Duration::MAX), ..task(3, &["b"]) });
+    assert_eq!(bench.board.next_timeout(), bench.now.after(LEASE), "what is beyond a century never comes");
+}
+
+#[test]
+fn a_cancelled_task_is_withdrawn_from_everyone() {
+    let mut bench = Bench::with_agents(&["a", "b"]);
+    bench.submit(task(1, &["a"]));
+    bench.pass(LEASE);
+    bench.cancel(1);
+    bench.cancel(1);
+    assert_eq!(
+        bench.commands(),
+        [
+            "a does 1.0#1",
+            "b does 1.0#2",
+            "a leaves 1.0#1",
+            "b leaves 1.0#2",
+            "1 failed: the task was cancelled"
+        ]
+    );
+    bench.submit(task(2, &["a"]));
+    assert_eq!(bench.commands(), ["a does 2.0#1"], "that is nothing against `a`");
+}
+
+#[test]
+fn a_task_waits_for_a_capable_agent_but_not_for_ever() {
+    let gone = |number| format!("{number} failed: no agent exposes the protocol \"looker\"");
+    let mut bench = Bench::with_agents(&[]);
+    bench.apply(Input::AgentJoined { agent: node("c"), protocols: BTreeSet::new(), slots: NonZeroU32::MIN });
+    bench.submit(task(1, &["a"]));
+    assert_eq!(bench.board.next_timeout(), bench.now.after(AGENT_WAIT));
+    bench.pass(AGENT_WAIT);
+    assert_eq!(bench.commands(), [gone(1)]);
+
+    bench.submit(task(2, &["a"]));
+    bench.pass(AGENT_WAIT / 2);
+    bench.join("a", 1);
+    bench.pass(SECOND);
+    bench.lose("a");
+    bench.pass(AGENT_WAIT - SECOND);
+    assert_eq!(bench.commands(), ["a does 2.0#1"], "the wait starts anew with each loss");
+    bench.pass(SECOND);
+    assert_eq!(bench.commands(), [gone(2)]);
+}
+
+#[test]
+fn a_task_is_not_given_up_while_an_agent_that_drains_works_on_it() {
+    let mut bench = Bench::with_agents(&["a"]);
+    bench.submit(task(1, &["a", "a"]));
+    bench.drain("a");
+    bench.wait(2 * AGENT_WAIT);
+    assert_eq!(bench.commands(), ["a does 1.0#1"]);
+    bench.join("b", 1);
+    bench.answer(given("a", 1, 0, 1), 10);
+    bench.answer(given("b", 1, 1, 1), 11);
+    assert_eq!(bench.commands(), ["b does 1.1#1", "1 done: 10@a 11@b"]);
+}
+
+#[test]
+fn agents_that_a_task_avoids_get_none_of_it() {
+    let avoiding = |number, agents: &[&str]| {
+        let avoid = agents.iter().map(|agent| node(agent)).collect();
+        SubmitTask { avoid, waiting: Waiting::ForAnyone, ..task(number, &["a", "a"]) }
+    };
+    let mut bench = Bench::with_agents(&["a", "b"]);
+    bench.submit(avoiding(1, &["a"]));
+    bench.lose("b");
+    bench.join("b", 1);
+    bench.answer(given("b", 1, 0, 2), 10);
+    bench.answer(given("b", 1, 1, 1), 11);
+    assert_eq!(bench.commands(), ["b does 1.0#1", "b does 1.0#2", "b does 1.1#1", "1 done: 10@b 11@b"]);
+    bench.submit(avoiding(2, &["a", "b", "elsewhere"]));
+    bench.pass(AGENT_WAIT);
+    let all = "2 failed: no agent exposes the protocol \"looker\" but those that the task avoids: a, b";
+    assert_eq!(bench.commands(), [all]);
+}
