@@ -15,17 +15,10 @@ use std::{
     },
     task::{Context, Poll},
 };
-use swarm_protocols::{NodeId, Request, Role};
+use swarm_protocols::Request;
 use tokio::{sync::Notify, time::Instant};
 
-/// Who asks: the id and the role in the caller's certificate.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Caller {
-    /// The node.
-    pub node: NodeId,
-    /// What it may be in the swarm.
-    pub role: Role,
-}
+pub use swarm_protocols::Caller;
 
 /// A request as its handler gets it: an actix message whose result is the request's reply or error.
 ///
@@ -53,6 +46,12 @@ impl<R: Request> Call<R> {
     /// Who asks; `None` for a caller in the same process.
     pub fn caller(&self) -> Option<&Caller> {
         self.context.caller.as_deref()
+    }
+
+    /// For whom the [`caller`](Self::caller) asks, where a coordinator passes on the request of another node. The
+    /// mailbox was exposed to its role through coordinators.
+    pub fn on_behalf_of(&self) -> Option<&Caller> {
+        self.context.on_behalf_of.as_deref()
     }
 
     /// When the caller stops waiting; `None` where it told and does not wait at all.
@@ -93,6 +92,8 @@ impl<R: Request + fmt::Debug> fmt::Debug for Call<R> {
 /// What travels with a request.
 pub(crate) struct CallContext {
     caller: Option<Arc<Caller>>,
+    /// Boxed, as most have none.
+    on_behalf_of: Option<Box<Caller>>,
     deadline: Option<Instant>,
     state: Arc<CallState>,
 }
@@ -100,7 +101,13 @@ pub(crate) struct CallContext {
 impl CallContext {
     /// `permits` are given back when the call is answered and nobody works on it any more.
     pub(crate) fn new(caller: Option<Arc<Caller>>, deadline: Option<Instant>, permits: Permits) -> Self {
-        Self { caller, deadline, state: Arc::new(CallState::new(permits)) }
+        Self { caller, on_behalf_of: None, deadline, state: Arc::new(CallState::new(permits)) }
+    }
+
+    /// The caller asks for this node, if there is one.
+    pub(crate) fn on_behalf_of(mut self, principal: Option<Caller>) -> Self {
+        self.on_behalf_of = principal.map(Box::new);
+        self
     }
 
     pub(crate) fn state(&self) -> Arc<CallState> {

@@ -1,10 +1,17 @@
 //! A bound on how much is in hand at once, and the way to wait until nothing is.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicUsize, Ordering},
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
 };
 use tokio::sync::Notify;
+
+/// What is suggested to those who find no room: about the time in which an actor that works gets through much of
+/// its queue.
+pub(crate) const RETRY_AFTER: Duration = Duration::from_millis(10);
 
 /// Lets so many in, with so many bytes together.
 #[derive(Debug)]

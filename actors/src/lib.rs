@@ -12,7 +12,6 @@ pub mod enrolment;
 mod gate;
 mod groups;
 pub mod identity;
-mod link;
 mod mailbox;
 mod node;
 mod part_store;
@@ -26,12 +25,12 @@ mod workers;
 
 pub use call::{Answer, Call, Caller, Cancellation, Outcome};
 pub use mailbox::{
-    Ask, AskError, AskFuture, LocalMailbox, Mailbox, Priority, TIMEOUT_DEFAULT, TIMEOUT_MAX, Tell, TellError,
-    UnhandledRequest,
+    Ask, AskError, AskFuture, EncodedAsk, EncodedAskError, EncodedMailbox, LocalMailbox, Mailbox, Priority,
+    TIMEOUT_DEFAULT, TIMEOUT_MAX, Tell, TellError, UnhandledRequest,
 };
 pub use node::{
     ConnectError, ExposedName, Exposing, NameEvent, Node, NodeConfig, NodeStatistics, Peer, PeerEvent,
     Refusal, Registration, ResolveError, SessionStatistics, SetIdentityError, StartError, Wanted,
 };
-pub use quic_bridge::ExposeError;
+pub use session::ExposeError;
 pub use workers::{WorkError, Workers};

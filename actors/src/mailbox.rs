@@ -1,21 +1,25 @@
 //! [`Mailbox`]: one handle for an actor in this process, on another node, or in a test.
 
 mod ask;
+mod encoded;
 mod local;
+mod remote;
+mod served;
 
-pub use ask::{Ask, AskError, AskFuture, Priority, Tell, TellError};
-pub(crate) use local::{InFlight, Local, Pending, Port, RETRY_AFTER};
+pub use crate::session::{Priority, TIMEOUT_MAX};
+pub use ask::{Ask, AskError, AskFuture, Tell, TellError};
+pub use encoded::{EncodedAsk, EncodedAskError, EncodedMailbox};
+pub(crate) use local::{InFlight, Local, Pending, Port};
 pub use local::{LocalMailbox, UnhandledRequest};
 
-use crate::quic_bridge::Remote;
+pub(crate) use remote::{Remote, RemoteCall};
+pub(crate) use served::requests_of;
+
 use std::{fmt, sync::Arc, time::Duration};
 use swarm_protocols::{Accepts, Protocol, Request};
 
 /// How long an ask waits unless it says otherwise.
 pub const TIMEOUT_DEFAULT: Duration = Duration::from_secs(30);
-
-/// The longest time an ask waits: a year.
-pub const TIMEOUT_MAX: Duration = Duration::from_secs(365 * 86_400);
 
 /// A handle to an actor that accepts the requests of protocol `P`, wherever it runs.
 ///

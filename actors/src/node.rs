@@ -8,17 +8,18 @@ pub use names::{ExposedName, NameEvent};
 
 use crate::{
     identity::{Identity, KeyExchange, OutsideValidity, PeerIdentity, RevocationList},
-    mailbox::Mailbox,
-    quic_bridge::{self, ExposeError, Local, QuicBridge, Socket},
+    mailbox::{EncodedMailbox, Mailbox, Remote, Target, requests_of},
+    quic_bridge::{self, Found, Local, QuicBridge, Socket},
+    session::{ExposeError, Exposure, Permission, Way},
 };
 use actix::{Actor, Addr, Message, Recipient};
-use std::{marker::PhantomData, net::SocketAddr, time::Duration};
+use std::{any::Any, net::SocketAddr, sync::Arc, time::Duration};
 use swarm_protocols::{
     InvalidAddress, InvalidName, MailboxAddress, MailboxName, NodeId, Protocol, Role,
     session::Timing,
     wire::{
         codec::MESSAGE_BYTES_MAX,
-        control::{CAPABILITIES_MAX, Limits},
+        control::{CAPABILITIES_MAX, Limits, Route},
     },
 };
 use uuid::Uuid;
@@ -280,29 +281,72 @@ impl Node {
     }
 
     /// Begins to expose `mailbox` to other nodes under `name`: say who may call it with
-    /// [`allow`](Exposing::allow), then [`register`](Exposing::register).
+    /// [`allow`](Exposing::allow) or [`allow_through_coordinator`](Exposing::allow_through_coordinator), then [`register`](Exposing::register).
     ///
     /// Peers learn of it at once; those that connect later learn of it when they do.
     pub fn expose<P: Protocol>(&self, name: &str, mailbox: Mailbox<P>) -> Exposing<'_, P> {
-        Exposing { node: self, name: name.parse(), mailbox, allowed: Vec::new() }
+        Exposing { node: self, name: name.parse(), mailbox, permission: Permission::default() }
     }
 
     /// Finds the mailbox at `node/name`: one of this node, or of a node with which there is a
     /// session, whoever opened it. A node that was connected to before and is lost is dialled again.
     pub async fn resolve<P: Protocol>(&self, address: &str) -> Result<Mailbox<P>, ResolveError> {
-        let address: MailboxAddress = address.parse()?;
-        match self.find::<P>(address.clone()).await {
-            Err(ResolveError::NotConnected { dial: Some(dial), .. }) => {
-                self.connect(address.node.clone(), dial).await?;
-                self.find::<P>(address).await
+        let (address, found) = self.find(address).await?;
+        match found {
+            Exposed::Here(mailbox, offered) => mailbox
+                .downcast_ref::<Mailbox<P>>()
+                .cloned()
+                .ok_or(ResolveError::OtherProtocol { address, wanted: P::NAME, offered }),
+            Exposed::There(way, mut routes) => {
+                let other = routes.first().map(|route| route.protocol.clone()).unwrap_or_default();
+                routes.retain(|route| route.protocol == P::NAME);
+                if routes.is_empty() {
+                    return Err(ResolveError::OtherProtocol { address, wanted: P::NAME, offered: other });
+                }
+                let matched = Remote::matched(way, address.clone(), &routes);
+                let incompatible = |(request, wanted, offered)| ResolveError::Incompatible {
+                    address,
+                    request,
+                    wanted,
+                    offered,
+                };
+                Ok(Mailbox::from_remote(matched.map_err(incompatible)?))
             }
-            found => found,
         }
     }
 
-    async fn find<P: Protocol>(&self, address: MailboxAddress) -> Result<Mailbox<P>, ResolveError> {
-        let resolve = quic_bridge::Resolve { address, protocol: PhantomData };
-        self.bridge.send(resolve).await.unwrap_or(Err(ResolveError::NodeStopped))
+    /// Finds the mailbox at `node/name` of a peer, whatever its protocol: see [`EncodedMailbox`]. A mailbox of this
+    /// node is [made](EncodedMailbox::from) from its own handle.
+    pub async fn resolve_encoded(&self, address: &str) -> Result<EncodedMailbox, ResolveError> {
+        let (address, found) = self.find(address).await?;
+        match found {
+            Exposed::There(way, routes) => {
+                let protocol = routes.first().map(|route| route.protocol.clone()).unwrap_or_default();
+                Ok(EncodedMailbox::of_routes(&protocol, &way, routes))
+            }
+            Exposed::Here(..) => Err(ResolveError::NotFound { address }),
+        }
+    }
+
+    /// Finds what is exposed at an address, dialling the node where it is lost.
+    async fn find(&self, address: &str) -> Result<(MailboxAddress, Exposed), ResolveError> {
+        let address: MailboxAddress = address.parse()?;
+        let mut found = self.look_up(&address).await?;
+        if let Found::NotConnected(Some(dial)) = found {
+            self.connect(address.node.clone(), dial).await?;
+            found = self.look_up(&address).await?;
+        }
+        match found {
+            Found::Here(mailbox, protocol) => Ok((address, Exposed::Here(mailbox, protocol))),
+            Found::There(way, routes) if !routes.is_empty() => Ok((address, Exposed::There(way, routes))),
+            Found::There(..) | Found::Nothing => Err(ResolveError::NotFound { address }),
+            Found::NotConnected(dial) => Err(ResolveError::NotConnected { address, dial }),
+        }
+    }
+
+    async fn look_up(&self, address: &MailboxAddress) -> Result<Found, ResolveError> {
+        let resolve = quic_bridge::Resolve { address: address.clone() };
+        self.bridge.send(resolve).await.map_err(|_| ResolveError::NodeStopped)
     }
 
     /// Replaces the identity, without a restart: a renewed certificate, other authorities, a newer revocation
@@ -353,27 +397,45 @@ impl Node {
     }
 }
 
+/// What is exposed under a name.
+enum Exposed {
+    Here(Arc<dyn Any + Send + Sync>, String),
+    There(Arc<Way>, Vec<Route>),
+}
+
 /// A mailbox about to be exposed; see [`Node::expose`].
 #[must_use = "nothing is exposed before it is registered"]
 pub struct Exposing<'a, P: Protocol> {
     node: &'a Node,
     name: Result<MailboxName, InvalidName>,
     mailbox: Mailbox<P>,
-    allowed: Vec<Role>,
+    permission: Permission,
 }
 
 impl<P: Protocol> Exposing<'_, P> {
     /// Nodes of this role may call it. Without this nobody may.
     pub fn allow(mut self, role: Role) -> Self {
-        self.allowed.push(role);
+        self.permission.direct.push(role);
+        self
+    }
+
+    /// Coordinators may pass on requests of nodes of this role: the actor works for them, and learns from
+    /// [`Call::on_behalf_of`](crate::Call::on_behalf_of) who they are. Without this no coordinator may, whatever it
+    /// may ask for itself.
+    pub fn allow_through_coordinator(mut self, role: Role) -> Self {
+        self.permission.through_coordinator.push(role);
         self
     }
 
     /// Exposes it until the registration is dropped.
     pub async fn register(self) -> Result<Registration, ExposeError> {
-        let Exposing { node, name, mailbox, allowed } = self;
+        let Exposing { node, name, mailbox, permission } = self;
         let name = name?;
-        let expose = quic_bridge::Expose { name: name.clone(), mailbox, allowed: allowed.into() };
+        let Target::Local(local) = &mailbox.target else { return Err(ExposeError::NotLocal(name)) };
+        let (protocol, requests) = (P::NAME, requests_of(local));
+        let exposure =
+            Exposure { name: name.clone(), protocol, requests, permission, mailbox: Arc::new(mailbox) };
+        let expose = quic_bridge::Expose(exposure);
         let registration = node.bridge.send(expose).await.unwrap_or(Err(ExposeError::NodeStopped))?;
         Ok(Registration(Some(Registered { bridge: node.bridge.clone(), name, registration })))
     }

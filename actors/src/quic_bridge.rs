@@ -2,38 +2,29 @@
 //! exposed, and so maps streams of the network onto mailboxes.
 
 mod admission;
-mod calls;
 mod connect;
-mod exposed;
 mod handover;
-mod lane;
 mod names;
 mod peers;
-mod remote;
 mod resolve;
-mod scratch;
-mod serve;
 mod socket;
 
 pub(crate) use admission::{Attach, SetIdentity, SetRevocationList, Shown};
 pub(crate) use connect::Dial;
-pub use exposed::ExposeError;
-pub(crate) use exposed::Routes;
 use handover::Retired;
 pub(crate) use handover::{Confirmed, HandOver, PeerDrains, until_look};
-pub(crate) use lane::{Outbox, new_histogram};
 pub(crate) use names::{Names, Subscribe};
 pub(crate) use peers::{Admit, Closed, Opened, PeerRoutes};
 use peers::{Live, Seat};
-pub(crate) use remote::{Outbound, Remote, RemoteCall, Way};
-pub(crate) use resolve::Resolve;
-pub(crate) use serve::{Inbound, InboundParts, finish};
+pub(crate) use resolve::{Found, Resolve};
 pub(crate) use socket::Socket;
 
 use crate::{
-    mailbox::Mailbox,
     node::{NameEvent, NodeStatistics, PeerEvent, SessionStatistics},
-    session::{ChangeRoutes, ConnectionSession, DrainSession, EndSession, SessionParts},
+    session::{
+        ChangeRoutes, ConnectionSession, DrainSession, EndSession, ExposeError, Exposure, Routes,
+        SessionParts, new_histogram,
+    },
 };
 use actix::{
     Actor, ActorContext, Addr, AsyncContext, Context, Handler, Message, Recipient, ResponseFuture, WrapFuture,
@@ -43,11 +34,11 @@ use std::{
     collections::BTreeMap,
     net::SocketAddr,
     rc::Rc,
-    sync::{Arc, atomic::Ordering},
+    sync::atomic::Ordering,
     time::{Duration, SystemTime},
 };
 use swarm_protocols::{
-    MailboxName, NodeId, Protocol, Role,
+    MailboxName, NodeId,
     session::{CloseCode, Timing},
     wire::{
         codec::BINCODE_2,
@@ -175,20 +166,14 @@ impl Actor for QuicBridge {
 /// Expose a mailbox.
 #[derive(Message)]
 #[rtype(result = "Result<u64, ExposeError>")]
-pub(crate) struct Expose<P: Protocol> {
-    pub(crate) name: MailboxName,
-    pub(crate) mailbox: Mailbox<P>,
-    pub(crate) allowed: Arc<[Role]>,
-}
+pub(crate) struct Expose(pub(crate) Exposure);
 
-impl<P: Protocol> Handler<Expose<P>> for QuicBridge {
+impl Handler<Expose> for QuicBridge {
     type Result = Result<u64, ExposeError>;
 
-    fn handle(&mut self, expose: Expose<P>, _: &mut Self::Context) -> Self::Result {
-        let Expose { name, mailbox, allowed } = expose;
+    fn handle(&mut self, Expose(exposure): Expose, _: &mut Self::Context) -> Self::Result {
         let node = self.local.node.clone();
-        let (registration, change) =
-            self.changing_names(&node, |bridge| bridge.routes.add(name, &mailbox, allowed))?;
+        let (registration, change) = self.changing_names(&node, |bridge| bridge.routes.add(exposure))?;
         self.tell_routes(&change);
         Ok(registration)
     }

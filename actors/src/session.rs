@@ -1,12 +1,28 @@
 //! The connection session actor: one for each peer. It owns the control stream and runs the rule in
 //! [`swarm_protocols::session`]; everything that it decides is decided there.
 
+mod callee;
+mod caller;
+mod calls;
+mod lane;
+mod routes;
+mod scratch;
+
+use callee::finish;
+pub(crate) use callee::{Inbound, InboundParts};
+pub use caller::Priority;
+pub(crate) use caller::{Outbound, Sending, Way, WireCall, unfit};
+pub(crate) use lane::{Outbox, new_histogram};
+pub use routes::ExposeError;
+pub(crate) use routes::{Arrival, ExposedRequest, Exposure, Handle, Permission, Routes, Serving};
+pub(crate) use scratch::with_scratch;
+
 use crate::{
     call::Caller,
     identity::Identity,
-    link::{Link, LinkError, RecvHalf, SendHalf, Stream},
     node::Refusal,
-    quic_bridge::{self, Inbound, InboundParts, Outbound, Outbox, QuicBridge, Routes, Shown, finish},
+    quic_bridge::{self, QuicBridge, Shown},
+    transport::{Link, LinkError, RecvHalf, SendHalf, Stream},
 };
 use actix::{
     Actor, ActorContext, ActorFutureExt, Addr, AsyncContext, Context, Handler, Message, ResponseFuture,
@@ -33,6 +49,9 @@ use swarm_protocols::{
 };
 use tokio::{sync::oneshot, time::Instant};
 use uuid::Uuid;
+
+/// The longest time an ask waits: a year.
+pub const TIMEOUT_MAX: Duration = Duration::from_secs(365 * 86_400);
 
 /// How long the last frames before a close may take to arrive.
 pub(crate) const FAREWELL: Duration = Duration::from_secs(1);

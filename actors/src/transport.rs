@@ -1,46 +1,63 @@
-//! The transport parameters of a node's connections, public so that a control which is measured
-//! beside a node can use the same.
+//! What a session needs of a connection, so that it runs over QUIC and in memory alike; and the transport
+//! parameters of a node's connections, public so that a control which is measured beside a node can use the same.
 
-use std::{sync::Arc, time::Duration};
+mod parameters;
+pub(crate) mod quic;
 
-/// How many streams a peer may have open at once in the beginning. Every stream allowed costs the
-/// allowing side about half a kilobyte, used or not.
-pub const STREAMS_MIN: u32 = 100;
+pub use parameters::{RECEIVE_WINDOW, STREAMS_MAX, STREAMS_MIN, more_streams, parameters};
 
-/// The most streams that a busy peer is allowed to have open at once.
-pub const STREAMS_MAX: u32 = 1024;
+use bytes::Bytes;
+use futures_util::future::BoxFuture;
+use std::net::SocketAddr;
+use swarm_protocols::session::CloseCode;
 
-/// How many bytes of a connection may have come and not been read, over all its streams.
-pub const RECEIVE_WINDOW: u32 = 16 << 20;
-
-/// The transport parameters of every connection.
-pub fn parameters() -> Arc<quinn::TransportConfig> {
-    let mut config = quinn::TransportConfig::default();
-    let idle = Duration::from_secs(15);
-    config
-        .max_concurrent_bidi_streams(STREAMS_MIN.into())
-        .max_concurrent_uni_streams(0_u8.into())
-        .receive_window(RECEIVE_WINDOW.into())
-        .datagram_receive_buffer_size(None)
-        .max_idle_timeout(Some(idle.try_into().expect("15 s is a valid idle timeout")));
-    Arc::new(config)
-}
-
-/// How many streams a peer that has `open` of the `allowed` ones should be allowed from now on, if
-/// more than before: idle connections stay cheap, busy ones are not throttled.
-pub fn more_streams(open: u32, allowed: u32) -> Option<u32> {
-    (open > allowed / 4 * 3 && allowed < STREAMS_MAX).then(|| (allowed * 4).min(STREAMS_MAX))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_busy_peer_is_allowed_more_streams_up_to_the_limit() {
-        assert_eq!(more_streams(75, STREAMS_MIN), None);
-        assert_eq!(more_streams(76, STREAMS_MIN), Some(400));
-        assert_eq!(more_streams(301, 400), Some(STREAMS_MAX));
-        assert_eq!(more_streams(STREAMS_MAX, STREAMS_MAX), None);
+/// A connection to one authenticated peer that carries many independent streams.
+pub(crate) trait Link: Send + Sync {
+    /// Opens a stream; waits while the peer allows no more.
+    fn open(&self) -> BoxFuture<'_, Result<Stream, LinkError>>;
+    /// The next stream that the peer opened.
+    fn accept(&self) -> BoxFuture<'_, Result<Stream, LinkError>>;
+    /// Says how many streams the peer may have open at once.
+    fn allow_streams(&self, count: u32);
+    /// Ends the connection and all its streams at once.
+    fn close(&self, code: CloseCode, reason: &str);
+    /// Where the peer is; `None` in memory.
+    fn remote(&self) -> Option<SocketAddr> {
+        None
     }
+}
+
+/// The two halves of a bidirectional stream.
+pub(crate) struct Stream {
+    pub(crate) send: Box<dyn SendHalf>,
+    pub(crate) recv: Box<dyn RecvHalf>,
+}
+
+/// The sending half. Dropped before it is finished, it tells the peer that the rest never comes.
+pub(crate) trait SendHalf: Send {
+    /// Sends all of `bytes`, as soon as the peer can take them.
+    fn write(&mut self, bytes: Bytes) -> BoxFuture<'_, Result<(), LinkError>>;
+    /// Nothing more will be sent.
+    fn finish(&mut self);
+    /// Completes when the peer wants no more of the stream, or the connection ends.
+    fn stopped(&mut self) -> BoxFuture<'static, ()>;
+    /// Streams of a higher priority are sent first.
+    fn set_priority(&mut self, priority: i32);
+}
+
+/// The receiving half. Dropped before its end, it tells the peer that the rest is not wanted.
+pub(crate) trait RecvHalf: Send {
+    /// What comes next; `None` at the end of the stream. May be dropped without losing bytes.
+    fn read(&mut self) -> BoxFuture<'_, Result<Option<Bytes>, LinkError>>;
+}
+
+/// Why a stream or a connection cannot go on.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum LinkError {
+    /// The connection ended.
+    #[error("{0}")]
+    Lost(String),
+    /// The peer abandoned this stream.
+    #[error("the peer abandoned the stream")]
+    StreamAbandoned,
 }

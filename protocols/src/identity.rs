@@ -78,6 +78,15 @@ label! {
     MailboxName
 }
 
+/// Who asks: the id and the role in the caller's certificate.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Caller {
+    /// The node.
+    pub node: NodeId,
+    /// What it may be in the swarm.
+    pub role: Role,
+}
+
 /// What a node may be in a swarm; its certificate says which.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -123,15 +132,6 @@ impl FromStr for Role {
             .find(|role| role.as_str() == text)
             .ok_or_else(|| InvalidRole(text.chars().take(80).collect()))
     }
-}
-
-/// Who asks: the id and the role in the caller's certificate.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Caller {
-    /// The node.
-    pub node: NodeId,
-    /// What it may be in the swarm.
-    pub role: Role,
 }
 
 /// Where a mailbox is: `node/name`.

@@ -161,6 +161,18 @@ class Request:
 
 
 @dataclass(frozen=True)
+class Delegated:
+    """A request on behalf of another node: its role, 0 to 2, and its id."""
+
+    correlation: int
+    route: int
+    deadline: int
+    role: int
+    node: str
+    payload: bytes
+
+
+@dataclass(frozen=True)
 class Tell:
     correlation: int
     route: int
@@ -216,7 +228,7 @@ class Accepted:
 
 
 ControlFrame = Hello | Welcome | Refuse | RouteChange | Ping | Pong | Drain
-CallerFrame = Request | Tell | Cancel
+CallerFrame = Request | Tell | Delegated | Cancel
 Answer = Reply | Failed | Undelivered | Accepted
 Frame = ControlFrame | CallerFrame | Answer
 
@@ -231,6 +243,7 @@ _KINDS: dict[type, int] = {
     Request: 0x10,
     Tell: 0x11,
     Cancel: 0x12,
+    Delegated: 0x15,
     Reply: 0x20,
     Failed: 0x21,
     Undelivered: 0x22,
@@ -255,6 +268,10 @@ def encode_frame(frame: Frame) -> bytes:
         body = b""
     elif isinstance(frame, (Request, Tell)):
         body = varint(frame.correlation) + varint(frame.route) + varint(frame.deadline) + frame.payload
+    elif isinstance(frame, Delegated):
+        node = frame.node.encode()
+        numbers = varint(frame.correlation) + varint(frame.route) + varint(frame.deadline)
+        body = numbers + bytes([frame.role, len(node)]) + node + frame.payload
     elif isinstance(frame, (Cancel, Accepted)):
         body = varint(frame.correlation)
     elif isinstance(frame, (Reply, Failed)):
@@ -291,8 +308,15 @@ def decode_body(kind: int, body: bytes) -> Frame:
     tail = body[at:]
     if not rest and tail:
         raise Violation(f"{made.__name__}: the body goes on after its end")
-    if made in (Request, Tell) and numbers[1] >= 1 << 32:
+    if made in (Request, Tell, Delegated) and numbers[1] >= 1 << 32:
         raise Violation(f"{made.__name__}: the route {numbers[1]}")
+    if made is Delegated:
+        if len(tail) < 2 or tail[0] > 2 or len(tail) < 2 + tail[1]:
+            raise Violation("Delegated: the body ends early, or the role is none")
+        node, payload = tail[2 : 2 + tail[1]].decode("ascii", "replace"), tail[2 + tail[1] :]
+        if fault := _label(node):
+            raise Violation(f"Delegated: {fault}")
+        return Delegated(*numbers, tail[0], node, payload)
     if made is Undelivered:
         try:
             return Undelivered(numbers[0], Code(numbers[1]), numbers[2], tail.decode())
@@ -309,6 +333,7 @@ _BODIES: dict[type, tuple[int, bool]] = {
     Drain: (0, False),
     Request: (3, True),
     Tell: (3, True),
+    Delegated: (3, True),
     Cancel: (1, False),
     Reply: (1, True),
     Failed: (1, True),

@@ -141,6 +141,7 @@ FRAMES: dict[str, frames.Frame] = {
     "request-no-deadline": frames.Request(0, 0, 0, b""),
     "request-wide": frames.Request(64, 4294967295, 2**40, b"\xff"),
     "tell": frames.Tell(6, 70, 30000, b"\x04\x05"),
+    "delegated": frames.Delegated(7, 70, 5000, 2, "desk", b"\x04\x05"),
     "cancel": frames.Cancel(5),
     "reply": frames.Reply(5, b"\x01"),
     "reply-empty": frames.Reply(300, b""),

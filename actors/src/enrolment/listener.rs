@@ -3,7 +3,7 @@
 use crate::{
     certificate_authority::{CertificateAuthority, EnrolNewcomer},
     identity::{AuthorityFolder, Identity, IdentityError},
-    link::quic,
+    transport::quic,
 };
 use actix::Addr;
 use futures_util::{StreamExt, future::LocalBoxFuture, stream::FuturesUnordered};

@@ -5,7 +5,7 @@ use crate::{
         Identity, IdentityPem, JoinToken, PeerIdentity, PrivateKeyPem, RefusedBy, RevocationList,
         SigningRequest, TlsFailure, authority_fingerprint, explain, newcomer_config, server_name,
     },
-    link::quic,
+    transport::quic,
 };
 use std::{
     net::{Ipv4Addr, Ipv6Addr, SocketAddr},

@@ -1,9 +1,9 @@
 //! Asking and telling.
 
-use super::{Mailbox, TIMEOUT_DEFAULT, TIMEOUT_MAX, Target};
+use super::{Mailbox, RemoteCall, TIMEOUT_DEFAULT, TIMEOUT_MAX, Target};
 use crate::{
     call::{Call, CallContext, CancelOnDrop},
-    quic_bridge::RemoteCall,
+    session::{Priority, Sending},
 };
 use futures_util::{
     FutureExt,
@@ -16,20 +16,8 @@ use std::{
     task::{Context, Poll},
     time::Duration,
 };
-use swarm_protocols::{Accepts, Delivery, DeliveryError, Protocol, Request};
+use swarm_protocols::{Accepts, Delivery, DeliveryError, Protocol, Request, wire::frame::Intent};
 use tokio::time::Instant;
-
-/// The order in which requests go out when the connection is the bottleneck.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum Priority {
-    /// Before everything else but the session's own frames.
-    High,
-    /// The default.
-    #[default]
-    Normal,
-    /// Whenever nothing else wants to go.
-    Low,
-}
 
 /// Why an ask brought no reply.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -98,7 +86,10 @@ impl<P: Accepts<R>, R: Request> IntoFuture for Ask<'_, P, R> {
                 }
                 Err(error) => Asked::Local(Box::pin(ready(Err(error.into())))),
             },
-            Target::Remote(remote) => Asked::Remote(remote.ask(&request, timeout, priority, own_stream)),
+            Target::Remote(remote) => {
+                let sending = Sending { timeout, priority, own_stream, intent: Intent::Ask };
+                Asked::Remote(remote.ask(&request, sending))
+            }
         })
     }
 }
@@ -188,7 +179,9 @@ impl<'a, P: Accepts<R>, R: Request + Sync> IntoFuture for Tell<'a, P, R> {
                 Box::pin(ready(told))
             }
             Target::Remote(remote) => Box::pin(async move {
-                remote.tell(&request, timeout).await.map_err(|cause| {
+                let (priority, own_stream) = (Priority::Normal, false);
+                let sending = Sending { timeout, priority, own_stream, intent: Intent::Tell };
+                remote.tell(&request, sending).await.map_err(|cause| {
                     let message = (cause.delivery() == Delivery::NotSent).then_some(request);
                     TellError { message, cause }
                 })

@@ -3,22 +3,18 @@
 use super::{AskError, Mailbox};
 use crate::{
     call::{Call, CallState, Outcome},
-    gate::{Gate, Permit},
+    gate::{Gate, Permit, RETRY_AFTER},
 };
 use actix::{
     Actor, Addr, Handler, Recipient,
     dev::{RecipientRequest, ToEnvelope},
 };
-use std::{any::Any, sync::Arc, time::Duration};
+use std::{any::Any, sync::Arc};
 use swarm_protocols::{Accepts, DeliveryError, Protocol, Request};
 use tokio::sync::oneshot;
 
 /// How many requests may be in flight to one local mailbox unless it says otherwise.
 const IN_FLIGHT_DEFAULT: usize = 4096;
-
-/// What an overloaded mailbox suggests; about the time in which one that works gets through much
-/// of its queue.
-pub(crate) const RETRY_AFTER: Duration = Duration::from_millis(10);
 
 /// A mailbox being put together; see [`Mailbox::local`].
 pub struct LocalMailbox<P: Protocol, A: Actor> {

@@ -2,6 +2,7 @@
 //! memory and in virtual time where only the order of events does.
 
 mod certificates;
+mod delegation;
 mod discovery;
 mod handover;
 mod hostile;

@@ -5,9 +5,9 @@ use super::{QuicBridge, SESSIONS_MAX, Socket};
 use crate::{
     call::Caller,
     identity::{Identity, PeerChain, PeerIdentity, RevocationList, Serial},
-    link::Link,
     node::{Refusal, SetIdentityError},
     session::{ConnectionSession, JudgeSession, Opening, Side},
+    transport::Link,
 };
 use actix::{Addr, Handler, Message};
 use std::{sync::Arc, time::SystemTime};

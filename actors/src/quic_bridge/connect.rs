@@ -3,9 +3,9 @@
 use super::{Attach, QuicBridge, Shown, Socket, socket::Listening};
 use crate::{
     identity::{PeerChain, Serial, TlsReason, explain, server_name},
-    link::quic::{self, QuicLink},
     node::{ConnectError, Peer, Refusal, Wanted},
     session::{ConnectionSession, Side},
+    transport::quic::{self, QuicLink},
 };
 use actix::{ActorFutureExt, Addr, AsyncContext, Handler, Message, ResponseActFuture, WrapFuture};
 use quinn::ConnectionError;

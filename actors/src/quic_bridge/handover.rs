@@ -6,14 +6,14 @@
 //! as soon as it knows that: by the first answer to a ping on the new session, or by the drain of the old one.
 
 use super::{
-    Outbound, QuicBridge, Shown,
+    QuicBridge, Shown,
     connect::{Target, dial},
     peers::{Live, Open, Seat, Successor},
 };
 use crate::{
     identity::PeerIdentity,
     node::{ConnectError, Wanted},
-    session::{ConnectionSession, EndSession, Received, RetireSession, Side},
+    session::{ConnectionSession, EndSession, Outbound, Received, RetireSession, Side},
 };
 use actix::{ActorFutureExt, Addr, AsyncContext, Context, Handler, Message, WrapFuture};
 use std::{

@@ -1,10 +1,10 @@
 //! The peers of a node: who is let in, whose session is open, who has gone.
 
-use super::{Outbound, QuicBridge, Retired, SESSIONS_MAX, Shown, Way};
+use super::{QuicBridge, Retired, SESSIONS_MAX, Shown};
 use crate::{
     call::Caller,
     node::{Peer, PeerEvent},
-    session::{ConnectionSession, EndSession, Received, Side},
+    session::{ConnectionSession, EndSession, Outbound, Received, Side, Way},
 };
 use actix::{Addr, Handler, Message};
 use std::{

@@ -42,6 +42,11 @@ impl<R: Request> Asked<R> {
         self.call.caller()
     }
 
+    /// For whom the sender asks, where that is another node.
+    pub fn on_behalf_of(&self) -> Option<&Caller> {
+        self.call.on_behalf_of()
+    }
+
     /// Until when the asker waits; `None` where it told.
     pub fn deadline(&self) -> Option<tokio::time::Instant> {
         self.call.deadline()

@@ -1,7 +1,7 @@
 //! A link in memory, over a [`Line`].
 
 use super::{line::Line, memory::Direction, network::DATAGRAM_BYTES};
-use crate::link::{Link, LinkError, RecvHalf, SendHalf, Stream};
+use crate::transport::{Link, LinkError, RecvHalf, SendHalf, Stream};
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use std::sync::{Arc, Mutex, PoisonError};

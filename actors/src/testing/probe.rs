@@ -3,7 +3,8 @@
 use super::asked::Asked;
 use crate::{
     call::Call,
-    mailbox::{Local, Mailbox, Pending, Port, RETRY_AFTER},
+    gate::RETRY_AFTER,
+    mailbox::{Local, Mailbox, Pending, Port},
 };
 use std::{any::Any, collections::VecDeque, marker::PhantomData, panic::Location, time::Duration};
 use swarm_protocols::{Accepts, DeliveryError, Protocol, Request, Visitor};

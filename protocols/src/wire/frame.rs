@@ -5,7 +5,7 @@ use super::{
     control::{Control, Hello, Refuse, RouteChange, Welcome},
     varint,
 };
-use crate::{Delivery, DeliveryError};
+use crate::{Caller, Delivery, DeliveryError, Role};
 use bytes::{Buf, Bytes, BytesMut};
 use std::time::Duration;
 
@@ -20,7 +20,7 @@ pub const STREAM_REQUEST: u8 = 2;
 /// The longest frame on the control stream, in bytes.
 pub const CONTROL_BYTES_MAX: usize = 1 << 20;
 /// What a frame may be longer than the payload in it, in bytes.
-pub const OVERHEAD_BYTES_MAX: usize = 64;
+pub const OVERHEAD_BYTES_MAX: usize = 128;
 
 /// How much memory is reserved for a frame that has begun, in bytes.
 const RESERVED_BYTES_MAX: usize = 16 << 10;
@@ -35,13 +35,14 @@ const DRAIN: u8 = 0x07;
 const REQUEST: u8 = 0x10;
 const TELL: u8 = 0x11;
 const CANCEL: u8 = 0x12;
+const DELEGATED: u8 = 0x15;
 const REPLY: u8 = 0x20;
 const FAILED: u8 = 0x21;
 const UNDELIVERED: u8 = 0x22;
 const ACCEPTED: u8 = 0x23;
 
 /// The beginning of a request frame.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RequestHead {
     /// Chosen by the caller, unique among the unanswered requests of its stream.
     pub correlation: u64,
@@ -49,8 +50,30 @@ pub struct RequestHead {
     pub route: u32,
     /// The time the caller still waits, in milliseconds rounded up; 0 where it waits for ever.
     pub deadline_ms: u64,
-    /// Whether only acceptance by the mailbox is to be reported, not the handler's answer.
-    pub tell: bool,
+    /// What is wanted of the callee, and for whom.
+    pub intent: Intent,
+}
+
+/// What is wanted of the callee.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Intent {
+    /// The handler's answer.
+    Ask,
+    /// The handler's answer, on behalf of a node that the caller serves. The callee decides whether it works for
+    /// that node through this caller.
+    AskFor(Caller),
+    /// Only whether the mailbox accepts the message.
+    Tell,
+}
+
+impl Intent {
+    /// For whom the caller asks, where that is another node.
+    pub fn principal(self) -> Option<Caller> {
+        match self {
+            Intent::AskFor(principal) => Some(principal),
+            Intent::Ask | Intent::Tell => None,
+        }
+    }
 }
 
 /// A frame of a lane or a request stream.
@@ -207,6 +230,18 @@ impl Body {
         Ok(value)
     }
 
+    /// `role (one byte) | length of the id (one byte) | id`.
+    fn caller(&mut self) -> Result<Caller, FrameError> {
+        let malformed = || FrameError::Malformed(self.name);
+        let [role, length] = *self.bytes.first_chunk().ok_or_else(malformed)?;
+        let role = *Role::ALL.get(usize::from(role)).ok_or_else(malformed)?;
+        let end = 2 + usize::from(length);
+        let id = self.bytes.get(2..end).and_then(|id| std::str::from_utf8(id).ok());
+        let node = id.and_then(|id| id.parse().ok()).ok_or_else(malformed)?;
+        self.bytes.advance(end);
+        Ok(Caller { node, role })
+    }
+
     fn end(self) -> Result<(), FrameError> {
         if self.bytes.is_empty() { Ok(()) } else { Err(FrameError::Malformed(self.name)) }
     }
@@ -229,15 +264,21 @@ impl Frame {
     pub fn decode(frame: Bytes) -> Result<Self, FrameError> {
         let (kind, bytes) = kind_and_body(frame)?;
         let mut body = Body { bytes, name: "lane" };
-        if !matches!(kind, REQUEST | TELL | CANCEL | REPLY | FAILED | UNDELIVERED | ACCEPTED) {
+        if !matches!(kind, REQUEST | TELL | DELEGATED | CANCEL | REPLY | FAILED | UNDELIVERED | ACCEPTED) {
             return Err(FrameError::UnexpectedKind(kind));
         }
         let correlation = body.varint()?;
         let answer = match kind {
-            REQUEST | TELL => {
+            REQUEST | TELL | DELEGATED => {
+                body.name = "request";
                 let route = u32::try_from(body.varint()?).map_err(|_| FrameError::Malformed("request"))?;
                 let deadline_ms = body.varint()?;
-                let head = RequestHead { correlation, route, deadline_ms, tell: kind == TELL };
+                let intent = match kind {
+                    TELL => Intent::Tell,
+                    DELEGATED => Intent::AskFor(body.caller()?),
+                    _ => Intent::Ask,
+                };
+                let head = RequestHead { correlation, route, deadline_ms, intent };
                 return Ok(Frame::Request { head, payload: body.bytes });
             }
             CANCEL => {
@@ -258,17 +299,28 @@ impl Frame {
 
 /// Appends a request frame.
 pub fn put_request(head: &RequestHead, payload: &[u8], out: &mut Vec<u8>) {
-    let RequestHead { correlation, route, deadline_ms, tell } = *head;
+    let RequestHead { correlation, route, deadline_ms, intent } = head;
+    let (kind, caller) = match intent {
+        Intent::Ask => (REQUEST, None),
+        Intent::Tell => (TELL, None),
+        Intent::AskFor(caller) => (DELEGATED, Some(caller)),
+    };
     let length = 1
-        + varint::width(correlation)
-        + varint::width(route.into())
-        + varint::width(deadline_ms)
+        + varint::width(*correlation)
+        + varint::width((*route).into())
+        + varint::width(*deadline_ms)
+        + caller.map_or(0, |caller| 2 + caller.node.as_str().len())
         + payload.len();
     varint::put(length as u64, out);
-    out.push(if tell { TELL } else { REQUEST });
-    varint::put(correlation, out);
-    varint::put(route.into(), out);
-    varint::put(deadline_ms, out);
+    out.push(kind);
+    varint::put(*correlation, out);
+    varint::put((*route).into(), out);
+    varint::put(*deadline_ms, out);
+    if let Some(Caller { node, role }) = caller {
+        // A node id is a DNS label, of at most 63 bytes.
+        out.extend_from_slice(&[*role as u8, node.as_str().len() as u8]);
+        out.extend_from_slice(node.as_str().as_bytes());
+    }
     out.extend_from_slice(payload);
 }
 

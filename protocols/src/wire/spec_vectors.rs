@@ -8,11 +8,12 @@ use super::{
         WIRE_VERSIONS, Welcome,
     },
     frame::{
-        self, Answered, CONTROL_BYTES_MAX, Frame, FrameError, FrameReader, OVERHEAD_BYTES_MAX, RequestHead,
+        self, Answered, CONTROL_BYTES_MAX, Frame, FrameError, FrameReader, Intent, OVERHEAD_BYTES_MAX,
+        RequestHead,
     },
 };
 use crate::{
-    Delivery, DeliveryError, Floats, NAME_BYTES_MAX, Protocol, Request,
+    Caller, Delivery, DeliveryError, Floats, NAME_BYTES_MAX, Protocol, Request, Role,
     certificates::{
         CertificateAuthority, ENROL_BYTES_MAX, ENROLLED_BYTES_MAX, ENROLMENT_ALPN, Enrol, Enrolled,
         EnrolmentOutcome, EnrolmentRefusal, FAILURES_MAX, PEM_BYTES_MAX, RenewCertificate, RenewalRefusal,
@@ -123,11 +124,13 @@ fn frames() -> BTreeMap<&'static str, Message> {
         ("pong", Control::Pong(1)),
         ("drain", Control::Drain),
     ];
+    let desk = Caller { node: "desk".parse().unwrap(), role: Role::Operator };
     let others = [
-        ("request", request(5, 70, 5000, false, &[0x04, 0x05])),
-        ("request-no-deadline", request(0, 0, 0, false, &[])),
-        ("request-wide", request(64, u32::MAX, 1 << 40, false, &[0xff])),
-        ("tell", request(6, 70, 30_000, true, &[0x04, 0x05])),
+        ("request", request(5, 70, 5000, Intent::Ask, &[0x04, 0x05])),
+        ("request-no-deadline", request(0, 0, 0, Intent::Ask, &[])),
+        ("request-wide", request(64, u32::MAX, 1 << 40, Intent::Ask, &[0xff])),
+        ("tell", request(6, 70, 30_000, Intent::Tell, &[0x04, 0x05])),
+        ("delegated", request(7, 70, 5000, Intent::AskFor(desk), &[0x04, 0x05])),
         ("cancel", Frame::Cancel { correlation: 5 }),
         ("reply", answer(5, Answered::Reply(Bytes::from_static(&[0x01])))),
         ("reply-empty", answer(300, Answered::Reply(Bytes::new()))),
@@ -164,8 +167,8 @@ fn refuse(cause: RefuseCause, reason: &str) -> Control {
     Control::Refuse(Refuse { cause, reason: reason.to_owned() })
 }
 
-fn request(correlation: u64, route: u32, deadline_ms: u64, tell: bool, payload: &'static [u8]) -> Frame {
-    let head = RequestHead { correlation, route, deadline_ms, tell };
+fn request(correlation: u64, route: u32, deadline_ms: u64, intent: Intent, payload: &'static [u8]) -> Frame {
+    let head = RequestHead { correlation, route, deadline_ms, intent };
     Frame::Request { head, payload: Bytes::from_static(payload) }
 }
 

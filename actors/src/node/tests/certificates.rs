@@ -7,9 +7,9 @@ use super::{
 use crate::{
     Caller,
     identity::{IdentityPem, KeyExchange, PeerChain, RevocationList, Serial},
-    link::quic::QuicLink,
     quic_bridge::{Admit, Attach, Shown},
     session::{ConnectionSession, SessionParts, Side},
+    transport::quic::QuicLink,
 };
 use std::{cell::Cell, rc::Rc, sync::Arc, time::Instant};
 use swarm_protocols::session::CloseCode;

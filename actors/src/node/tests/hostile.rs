@@ -11,7 +11,8 @@ use swarm_protocols::{
         codec::BINCODE_2,
         control::{Control, Hello, WIRE_VERSIONS},
         frame::{
-            self, Answered, Frame, FrameReader, RequestHead, STREAM_CONTROL, STREAM_LANE, STREAM_REQUEST,
+            self, Answered, Frame, FrameReader, Intent, RequestHead, STREAM_CONTROL, STREAM_LANE,
+            STREAM_REQUEST,
         },
         varint,
     },
@@ -114,7 +115,7 @@ pub(super) fn in_life(id: &str, incarnation: u64) -> Hello {
 
 pub(super) fn request(correlation: u64, route: u32, payload: &[u8]) -> Vec<u8> {
     let mut bytes = Vec::new();
-    let head = RequestHead { correlation, route, deadline_ms: 0, tell: false };
+    let head = RequestHead { correlation, route, deadline_ms: 0, intent: Intent::Ask };
     frame::put_request(&head, payload, &mut bytes);
     bytes
 }

@@ -6,7 +6,7 @@ use super::super::{
     *,
 };
 use super::*;
-use crate::link::{Link, LinkError, Stream};
+use crate::transport::{Link, LinkError, Stream};
 use bytes::Bytes;
 use std::sync::Arc;
 use swarm_protocols::session::CloseCode;

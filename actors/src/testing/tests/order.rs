@@ -3,8 +3,9 @@
 use super::super::{line::Line, memory_link::link_pair, *};
 use super::*;
 use crate::{
-    link::Link,
-    quic_bridge::{Outbound, Remote, Way},
+    mailbox::Remote,
+    session::{Outbound, Way},
+    transport::Link,
 };
 use std::sync::Arc;
 use swarm_protocols::wire::{

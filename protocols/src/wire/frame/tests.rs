@@ -32,13 +32,20 @@ fn delivery_error() -> impl Strategy<Value = DeliveryError> {
     ]
 }
 
+fn intent() -> impl Strategy<Value = Intent> {
+    let roles = prop::sample::select(Role::ALL.as_slice());
+    let caller = ("[a-z]([a-z0-9-]{0,61}[a-z0-9])?", roles)
+        .prop_map(|(node, role)| Caller { node: node.parse().unwrap(), role });
+    prop_oneof![Just(Intent::Ask), Just(Intent::Tell), caller.prop_map(Intent::AskFor)]
+}
+
 fn frame() -> impl Strategy<Value = Frame> {
     let payload = prop::collection::vec(any::<u8>(), 0..200).prop_map(Bytes::from);
     let number = 0..varint::VARINT_MAX;
     prop_oneof![
-        (number.clone(), any::<u32>(), number.clone(), any::<bool>(), payload.clone()).prop_map(
-            |(correlation, route, deadline_ms, tell, payload)| Frame::Request {
-                head: RequestHead { correlation, route, deadline_ms, tell },
+        (number.clone(), any::<u32>(), number.clone(), intent(), payload.clone()).prop_map(
+            |(correlation, route, deadline_ms, intent, payload)| Frame::Request {
+                head: RequestHead { correlation, route, deadline_ms, intent },
                 payload
             }
         ),
@@ -96,7 +103,7 @@ proptest! {
 #[test]
 fn the_layout_is_that_of_the_specification() {
     let mut out = Vec::new();
-    let head = RequestHead { correlation: 5, route: 70, deadline_ms: 5000, tell: false };
+    let head = RequestHead { correlation: 5, route: 70, deadline_ms: 5000, intent: Intent::Ask };
     put_request(&head, b"ab", &mut out);
     assert_eq!(out, [0x08, 0x10, 0x05, 0x40, 0x46, 0x53, 0x88, b'a', b'b']);
     out.clear();
@@ -125,7 +132,7 @@ fn half_a_frame_at_the_end_is_seen() {
 
 #[test]
 fn reserved_and_misplaced_kinds_are_refused() {
-    for kind in [0x00, 0x08, 0x13, 0x24, 0x25, 0x26, 0xff] {
+    for kind in [0x00, 0x08, 0x13, 0x14, 0x24, 0x25, 0x26, 0xff] {
         let frame = Bytes::from(vec![kind, 0]);
         assert_eq!(Frame::decode(frame.clone()), Err(FrameError::UnexpectedKind(kind)));
         assert_eq!(Control::decode(frame), Err(FrameError::UnexpectedKind(kind)));

@@ -1,17 +1,15 @@
 //! Serving requests of another node: the callee's side of a session.
 
 use super::{
+    FAREWELL, Received,
     calls::{Duplicate, LaneCalls},
-    exposed::{Arrival, Routes, Serving},
     lane::Outbox,
+    routes::{Arrival, Routes, Serving},
 };
 use crate::{
     call::{CallState, Caller},
-    gate::{Gate, Permit},
-    link::{Link, LinkError, RecvHalf, SendHalf, Stream},
-    mailbox::RETRY_AFTER,
-    session::{FAREWELL, Received},
-    transport,
+    gate::{Gate, Permit, RETRY_AFTER},
+    transport::{self, Link, LinkError, RecvHalf, SendHalf, Stream},
 };
 use bytes::{Buf, Bytes};
 use futures_util::FutureExt;
@@ -28,7 +26,7 @@ use swarm_protocols::{
     session::CloseCode,
     wire::{
         control::Limits,
-        frame::{self, Frame, FrameError, FrameReader, OVERHEAD_BYTES_MAX, RequestHead},
+        frame::{self, Frame, FrameError, FrameReader, Intent, OVERHEAD_BYTES_MAX, RequestHead},
     },
 };
 use tokio::{sync::watch, time::Instant};
@@ -244,9 +242,9 @@ impl Inbound {
         let refused = if self.draining.get() {
             DeliveryError::Draining
         } else if let Some(permit) = self.in_flight.enter(payload.len()) {
-            match self.routes.handler(head.route, self.caller.role) {
+            match self.routes.handler(head.route, &self.caller, &head.intent) {
                 Ok(handler) => {
-                    let deadline = (head.deadline_ms > 0 && !head.tell)
+                    let deadline = (head.deadline_ms > 0 && head.intent != Intent::Tell)
                         .then(|| now + Duration::from_millis(head.deadline_ms.min(1 << 40)));
                     let caller = Arc::clone(&self.caller);
                     let answer_bytes_max = self.answer_bytes_max;

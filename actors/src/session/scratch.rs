@@ -11,7 +11,7 @@ thread_local! {
 
 /// Hands an empty buffer to `work`. Its memory is that of the last time, so that a small message
 /// costs no allocation of its own; within `work` another call gets another buffer.
-pub(super) fn with_scratch<T>(work: impl FnOnce(&mut Vec<u8>) -> T) -> T {
+pub(crate) fn with_scratch<T>(work: impl FnOnce(&mut Vec<u8>) -> T) -> T {
     let mut buffer = BUFFER.take();
     let result = work(&mut buffer);
     if buffer.capacity() <= KEPT_BYTES_MAX {

@@ -1,6 +1,6 @@
 //! The requests of one lane that are being handled.
 
-use super::exposed::Serving;
+use super::routes::Serving;
 use crate::call::CallState;
 use futures_util::{StreamExt, stream::FuturesUnordered};
 use std::{

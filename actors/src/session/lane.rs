@@ -1,6 +1,6 @@
 //! The caller's end of a lane: requests pipelined on one stream, their answers matched by number.
 
-use crate::link::{Link, LinkError, RecvHalf, SendHalf, Stream};
+use crate::transport::{Link, LinkError, RecvHalf, SendHalf, Stream};
 use bytes::Bytes;
 use hdrhistogram::Histogram;
 use slab::Slab;
@@ -14,7 +14,7 @@ use std::{
 use swarm_protocols::{
     Delivery, DeliveryError,
     session::CloseCode,
-    wire::frame::{self, Answered, Frame, FrameReader, OVERHEAD_BYTES_MAX, RequestHead},
+    wire::frame::{self, Answered, Frame, FrameReader, Intent, OVERHEAD_BYTES_MAX, RequestHead},
 };
 use tokio::{sync::Notify, time::Instant};
 
@@ -154,7 +154,7 @@ impl Lane {
         route: u32,
         payload: &[u8],
         timeout: Duration,
-        tell: bool,
+        intent: Intent,
     ) -> Result<LaneCall, DeliveryError> {
         let asked = Instant::now();
         let deadline = asked + timeout;
@@ -164,10 +164,10 @@ impl Lane {
             return Err(DeliveryError::SessionLost { reason, delivery: Delivery::NotSent });
         }
         if state.calls.len() >= state.calls_max || state.outbox.bytes.len() > UNSENT_BYTES_MAX {
-            return Err(DeliveryError::Overloaded { retry_after: crate::mailbox::RETRY_AFTER });
+            return Err(DeliveryError::Overloaded { retry_after: crate::gate::RETRY_AFTER });
         }
         let key = state.calls.insert(Slot::Waiting { waker: None, asked, deadline });
-        let head = RequestHead { correlation: key as u64, route, deadline_ms: millis_up(timeout), tell };
+        let head = RequestHead { correlation: key as u64, route, deadline_ms: millis_up(timeout), intent };
         frame::put_request(&head, payload, state.outbox.frames());
         if state.armed.is_none_or(|armed| deadline < armed) {
             state.armed = Some(deadline);
@@ -187,14 +187,18 @@ impl Lane {
     /// A request that no handler takes: by the time at which it is answered, the peer has read all that went
     /// before it. `None` where all of that was answered already.
     fn mark(self: &Arc<Self>) -> Option<LaneCall> {
-        let (asked, timeout) = (Instant::now(), crate::mailbox::TIMEOUT_MAX);
+        let (asked, timeout) = (Instant::now(), super::TIMEOUT_MAX);
         let mut state = self.state();
         if state.lost.is_some() || state.calls.is_empty() {
             return None;
         }
         let key = state.calls.insert(Slot::Waiting { waker: None, asked, deadline: asked + timeout });
-        let head =
-            RequestHead { correlation: key as u64, route: ROUTE_OF_NOBODY, deadline_ms: 0, tell: false };
+        let head = RequestHead {
+            correlation: key as u64,
+            route: ROUTE_OF_NOBODY,
+            deadline_ms: 0,
+            intent: Intent::Ask,
+        };
         frame::put_request(&head, &[], state.outbox.frames());
         Some(LaneCall { lane: Arc::clone(self), key, timeout, ended: false })
     }

@@ -1,22 +1,15 @@
-//! Asking actors on another node: the caller's side of a session.
+//! The caller's side of a session: requests to another node, on lanes and on streams of their own.
 
-use super::{
-    lane::{Lane, LaneCall, new_histogram},
-    scratch::with_scratch,
-};
+use super::lane::{Lane, LaneCall, new_histogram};
 use crate::{
-    link::{Link, LinkError, Stream},
-    mailbox::{AskError, Priority, RETRY_AFTER},
+    gate::RETRY_AFTER,
+    transport::{Link, LinkError, Stream},
 };
 use bytes::Bytes;
-use futures_util::{
-    FutureExt,
-    future::{BoxFuture, Either},
-};
+use futures_util::{FutureExt, future::BoxFuture};
 use hdrhistogram::Histogram;
 use std::{
     future::Future,
-    marker::PhantomData,
     net::SocketAddr,
     pin::Pin,
     sync::{
@@ -27,11 +20,10 @@ use std::{
     time::Duration,
 };
 use swarm_protocols::{
-    Delivery, DeliveryError, MailboxAddress, Protocol, Request,
+    Delivery, DeliveryError,
     wire::{
-        codec::{self, EncodeError, MESSAGE_BYTES_MAX},
         control::Limits,
-        frame::{self, Answered, Frame, FrameReader, OVERHEAD_BYTES_MAX, RequestHead},
+        frame::{self, Answered, Frame, FrameReader, Intent, OVERHEAD_BYTES_MAX, RequestHead},
     },
 };
 use tokio::time::Instant;
@@ -41,6 +33,18 @@ pub(crate) const LANE_PAYLOAD_BYTES_MAX: usize = 16 << 10;
 
 /// One lane for each [`Priority`].
 const LANES: usize = 3;
+
+/// The order in which requests go out when the connection is the bottleneck.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Priority {
+    /// Before everything else but the session's own frames.
+    High,
+    /// The default.
+    #[default]
+    Normal,
+    /// Whenever nothing else wants to go.
+    Low,
+}
 
 /// The most requests in flight, whatever the peer would accept.
 const IN_FLIGHT_MAX: u32 = 1 << 16;
@@ -162,161 +166,80 @@ impl Way {
     }
 }
 
-/// A mailbox on another node.
-pub(crate) struct Remote<P: Protocol> {
-    way: Arc<Way>,
-    address: MailboxAddress,
-    routes: Vec<u32>,
-    protocol: PhantomData<fn() -> P>,
+/// A request to another node that has no answer yet. Dropping it cancels the request.
+pub(crate) enum WireCall {
+    Refused(Option<DeliveryError>),
+    Lane(LaneCall),
+    Own(BoxFuture<'static, Result<Answered, DeliveryError>>),
 }
 
-impl<P: Protocol> Remote<P> {
-    /// `routes[P::INDEX]` is the peer's number for each request of the protocol.
-    pub(crate) fn new(way: Arc<Way>, address: MailboxAddress, routes: Vec<u32>) -> Self {
-        Self { way, address, routes, protocol: PhantomData }
-    }
+impl Future for WireCall {
+    type Output = Result<Answered, DeliveryError>;
 
-    pub(crate) fn address(&self) -> &MailboxAddress {
-        &self.address
-    }
-
-    pub(crate) fn ask<R: Request>(
-        &self,
-        request: &R,
-        timeout: Duration,
-        priority: Priority,
-        own_stream: bool,
-    ) -> RemoteCall<R>
-    where
-        P: swarm_protocols::Accepts<R>,
-    {
-        RemoteCall(match self.start(P::INDEX, request, timeout, priority, own_stream) {
-            Ok(stage) => stage,
-            Err(error) => Stage::Failed(Some(error)),
-        })
-    }
-
-    fn start<R: Request>(
-        &self,
-        index: usize,
-        request: &R,
-        timeout: Duration,
-        priority: Priority,
-        own_stream: bool,
-    ) -> Result<Stage<R>, DeliveryError> {
-        with_scratch(|payload| {
-            self.encode(request, payload)?;
-            let route = self.routes[index];
-            if own_stream || payload.len() > LANE_PAYLOAD_BYTES_MAX {
-                self.way.with(|outbound| outbound.admit(payload.len()))?;
-                let request = own_stream_request(route, payload, timeout, false);
-                let call = on_own_stream(Arc::clone(&self.way), request, timeout, priority);
-                return Ok(Stage::Own(Box::pin(call), PhantomData));
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        match &mut *self {
+            Self::Refused(error) => {
+                Poll::Ready(Err(error.take().expect("a future is not polled after it is ready")))
             }
-            self.way.with(|outbound| {
-                outbound.admit(payload.len())?;
-                outbound.lanes[priority as usize].call(route, payload, timeout, false).map(Stage::Lane)
-            })
-        })
-    }
-
-    pub(crate) async fn tell<R: Request>(&self, request: &R, timeout: Duration) -> Result<(), DeliveryError>
-    where
-        P: swarm_protocols::Accepts<R>,
-    {
-        let route = self.routes[P::INDEX];
-        let call = with_scratch(|payload| {
-            self.encode(request, payload)?;
-            if payload.len() > LANE_PAYLOAD_BYTES_MAX {
-                self.way.with(|outbound| outbound.admit(payload.len()))?;
-                return Ok(Either::Left(own_stream_request(route, payload, timeout, true)));
-            }
-            self.way.with(|outbound| {
-                outbound.admit(payload.len())?;
-                outbound.lanes[Priority::Normal as usize]
-                    .call(route, payload, timeout, true)
-                    .map(Either::Right)
-            })
-        });
-        let answered = match call? {
-            Either::Left(request) => {
-                on_own_stream(Arc::clone(&self.way), request, timeout, Priority::Normal).await
-            }
-            Either::Right(call) => call.await,
-        };
-        match answered? {
-            Answered::Accepted => Ok(()),
-            Answered::Undelivered(error) => Err(error),
-            Answered::Reply(_) | Answered::Failed(_) => Err(unfit("a handler's answer to a told message")),
+            Self::Lane(call) => Pin::new(call).poll(cx),
+            Self::Own(call) => call.as_mut().poll(cx),
         }
     }
+}
 
-    /// Appends the request to `payload`.
-    fn encode<R: Request>(&self, request: &R, payload: &mut Vec<u8>) -> Result<(), DeliveryError> {
-        codec::encode_into(request, payload).map_err(|error| match error {
-            // How much longer it is, nobody has counted.
-            EncodeError::TooLarge => {
-                let limit = self.way.with(|outbound| outbound.limits.message_bytes);
-                DeliveryError::TooLarge { bytes: MESSAGE_BYTES_MAX as u64 + 1, limit }
-            }
-            error => {
-                let reason = format!("{}: {error}", R::NAME);
-                DeliveryError::Codec { reason, delivery: Delivery::NotSent }
-            }
+/// How a request goes to another node.
+#[derive(Debug, Clone)]
+pub(crate) struct Sending {
+    pub(crate) timeout: Duration,
+    pub(crate) priority: Priority,
+    /// On a stream of its own, whatever its length.
+    pub(crate) own_stream: bool,
+    pub(crate) intent: Intent,
+}
+
+impl Way {
+    /// Asks for what `route` stands for at the peer.
+    pub(crate) fn call(self: &Arc<Self>, route: u32, payload: &[u8], sending: Sending) -> WireCall {
+        self.start(route, payload, sending).unwrap_or_else(|error| WireCall::Refused(Some(error)))
+    }
+
+    fn start(
+        self: &Arc<Self>,
+        route: u32,
+        payload: &[u8],
+        sending: Sending,
+    ) -> Result<WireCall, DeliveryError> {
+        let Sending { timeout, priority, own_stream, intent } = sending;
+        if own_stream || payload.len() > LANE_PAYLOAD_BYTES_MAX {
+            self.with(|outbound| outbound.admit(payload.len()))?;
+            let request = own_stream_request(route, payload, timeout, intent);
+            return Ok(WireCall::Own(Box::pin(on_own_stream(Arc::clone(self), request, timeout, priority))));
+        }
+        self.with(|outbound| {
+            outbound.admit(payload.len())?;
+            outbound.lanes[priority as usize].call(route, payload, timeout, intent).map(WireCall::Lane)
         })
+    }
+
+    /// The longest request that the peer takes, in bytes.
+    pub(crate) fn message_bytes_max(&self) -> u64 {
+        self.with(|outbound| outbound.limits.message_bytes)
     }
 }
 
 /// What goes over a stream of its own.
-fn own_stream_request(route: u32, payload: &[u8], timeout: Duration, tell: bool) -> Bytes {
+fn own_stream_request(route: u32, payload: &[u8], timeout: Duration, intent: Intent) -> Bytes {
     let mut bytes = Vec::with_capacity(payload.len() + OVERHEAD_BYTES_MAX);
     bytes.push(frame::STREAM_REQUEST);
     let deadline_ms = super::lane::millis_up(timeout);
-    frame::put_request(&RequestHead { correlation: 0, route, deadline_ms, tell }, payload, &mut bytes);
+    frame::put_request(&RequestHead { correlation: 0, route, deadline_ms, intent }, payload, &mut bytes);
     bytes.into()
 }
 
-fn unfit(what: &str) -> DeliveryError {
+/// What a peer sent that makes no sense where it came.
+pub(crate) fn unfit(what: &str) -> DeliveryError {
     let reason = format!("the peer sent {what}");
     DeliveryError::Codec { reason, delivery: Delivery::Delivered }
-}
-
-/// A request to another node that has no answer yet. Dropping it cancels the request.
-pub(crate) struct RemoteCall<R: Request>(Stage<R>);
-
-enum Stage<R: Request> {
-    Failed(Option<DeliveryError>),
-    Lane(LaneCall),
-    Own(BoxFuture<'static, Result<Answered, DeliveryError>>, PhantomData<fn() -> R>),
-}
-
-impl<R: Request> RemoteCall<R> {
-    pub(crate) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<R::Reply, AskError<R::Error>>> {
-        let answered = match &mut self.0 {
-            Stage::Failed(error) => {
-                let error = error.take().expect("a future is not polled after it is ready");
-                return Poll::Ready(Err(error.into()));
-            }
-            Stage::Lane(call) => Pin::new(call).poll(cx),
-            Stage::Own(call, _) => call.as_mut().poll(cx),
-        };
-        answered.map(|answered| match answered? {
-            Answered::Reply(bytes) => decode(&bytes, R::NAME),
-            Answered::Failed(bytes) => Err(AskError::Handler(decode::<R::Error, R::Error>(&bytes, R::NAME)?)),
-            Answered::Undelivered(error) => Err(error.into()),
-            Answered::Accepted => Err(unfit("an acceptance as the answer to a request").into()),
-        })
-    }
-}
-
-fn decode<T: serde::de::DeserializeOwned, E: std::error::Error>(
-    bytes: &[u8],
-    name: &str,
-) -> Result<T, AskError<E>> {
-    codec::decode(bytes).map_err(|error| {
-        let reason = format!("the answer to {name}: {error}");
-        AskError::Delivery(DeliveryError::Codec { reason, delivery: Delivery::Delivered })
-    })
 }
 
 async fn on_own_stream(

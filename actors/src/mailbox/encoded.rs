@@ -1,0 +1,189 @@
+//! [`EncodedMailbox`]: a mailbox whose protocol is known by its name alone.
+
+use super::{Mailbox, Remote, TIMEOUT_DEFAULT, TIMEOUT_MAX, Target, served::requests_of};
+use crate::{
+    call::Caller,
+    session::{ExposedRequest, Handle, Priority, Sending, Way, unfit},
+};
+use bytes::Bytes;
+use futures_util::future::BoxFuture;
+use std::{fmt, future::IntoFuture, sync::Arc, time::Duration};
+use swarm_protocols::{
+    Accepts, DeliveryError, Protocol, Request, Visitor,
+    wire::{
+        control::Route,
+        frame::{Answered, Intent},
+    },
+};
+
+/// A mailbox for those who pass requests on without knowing their types: a coordinator, a gateway. Requests are
+/// named, and encoded by somebody else; replies and errors come back as they are.
+///
+/// Made from a [`Mailbox`], or found with [`Node::resolve_encoded`](crate::Node::resolve_encoded). It lives as long
+/// as the mailbox it was made from would.
+#[derive(Clone)]
+pub struct EncodedMailbox {
+    protocol: Arc<str>,
+    requests: Arc<[Known]>,
+}
+
+struct Known {
+    name: String,
+    version: u16,
+    place: Place,
+}
+
+#[derive(Clone)]
+enum Place {
+    Here(Arc<dyn Handle>),
+    There(Arc<Way>, u32),
+}
+
+/// Why an encoded request brought no reply.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum EncodedAskError {
+    /// The handler answered with its own error, which is encoded here.
+    #[error("the handler answered with its own error")]
+    Handler(Bytes),
+    /// The handler gave no answer.
+    #[error(transparent)]
+    Delivery(#[from] DeliveryError),
+}
+
+impl EncodedMailbox {
+    pub(crate) fn of_routes(protocol: &str, way: &Arc<Way>, routes: Vec<Route>) -> Self {
+        let known = |Route { id, request, version, .. }| Known {
+            name: request,
+            version,
+            place: Place::There(Arc::clone(way), id),
+        };
+        Self { protocol: protocol.into(), requests: routes.into_iter().map(known).collect() }
+    }
+
+    /// The name of its protocol.
+    pub fn protocol(&self) -> &str {
+        &self.protocol
+    }
+
+    /// Whether it accepts this version of this request.
+    pub fn accepts(&self, request: &str, version: u16) -> bool {
+        self.find(request, version).is_some()
+    }
+
+    fn find(&self, request: &str, version: u16) -> Option<&Place> {
+        let found = self.requests.iter().find(|known| known.name == request && known.version == version);
+        found.map(|known| &known.place)
+    }
+
+    /// Asks the actor. Nothing happens before the result is awaited.
+    pub fn ask(&self, request: &str, version: u16, payload: Bytes) -> EncodedAsk {
+        let place = self.find(request, version).cloned().ok_or_else(|| DeliveryError::NotExposed {
+            what: format!("{request} version {version} of {}", self.protocol),
+        });
+        EncodedAsk {
+            place,
+            payload,
+            timeout: TIMEOUT_DEFAULT,
+            priority: Priority::default(),
+            on_behalf_of: None,
+        }
+    }
+}
+
+impl<P: Protocol> From<Mailbox<P>> for EncodedMailbox {
+    fn from(mailbox: Mailbox<P>) -> Self {
+        let requests = match &mailbox.target {
+            Target::Local(local) => {
+                let known = |ExposedRequest { name, version, handler }: ExposedRequest| Known {
+                    name: name.to_owned(),
+                    version,
+                    place: Place::Here(handler),
+                };
+                requests_of(local).into_iter().map(known).collect()
+            }
+            Target::Remote(remote) => {
+                let mut routes = RemoteRoutes { remote, known: Vec::with_capacity(P::REQUESTS) };
+                P::visit(&mut routes);
+                routes.known
+            }
+        };
+        Self { protocol: P::NAME.into(), requests: requests.into() }
+    }
+}
+
+struct RemoteRoutes<'a, P: Protocol> {
+    remote: &'a Remote<P>,
+    known: Vec<Known>,
+}
+
+impl<P: Protocol> Visitor<P> for RemoteRoutes<'_, P> {
+    fn request<R: Request>(&mut self)
+    where
+        P: Accepts<R>,
+    {
+        let place = Place::There(Arc::clone(self.remote.way()), self.remote.route::<R>());
+        self.known.push(Known { name: R::NAME.to_owned(), version: R::VERSION, place });
+    }
+}
+
+impl fmt::Debug for EncodedMailbox {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "EncodedMailbox({})", self.protocol)
+    }
+}
+
+/// An encoded request about to be asked. Await it.
+#[must_use = "nothing is asked before it is awaited"]
+pub struct EncodedAsk {
+    place: Result<Place, DeliveryError>,
+    payload: Bytes,
+    timeout: Duration,
+    priority: Priority,
+    on_behalf_of: Option<Caller>,
+}
+
+impl EncodedAsk {
+    /// See [`Ask::timeout`](crate::Ask::timeout).
+    pub fn timeout(mut self, timeout: Duration) -> Self {
+        self.timeout = timeout.min(TIMEOUT_MAX);
+        self
+    }
+
+    /// See [`Ask::priority`](crate::Ask::priority).
+    pub fn priority(mut self, priority: Priority) -> Self {
+        self.priority = priority;
+        self
+    }
+
+    /// Asks for another node, whose request this is. The callee decides whether it works for that node's role through
+    /// this one, which has to be a coordinator.
+    pub fn on_behalf_of(mut self, principal: Caller) -> Self {
+        self.on_behalf_of = Some(principal);
+        self
+    }
+}
+
+impl IntoFuture for EncodedAsk {
+    type Output = Result<Bytes, EncodedAskError>;
+    type IntoFuture = BoxFuture<'static, Self::Output>;
+
+    fn into_future(self) -> Self::IntoFuture {
+        let EncodedAsk { place, payload, timeout, priority, on_behalf_of } = self;
+        Box::pin(async move {
+            let answered = match place? {
+                Place::Here(handler) => handler.ask(payload, timeout, on_behalf_of).await,
+                Place::There(way, route) => {
+                    let intent = on_behalf_of.map_or(Intent::Ask, Intent::AskFor);
+                    let sending = Sending { timeout, priority, own_stream: false, intent };
+                    way.call(route, &payload, sending).await?
+                }
+            };
+            match answered {
+                Answered::Reply(reply) => Ok(reply),
+                Answered::Failed(error) => Err(EncodedAskError::Handler(error)),
+                Answered::Undelivered(error) => Err(error.into()),
+                Answered::Accepted => Err(unfit("an acceptance as the answer to a request").into()),
+            }
+        })
+    }
+}
