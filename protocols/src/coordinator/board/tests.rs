@@ -188,3 +188,29 @@ fn an_agent_is_given_what_it_exposes_now() {
     bench.join("b", 1);
     assert_eq!(bench.commands(), ["b does 1.1#1"]);
 }
+
+#[derive(Debug)]
+struct LastAgent;
+
+impl Placement for LastAgent {
+    fn place(&self, parts: &[ContentHash], agents: &[NodeId]) -> Vec<usize> {
+        vec![agents.len() - 1; parts.len()]
+    }
+}
+
+#[test]
+fn another_rule_may_place_the_parts() {
+    let mut board = Board::with_placement(config(), Box::new(LastAgent));
+    let protocols = BTreeSet::from(["looker".to_owned()]);
+    for agent in ["a", "b"].map(node) {
+        let joined = Input::AgentJoined { agent, protocols: protocols.clone(), slots: NonZeroU32::MIN };
+        board.apply(joined, Offset::default());
+    }
+    board.apply(Input::Submitted(new_task(task(1, &["a", "a"]))), Offset::default());
+    let assigned = |command| match command {
+        Command::Assign { assignment, .. } => Some(assignment),
+        _ => None,
+    };
+    let assigned: Vec<Assignment> = std::iter::from_fn(|| board.poll()).filter_map(assigned).collect();
+    assert_eq!(assigned, [given("b", 1, 0, 1)]);
+}
