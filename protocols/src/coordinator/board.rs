@@ -19,7 +19,8 @@
 //!
 //! **Attempts.** An assignment of a part is an attempt. The first answer of any of them is the answer of the part; then
 //! the others are withdrawn. A [`Failure`] that is known not to have begun spends no attempt. A part remembers every
-//! agent that failed it, and goes to one that did not as long as there is one.
+//! agent that failed it, and goes to one in good standing that did not as long as there is one. Then it goes to one again
+//! that was lost or did not answer, as long as an attempt is left for each agent that has not tried it.
 //!
 //! **Leases.** When every attempt at a part in progress is older than the lease, another agent in good standing is asked
 //! as well, one a lease. Nothing else ends with a lease: the late answer counts like any other.
