@@ -32,8 +32,9 @@
 //! standing, and wait for them, only where there is no other to ask. A pausing agent is given nothing.
 //!
 //! **When a part fails.** No single word ends a task. A part fails, and its task with it, when nobody works on it any
-//! more and either every capable agent has answered it with an error, after two attempts at least, or it has had
-//! [`BoardConfig::attempts_max`] attempts and two agents failed it, or one where there is no other.
+//! more and either every capable agent has answered it with an error, after two attempts at least, or every one has
+//! tried it and [`BoardConfig::attempts_max`] attempts are spent, or so many agents have failed it. So fewer bad agents
+//! than that never end a task as long as one honest agent stays.
 
 mod agents;
 mod dispatch;
@@ -87,7 +88,8 @@ pub struct BoardConfig {
     pub bytes_max: usize,
     /// How long an agent may work on a part before another is asked as well.
     pub lease: Duration,
-    /// How many attempts a part has.
+    /// How many attempts a part has, and how many agents may fail it. An agent that has not tried it is asked also when
+    /// the attempts are spent, so there may be twice as many.
     pub attempts_max: NonZeroU32,
     /// How long a task waits for a capable agent when there is none.
     pub agent_wait: Duration,
