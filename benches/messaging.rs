@@ -9,16 +9,10 @@ use std::time::{Duration, Instant};
 use swarm_actors::{Call, Mailbox};
 use swarm_protocols::{NoError, Request, protocol};
 
-#[derive(Serialize, Deserialize, actix::Message)]
+#[derive(Serialize, Deserialize, actix::Message, Request)]
+#[request(name = "next", reply = u64)]
 #[rtype(result = "Result<u64, NoError>")]
 struct Next(u64);
-
-impl Request for Next {
-    const NAME: &'static str = "next";
-    const VERSION: u16 = 1;
-    type Reply = u64;
-    type Error = NoError;
-}
 
 protocol! { Counting = "counting" { Next } }
 
@@ -64,8 +58,7 @@ fn local_ask(criterion: &mut Criterion) {
     group.bench_function("swarm", |bencher| {
         bencher.iter_custom(|count| {
             system.block_on(async {
-                let mailbox: Mailbox<Counting> =
-                    Mailbox::local(Counter.start()).handles::<Next>().build().unwrap();
+                let mailbox: Mailbox<Counting> = Mailbox::local(Counter.start());
                 let began = Instant::now();
                 for number in 0..count {
                     assert_eq!(mailbox.ask(Next(number)).await, Ok(number + 1));

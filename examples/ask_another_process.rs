@@ -21,16 +21,10 @@ use std::{
 
 // What both processes know: usually a crate of its own, without actix.
 
-#[derive(Serialize, Deserialize)]
+#[derive(Serialize, Deserialize, Request)]
+#[request(name = "mean", reply = f64)]
 struct Mean {
     prices: Vec<f64>,
-}
-
-impl Request for Mean {
-    const NAME: &'static str = "mean";
-    const VERSION: u16 = 1;
-    type Reply = f64;
-    type Error = NoError;
 }
 
 protocol! { Statistics = "statistics" { Mean } }
@@ -54,7 +48,7 @@ impl Handler<Call<Mean>> for Statistician {
 
 async fn serve(identity: Identity) -> Result<(), Box<dyn Error>> {
     let node = Node::start(NodeConfig::new(identity, "127.0.0.1:0".parse()?)).await?;
-    let mailbox = Mailbox::local(Statistician.start()).handles::<Mean>().build()?;
+    let mailbox = Mailbox::local(Statistician.start());
     let _exposed = node.expose::<Statistics>("statistics", mailbox).allow(Role::Operator).register().await?;
     println!("{}", node.address().ok_or("no socket")?);
     // Until the process that asks closes this one's standard input.

@@ -8,7 +8,7 @@
 
 use actix::{Actor, Context, Handler};
 use actix_swarm::{
-    Answer, Call, Mailbox, NoError, Request, protocol,
+    Answer, Call, Mailbox, Request, protocol,
     testing::{MockActor, Probe},
 };
 use serde::{Deserialize, Serialize};
@@ -16,26 +16,14 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 /// What a thermometer is asked: the temperature in degrees Celsius.
-#[derive(Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, PartialEq, Serialize, Deserialize, Request)]
+#[request(name = "read", reply = f64)]
 struct Read;
 
-impl Request for Read {
-    const NAME: &'static str = "read";
-    const VERSION: u16 = 1;
-    type Reply = f64;
-    type Error = NoError;
-}
-
 /// What the actor under test is asked.
-#[derive(Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, PartialEq, Serialize, Deserialize, Request)]
+#[request(name = "is-freezing", reply = Option<bool>)]
 struct IsFreezing;
-
-impl Request for IsFreezing {
-    const NAME: &'static str = "is-freezing";
-    const VERSION: u16 = 1;
-    type Reply = Option<bool>;
-    type Error = NoError;
-}
 
 protocol! { Thermometer = "thermometer" { Read } }
 protocol! { FrostWatch = "frost-watch" { IsFreezing } }
@@ -63,8 +51,7 @@ impl Handler<Call<IsFreezing>> for Watch {
 }
 
 fn watch(thermometer: Mailbox<Thermometer>) -> Mailbox<FrostWatch> {
-    let watch = Mailbox::local(Watch { thermometer }.start()).handles::<IsFreezing>();
-    watch.build().expect("its only request is named")
+    Mailbox::local(Watch { thermometer }.start())
 }
 
 async fn a_watch_knows_frost_and_gives_up_on_a_broken_thermometer() {

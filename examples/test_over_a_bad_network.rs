@@ -7,7 +7,7 @@
 //! ```
 
 use actix_swarm::{
-    AskError, DeliveryError, NoError, Node, Request, Role, protocol,
+    AskError, DeliveryError, Node, Request, Role, protocol,
     testing::{Direction, MemoryNode, MockActor, Network, pair_over},
 };
 use serde::{Deserialize, Serialize};
@@ -20,19 +20,12 @@ use std::{
     time::Duration,
 };
 
-/// Writes a line into a book, once for each number however often it is asked.
-#[derive(Debug, Serialize, Deserialize)]
+/// Writes a line into a book, once for each number however often it is asked; the reply is the sum of all lines.
+#[derive(Debug, Serialize, Deserialize, Request)]
+#[request(name = "write", reply = i64)]
 struct Write {
     number: u64,
     cents: i64,
-}
-
-impl Request for Write {
-    const NAME: &'static str = "write";
-    const VERSION: u16 = 1;
-    /// The sum of all lines.
-    type Reply = i64;
-    type Error = NoError;
 }
 
 protocol! { Book = "book" { Write } }

@@ -6,6 +6,7 @@
 
 mod csv;
 mod lines;
+mod open;
 mod rows;
 mod table;
 mod ucr;
@@ -31,11 +32,19 @@ pub(crate) enum Source {
 impl Source {
     /// Whether both name one file, through whatever links and relative paths.
     pub(crate) fn is_same_file(&self, other: &Source) -> bool {
-        match (self, other) {
-            (Source::File(a), Source::File(b)) => {
-                a == b || matches!((file_id(a), file_id(b)), (Ok(a), Ok(b)) if a == b)
-            }
-            _ => self == other,
+        self == other || matches!((file_id(self.path()), file_id(other.path())), (Ok(a), Ok(b)) if a == b)
+    }
+
+    /// Whether both are one input that can be read once: standard input, or a pipe or terminal of whatever name.
+    pub(crate) fn is_spent_by(&self, other: &Source) -> bool {
+        let is_stream = || self.path().metadata().is_ok_and(|file| !file.is_file() && !file.is_dir());
+        (self, other) == (&Source::Stdin, &Source::Stdin) || (self.is_same_file(other) && is_stream())
+    }
+
+    fn path(&self) -> &Path {
+        match self {
+            Source::Stdin => Path::new("/dev/stdin"),
+            Source::File(path) => path,
         }
     }
 }
@@ -83,6 +92,16 @@ impl InputError {
         InputError::Whole { input: input.clone(), message: message.into() }
     }
 
+    /// The same of a value in a column that has a number in another line.
+    fn beside_number(self, number_line: usize) -> Self {
+        let InputError::At { input, line, column, message } = self else { return self };
+        let message = format!(
+            "{message}, while line {number_line} of this column has a number; an index that has numbers is a column \
+             without a name"
+        );
+        InputError::At { input, line, column, message }
+    }
+
     pub(crate) fn at(input: &Source, line: usize, column: usize, message: impl Into<String>) -> Self {
         InputError::At { input: input.clone(), line, column, message: message.into() }
     }
@@ -90,7 +109,7 @@ impl InputError {
 
 /// The whole of an input that is a document.
 pub(crate) fn text(input: &Source, bytes_max: u64) -> Result<String, InputError> {
-    lines::text(input, bytes_max)
+    open::text(input, bytes_max)
 }
 
 /// Reads one number a line.

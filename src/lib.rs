@@ -12,15 +12,9 @@
 //! # use std::time::{Duration, SystemTime};
 //!
 //! // What both machines know.
-//! #[derive(Serialize, Deserialize)]
+//! #[derive(Serialize, Deserialize, Request)]
+//! #[request(name = "mean", reply = f64)]
 //! struct Mean { prices: Vec<f64> }
-//!
-//! impl Request for Mean {
-//!     const NAME: &'static str = "mean";
-//!     const VERSION: u16 = 1;
-//!     type Reply = f64;
-//!     type Error = NoError;
-//! }
 //!
 //! protocol! { pub Statistics = "statistics" { Mean } }
 //!
@@ -48,7 +42,7 @@
 //! # let identity_b = authority.issue(&"desk".parse()?, Role::Operator, day)?;
 //! // Machine A: start the actor and expose it to operators.
 //! let a = Node::start(NodeConfig::new(identity_a, "127.0.0.1:0".parse()?)).await?;
-//! let mailbox = Mailbox::local(Statistician.start()).handles::<Mean>().build()?;
+//! let mailbox = Mailbox::local(Statistician.start());
 //! let _exposed = a.expose::<Statistics>("statistics", mailbox).allow(Role::Operator).register().await?;
 //!
 //! // Machine B: connect, resolve, ask.
@@ -79,14 +73,21 @@ pub mod guide;
 
 pub use swarm_actors::{
     Answer, Ask, AskError, AskFuture, Call, Caller, Cancellation, ConnectError, ExposeError, ExposedName,
-    Exposing, LocalMailbox, Mailbox, NameEvent, Node, NodeConfig, NodeStatistics, Outcome, Peer, PeerEvent,
-    Priority, Refusal, Registration, ResolveError, SessionStatistics, SetIdentityError, StartError,
-    TIMEOUT_DEFAULT, TIMEOUT_MAX, Tell, TellError, UnhandledRequest, Wanted, WorkError, Workers,
-    certificate_authority, coordinator, correlator, enrolment, identity, pattern_file, pattern_matcher,
-    testing,
+    Exposing, Mailbox, NameEvent, Node, NodeConfig, NodeStatistics, Outcome, Peer, PeerEvent, Priority,
+    Refusal, Registration, ResolveError, SessionStatistics, SetIdentityError, StartError, TIMEOUT_DEFAULT,
+    TIMEOUT_MAX, Tell, TellError, Wanted, WorkError, Workers, certificate_authority, coordinator, correlator,
+    enrolment, identity, pattern_file, pattern_matcher, testing,
 };
 pub use swarm_protocols as protocols;
 pub use swarm_protocols::{
     Accepts, Blob, ContentHash, Delivery, DeliveryError, Floats, MailboxAddress, MailboxName, NoError,
-    NodeId, Protocol, Request, Role, Visitor, protocol, session, wire,
+    NodeId, Protocol, Role, Visitor, protocol, session, wire,
 };
+
+pub use request::Request;
+
+/// The trait `Request` with the derive macro for crates that know it from here.
+mod request {
+    pub use swarm_derive::RequestOfActixSwarm as Request;
+    pub use swarm_protocols::*;
+}

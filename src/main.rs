@@ -3,6 +3,7 @@
 mod bench;
 mod cli;
 mod input;
+mod listing;
 mod plot;
 mod stderr;
 mod swarm;

@@ -2,6 +2,9 @@
 //!
 //! A picture is a [`Scene`], a list of shapes; [`svg`] and [`raster`] write it, with the widths of one
 //! font ([`font`]), so both forms look alike.
+//!
+//! Not with `plotters`: its backends draw at whole pixels, one SVG element for each cell, and would replace only
+//! [`svg`], [`raster`] and ticks, with twelve more crates; what is laid out in a picture stays to be written.
 
 mod axis;
 mod dendrogram;

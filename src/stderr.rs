@@ -2,6 +2,9 @@
 //!
 //! Whoever says something never waits for whoever reads it: a pipe that nobody empties holds up neither
 //! signals nor the supervision of processes. What does not fit in the queue is left out, and counted.
+//!
+//! Not with `tracing-appender`: its queue is bounded in messages, not bytes, and tells nobody what it dropped; at the
+//! end it waits a fixed time, and where the queue stays full it prints to stdout, which holds results.
 
 use std::io::{self, Write};
 use std::sync::{Condvar, Mutex, MutexGuard, OnceLock, PoisonError};

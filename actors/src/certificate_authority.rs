@@ -77,8 +77,7 @@ impl CertificateAuthority {
 
     /// The mailbox of a started one.
     pub fn mailbox(address: Addr<Self>) -> Mailbox<AuthorityProtocol> {
-        let mailbox = Mailbox::local(address).handles::<RenewCertificate>().handles::<RevocationList>();
-        mailbox.build().expect("every request of the protocol is named")
+        Mailbox::local(address)
     }
 
     /// Whether it is a caller's turn; a node that has a request in hand waits for that one.

@@ -32,8 +32,7 @@ use submission::{ClientLeft, Finished, PartAnswer, Running, StoredPart};
 use swarm_protocols::{
     ContentHash, NoError, NodeId, Protocol,
     coordinator::{
-        Coordinator as CoordinatorProtocol, CoordinatorStatus, ListAgents, ListTasks, Progress, SubmitTask,
-        TaskId, TaskProgress,
+        Coordinator as CoordinatorProtocol, Progress, SubmitTask, TaskId, TaskProgress,
         board::{Board, BoardConfig, Command, Completion},
     },
     correlation::Correlator as CorrelatorProtocol,
@@ -134,14 +133,6 @@ impl Coordinator {
     /// The mailbox of a started one.
     pub fn mailbox(address: Addr<Self>) -> Mailbox<CoordinatorProtocol> {
         Mailbox::local(address)
-            .handles::<SubmitTask>()
-            .handles::<TaskProgress>()
-            .handles::<CoordinatorStatus>()
-            .handles::<ListAgents>()
-            .handles::<ListTasks>()
-            .handles::<StorePart>()
-            .build()
-            .expect("every request of the protocol is named")
     }
 
     /// Ends every input: carries out what the board wants, and sets the timer for its next timeout.

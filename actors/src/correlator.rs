@@ -74,8 +74,7 @@ impl Correlator {
 
     /// The mailbox of a started one.
     pub fn mailbox(address: Addr<Self>) -> Mailbox<CorrelatorProtocol> {
-        let mailbox = Mailbox::local(address).handles::<CorrelateGroups>().handles::<StorePart>();
-        mailbox.build().expect("every request of the protocol is named")
+        Mailbox::local(address)
     }
 }
 

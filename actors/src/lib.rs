@@ -25,8 +25,8 @@ mod workers;
 
 pub use call::{Answer, Call, Caller, Cancellation, Outcome};
 pub use mailbox::{
-    Ask, AskError, AskFuture, EncodedAsk, EncodedAskError, EncodedMailbox, LocalMailbox, Mailbox, Priority,
-    TIMEOUT_DEFAULT, TIMEOUT_MAX, Tell, TellError, UnhandledRequest,
+    ActorPorts, Ask, AskError, AskFuture, EncodedAsk, EncodedAskError, EncodedMailbox, Mailbox, Priority,
+    TIMEOUT_DEFAULT, TIMEOUT_MAX, Tell, TellError,
 };
 pub use node::{
     ConnectError, ExposedName, Exposing, NameEvent, Node, NodeConfig, NodeStatistics, Peer, PeerEvent,

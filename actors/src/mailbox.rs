@@ -9,8 +9,8 @@ mod served;
 pub use crate::session::{Priority, TIMEOUT_MAX};
 pub use ask::{Ask, AskError, AskFuture, Tell, TellError};
 pub use encoded::{EncodedAsk, EncodedAskError, EncodedMailbox};
+pub use local::ActorPorts;
 pub(crate) use local::{InFlight, Local, Pending, Port};
-pub use local::{LocalMailbox, UnhandledRequest};
 
 pub(crate) use remote::{Remote, RemoteCall};
 pub(crate) use served::requests_of;
@@ -40,12 +40,6 @@ pub(crate) enum Target<P: Protocol> {
 }
 
 impl<P: Protocol> Mailbox<P> {
-    /// Begins a mailbox of the actor at `address`: name every request of the protocol with
-    /// [`handles`](LocalMailbox::handles), then [`build`](LocalMailbox::build).
-    pub fn local<A: actix::Actor>(address: actix::Addr<A>) -> LocalMailbox<P, A> {
-        LocalMailbox::new(address)
-    }
-
     /// Asks the actor. Nothing happens before the result is awaited.
     pub fn ask<R: Request>(&self, request: R) -> Ask<'_, P, R>
     where

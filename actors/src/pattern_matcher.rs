@@ -16,9 +16,6 @@ use std::sync::Arc;
 use swarm_kernels::{KernelError, Search};
 use swarm_protocols::{
     ContentHash, Part,
-    classification::ClassifySeries,
-    distance::MeasureDistance,
-    series_search::SearchSeries,
     similar_windows::{
         FindError, FindSimilar, PatternMatcher as MatcherProtocol, QueryMatches, SeriesPart, SimilarInPart,
         StoreError, StorePart, WindowQuery, WindowRule, Windows,
@@ -52,20 +49,13 @@ impl PatternMatcher {
 
     /// The mailbox of a started one.
     pub fn mailbox(address: Addr<Self>) -> Mailbox<MatcherProtocol> {
-        let mailbox = Mailbox::local(address).handles::<FindSimilar>().handles::<StorePart>();
-        mailbox.build().expect("every request of the protocol is named")
+        Mailbox::local(address)
     }
 
     /// The mailbox of a started one for [units of work](swarm_protocols::units): searches of long series,
     /// classifications and distances.
     pub fn series_mailbox(address: Addr<Self>) -> Mailbox<SeriesMatcher> {
         Mailbox::local(address)
-            .handles::<SearchSeries>()
-            .handles::<ClassifySeries>()
-            .handles::<MeasureDistance>()
-            .handles::<StorePart>()
-            .build()
-            .expect("every request of the protocol is named")
     }
 }
 

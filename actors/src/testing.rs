@@ -12,6 +12,9 @@
 //! An application names the crate `actix_swarm` where these pages say `swarm_actors` and `swarm_protocols`;
 //! for a paused clock it has tokio with the feature `test-util` among its development dependencies.
 //!
+//! Probes and mocks pass messages and answers through the codec of the wire: what cannot travel between two nodes,
+//! such as a field that is skipped where it is empty, fails in the unit test.
+//!
 //! Everything that waits is bounded, and a panic names the line of the test, what was expected and
 //! what came. The examples `test_an_actor`, `test_over_a_bad_network` and `test_a_rule` of the
 //! repository hold what follows at more length, to be run and to be copied.
@@ -27,26 +30,16 @@
 //! use std::time::Duration;
 //! use swarm_actors::testing::{MockActor, Probe};
 //! use swarm_actors::{Answer, Call, Mailbox};
-//! use swarm_protocols::{NoError, Request, protocol};
+//! use swarm_protocols::{Request, protocol};
 //!
 //! /// What a thermometer is asked: the temperature in degrees Celsius.
-//! #[derive(Serialize, Deserialize)]
+//! #[derive(Serialize, Deserialize, Request)]
+//! #[request(name = "read", reply = f64)]
 //! struct Read;
-//! # impl Request for Read {
-//! #     const NAME: &'static str = "read";
-//! #     const VERSION: u16 = 1;
-//! #     type Reply = f64;
-//! #     type Error = NoError;
-//! # }
 //! /// What the actor under test is asked; it answers nothing if it does not know.
-//! #[derive(Serialize, Deserialize)]
+//! #[derive(Serialize, Deserialize, Request)]
+//! #[request(name = "is-freezing", reply = Option<bool>)]
 //! struct IsFreezing;
-//! # impl Request for IsFreezing {
-//! #     const NAME: &'static str = "is-freezing";
-//! #     const VERSION: u16 = 1;
-//! #     type Reply = Option<bool>;
-//! #     type Error = NoError;
-//! # }
 //! protocol! { Thermometer = "thermometer" { Read } }
 //! protocol! { FrostWatch = "frost-watch" { IsFreezing } }
 //!
@@ -71,8 +64,7 @@
 //! }
 //!
 //! fn watch(thermometer: Mailbox<Thermometer>) -> Mailbox<FrostWatch> {
-//!     let watch = Mailbox::local(Watch { thermometer }.start()).handles::<IsFreezing>();
-//!     watch.build().expect("its only request is named")
+//!     Mailbox::local(Watch { thermometer }.start())
 //! }
 //!
 //! # actix::System::new().block_on(async {
@@ -105,15 +97,10 @@
 //! use swarm_actors::{AskError, Mailbox};
 //! use swarm_protocols::{DeliveryError, Role};
 //! # use serde::{Deserialize, Serialize};
-//! # use swarm_protocols::{NoError, Request, protocol};
-//! # #[derive(Serialize, Deserialize)]
+//! # use swarm_protocols::{Request, protocol};
+//! # #[derive(Serialize, Deserialize, Request)]
+//! # #[request(name = "read", reply = f64)]
 //! # struct Read;
-//! # impl Request for Read {
-//! #     const NAME: &'static str = "read";
-//! #     const VERSION: u16 = 1;
-//! #     type Reply = f64;
-//! #     type Error = NoError;
-//! # }
 //! # protocol! { Thermometer = "thermometer" { Read } }
 //!
 //! # actix::System::new().block_on(async {
@@ -203,6 +190,7 @@
 //! ```
 
 mod asked;
+mod carry;
 mod fake_clock;
 mod line;
 mod memory;

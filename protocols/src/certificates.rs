@@ -35,7 +35,8 @@ protocol! {
 ///
 /// Both texts are needed: the certificate says which one is renewed, by its serial number, so that a revoked one
 /// renews nothing although its node has another. The request is signed with the key of that certificate.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, Request)]
+#[request(name = "renew-certificate", reply = Renewed, error = RenewalRefusal)]
 pub struct RenewCertificate {
     /// The certificate that is to be renewed, alone.
     pub certificate: String,
@@ -50,13 +51,6 @@ pub struct Renewed {
     pub certificate: String,
     /// The revocation list of the authority that issued it.
     pub revoked: String,
-}
-
-impl Request for RenewCertificate {
-    const NAME: &'static str = "renew-certificate";
-    const VERSION: u16 = 1;
-    type Reply = Renewed;
-    type Error = RenewalRefusal;
 }
 
 /// Why a certificate is not renewed.
@@ -99,17 +93,11 @@ pub enum RenewalRefusal {
 }
 
 /// The signed list of what the authority has revoked, as PEM; `None` where it is the one that the caller has.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, Request)]
+#[request(name = "revocation-list", reply = Option<String>, error = ListUnavailable)]
 pub struct RevocationList {
     /// The hash of the text that the caller got the last time.
     pub known: Option<ContentHash>,
-}
-
-impl Request for RevocationList {
-    const NAME: &'static str = "revocation-list";
-    const VERSION: u16 = 1;
-    type Reply = Option<String>;
-    type Error = ListUnavailable;
 }
 
 /// The list cannot be had now.

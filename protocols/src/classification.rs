@@ -11,8 +11,10 @@ use std::ops::Range;
 /// The values of a block of series: 8 MiB of them. A longer series is a block of its own.
 pub const BLOCK_VALUES: usize = 1 << 20;
 
-/// Looks for the training series that is nearest to each test series, all of them z-normalised.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+/// Looks for the training series that is nearest to each test series, all of them z-normalised; the reply holds
+/// one for each test series.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, Request)]
+#[request(name = "classify-series", reply = Vec<Neighbour>, error = UnitError)]
 pub struct ClassifySeries {
     /// The group with the test series.
     pub test: ContentHash,
@@ -29,14 +31,6 @@ pub struct Neighbour {
     pub index: u32,
     /// The squared warping distance.
     pub distance_squared: f64,
-}
-
-impl Request for ClassifySeries {
-    const NAME: &'static str = "classify-series";
-    const VERSION: u16 = 1;
-    /// One for each test series.
-    type Reply = Vec<Neighbour>;
-    type Error = UnitError;
 }
 
 impl UnitRequest for ClassifySeries {

@@ -46,8 +46,10 @@ pub enum PairMeasure {
 /// Compares some rows of all pairs of the series in some groups, one group after the other.
 ///
 /// Row `i` is series `i` with itself and with those that follow it, the first one following the last, up to half
-/// way round (see [`partners`]): so every pair occurs once and all rows are of like length.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+/// way round (see [`partners`]): so every pair occurs once and all rows are of like length. The reply holds the
+/// values of the pairs in the order of [`partners`], row after row.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, Request)]
+#[request(name = "correlate-groups", reply = Floats, error = UnitError)]
 pub struct CorrelateGroups {
     /// The groups, one to [`INPUTS_MAX`].
     pub groups: Vec<ContentHash>,
@@ -57,14 +59,6 @@ pub struct CorrelateGroups {
     pub from: u32,
     /// The row after the last: a multiple of [`ROWS_STEP`], or the number of series.
     pub until: u32,
-}
-
-impl Request for CorrelateGroups {
-    const NAME: &'static str = "correlate-groups";
-    const VERSION: u16 = 1;
-    /// The values of the pairs in the order of [`partners`], row after row.
-    type Reply = Floats;
-    type Error = UnitError;
 }
 
 /// The series that row `i` of `order` has values for, itself the first.

@@ -68,7 +68,8 @@ pub enum Detail {
 }
 
 /// Measures the squared warping distance between the only series of two groups.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, Request)]
+#[request(name = "measure-distance", reply = MeasuredDistance, error = UnitError)]
 pub struct MeasureDistance {
     /// The group with the first series.
     pub a: ContentHash,
@@ -90,13 +91,6 @@ pub struct MeasuredDistance {
     /// The steps of the path from the first pair of points to the last, where it was asked for: a byte each,
     /// 0 for a step in both series, 1 in the first alone, 2 in the second alone.
     pub steps: Option<Blob>,
-}
-
-impl Request for MeasureDistance {
-    const NAME: &'static str = "measure-distance";
-    const VERSION: u16 = 1;
-    type Reply = MeasuredDistance;
-    type Error = UnitError;
 }
 
 /// The only series of each of two groups.

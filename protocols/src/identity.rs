@@ -16,15 +16,24 @@ pub struct InvalidName {
     pub text: String,
 }
 
-fn check_label(text: &str) -> Result<(), InvalidName> {
+/// Whether `text` can name a node, a mailbox, a protocol or a request: [`NAME_BYTES_MAX`] or fewer
+/// lower-case letters, digits and inner hyphens.
+pub const fn is_name(text: &str) -> bool {
     let bytes = text.as_bytes();
-    let inner = |b: &u8| matches!(b, b'a'..=b'z' | b'0'..=b'9' | b'-');
-    let valid = !bytes.is_empty()
-        && bytes.len() <= NAME_BYTES_MAX
-        && bytes.iter().all(inner)
-        && bytes.first() != Some(&b'-')
-        && bytes.last() != Some(&b'-');
-    if valid { Ok(()) } else { Err(InvalidName { text: text.chars().take(80).collect() }) }
+    let mut at = 0;
+    while at < bytes.len() {
+        match bytes[at] {
+            b'a'..=b'z' | b'0'..=b'9' => {}
+            b'-' if at > 0 && at + 1 < bytes.len() => {}
+            _ => return false,
+        }
+        at += 1;
+    }
+    !bytes.is_empty() && bytes.len() <= NAME_BYTES_MAX
+}
+
+fn check_label(text: &str) -> Result<(), InvalidName> {
+    if is_name(text) { Ok(()) } else { Err(InvalidName { text: text.chars().take(80).collect() }) }
 }
 
 macro_rules! label {

@@ -4,6 +4,9 @@
 //! of content: declarations (requests, the wire) and rules, which are sans-IO state machines that
 //! take events and `now` and say what is to be done.
 
+// The derive macro names this crate from outside, also in here.
+extern crate self as swarm_protocols;
+
 mod blob;
 pub mod certificates;
 pub mod classification;
@@ -30,7 +33,10 @@ pub use delivery::{Delivery, DeliveryError, printable};
 pub use floats::Floats;
 pub use identity::{
     Caller, InvalidAddress, InvalidName, InvalidRole, MailboxAddress, MailboxName, NAME_BYTES_MAX, NodeId,
-    Role,
+    Role, is_name,
 };
 pub use part::{Part, UnknownPart};
-pub use request::{Accepts, NoError, Protocol, Request, Visitor};
+#[doc(hidden)]
+pub use request::is_new;
+pub use request::{Accepts, NoError, Ports, Protocol, Request, ServedBy, Visitor};
+pub use swarm_derive::Request;

@@ -13,19 +13,15 @@ use serde::{Serialize, de::DeserializeOwned};
 /// at most [`ELEMENTS_FREE`](crate::wire::codec::ELEMENTS_FREE) more elements than bytes, which matters
 /// for zero-sized ones only: the decoder refuses what exceeds that.
 ///
+/// It is [derived](macro@crate::Request); what is left out is version 1, the reply `()` and [`NoError`].
+///
 /// ```
 /// use serde::{Deserialize, Serialize};
-/// use swarm_protocols::{NoError, Request, protocol};
+/// use swarm_protocols::{Request, protocol};
 ///
-/// #[derive(Serialize, Deserialize)]
+/// #[derive(Serialize, Deserialize, Request)]
+/// #[request(name = "add", reply = i64)]
 /// pub struct Add { pub a: i64, pub b: i64 }
-///
-/// impl Request for Add {
-///     const NAME: &'static str = "add";
-///     const VERSION: u16 = 1;
-///     type Reply = i64;
-///     type Error = NoError;
-/// }
 ///
 /// protocol! {
 ///     /// An actor that calculates.
@@ -33,7 +29,7 @@ use serde::{Serialize, de::DeserializeOwned};
 /// }
 /// ```
 pub trait Request: Serialize + DeserializeOwned + Send + 'static {
-    /// The stable name on the wire: lower-case words joined by hyphens.
+    /// The stable name on the wire: lower-case words joined by hyphens, a [valid name](crate::is_name).
     const NAME: &'static str;
     /// Raised whenever the layout or the meaning of the request, its reply or its error changes.
     const VERSION: u16;
@@ -82,9 +78,54 @@ pub trait Visitor<P: Protocol> {
         P: Accepts<R>;
 }
 
+/// A protocol that actors of type `A` serve: they handle every request of it, for each of which `C` can
+/// add a port. [`protocol!`](crate::protocol) implements it, so that a handler that was forgotten does
+/// not compile.
+pub trait ServedBy<A, C>: Protocol {
+    /// Adds the port of every request to `ports`, in the order of declaration.
+    fn add_all(ports: &mut C);
+}
+
+/// A collector of ports, the ways by which actors of type `A` get their requests. It can add one for `R`
+/// where `A` handles that.
+#[diagnostic::on_unimplemented(
+    message = "`{A}` does not handle `{R}`",
+    label = "an actor that handles every request of the protocol is expected",
+    note = "implement `Handler<Call<{R}>>` for `{A}`"
+)]
+pub trait Ports<A, R: Request> {
+    /// Adds the port of `R`.
+    fn add(&mut self);
+}
+
 /// Declares a [`Protocol`]: `pub Matcher = "matcher" { MatchPattern, SearchSeries }`.
 ///
-/// See [`Request`] for an example.
+/// See [`Request`] for an example. A name that is not [valid](crate::is_name), of the protocol or of a
+/// request, does not compile:
+///
+/// ```compile_fail
+/// # use serde::{Deserialize, Serialize};
+/// # use swarm_protocols::{Request, protocol};
+/// # #[derive(Serialize, Deserialize, Request)] #[request(name = "add", reply = i64)]
+/// # struct Add { a: i64, b: i64 }
+/// protocol! { Calculator = "Calculator" { Add } }
+/// ```
+///
+/// Nor do two requests that have one name and one version:
+///
+/// ```compile_fail
+/// # use serde::{Deserialize, Serialize};
+/// # use swarm_protocols::{Request, protocol};
+/// #[derive(Serialize, Deserialize, Request)]
+/// #[request(name = "get")]
+/// struct Get;
+///
+/// #[derive(Serialize, Deserialize, Request)]
+/// #[request(name = "get")]
+/// struct Fetch;
+///
+/// protocol! { Shelf = "shelf" { Get, Fetch } }
+/// ```
 #[macro_export]
 macro_rules! protocol {
     ($(#[$meta:meta])* $vis:vis $name:ident = $wire:literal { $($request:ty),+ $(,)? }) => {
@@ -101,6 +142,41 @@ macro_rules! protocol {
         }
 
         $crate::protocol!(@index $name, 0usize; $($request),+);
+
+        impl<__Actor, __Ports> $crate::ServedBy<__Actor, __Ports> for $name
+        where
+            $(__Ports: $crate::Ports<__Actor, $request>),+
+        {
+            fn add_all(ports: &mut __Ports) {
+                $($crate::Ports::<__Actor, $request>::add(ports);)+
+            }
+        }
+
+        const _: () = {
+            const NAMES: &[(&str, u16)] =
+                &[$((<$request as $crate::Request>::NAME, <$request as $crate::Request>::VERSION)),+];
+            assert!($crate::is_name($wire), "{}", $crate::protocol!(@no_name "protocol", $name));
+            let mut index = 0;
+            $(
+                assert!($crate::is_name(NAMES[index].0), "{}", $crate::protocol!(@no_name "request", $request));
+                assert!(
+                    $crate::is_new(NAMES, index),
+                    "{}",
+                    concat!(
+                        "the request `", stringify!($request), "` of the protocol `", stringify!($name),
+                        "` has the name and the version of one before it: give it a name of its own"
+                    )
+                );
+                index += 1;
+            )+
+            let _all = index;
+        };
+    };
+    (@no_name $what:literal, $item:ty) => {
+        concat!(
+            "the name of the ", $what, " `", stringify!($item),
+            "` is not valid: 63 or fewer lower-case letters, digits and inner hyphens are expected"
+        )
     };
     (@index $name:ident, $index:expr; $first:ty $(, $rest:ty)*) => {
         impl $crate::Accepts<$first> for $name {
@@ -109,4 +185,39 @@ macro_rules! protocol {
         $crate::protocol!(@index $name, $index + 1; $($rest),*);
     };
     (@index $name:ident, $index:expr;) => {};
+}
+
+/// Whether the name and version at `index` differ from those before it. For [`protocol!`](crate::protocol).
+#[doc(hidden)]
+pub const fn is_new(names: &[(&str, u16)], index: usize) -> bool {
+    let mut before = 0;
+    while before < index {
+        let ((a, a_version), (b, b_version)) = (names[before], names[index]);
+        if a_version == b_version && is_same(a.as_bytes(), b.as_bytes()) {
+            return false;
+        }
+        before += 1;
+    }
+    true
+}
+
+/// `==` of texts, which a constant cannot use.
+const fn is_same(a: &[u8], b: &[u8]) -> bool {
+    let mut at = 0;
+    while at < a.len() && at < b.len() && a[at] == b[at] {
+        at += 1;
+    }
+    at == a.len() && at == b.len()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::is_new;
+
+    #[test]
+    fn a_request_is_new_unless_name_and_version_came_before() {
+        let names = [("get", 1), ("get", 2), ("set", 1), ("get-all", 1), ("get", 2)];
+        let new: Vec<bool> = (0..names.len()).map(|index| is_new(&names, index)).collect();
+        assert_eq!(new, [true, true, true, true, false]);
+    }
 }

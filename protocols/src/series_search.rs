@@ -30,7 +30,8 @@ pub const ZONES_MAX: usize = TOP_MAX as usize + 1;
 ///
 /// The answer is greedy: of all windows in the order of distance and start, each that starts `apart` rows or more
 /// from every one taken before, until there are `top`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, Request)]
+#[request(name = "search-series", reply = SearchedSeries, error = UnitError)]
 pub struct SearchSeries {
     /// The group with the piece, one series.
     pub piece: ContentHash,
@@ -106,13 +107,6 @@ pub struct SearchedSeries {
     pub matches: Vec<WindowMatch>,
     /// What became of all.
     pub settled: Settled,
-}
-
-impl Request for SearchSeries {
-    const NAME: &'static str = "search-series";
-    const VERSION: u16 = 1;
-    type Reply = SearchedSeries;
-    type Error = UnitError;
 }
 
 impl SearchSeries {

@@ -11,7 +11,8 @@ use swarm_protocols::coordinator::AgentSummary;
 use super::error::CliError;
 use super::operator::Connection;
 use super::output::{Output, elapsed};
-use crate::swarm::report::{Colour, DIM};
+use crate::listing::{Left, Right, listing};
+use crate::swarm::report::Colour;
 
 #[derive(Debug, Args)]
 pub(crate) struct Agents {
@@ -56,20 +57,14 @@ impl fmt::Display for Shown {
         if self.agents.is_empty() {
             return writeln!(f, "no agent is connected");
         }
-        let head =
-            format!("{:<20}{:<18}{:>9}{:>10}{:>16}", "agent", "type", "in hand", "answered", "connected");
-        writeln!(f, "{}", Colour::of_stdout().paint(DIM, head))?;
-        for agent in &self.agents {
-            let in_hand = format!("{}/{}", agent.assigned, agent.slots);
-            let (name, agent_type, connected) =
-                (agent.name.as_str(), printable(&agent.agent_type), elapsed(agent.connected_seconds));
-            writeln!(f, "{name:<20}{agent_type:<18}{in_hand:>9}{:>10}{connected:>16}", agent.answered)?;
-        }
-        Ok(())
+        let columns =
+            [("agent", Left), ("type", Left), ("in work", Right), ("answered", Right), ("connected", Right)];
+        let row = |agent: &Agent| {
+            let in_work = format!("{}/{}", agent.assigned, agent.slots);
+            let connected = elapsed(agent.connected_seconds);
+            let Agent { name, agent_type, answered, .. } = agent;
+            [name.to_string(), agent_type.clone(), in_work, answered.to_string(), connected]
+        };
+        f.write_str(&listing(Colour::of_stdout(), &columns, self.agents.iter().map(row)))
     }
-}
-
-/// The word of a peer, which might steer a terminal.
-fn printable(text: &str) -> String {
-    text.chars().map(|character| if character.is_control() { '?' } else { character }).collect()
 }

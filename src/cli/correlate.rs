@@ -36,7 +36,7 @@ const EPSILON: f64 = 0.25;
 pub(crate) struct Correlate {
     /// CSV file with a header and a column for each series; `-` is standard input
     ///
-    /// A first column that is not numeric, or has no name, is the index. An empty field, NaN, NA and null are
+    /// A first column without a number, or without a name, is the index. An empty field, NaN, NA and null are
     /// missing values.
     #[arg(long, value_name = "FILE")]
     input: Source,

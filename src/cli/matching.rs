@@ -70,10 +70,10 @@ fn percent(argument: &str) -> Result<f64, String> {
     }
 }
 
-/// Standard input can be read once.
+/// Standard input and pipes can be read once.
 fn refuse_stdin_twice(a: &Source, b: &Source) -> Result<(), CliError> {
-    if (a, b) == (&Source::Stdin, &Source::Stdin) {
-        let message = "standard input can be read once, but two inputs are `-`";
+    if a.is_spent_by(b) {
+        let message = format_args!("{a} can be read once, but is named for two inputs");
         return Err(CliError::new(Exit::Usage, message));
     }
     Ok(())

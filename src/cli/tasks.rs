@@ -9,7 +9,8 @@ use swarm_protocols::coordinator::{Priority, Progress, TaskId, TaskState, TaskSu
 use super::error::CliError;
 use super::operator::Connection;
 use super::output::{Output, elapsed};
-use crate::swarm::report::{Colour, DIM};
+use crate::listing::{Left, Right, listing};
+use crate::swarm::report::Colour;
 
 #[derive(Debug, Args)]
 pub(crate) struct Tasks {
@@ -63,20 +64,21 @@ impl fmt::Display for Shown {
         if self.tasks.is_empty() {
             return writeln!(f, "no tasks");
         }
-        let head = format!(
-            "{:<38}{:<17}{:>8}  {:<10}{:>9}{:>15}",
-            "task", "kind", "priority", "state", "parts", "age"
-        );
-        writeln!(f, "{}", Colour::of_stdout().paint(DIM, head))?;
-        for task in &self.tasks {
+        let columns = [
+            ("task", Left),
+            ("kind", Left),
+            ("priority", Right),
+            ("parts", Right),
+            ("age", Right),
+            ("state", Left),
+        ];
+        let row = |task: &Task| {
             let Task { id, kind, priority, state, progress, age_seconds, reason } = task;
-            let (id, priority, age) = (id.to_string(), u8::from(*priority), elapsed(*age_seconds));
             let parts = format!("{}/{}", progress.done, progress.total);
-            writeln!(f, "{id:<38}{kind:<17}{priority:>8}  {state:<10}{parts:>9}{age:>15}")?;
-            if let Some(reason) = reason {
-                writeln!(f, "  {}", reason.escape_debug())?;
-            }
-        }
-        Ok(())
+            let state = reason.as_ref().map_or_else(|| (*state).to_owned(), |why| format!("{state}: {why}"));
+            let priority = u8::from(*priority).to_string();
+            [id.to_string(), kind.clone(), priority, parts, elapsed(*age_seconds), state]
+        };
+        f.write_str(&listing(Colour::of_stdout(), &columns, self.tasks.iter().map(row)))
     }
 }

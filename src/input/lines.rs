@@ -1,11 +1,10 @@
 //! Lines of text with their numbers, of bounded length, from any source.
 
-use std::fs::File;
-use std::io::{self, BufRead, BufReader, Read};
+use std::io::{BufRead, Read};
 
-use flate2::read::MultiGzDecoder;
 use swarm_kernels::MAGNITUDE_MAX;
 
+use super::open::{open, unreadable};
 use super::{InputError, Source};
 
 const LINE_BYTES_MAX: u64 = 16 << 20;
@@ -16,8 +15,6 @@ const BLANK_LINES_MAX: usize = 1024;
 const BLANK_BYTES_MAX: usize = 64 << 10;
 
 const BYTE_ORDER_MARK: &[u8] = "\u{feff}".as_bytes();
-
-const READ_BUFFER_BYTES: usize = 128 << 10;
 
 /// A reader of lines that may end in LF or CRLF and start with a byte order mark.
 ///
@@ -125,6 +122,9 @@ impl Line<'_> {
                 format!("expected a number of at most {MAGNITUDE_MAX:e} in size, found {}", quote(number))
             }
             Err(_) if number.is_empty() => "expected a number, found nothing".to_owned(),
+            Err(_) if number.replacen(',', ".", 1).parse::<f64>().is_ok() => {
+                format!("expected a number with a decimal point, found {}", quote(number))
+            }
             Err(_) => format!("expected a number, found {}", quote(number)),
         };
         let indent = text.len() - text.trim_ascii_start().len();
@@ -142,48 +142,12 @@ pub(super) fn quote(text: &str) -> String {
     }
 }
 
-/// Opens an input, and unpacks it where it is packed.
-fn open(input: &Source) -> Result<Box<dyn BufRead>, InputError> {
-    Ok(match input {
-        Source::Stdin => Box::new(io::stdin().lock()),
-        Source::File(path) => {
-            let file =
-                File::open(path).map_err(|cause| InputError::Unreadable { input: input.clone(), cause })?;
-            if is_gzip(input) {
-                let text = MultiGzDecoder::new(file);
-                Box::new(BufReader::with_capacity(READ_BUFFER_BYTES, text))
-            } else {
-                Box::new(BufReader::with_capacity(READ_BUFFER_BYTES, file))
-            }
-        }
-    })
-}
-
-/// The whole of a small input.
-pub(super) fn text(input: &Source, bytes_max: u64) -> Result<String, InputError> {
-    let mut text = Vec::new();
-    let read = open(input)?.take(bytes_max + 1).read_to_end(&mut text);
-    let length = read.map_err(|cause| unreadable(input, cause))? as u64;
-    if length > bytes_max {
-        return Err(InputError::whole(input, format!("is longer than {bytes_max} bytes")));
-    }
-    String::from_utf8(text).map_err(|_| InputError::whole(input, "is no valid UTF-8"))
-}
-
-fn is_gzip(input: &Source) -> bool {
-    matches!(input, Source::File(path) if path.extension().is_some_and(|e| e.eq_ignore_ascii_case("gz")))
-}
-
-fn unreadable(input: &Source, cause: io::Error) -> InputError {
-    let damaged = matches!(
-        cause.kind(),
-        io::ErrorKind::UnexpectedEof | io::ErrorKind::InvalidInput | io::ErrorKind::InvalidData
-    );
-    if damaged && is_gzip(input) {
-        InputError::whole(input, format!("is not a complete gzip file: {cause}"))
-    } else {
-        InputError::Unreadable { input: input.clone(), cause }
-    }
+/// What the fields of a line seem to be separated by when it is not what was expected, and the byte offset of the first.
+pub(super) fn other_separator(text: &str, expected: char) -> Option<(usize, &'static str)> {
+    [(';', "semicolons"), ('\t', "TABs"), ('|', "vertical bars"), (',', "commas"), (' ', "blanks")]
+        .into_iter()
+        .filter(|(separator, _)| *separator != expected)
+        .find_map(|(separator, name)| Some((text.find(separator)?, name)))
 }
 
 #[cfg(test)]
@@ -192,10 +156,11 @@ mod tests {
 
     #[test]
     fn an_input_that_would_fill_the_memory_ends_in_an_error() {
-        let mut lines = Lines::open(&Source::Stdin).unwrap();
+        let input = Source::File(concat!(env!("CARGO_MANIFEST_DIR"), "/Cargo.toml").into());
+        let mut lines = Lines::open(&input).unwrap();
         lines.keep(KEPT_BYTES_MAX - 8).unwrap();
         lines.keep(8).unwrap();
         let error = lines.keep(1).unwrap_err().to_string();
-        assert_eq!(error, "standard input: holds more than fits in 512 MiB");
+        assert_eq!(error, format!("{input}: holds more than fits in 512 MiB"));
     }
 }

@@ -1,6 +1,6 @@
 //! Rows of CSV files whose fields are more than numbers, one by one.
 
-use super::csv::{fields, position, unquote};
+use super::csv::{fields, header, position, unquote};
 use super::lines::{Line, Lines, quote};
 use super::{InputError, Source};
 
@@ -35,14 +35,10 @@ impl<'a> Rows<'a> {
 
     /// Reads the header: which fields the columns of these names are.
     pub(crate) fn header<const N: usize>(&mut self, wanted: [&str; N]) -> Result<[usize; N], InputError> {
-        let input = self.input;
-        let Some(header) = self.next()? else {
-            return Err(InputError::whole(input, "is empty, expected a CSV header"));
-        };
-        let names: Vec<_> = header.fields.iter().map(|(_, field)| unquote(field).into_owned()).collect();
+        let names = header(self.input, &mut self.lines)?;
         let mut columns = [0; N];
         for (column, name) in columns.iter_mut().zip(wanted) {
-            *column = position(input, &names, name)?;
+            *column = position(self.input, &names, name)?;
         }
         Ok(columns)
     }

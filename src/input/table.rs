@@ -1,6 +1,6 @@
 //! Whole tables: CSV files in which every column is a series.
 
-use super::csv::{fields, unquote};
+use super::csv::{fields, refuse_other_separator, unquote};
 use super::lines::{Line, Lines, quote};
 use super::{InputError, Source};
 
@@ -29,13 +29,15 @@ pub(crate) enum Gaps {
 
 /// Reads a table with a header and at least two series.
 ///
-/// The first column is the index when it has no name, or when its first value that is not missing is no number.
+/// The first column is the index when it has no name, or when none of its values is a number. One that has both
+/// numbers and texts is refused: a single cell decides nothing.
 pub(crate) fn table(input: &Source, gaps: Gaps) -> Result<Table, InputError> {
     let mut lines = Lines::open(input)?;
     let Some(header) = lines.next()? else {
         return Err(InputError::whole(input, "is empty, expected a CSV header"));
     };
     let names = names(&header)?;
+    refuse_other_separator(input, &names)?;
     let mut table = Reading::new(&names);
     while let Some(line) = lines.next()? {
         let kept = table.row(&line, gaps)?;
@@ -56,6 +58,7 @@ fn names(header: &Line<'_>) -> Result<Vec<String>, InputError> {
         if !seen.insert(name.clone()) {
             return Err(header.error(offset, format!("two columns are called {}", quote(&name))));
         }
+        // One more may be the index.
         if names.len() > SERIES_MAX {
             return Err(header.error(offset, format!("the table has more than {SERIES_MAX} series")));
         }
@@ -67,9 +70,13 @@ fn names(header: &Line<'_>) -> Result<Vec<String>, InputError> {
 /// What the first column is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum First {
-    /// All its values so far are missing.
-    Unknown,
+    /// It has no name.
     Index,
+    /// Its values so far are missing or infinite.
+    Unknown,
+    /// Some of its values are texts, none a number.
+    Texts,
+    /// Its values are numbers.
     Series,
 }
 
@@ -78,14 +85,14 @@ struct Reading {
     /// The text of the first column, until it is known to be a series.
     index: Vec<String>,
     series: Vec<Vec<f64>>,
-    /// The first missing value of the first column, should it be a series that may have none.
-    gap: Option<InputError>,
+    /// The first value of the first column that it may not have, should it be a series.
+    flaw: Option<InputError>,
 }
 
 impl Reading {
     fn new(names: &[String]) -> Self {
         let first = if names[0].is_empty() { First::Index } else { First::Unknown };
-        Self { first, index: Vec::new(), series: vec![Vec::new(); names.len()], gap: None }
+        Self { first, index: Vec::new(), series: vec![Vec::new(); names.len()], flaw: None }
     }
 
     /// Takes a row and says how many bytes of it are kept.
@@ -94,41 +101,17 @@ impl Reading {
         let mut kept = 0;
         for (column, (offset, field)) in fields(line)?.enumerate() {
             count += 1;
+            if column >= self.series.len() {
+                continue;
+            }
             let text = unquote(field);
-            let Some(values) = self.series.get_mut(column) else { continue };
-            let is_missing = is_missing(&text);
-            if column == 0 && self.first == First::Unknown && !is_missing {
-                let is_number = text.trim_ascii().parse::<f64>().is_ok();
-                let gap = self.gap.take();
-                if is_number {
-                    self.first = First::Series;
-                    self.index = Vec::new();
-                    gap.map_or(Ok(()), Err)?;
-                } else {
-                    self.first = First::Index;
-                }
+            if column > 0 || self.first == First::Series {
+                self.series[column].push(value(line, offset, &text, gaps)?);
+                kept += size_of::<f64>();
+            } else {
+                kept += size_of::<String>() + text.len() + size_of::<f64>();
+                self.first_column(line, offset, &text, gaps)?;
             }
-            if column == 0 && self.first != First::Series {
-                kept += size_of::<String>() + text.len();
-                self.index.push(text.clone().into_owned());
-                if self.first == First::Index {
-                    continue;
-                }
-            }
-            let value = match (is_missing, gaps) {
-                (false, _) => line.value(offset, &text)?,
-                (true, Gaps::Allowed) => f64::NAN,
-                (true, Gaps::Refused) => {
-                    let error = line.error(offset, "a value is missing here, and this method takes none");
-                    if column > 0 || self.first == First::Series {
-                        return Err(error);
-                    }
-                    self.gap.get_or_insert(error);
-                    f64::NAN
-                }
-            };
-            values.push(value);
-            kept += size_of::<f64>();
         }
         if count == self.series.len() {
             Ok(kept)
@@ -138,12 +121,50 @@ impl Reading {
         }
     }
 
+    /// Takes a value of the first column, which is not known to be a series.
+    fn first_column(
+        &mut self,
+        line: &Line<'_>,
+        offset: usize,
+        text: &str,
+        gaps: Gaps,
+    ) -> Result<(), InputError> {
+        self.index.push(text.to_owned());
+        let is_text = !is_missing(text) && text.trim_ascii().parse::<f64>().is_err();
+        if self.first == First::Index || (self.first == First::Texts && is_text) {
+            return Ok(());
+        }
+        match value(line, offset, text, gaps) {
+            Ok(value) if value.is_nan() => self.series[0].push(value),
+            Ok(value) => {
+                self.flaw.take().map_or(Ok(()), |flaw| Err(flaw.beside_number(line.number)))?;
+                self.first = First::Series;
+                self.index = Vec::new();
+                self.series[0].push(value);
+            }
+            Err(error) => {
+                if is_text {
+                    self.first = First::Texts;
+                }
+                // With a flaw it is the index or refused: its values are of no use.
+                self.flaw.get_or_insert(error);
+            }
+        }
+        Ok(())
+    }
+
     fn finish(mut self, input: &Source, mut labels: Vec<String>) -> Result<Table, InputError> {
-        self.gap.map_or(Ok(()), Err)?;
-        let index = (self.first == First::Index).then_some(self.index);
-        if index.is_some() {
+        let is_index = matches!(self.first, First::Index | First::Texts);
+        let index = is_index.then_some(self.index);
+        if is_index {
             labels.remove(0);
             self.series.remove(0);
+        } else {
+            self.flaw.map_or(Ok(()), Err)?;
+        }
+        if labels.len() > SERIES_MAX {
+            let message = format!("has {} series, expected at most {SERIES_MAX}", labels.len());
+            return Err(InputError::whole(input, message));
         }
         if labels.len() < 2 {
             let series = if labels.is_empty() { "no series" } else { "one series" };
@@ -156,6 +177,17 @@ impl Reading {
             return Err(InputError::whole(input, "has a header and no rows"));
         }
         Ok(Table { index, labels, series: self.series })
+    }
+}
+
+/// The value of a field; a missing one is NaN.
+fn value(line: &Line<'_>, offset: usize, text: &str, gaps: Gaps) -> Result<f64, InputError> {
+    match (is_missing(text), gaps) {
+        (false, _) => line.value(offset, text),
+        (true, Gaps::Allowed) => Ok(f64::NAN),
+        (true, Gaps::Refused) => {
+            Err(line.error(offset, "a value is missing here, and this method takes none"))
+        }
     }
 }
 

@@ -1,6 +1,6 @@
 //! Labelled series as the UCR archive has them: label TAB values, one series a row, no header.
 
-use super::lines::Lines;
+use super::lines::{Lines, other_separator};
 use super::{InputError, Source};
 
 /// What a row takes beside the text of its label and its values: a place in a list that grows by doubling,
@@ -20,8 +20,11 @@ pub(crate) fn ucr(input: &Source) -> Result<Vec<LabelledSeries>, InputError> {
     let mut rows = Vec::new();
     while let Some(line) = lines.next()? {
         let Some((label, series)) = line.text.split_once('\t') else {
-            let message = "expected a TAB and values after the label, found the end of the line";
-            return Err(line.error(line.text.len(), message));
+            let message = "expected a TAB and values after the label, found";
+            return Err(match other_separator(line.text.trim_ascii_end(), '\t') {
+                Some((offset, separators)) => line.error(offset, format!("{message} {separators}")),
+                None => line.error(line.text.len(), format!("{message} the end of the line")),
+            });
         };
         let mut offset = label.len() + 1;
         let label = label.trim_ascii().to_owned();

@@ -12,8 +12,9 @@ use swarm_protocols::{NodeId, Role};
 use super::fleet::Fleet;
 use super::job::Done;
 use super::process::Process;
-use super::report::{BOLD, Colour, DIM, Report};
+use super::report::{BOLD, Colour, Report};
 use super::topology::Job;
+use crate::listing::{Left, Right, listing};
 
 /// The keys of its JSON are those of the command line's contract.
 #[derive(Debug, Serialize)]
@@ -98,13 +99,12 @@ impl Display for Outcome {
             let report = Report { outcome: &job.result, rule: &WindowRule::DAILY, colour: self.colour };
             writeln!(f, "{report}\nDone by {} agents in {:.2} s.\n", job.agents_used, job.seconds)?;
         }
-        let head = format!("{:<16}{:<14}{:>8}  {}", "node", "role", "pid", "address");
-        writeln!(f, "{}", self.colour.paint(DIM, head))?;
-        for NodeOutcome { name, role, pid, address } in &self.nodes {
+        let columns = [("node", Left), ("role", Left), ("pid", Right), ("address", Left)];
+        let row = |NodeOutcome { name, role, pid, address }: &NodeOutcome| {
             let address = address.map_or_else(|| "was never ready".to_owned(), |address| address.to_string());
-            // Names and roles pad themselves only as texts.
-            writeln!(f, "{:<16}{:<14}{pid:>8}  {address}", name.as_str(), role.as_str())?;
-        }
+            [name.to_string(), role.to_string(), pid.to_string(), address]
+        };
+        f.write_str(&listing(self.colour, &columns, self.nodes.iter().map(row)))?;
         let Messages { sent, received, p50_us, p99_us } = &self.messages;
         write!(f, "\nThe coordinator sent {sent} requests and received {received}")?;
         match p50_us.zip(*p99_us) {

@@ -1,4 +1,7 @@
 //! What a person sees on stderr while a swarm works.
+//!
+//! Not with `indicatif`: it writes to the terminal on the thread that calls it, which may have to wait, shows nothing
+//! where there is no terminal, and needs more code to be led through [`stderr`] than the one line that is drawn here.
 
 use std::fmt::Display;
 use std::io::{self, IsTerminal};
@@ -94,5 +97,21 @@ impl Drop for Progress {
 }
 
 fn draw(text: impl Display) {
-    stderr::write(format!("{CLEAR_LINE}{text}").as_bytes());
+    stderr::write(in_place(text).as_bytes());
+}
+
+/// A text in place of the line that the cursor is in. It is cut at the edge of the terminal: of one that ran on in the
+/// next line the beginning would stay for ever.
+fn in_place(text: impl Display) -> String {
+    format!("{CLEAR_LINE}\x1b[?7l{text}\x1b[?7h")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_changing_line_is_never_wrapped_and_leaves_wrapping_on() {
+        assert_eq!(in_place("searching: 5 %"), "\r\u{1b}[2K\u{1b}[?7lsearching: 5 %\u{1b}[?7h");
+    }
 }

@@ -43,6 +43,8 @@ const RED: &str = "31";
 const GREEN: &str = "32";
 
 /// A table for each symbol: the most similar windows, what followed them, and what followed all.
+///
+/// Laid out here: its two tables share columns, and `comfy-table` colours cells only with three more crates.
 pub(crate) struct Report<'a> {
     pub(crate) outcome: &'a SimilarWindows,
     pub(crate) rule: &'a WindowRule,

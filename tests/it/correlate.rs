@@ -163,7 +163,7 @@ fn the_first_column_is_the_index_unless_it_is_numeric() {
     assert_eq!(labels(",a,b\n0,1,2\n1,2,1\n"), json!(["a", "b"]), "a column without a name");
     assert_eq!(labels("x,a,b\n,1,2\nNaN,2,1\nu,3,3\n"), json!(["a", "b"]), "first known in the third row");
     assert_eq!(labels("x,a,b\n,1,2\n7,2,1\n"), json!(["x", "a", "b"]));
-    let quoted = "\"t, utc\",\"a \"\"x\"\"\",<&>\n\"1, 2\",1,2\n\"3\",2,1\n";
+    let quoted = "\"t, utc\",\"a \"\"x\"\"\",<&>\n\"1, 2\",1,2\n\"u\",2,1\n";
     assert_eq!(labels(quoted), json!(["a \"x\"", "<&>"]));
 }
 
@@ -193,6 +193,40 @@ fn malformed_tables_are_refused_with_their_place() {
     let wide: Vec<String> = (0..4098).map(|i| format!("s{i}")).collect();
     correlate(&folder.write("wide", wide.join(",") + "\n"), &[]).fails(65, &["wide:1:", "4096"]);
     correlate(&folder.path("absent"), &[]).fails(65, &["absent"]);
+}
+
+#[test]
+fn no_single_cell_decides_that_the_first_column_is_the_index() {
+    let folder = Folder::new("correlate_first_column");
+    for (name, content, place, number_line) in [
+        ("first", "ret_a,b,c\n#N/A,1,2\n0.5,2,1\n", ":2:1: ", 3),
+        ("later", "ret_a,b,c\n,1,2\nINF,2,2\n-,2,1\n0.5,2,1\n", ":3:1: ", 5),
+        ("codes", "code,b,c\nAAPL,1,2\n600519,2,1\n", ":2:1: ", 3),
+    ] {
+        let bad = folder.write(name, content);
+        let number = format!("while line {number_line} of this column has a number");
+        correlate(&bad, &[]).fails(65, &[&format!("{bad}{place}expected a number"), &number]);
+    }
+    let labels = |table: &str| {
+        swarm_reading(&["correlate", "--input", "-", "-o", "json"], table.as_bytes()).json()["labels"].clone()
+    };
+    assert_eq!(labels("ticker,a,b\nINF,1,2\nIBM,2,1\n"), json!(["a", "b"]), "a text that reads as a number");
+    assert_eq!(labels(",a,b\nAAPL,1,2\n600519,2,1\n"), json!(["a", "b"]), "a column without a name");
+    swarm_reading(&["correlate", "--input", "-"], b"x,a,b\nINF,1,2\n,2,1\n")
+        .fails(65, &[":2:1: ", "\"INF\""]);
+}
+
+#[test]
+fn a_table_of_4097_columns_has_an_index_or_is_refused() {
+    let folder = Folder::new("correlate_4097");
+    let header: String = (0..4096).map(|i| format!(",s{i}")).collect();
+    let rows =
+        |first: &str| format!("first{header}\n{}", format!("{first}{}\n", ",1".repeat(4096)).repeat(2));
+    correlate(&folder.write("series", rows("1")), &[])
+        .fails(65, &["series: has 4097 series, expected at most 4096"]);
+    // Read as a whole, and refused for a reason of its own.
+    let with_index = folder.write("index", rows("x"));
+    correlate(&with_index, &["--rolling", "3"]).fails(65, &["index: has 2 rows, a window of 3"]);
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use crate::{Folder, swarm};
+use crate::{Folder, gzip, swarm, swarm_reading};
 
 #[test]
 fn blank_lines_may_come_last_up_to_a_number() {
@@ -63,4 +63,92 @@ fn a_large_distance_is_a_power_of_ten() {
     let (a, b) = (folder.write("a", "1267650600228229401496703205376\n"), folder.write("b", "0\n"));
     let text = swarm(&["match", "distance", &a, &b]).stdout;
     assert_eq!(text, "distance          1.2676506002282294e30\ndistance squared  1.6069380442589903e60\n");
+}
+
+#[cfg(unix)]
+#[test]
+fn a_pipe_that_is_named_twice_is_refused_instead_of_waited_for() {
+    let folder = Folder::new("input_pipe");
+    let pipe = folder.path("pipe");
+    assert!(std::process::Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+    let once = "can be read once";
+    swarm(&["match", "distance", &pipe, &pipe]).fails(2, &[&pipe, once]);
+    for names in [["-", "/dev/stdin"], ["/dev/stdin", "-"], ["/dev/stdin", "/dev/stdin"]] {
+        swarm_reading(&["match", "distance", names[0], names[1]], b"1\n").fails(2, &[once]);
+    }
+    swarm(&["match", "classify", "--train", &pipe, "--test", &pipe]).fails(2, &[&pipe, once]);
+    // A file is read from its beginning each time.
+    let file = folder.write("file", "1\n2\n");
+    assert_eq!(swarm(&["match", "distance", &file, &file, "-o", "json"]).json()["distance"], 0.0);
+}
+
+#[test]
+fn zeros_after_the_members_of_a_gzip_file_are_padding() {
+    let folder = Folder::new("input_padded");
+    let plain = folder.write("plain", "1\n2\n3\n");
+    let padding = vec![0; 200 << 10];
+    let members = [gzip(b"1\n2\n"), padding.clone(), gzip(b"3\n"), padding.clone()].concat();
+    let padded = folder.write("padded.gz", members);
+    assert_eq!(swarm(&["match", "distance", &padded, &plain, "-o", "json"]).json()["distance"], 0.0);
+    for (name, rest) in [("text.gz", &b"more"[..]), ("cut.gz", &gzip(b"3\n")[..12])] {
+        let bad = folder.write(name, [&gzip(b"1\n2\n")[..], &padding, rest].concat());
+        swarm(&["match", "distance", &bad, &plain]).fails(65, &[&format!("{bad}: is not a complete gzip")]);
+    }
+}
+
+#[test]
+fn a_gzip_file_is_known_by_its_first_bytes_too() {
+    let folder = Folder::new("input_magic");
+    let (plain, packed) = (folder.write("plain", "1\n2\n"), gzip(b"1\n2\n"));
+    let other_name = folder.write("packed.csv", &packed);
+    for name in [&other_name, "-"] {
+        let found = swarm_reading(&["match", "distance", name, &plain, "-o", "json"], &packed).json();
+        assert_eq!(found["distance"], 0.0, "{name}");
+    }
+}
+
+#[test]
+fn a_file_that_is_no_text_is_named_as_what_it_looks_like() {
+    let folder = Folder::new("input_formats");
+    let utf16 = |mark: &[u8], text: &str| {
+        [mark, &text.encode_utf16().flat_map(u16::to_le_bytes).collect::<Vec<_>>()].concat()
+    };
+    for (name, content, format) in [
+        ("marked", utf16(&[0xff, 0xfe], "a,b\n1,2\n"), "UTF-16"),
+        ("unmarked", utf16(&[], "a,b\n1,2\n"), "UTF-16 without its mark"),
+        ("big", b"\xfe\xff\0a\0,".to_vec(), "UTF-16"),
+        ("sheet", b"PK\x03\x04\x14\0".to_vec(), "a ZIP archive or a spreadsheet"),
+        ("zstd", b"\x28\xb5\x2f\xfd\x04".to_vec(), "a Zstandard file"),
+        ("xz", b"\xfd7zXZ\0".to_vec(), "an xz file"),
+        ("bzip2", b"BZh91AY&SY".to_vec(), "a bzip2 file"),
+    ] {
+        let bad = folder.write(name, content);
+        let expected = format!("{bad}: looks like {format}, expected text in UTF-8");
+        swarm(&["correlate", "--input", &bad]).fails(65, &[&expected]);
+    }
+}
+
+#[test]
+fn other_separators_and_decimal_commas_are_named() {
+    let folder = Folder::new("input_separators");
+    let number = folder.write("number", "1\n");
+    for (name, header, place, separators) in [
+        ("semicolons", "date;close", 5, "semicolons"),
+        ("tabs", "date\tclose", 5, "TABs"),
+        ("bars", "dé|close", 3, "vertical bars"),
+        ("blanks", "date close", 5, "blanks"),
+    ] {
+        let bad = folder.write(name, format!("{header}\n1,5;2,5\n"));
+        let expected = format!("{bad}:1:{place}: the columns seem to be separated by {separators}, expected");
+        swarm(&["correlate", "--input", &bad]).fails(65, &[&expected]);
+        let search = ["match", "search", "--series", &bad, "--column", "close", "--query", &bad];
+        let query = ["--query-column", "close", "--query-start", "0", "--query-length", "1", "--window", "0"];
+        swarm(&[&search[..], &query].concat()).fails(65, &[&expected]);
+    }
+    let commas = folder.write("commas", "1,0.5,0.25\n");
+    swarm(&["match", "classify", "--train", &commas, "--test", &commas])
+        .fails(65, &["commas:1:2: expected a TAB and values after the label, found commas"]);
+    let decimals = folder.write("decimals", "1,5\n");
+    swarm(&["match", "distance", &number, &decimals])
+        .fails(65, &["decimals:1:1: expected a number with a decimal point, found \"1,5\""]);
 }

@@ -8,6 +8,7 @@ mod ca;
 mod cli;
 mod config;
 mod correlate;
+mod declare;
 #[cfg(target_os = "linux")]
 mod enrol;
 mod input;

@@ -130,9 +130,7 @@ fn an_agent_that_dies_before_it_is_ready_is_done_without() {
     let Run { code, stdout, stderr } = run.finish();
     assert_eq!(code, Some(0), "{stderr}");
     assert!(stderr.contains(&format!("agent-3 (pid {agent}) ended")), "{stderr}");
-    for part in
-        ["compared with 45,416 windows", "Done by ", "agent-4         agent ", "The coordinator sent "]
-    {
+    for part in ["compared with 45,416 windows", "Done by ", "agent-4      agent ", "The coordinator sent "] {
         assert!(stdout.contains(part), "{part:?} is missing in {stdout}");
     }
 }

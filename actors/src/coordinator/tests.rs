@@ -10,7 +10,7 @@ use super::*;
 use crate::{AskError, testing::Probe};
 use fixture::*;
 use swarm_protocols::{
-    coordinator::{Priority, TaskError},
+    coordinator::{CoordinatorStatus, ListAgents, ListTasks, Priority, TaskError},
     similar_windows::{FindError, FindSimilar},
 };
 

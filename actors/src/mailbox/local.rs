@@ -10,74 +10,67 @@ use actix::{
     dev::{RecipientRequest, ToEnvelope},
 };
 use std::{any::Any, sync::Arc};
-use swarm_protocols::{Accepts, DeliveryError, Protocol, Request};
+use swarm_protocols::{Accepts, DeliveryError, Ports, Protocol, Request, ServedBy};
 use tokio::sync::oneshot;
 
 /// How many requests may be in flight to one local mailbox unless it says otherwise.
 const IN_FLIGHT_DEFAULT: usize = 4096;
 
-/// A mailbox being put together; see [`Mailbox::local`].
-pub struct LocalMailbox<P: Protocol, A: Actor> {
+/// The ports of the actor at an address; see [`Mailbox::local`].
+pub struct ActorPorts<A: Actor> {
     address: Addr<A>,
-    ports: Vec<Option<Box<dyn Any + Send + Sync>>>,
-    in_flight_max: usize,
-    protocol: std::marker::PhantomData<fn() -> P>,
+    ports: Vec<Box<dyn Any + Send + Sync>>,
 }
 
-/// A request of the protocol that was not named when its mailbox was built.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("the mailbox does not say who handles {request:?}")]
-pub struct UnhandledRequest {
-    /// The name of the request.
-    pub request: &'static str,
-}
-
-impl<P: Protocol, A: Actor> LocalMailbox<P, A> {
-    pub(crate) fn new(address: Addr<A>) -> Self {
-        let ports = (0..P::REQUESTS).map(|_| None).collect();
-        Self { address, ports, in_flight_max: IN_FLIGHT_DEFAULT, protocol: std::marker::PhantomData }
-    }
-
-    /// The actor handles `R`.
-    pub fn handles<R: Request>(mut self) -> Self
-    where
-        P: Accepts<R>,
-        A: Handler<Call<R>>,
-        A::Context: ToEnvelope<A, Call<R>>,
-    {
+// What a user has to write is `Handler`: the sentence of the trait says so.
+#[diagnostic::do_not_recommend]
+impl<A, R> Ports<A, R> for ActorPorts<A>
+where
+    A: Actor + Handler<Call<R>>,
+    A::Context: ToEnvelope<A, Call<R>>,
+    R: Request,
+{
+    fn add(&mut self) {
         let port: Box<dyn Port<R>> = Box::new(self.address.clone().recipient());
-        self.ports[P::INDEX] = Some(Box::new(port));
-        self
-    }
-
-    /// Allows at most `count` requests in flight; beyond it asks and tells answer
-    /// [`Overloaded`](DeliveryError::Overloaded). The default is 4096. A request is in flight until it is
-    /// answered and nobody works on it any more, also where its asker has left.
-    pub fn in_flight_max(mut self, count: usize) -> Self {
-        self.in_flight_max = count;
-        self
-    }
-
-    /// The mailbox, if every request of the protocol has been named.
-    pub fn build(self) -> Result<Mailbox<P>, UnhandledRequest> {
-        let mut names = Names(Vec::new());
-        P::visit(&mut names);
-        let mut ports = Vec::with_capacity(self.ports.len());
-        for (port, request) in self.ports.into_iter().zip(names.0) {
-            ports.push(port.ok_or(UnhandledRequest { request })?);
-        }
-        Ok(Mailbox::from_local(Local::new(ports, self.in_flight_max)))
+        self.ports.push(Box::new(port));
     }
 }
 
-struct Names(Vec<&'static str>);
-
-impl<P: Protocol> swarm_protocols::Visitor<P> for Names {
-    fn request<R: Request>(&mut self)
+impl<P: Protocol> Mailbox<P> {
+    /// The mailbox of the actor at `address`, which handles a [`Call`] of every request of the protocol.
+    /// At most 4096 requests are in flight.
+    ///
+    /// An actor that lacks a handler does not compile:
+    ///
+    /// ```compile_fail
+    /// # use actix::prelude::*;
+    /// # use serde::{Deserialize, Serialize};
+    /// # use swarm_actors::Mailbox;
+    /// # use swarm_protocols::{Request, protocol};
+    /// # #[derive(Serialize, Deserialize, Request)] #[request(name = "read", reply = f64)]
+    /// # struct Read;
+    /// # protocol! { Thermometer = "thermometer" { Read } }
+    /// # struct Mute;
+    /// # impl Actor for Mute { type Context = Context<Self>; }
+    /// let mailbox: Mailbox<Thermometer> = Mailbox::local(Mute.start());
+    /// ```
+    pub fn local<A: Actor>(address: Addr<A>) -> Self
     where
-        P: Accepts<R>,
+        P: ServedBy<A, ActorPorts<A>>,
     {
-        self.0.push(R::NAME);
+        Self::local_with(address, IN_FLIGHT_DEFAULT)
+    }
+
+    /// Like [`local`](Self::local), with at most `in_flight_max` requests in flight; beyond it asks and
+    /// tells answer [`Overloaded`](DeliveryError::Overloaded). A request is in flight until it is answered
+    /// and nobody works on it any more, also where its asker has left.
+    pub fn local_with<A: Actor>(address: Addr<A>, in_flight_max: usize) -> Self
+    where
+        P: ServedBy<A, ActorPorts<A>>,
+    {
+        let mut ports = ActorPorts { address, ports: Vec::with_capacity(P::REQUESTS) };
+        P::add_all(&mut ports);
+        Self::from_local(Local::new(ports.ports, in_flight_max))
     }
 }
 
@@ -93,6 +86,7 @@ pub(crate) trait Port<R: Request>: Send + Sync {
 pub(crate) enum Pending<R: Request> {
     Actor(RecipientRequest<Call<R>>),
     Channel(oneshot::Receiver<Outcome<R>>),
+    Refused(DeliveryError),
 }
 
 impl<R: Request> Port<R> for Recipient<Call<R>> {
@@ -167,6 +161,7 @@ impl<R: Request> InFlight<R> {
         let answer = match pending {
             Pending::Actor(request) => request.await.ok(),
             Pending::Channel(receiver) => receiver.await.ok(),
+            Pending::Refused(error) => return Err(error.into()),
         };
         match answer {
             Some(answer) => answer.map_err(AskError::Handler),

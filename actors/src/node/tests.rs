@@ -26,17 +26,12 @@ use std::{
 };
 use swarm_protocols::{Delivery, DeliveryError, NoError, Request, protocol};
 
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, Request)]
+#[request(name = "echo", reply = Vec<u8>)]
 struct Echo(Vec<u8>);
 
-impl Request for Echo {
-    const NAME: &'static str = "echo";
-    const VERSION: u16 = 1;
-    type Reply = Vec<u8>;
-    type Error = NoError;
-}
-
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, Serialize, Deserialize, Request)]
+#[request(name = "misbehave", error = Refusal)]
 enum Misbehave {
     Fail,
     Panic,
@@ -55,13 +50,6 @@ impl fmt::Display for Refusal {
 }
 
 impl std::error::Error for Refusal {}
-
-impl Request for Misbehave {
-    const NAME: &'static str = "misbehave";
-    const VERSION: u16 = 1;
-    type Reply = ();
-    type Error = Refusal;
-}
 
 protocol! { Service = "service" { Echo, Misbehave } }
 
@@ -98,7 +86,7 @@ impl Handler<Call<Misbehave>> for Server {
 }
 
 fn server() -> Mailbox<Service> {
-    Mailbox::local(Server.start()).handles::<Echo>().handles::<Misbehave>().build().unwrap()
+    Mailbox::local(Server.start())
 }
 
 fn memory(id: &str, role: Role) -> MemoryNode {
@@ -363,15 +351,9 @@ async fn a_name_is_exposed_once_and_until_its_registration_is_dropped() {
 mod newer {
     use super::*;
 
-    #[derive(Debug, Serialize, Deserialize)]
+    #[derive(Debug, Serialize, Deserialize, Request)]
+    #[request(name = "echo", version = 2, reply = String)]
     pub(super) struct Echo(pub(super) String);
-
-    impl Request for Echo {
-        const NAME: &'static str = "echo";
-        const VERSION: u16 = 2;
-        type Reply = String;
-        type Error = NoError;
-    }
 
     protocol! { pub(super) Service = "service" { Echo } }
     protocol! { pub(super) Other = "other" { Echo } }

@@ -1,5 +1,6 @@
 //! A message in the hands of a test.
 
+use super::carry;
 use crate::call::{Call, Caller, Cancellation, Outcome};
 use std::{
     fmt,
@@ -63,11 +64,23 @@ impl<R: Request> Asked<R> {
     }
 
     /// Answers it, as the handler of an actor would; says whether the asker still waited.
+    ///
+    /// # Panics
+    /// Where the answer cannot travel between two nodes.
+    #[track_caller]
     pub fn reply(self, answer: Outcome<R>) -> bool {
+        let answer = match carry::outcome::<R>(&answer) {
+            Ok(answer) => answer,
+            Err(error) => panic!("cannot travel: {error}"),
+        };
         self.answer.is_some_and(|sender| sender.send(answer).is_ok())
     }
 
     /// Answers it with an error of the handler; says whether the asker still waited.
+    ///
+    /// # Panics
+    /// Where the error cannot travel between two nodes.
+    #[track_caller]
     pub fn fail(self, error: R::Error) -> bool {
         self.reply(Err(error))
     }

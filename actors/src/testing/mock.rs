@@ -1,5 +1,6 @@
 //! An actor that follows a script.
 
+use super::carry;
 use crate::{
     call::{Call, Outcome},
     mailbox::{Local, Mailbox, Pending, Port},
@@ -30,6 +31,8 @@ const FAULTS_MAX: usize = 8;
 ///   [`in_order`](Self::in_order).
 /// - A line that panics, by an assertion about its request for instance, is a fault of the test; its
 ///   asker sees [`Panicked`](DeliveryError::Panicked).
+/// - A request or an answer that cannot travel between two nodes is a fault; its asker sees
+///   [`Codec`](DeliveryError::Codec).
 /// - A request that no line wants is a fault too; its asker sees [`Stopped`](DeliveryError::Stopped).
 /// - Faults and unmet lines **panic where the [guard](MockGuard) is dropped**, which is in the test,
 ///   with the lines of the script that they are about.
@@ -40,17 +43,11 @@ const FAULTS_MAX: usize = 8;
 /// ```
 /// use swarm_actors::testing::MockActor;
 /// # use serde::{Deserialize, Serialize};
-/// # use swarm_protocols::{NoError, Request, protocol};
-/// # #[derive(Serialize, Deserialize)] struct PriceOf(String);
-/// # impl Request for PriceOf {
-/// #     const NAME: &'static str = "price-of"; const VERSION: u16 = 1;
-/// #     type Reply = f64; type Error = NoError;
-/// # }
-/// # #[derive(Serialize, Deserialize)] struct Close;
-/// # impl Request for Close {
-/// #     const NAME: &'static str = "close"; const VERSION: u16 = 1;
-/// #     type Reply = (); type Error = NoError;
-/// # }
+/// # use swarm_protocols::{Request, protocol};
+/// # #[derive(Serialize, Deserialize, Request)] #[request(name = "price-of", reply = f64)]
+/// # struct PriceOf(String);
+/// # #[derive(Serialize, Deserialize, Request)] #[request(name = "close")]
+/// # struct Close;
 /// # protocol! { Quotes = "quotes" { PriceOf, Close } }
 /// # tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap().block_on(async {
 /// let (quotes, _verified) = MockActor::<Quotes>::new()
@@ -86,6 +83,9 @@ struct Line {
     /// The `Answers<R>` of its request type.
     answers: Box<dyn Any + Send>,
 }
+
+/// An answer and the line that gave it.
+type Answered<R> = (&'static Location<'static>, Outcome<R>);
 
 type Answers<R> = Box<dyn FnMut(&R) -> Outcome<R> + Send>;
 
@@ -178,10 +178,11 @@ impl fmt::Display for Line {
 }
 
 impl Script {
-    /// Answers by the script; `None` where the handler panicked or the request was not expected.
-    fn answer<R: Request>(&mut self, call: Call<R>) -> Option<Outcome<R>> {
+    /// Answers by the script, with the place of the line; `None` where the handler panicked or the request was not
+    /// expected. A request that cannot travel is an error, as it is between two nodes.
+    fn answer<R: Request>(&mut self, mut call: Call<R>) -> Result<Option<Answered<R>>, (R, DeliveryError)> {
         if self.ended {
-            return None;
+            return Ok(None);
         }
         let unmet = self.lines.iter().position(|line| !line.is_met());
         let barrier = unmet.filter(|_| self.in_order);
@@ -194,22 +195,30 @@ impl Script {
             let lines = self.lines.iter().filter(|line| line.answers.is::<Answers<R>>());
             let known: String = lines.map(|line| format!("\n    {line}")).collect();
             self.fault(format!("{} was not expected, and came{}{known}", R::NAME, due.unwrap_or_default()));
-            return None;
+            return Ok(None);
         };
         line.came += 1;
-        let (place, answers) = (line.place, line.answers.downcast_mut::<Answers<R>>()?);
+        let place = line.place;
+        let Some(answers) = line.answers.downcast_mut::<Answers<R>>() else { return Ok(None) };
+        match carry::request(&call.request) {
+            Ok(request) => call.request = request,
+            Err(error) => {
+                self.fault(format!("{place}: a request came that cannot travel: {error}"));
+                return Err((call.into_request(), error));
+            }
+        }
         // The call is dropped while a panic unwinds: so its asker learns of the panic.
         let handler = AssertUnwindSafe(move || {
             let call = call;
             answers(&call.request)
         });
         match catch_unwind(handler) {
-            Ok(outcome) => Some(outcome),
+            Ok(outcome) => Ok(Some((place, outcome))),
             Err(panic) => {
                 let text = panic.downcast_ref::<String>().map(String::as_str);
                 let text = text.or(panic.downcast_ref::<&str>().copied()).unwrap_or("no text");
                 self.fault(format!("{place}: the line for {} panicked: {text}", R::NAME));
-                None
+                Ok(None)
             }
         }
     }
@@ -297,8 +306,19 @@ struct MockPort(Arc<Mutex<Script>>);
 impl<R: Request> Port<R> for MockPort {
     fn ask(&self, call: Call<R>) -> Pending<R> {
         let (sender, receiver) = oneshot::channel();
-        if let Some(outcome) = lock(&self.0).answer(call) {
-            let _received_below = sender.send(outcome);
+        let mut script = lock(&self.0);
+        match script.answer(call) {
+            Ok(Some((place, outcome))) => match carry::outcome::<R>(&outcome) {
+                Ok(outcome) => {
+                    let _received_below = sender.send(outcome);
+                }
+                Err(error) => {
+                    script.fault(format!("{place}: cannot travel: {error}"));
+                    return Pending::Refused(error);
+                }
+            },
+            Ok(None) => {}
+            Err((_, error)) => return Pending::Refused(error),
         }
         Pending::Channel(receiver)
     }
@@ -309,7 +329,6 @@ impl<R: Request> Port<R> for MockPort {
             return Err((call.into_request(), DeliveryError::Stopped));
         }
         // Nobody waits for the answer; a fault is kept for the guard.
-        let _unasked = script.answer(call);
-        Ok(())
+        script.answer(call).map(|_unasked| ())
     }
 }

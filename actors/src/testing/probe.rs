@@ -1,6 +1,6 @@
 //! A mailbox behind which a test sits.
 
-use super::asked::Asked;
+use super::{asked::Asked, carry};
 use crate::{
     call::Call,
     gate::RETRY_AFTER,
@@ -25,7 +25,8 @@ const QUEUE: usize = 1024;
 ///
 /// Every wait is bounded, by five seconds unless it says otherwise, and what was expected and does
 /// not come ends in a panic that names the line of the test, what was expected, and what came. See
-/// the [module](crate::testing) for an example, and [`Asked`] for the answers.
+/// the [module](crate::testing) for an example, and [`Asked`] for the answers. A message that cannot travel
+/// between two nodes is a panic too, and its asker sees [`Codec`](DeliveryError::Codec).
 ///
 /// It needs a tokio runtime with a clock, and no actix system.
 pub struct Probe<P: Protocol> {
@@ -36,7 +37,8 @@ pub struct Probe<P: Protocol> {
 
 struct Incoming {
     request: &'static str,
-    asked: Box<dyn Any + Send>,
+    /// The `Asked<R>`, or why the request cannot travel.
+    asked: Result<Box<dyn Any + Send>, String>,
 }
 
 impl<P: Protocol> Probe<P> {
@@ -73,8 +75,8 @@ impl<P: Protocol> Probe<P> {
         let place = Location::caller();
         async move {
             let wanted = R::NAME;
-            match self.next(Instant::now() + bound).await {
-                Ok(Incoming { asked, request }) => match asked.downcast() {
+            match self.next(Instant::now() + bound, place).await {
+                Ok((request, asked)) => match asked.downcast() {
                     Ok(asked) => *asked,
                     Err(_) => panic!("{place}: {wanted} was expected, {request} came"),
                 },
@@ -119,7 +121,7 @@ impl<P: Protocol> Probe<P> {
     pub fn expect_none(&mut self, bound: Duration) -> impl Future<Output = ()> {
         let place = Location::caller();
         async move {
-            if let Ok(Incoming { request, .. }) = self.next(Instant::now() + bound).await {
+            if let Ok((request, _)) = self.next(Instant::now() + bound, place).await {
                 panic!("{place}: nothing was expected, {request} came");
             }
         }
@@ -139,11 +141,11 @@ impl<P: Protocol> Probe<P> {
             if others.len() == QUEUE {
                 break Err(Ended::TooMany);
             }
-            match self.next(deadline).await {
-                Ok(Incoming { asked, request }) => match asked.downcast::<Asked<R>>() {
+            match self.next(deadline, place).await {
+                Ok((request, asked)) => match asked.downcast::<Asked<R>>() {
                     Ok(asked) if wanted(asked.request()) => break Ok(*asked),
-                    Ok(asked) => others.push_back(Incoming { asked, request }),
-                    Err(asked) => others.push_back(Incoming { asked, request }),
+                    Ok(asked) => others.push_back(Incoming { request, asked: Ok(asked) }),
+                    Err(asked) => others.push_back(Incoming { request, asked: Ok(asked) }),
                 },
                 Err(ended) => break Err(ended),
             }
@@ -157,14 +159,23 @@ impl<P: Protocol> Probe<P> {
         })
     }
 
-    async fn next(&mut self, deadline: Instant) -> Result<Incoming, Ended> {
-        if let Some(skipped) = self.skipped.pop_front() {
-            return Ok(skipped);
-        }
-        match tokio::time::timeout_at(deadline, self.incoming.recv()).await {
-            Ok(Some(incoming)) => Ok(incoming),
-            Ok(None) => Err(Ended::Gone),
-            Err(_) => Err(Ended::Late),
+    /// The next message by its name, with its `Asked<R>`.
+    async fn next(
+        &mut self,
+        deadline: Instant,
+        place: &'static Location<'static>,
+    ) -> Result<(&'static str, Box<dyn Any + Send>), Ended> {
+        let Incoming { request, asked } = match self.skipped.pop_front() {
+            Some(skipped) => skipped,
+            None => match tokio::time::timeout_at(deadline, self.incoming.recv()).await {
+                Ok(Some(incoming)) => incoming,
+                Ok(None) => return Err(Ended::Gone),
+                Err(_) => return Err(Ended::Late),
+            },
+        };
+        match asked {
+            Ok(asked) => Ok((request, asked)),
+            Err(reason) => panic!("{place}: a request came that cannot travel: {reason}"),
         }
     }
 }
@@ -219,15 +230,21 @@ impl<P: Protocol> Visitor<P> for Ports {
 }
 
 impl<R: Request> Port<R> for mpsc::Sender<Incoming> {
-    fn ask(&self, call: Call<R>) -> Pending<R> {
+    fn ask(&self, mut call: Call<R>) -> Pending<R> {
         let (answer, receiver) = oneshot::channel();
-        let asked = Asked::new(call, Some(answer));
+        let (asked, pending): (Result<Box<dyn Any + Send>, _>, _) = match carry::request(&call.request) {
+            Ok(request) => {
+                call.request = request;
+                (Ok(Box::new(Asked::new(call, Some(answer)))), Pending::Channel(receiver))
+            }
+            Err(error) => (Err(error.to_string()), Pending::Refused(error)),
+        };
         // Where the probe is gone or full the answer is dropped, which the asker sees.
-        let _kept = self.try_send(Incoming { request: R::NAME, asked: Box::new(asked) });
-        Pending::Channel(receiver)
+        let _kept = self.try_send(Incoming { request: R::NAME, asked });
+        pending
     }
 
-    fn tell(&self, call: Call<R>) -> Result<(), (R, DeliveryError)> {
+    fn tell(&self, mut call: Call<R>) -> Result<(), (R, DeliveryError)> {
         let permit = match self.try_reserve() {
             Ok(permit) => permit,
             Err(mpsc::error::TrySendError::Full(())) => {
@@ -237,7 +254,16 @@ impl<R: Request> Port<R> for mpsc::Sender<Incoming> {
                 return Err((call.into_request(), DeliveryError::Stopped));
             }
         };
-        permit.send(Incoming { request: R::NAME, asked: Box::new(Asked::new(call, None)) });
-        Ok(())
+        match carry::request(&call.request) {
+            Ok(request) => {
+                call.request = request;
+                permit.send(Incoming { request: R::NAME, asked: Ok(Box::new(Asked::new(call, None))) });
+                Ok(())
+            }
+            Err(error) => {
+                permit.send(Incoming { request: R::NAME, asked: Err(error.to_string()) });
+                Err((call.into_request(), error))
+            }
+        }
     }
 }

@@ -1,6 +1,7 @@
 //! The promises of the test kit, one by one.
 
 mod bad_network;
+mod carry;
 mod links;
 mod mocks;
 mod order;
@@ -16,19 +17,14 @@ use std::{
     panic::{AssertUnwindSafe, catch_unwind},
     time::Duration,
 };
-use swarm_protocols::{DeliveryError, NoError, Request, protocol};
+use swarm_protocols::{DeliveryError, Request, protocol};
 
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, Request)]
+#[request(name = "echo", reply = Vec<u8>)]
 struct Echo(Vec<u8>);
 
-impl Request for Echo {
-    const NAME: &'static str = "echo";
-    const VERSION: u16 = 1;
-    type Reply = Vec<u8>;
-    type Error = NoError;
-}
-
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, Request)]
+#[request(name = "open", reply = u8, error = Locked)]
 struct Open(u8);
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -41,13 +37,6 @@ impl fmt::Display for Locked {
 }
 
 impl std::error::Error for Locked {}
-
-impl Request for Open {
-    const NAME: &'static str = "open";
-    const VERSION: u16 = 1;
-    type Reply = u8;
-    type Error = Locked;
-}
 
 protocol! { Service = "service" { Echo, Open } }
 

@@ -6,15 +6,9 @@ use swarm_actors::Call;
 use swarm_protocols::{Blob, NoError, Request, protocol};
 
 /// Answers with the same bytes.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, Serialize, Deserialize, Request)]
+#[request(name = "echo", reply = Blob)]
 pub(super) struct Echo(pub(super) Blob);
-
-impl Request for Echo {
-    const NAME: &'static str = "echo";
-    const VERSION: u16 = 1;
-    type Reply = Blob;
-    type Error = NoError;
-}
 
 protocol! { pub(super) Echoing = "echoing" { Echo } }
 

@@ -12,7 +12,7 @@ use swarm_actors::{Mailbox, Node, NodeConfig, transport};
 use swarm_protocols::Role;
 
 use super::MessagingError;
-use super::echo::{Echo, EchoActor, Echoing};
+use super::echo::{EchoActor, Echoing};
 use super::floor;
 
 /// The longest first line that is read.
@@ -74,8 +74,7 @@ pub(crate) fn run() -> Result<(), MessagingError> {
     actix_rt::System::new().block_on(async {
         let loopback = SocketAddr::from(([127, 0, 0, 1], 0));
         let node = Node::start(NodeConfig::new(identity.clone(), loopback)).await.map_err(failed)?;
-        let mailbox =
-            Mailbox::<Echoing>::local(EchoActor.start()).handles::<Echo>().build().map_err(failed)?;
+        let mailbox = Mailbox::<Echoing>::local(EchoActor.start());
         node.expose("echo", mailbox).allow(Role::Operator).register().await.map_err(failed)?.detach();
 
         let mut config = identity.server_config(KeyExchange::default());

@@ -14,6 +14,8 @@ use swarm_protocols::{NodeId, Role};
 
 use crate::cli::error::{CliError, Exit};
 use crate::cli::output::Output;
+use crate::listing::{Left, listing};
+use crate::swarm::report::Colour;
 
 #[derive(Debug, Args)]
 pub(crate) struct Show {
@@ -114,25 +116,25 @@ impl fmt::Display for Shown {
         let Self { cluster, fingerprint, valid_until, certificates, tokens, .. } = self;
         writeln!(f, "authority of {cluster} until {valid_until}")?;
         writeln!(f, "SHA-256 {fingerprint}")?;
-        let widest = certificates.iter().map(|one| &one.name).chain(tokens.iter().map(|one| &one.name));
-        let width = widest.map(|name| name.as_str().len()).max().unwrap_or(0).max("NAME".len());
+        let colour = Colour::of_stdout();
         if !certificates.is_empty() {
-            writeln!(f, "\n{:width$}  {:11}  {:20}  {:8}  SERIAL", "NAME", "ROLE", "VALID UNTIL", "STATE")?;
-        }
-        for one in certificates {
-            let (name, role) = (one.name.as_str(), one.role.as_str());
-            writeln!(f, "{name:width$}  {role:11}  {:20}  {:8}  {}", one.valid_until, one.state, one.serial)?;
+            let columns = ["NAME", "ROLE", "VALID UNTIL", "STATE", "SERIAL"].map(|head| (head, Left));
+            let row = |one: &ShownCertificate| {
+                let (name, role) = (one.name.to_string(), one.role.to_string());
+                [name, role, one.valid_until.clone(), one.state.to_owned(), one.serial.clone()]
+            };
+            write!(f, "\n{}", listing(colour, &columns, certificates.iter().map(row)))?;
         }
         let expiring = certificates.iter().filter(|one| one.state == Standing::Expiring.as_str()).count();
         if expiring > 0 {
             writeln!(f, "to be renewed: {expiring}")?;
         }
         if !tokens.is_empty() {
-            writeln!(f, "\n{:width$}  {:11}  {:20}  JOIN TOKEN", "NAME", "ROLE", "EXPIRES")?;
-        }
-        for one in tokens {
-            let (name, role) = (one.name.as_str(), one.role.as_str());
-            writeln!(f, "{name:width$}  {role:11}  {:20}  {}", one.expires, one.state)?;
+            let columns = ["NAME", "ROLE", "EXPIRES", "JOIN TOKEN"].map(|head| (head, Left));
+            let row = |one: &ShownToken| {
+                [one.name.to_string(), one.role.to_string(), one.expires.clone(), one.state.to_owned()]
+            };
+            write!(f, "\n{}", listing(colour, &columns, tokens.iter().map(row)))?;
         }
         Ok(())
     }

@@ -1,11 +1,13 @@
 //! A matrix as JSON, and as a table that fits a terminal.
 
-use std::fmt;
+use std::{fmt, iter};
 
 use serde::Serialize;
 use swarm_kernels::Symmetric;
 
+use crate::listing::{Left, Right, listing};
 use crate::plot::printable;
+use crate::swarm::report::Colour;
 
 /// Above this many series a table would be too wide; people get the pairs that stand out instead.
 const TABLE_SERIES_MAX: usize = 16;
@@ -14,6 +16,8 @@ const TABLE_SERIES_MAX: usize = 16;
 const PAIRS_SHOWN: usize = 10;
 
 const LABEL_CHARS_MAX: usize = 16;
+/// Heads of columns are shorter, so that the table stays narrow.
+const HEAD_CHARS_MAX: usize = 9;
 
 #[derive(Debug, Serialize)]
 pub(super) struct Report<'a> {
@@ -42,22 +46,13 @@ impl fmt::Display for Report<'_> {
 
 impl Report<'_> {
     fn table(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let labels: Vec<String> = self.labels.iter().map(|label| shortened(label)).collect();
-        let width = labels.iter().map(|label| label.chars().count()).max().unwrap_or(0);
-        let cell = width.clamp(6, 9);
-        write!(f, "{:width$}", "")?;
-        for label in &labels {
-            write!(f, " {:>cell$}", label.chars().take(cell).collect::<String>())?;
-        }
-        writeln!(f)?;
-        for (label, row) in labels.iter().zip(&self.matrix) {
-            write!(f, "{label:width$}")?;
-            for &value in *row {
-                write!(f, " {:>cell$}", number(value))?;
-            }
-            writeln!(f)?;
-        }
-        Ok(())
+        let heads: Vec<String> = self.labels.iter().map(|label| shortened(label, HEAD_CHARS_MAX)).collect();
+        let columns: Vec<_> =
+            iter::once(("", Left)).chain(heads.iter().map(|head| (head.as_str(), Right))).collect();
+        let rows = self.labels.iter().zip(&self.matrix).map(|(label, row)| {
+            iter::once(shortened(label, LABEL_CHARS_MAX)).chain(row.iter().map(|&value| number(value)))
+        });
+        f.write_str(&listing(Colour::of_stdout(), &columns, rows))
     }
 
     fn extremes(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -73,7 +68,7 @@ impl Report<'_> {
         for (title, pairs) in [("highest", highest), ("lowest", lowest)] {
             writeln!(f, "{title}")?;
             for &(value, i, j) in pairs {
-                let (a, b) = (shortened(&self.labels[i]), shortened(&self.labels[j]));
+                let [a, b] = [i, j].map(|place| shortened(&self.labels[place], LABEL_CHARS_MAX));
                 writeln!(f, "{:>8}  {a} and {b}", number(value))?;
             }
         }
@@ -82,14 +77,15 @@ impl Report<'_> {
     }
 }
 
+/// As wide as most numbers where there is none, so that columns stand evenly.
 fn number(value: f64) -> String {
-    if value.is_nan() { "-".to_owned() } else { format!("{value:.3}") }
+    if value.is_nan() { format!("{:>5}", "-") } else { format!("{value:.3}") }
 }
 
 /// A label as it may stand on a terminal.
-fn shortened(label: &str) -> String {
+fn shortened(label: &str, chars_max: usize) -> String {
     let mut shown = printable(label);
-    if let Some((end, _)) = shown.char_indices().nth(LABEL_CHARS_MAX) {
+    if let Some((end, _)) = shown.char_indices().nth(chars_max) {
         shown.truncate(end);
         shown.pop();
         shown.push('…');

@@ -128,7 +128,7 @@ impl Bench {
     }
 
     pub(super) async fn agents(&self) -> BTreeSet<NodeId> {
-        self.mailbox.ask(CoordinatorStatus).await.unwrap().agents
+        self.mailbox.ask(swarm_protocols::coordinator::CoordinatorStatus).await.unwrap().agents
     }
 }
 

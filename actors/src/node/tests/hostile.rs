@@ -227,7 +227,7 @@ async fn a_stream_that_breaks_the_rules_ends_the_connection() {
     let never = |route| [request(5, route + 1, &[4]), request(5, route + 1, &[4])].concat();
     let (connection, _send, _recv, route) = stage.session("mallory").await;
     connection.close(0_u8.into(), b"");
-    let limit = (64 << 20) + 64;
+    let limit = (64 << 20) + 128;
     let cases = [
         (vec![7], "a stream of unknown kind [7]".to_owned()),
         (oversized, format!("a frame of 1099511627776 bytes is over the limit of {limit}")),

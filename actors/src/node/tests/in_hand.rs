@@ -2,25 +2,13 @@
 
 use super::*;
 
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, Serialize, Deserialize, Request)]
+#[request(name = "note")]
 struct Note(u32);
 
-impl Request for Note {
-    const NAME: &'static str = "note";
-    const VERSION: u16 = 1;
-    type Reply = ();
-    type Error = NoError;
-}
-
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, Serialize, Deserialize, Request)]
+#[request(name = "count", reply = Vec<u32>)]
 struct Count(u32);
-
-impl Request for Count {
-    const NAME: &'static str = "count";
-    const VERSION: u16 = 1;
-    type Reply = Vec<u32>;
-    type Error = NoError;
-}
 
 protocol! { Ledger = "ledger" { Note, Count } }
 
@@ -51,7 +39,7 @@ impl Handler<Call<Count>> for Notary {
 }
 
 fn notary() -> Mailbox<Ledger> {
-    Mailbox::local(Notary::default().start()).handles::<Note>().handles::<Count>().build().unwrap()
+    Mailbox::local(Notary::default().start())
 }
 
 /// Asks of two types and tells, far more than an actix mailbox holds at once.
@@ -86,9 +74,7 @@ async fn requests_of_several_types_keep_their_order() {
 
 #[actix::test]
 async fn what_an_actor_still_works_on_counts_when_its_asker_has_left() {
-    let service =
-        Mailbox::<Service>::local(Server.start()).handles::<Echo>().handles::<Misbehave>().in_flight_max(2);
-    let service = service.build().unwrap();
+    let service = Mailbox::<Service>::local_with(Server.start(), 2);
     assert_eq!(service.ask(Echo(vec![1])).await, Ok(vec![1]));
     // The actor has two calls in its queue whose askers leave before it gets to them.
     for _ in 0..2 {

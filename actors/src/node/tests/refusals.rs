@@ -133,7 +133,7 @@ impl World {
 
     async fn expose(&self, node: &Node, allowed: Role) -> Registration {
         let counter = Counter(Arc::clone(&self.reached)).start();
-        let mailbox: Mailbox<Counted> = Mailbox::local(counter).handles::<Echo>().build().unwrap();
+        let mailbox: Mailbox<Counted> = Mailbox::local(counter);
         node.expose("counted", mailbox).allow(allowed).register().await.unwrap()
     }
 
