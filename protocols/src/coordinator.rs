@@ -4,6 +4,8 @@
 pub mod board;
 mod offer;
 mod requests;
+#[cfg(test)]
+mod spec_vectors;
 
 pub use offer::{InvalidSlots, Slots};
 pub use requests::{

@@ -19,7 +19,8 @@
 //!
 //! **Attempts.** An assignment of a part is an attempt. The first answer of any of them is the answer of the part; then
 //! the others are withdrawn. A [`Failure`] that is known not to have begun spends no attempt. A part remembers every
-//! agent that failed it, and goes to one that did not as long as there is one.
+//! agent that failed it, and goes to one in good standing that did not as long as there is one. Then it goes to one again
+//! that was lost or did not answer, as long as an attempt is left for each agent that has not tried it.
 //!
 //! **Leases.** When every attempt at a part in progress is older than the lease, another agent in good standing is asked
 //! as well, one a lease. Nothing else ends with a lease: the late answer counts like any other.
@@ -31,8 +32,9 @@
 //! standing, and wait for them, only where there is no other to ask. A pausing agent is given nothing.
 //!
 //! **When a part fails.** No single word ends a task. A part fails, and its task with it, when nobody works on it any
-//! more and either every capable agent has answered it with an error, after two attempts at least, or it has had
-//! [`BoardConfig::attempts_max`] attempts and two agents failed it, or one where there is no other.
+//! more and either every capable agent has answered it with an error, after two attempts at least, or every one has
+//! tried it and [`BoardConfig::attempts_max`] attempts are spent, or so many agents have failed it. So fewer bad agents
+//! than that never end a task as long as one honest agent stays.
 
 mod agents;
 mod dispatch;
@@ -86,7 +88,8 @@ pub struct BoardConfig {
     pub bytes_max: usize,
     /// How long an agent may work on a part before another is asked as well.
     pub lease: Duration,
-    /// How many attempts a part has.
+    /// How many attempts a part has, and how many agents may fail it. An agent that has not tried it is asked also when
+    /// the attempts are spent, so there may be twice as many.
     pub attempts_max: NonZeroU32,
     /// How long a task waits for a capable agent when there is none.
     pub agent_wait: Duration,

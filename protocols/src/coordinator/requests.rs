@@ -2,7 +2,7 @@
 
 use super::{Progress, TaskError, TaskId, TaskPriority, board::PARTS_MAX};
 use crate::{
-    Blob, ContentHash, NoError, NodeId, Request,
+    Blob, ContentHash, NodeId, Request,
     content_store::{MissingContent, StoreContent},
     protocol,
 };
@@ -34,7 +34,8 @@ pub const WORD_BYTES_MAX: usize = 64;
 /// The coordinator never opens payloads, inputs or answers: it hands each part to an agent that exposes the protocol,
 /// on behalf of whoever submitted the task. It must have been given all inputs before, with [`StoreContent`], and holds it at
 /// least as long as the task lasts.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, Request)]
+#[request(name = "submit-task", reply = TaskReport, error = TaskError)]
 pub struct SubmitTask {
     /// Its name, chosen by the client.
     pub id: TaskId,
@@ -144,44 +145,26 @@ fn word_fault(what: &str, word: &str) -> Option<String> {
     Some(format!("its {what} is {shown:?}, 1 to {WORD_BYTES_MAX} printable ASCII characters are expected"))
 }
 
-impl Request for SubmitTask {
-    const NAME: &'static str = "submit-task";
-    const VERSION: u16 = 1;
-    type Reply = TaskReport;
-    type Error = TaskError;
-}
-
 /// Ends a task, whoever submitted it, and withdraws what agents do of it. The reply is `false` where there is no such
 /// task, or no longer.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, Request)]
+#[request(name = "cancel-task", reply = bool)]
 pub struct CancelTask {
     /// Its name.
     pub id: TaskId,
 }
 
-impl Request for CancelTask {
-    const NAME: &'static str = "cancel-task";
-    const VERSION: u16 = 1;
-    type Reply = bool;
-    type Error = NoError;
-}
-
 /// How far a task is; `None` where there is no such task, or no longer.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, Request)]
+#[request(name = "task-progress", reply = Option<Progress>)]
 pub struct TaskProgress {
     /// Its name.
     pub id: TaskId,
 }
 
-impl Request for TaskProgress {
-    const NAME: &'static str = "task-progress";
-    const VERSION: u16 = 1;
-    type Reply = Option<Progress>;
-    type Error = NoError;
-}
-
 /// What the coordinator sees.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, Request)]
+#[request(name = "coordinator-status", reply = Status)]
 pub struct CoordinatorStatus;
 
 /// The reply to [`CoordinatorStatus`].
@@ -205,15 +188,9 @@ pub struct Status {
     pub p99: Option<Duration>,
 }
 
-impl Request for CoordinatorStatus {
-    const NAME: &'static str = "coordinator-status";
-    const VERSION: u16 = 1;
-    type Reply = Status;
-    type Error = NoError;
-}
-
 /// The agents that can be given work, by name.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, Request)]
+#[request(name = "list-agents", reply = Vec<AgentSummary>)]
 pub struct ListAgents;
 
 /// An agent as its coordinator sees it.
@@ -235,16 +212,10 @@ pub struct AgentSummary {
     pub connected: Duration,
 }
 
-impl Request for ListAgents {
-    const NAME: &'static str = "list-agents";
-    const VERSION: u16 = 1;
-    type Reply = Vec<AgentSummary>;
-    type Error = NoError;
-}
-
 /// The tasks that are queued or running, the most urgent first, and after them the latest
 /// [`LISTED_MAX`](super::board::LISTED_MAX) that have ended, the last to end first.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, Request)]
+#[request(name = "list-tasks", reply = Vec<TaskSummary>)]
 pub struct ListTasks;
 
 /// A task as its coordinator sees it.
@@ -280,13 +251,6 @@ pub enum TaskState {
         /// The sentence of its [`TaskError`].
         reason: String,
     },
-}
-
-impl Request for ListTasks {
-    const NAME: &'static str = "list-tasks";
-    const VERSION: u16 = 1;
-    type Reply = Vec<TaskSummary>;
-    type Error = NoError;
 }
 
 #[cfg(test)]

@@ -178,7 +178,8 @@ pub enum Failure {
     NotBegun {
         /// Why not.
         cause: String,
-        /// When the agent may be asked again; `None` where it would never do this part, as where it is not permitted.
+        /// How long the agent is not to be asked; `None` where it would never do this part, because it does not permit
+        /// or not accept the request. That it drains is told by [`Input::AgentDraining`], and is zero here.
         again: Option<Duration>,
     },
     /// The handler of the request answered with an error.

@@ -15,6 +15,9 @@ enum Next {
     Fail,
 }
 
+/// An agent that a part may go to.
+type Candidate<'a> = (&'a NodeId, &'a Agent);
+
 impl Board {
     /// Lets parts go on that neither are done nor wait for an agent. Those that were never tried are spread evenly. Ends
     /// the task if one of them has failed for good.
@@ -36,36 +39,42 @@ impl Board {
     fn next(&self, rank: Rank, part: usize) -> Next {
         let task = &self.tasks[&rank];
         let part = &task.parts[part];
+        let (begun, attempts_max) = (part.begun() as usize, self.config.attempts_max.get() as usize);
         let capable = self.agents.capable(task.submitted());
-        let open: Vec<(&NodeId, &Agent)> = capable.filter(|(id, _)| !part.is_held_by(id)).collect();
+        let open: Vec<Candidate<'_>> = capable.filter(|(id, _)| !part.is_held_by(id)).collect();
         let is_spent = |id: &NodeId| part.is_tried_by(id) || self.is_refused_in_vain(part, id);
-        let untried: Vec<(&NodeId, &Agent)> = open.iter().copied().filter(|(id, _)| !is_spent(id)).collect();
-        let failed_by = part.tried.values().filter(|tried| tried.failures > 0 || tried.is_verdict).count();
-        let exhausted =
-            part.begun() >= self.config.attempts_max.get() && (failed_by >= 2 || untried.is_empty());
-        let names = |agents: &[(&NodeId, &Agent)]| agents.iter().map(|(id, _)| (*id).clone()).collect();
-        let good: Vec<(&NodeId, &Agent)> =
-            untried.iter().copied().filter(|(_, agent)| agent.is_good()).collect();
-        if !exhausted && !good.is_empty() {
-            Next::Ask(names(&good))
-        } else if !part.attempts.is_empty() {
-            Next::Await
-        } else if exhausted {
-            Next::Fail
-        } else if open.is_empty() {
-            Next::Strand
-        } else if !untried.is_empty() {
-            Next::Ask(names(&untried))
-        } else if part.last_attempt >= 2 && open.iter().all(|(id, _)| self.is_hopeless(part, id)) {
-            Next::Fail
-        } else {
-            let order = |(id, agent): &(&NodeId, &Agent)| {
-                (self.is_hopeless(part, id), !agent.is_good(), part.tried(id).failures)
-            };
-            let best = open.iter().map(order).min();
-            let best: Vec<_> = open.iter().copied().filter(|agent| Some(order(agent)) == best).collect();
-            Next::Ask(names(&best))
+        let untried: Vec<Candidate<'_>> = open.iter().copied().filter(|(id, _)| !is_spent(id)).collect();
+        let failed_by = part.tried.values().filter(|tried| tried.failures > 0).count();
+        let is_exhausted = failed_by >= attempts_max || (begun >= attempts_max && untried.is_empty());
+        if !is_exhausted && untried.iter().any(|(_, agent)| agent.is_good()) {
+            return Next::Ask(self.best(part, &untried));
         }
+        if !part.attempts.is_empty() {
+            return Next::Await;
+        }
+        let is_hopeless = |(id, _): &Candidate<'_>| self.is_hopeless(part, id);
+        if is_exhausted || (!open.is_empty() && part.last_attempt >= 2 && open.iter().all(is_hopeless)) {
+            return Next::Fail;
+        }
+        if open.is_empty() {
+            return Next::Strand;
+        }
+        // An agent in good standing may try again as long as an attempt is left for each that has not.
+        let may_repeat = begun + untried.len() < attempts_max;
+        let is_ready = |of: &Candidate<'_>| may_repeat && of.1.is_good() && !is_hopeless(of);
+        let ready: Vec<Candidate<'_>> = open.iter().copied().filter(is_ready).collect();
+        let asked = [ready, untried, open].into_iter().find(|agents| !agents.is_empty());
+        Next::Ask(self.best(part, &asked.unwrap_or_default()))
+    }
+
+    /// Of these agents those with which the part has the best prospects.
+    fn best(&self, part: &Part, agents: &[Candidate<'_>]) -> Vec<NodeId> {
+        let order = |(id, agent): &Candidate<'_>| {
+            (self.is_hopeless(part, id), !agent.is_good(), part.tried(id).failures)
+        };
+        let best = agents.iter().map(order).min();
+        let best = agents.iter().filter(|agent| Some(order(agent)) == best);
+        best.map(|(id, _)| (*id).clone()).collect()
     }
 
     /// Whether asking this agent for the part once more is idle.

@@ -157,7 +157,7 @@ fn an_agent_that_drains_gets_nothing_new_and_keeps_what_it_has() {
 fn the_drain_of_the_only_agent_spends_no_attempt_and_its_successor_does_the_rest() {
     let mut bench = Bench::with_agents(&["a"]);
     bench.submit(task(1, &["a", "a"]));
-    bench.fail(given("a", 1, 0, 1), Failure::NotBegun { cause: "draining".into(), again: None });
+    bench.fail(given("a", 1, 0, 1), busy());
     bench.drain("a");
     assert_eq!(bench.commands(), ["a does 1.0#1"]);
     bench.wait(AGENT_WAIT / 2);
@@ -187,4 +187,30 @@ fn an_agent_is_given_what_it_exposes_now() {
     assert_eq!(bench.commands(), [""; 0], "part 1 waits for an agent that exposes its protocol");
     bench.join("b", 1);
     assert_eq!(bench.commands(), ["b does 1.1#1"]);
+}
+
+#[derive(Debug)]
+struct LastAgent;
+
+impl Placement for LastAgent {
+    fn place(&self, parts: &[ContentHash], agents: &[NodeId]) -> Vec<usize> {
+        vec![agents.len() - 1; parts.len()]
+    }
+}
+
+#[test]
+fn another_rule_may_place_the_parts() {
+    let mut board = Board::with_placement(config(), Box::new(LastAgent));
+    let protocols = BTreeSet::from(["looker".to_owned()]);
+    for agent in ["a", "b"].map(node) {
+        let joined = Input::AgentJoined { agent, protocols: protocols.clone(), slots: NonZeroU32::MIN };
+        board.apply(joined, Offset::default());
+    }
+    board.apply(Input::Submitted(new_task(task(1, &["a", "a"]))), Offset::default());
+    let assigned = |command| match command {
+        Command::Assign { assignment, .. } => Some(assignment),
+        _ => None,
+    };
+    let assigned: Vec<Assignment> = std::iter::from_fn(|| board.poll()).filter_map(assigned).collect();
+    assert_eq!(assigned, [given("b", 1, 0, 1)]);
 }

@@ -242,7 +242,7 @@ fn an_agent_that_is_always_busy_does_not_hold_up_the_verdict_of_the_others() {
 }
 
 #[test]
-fn lost_agents_spend_attempts_until_two_of_them_failed() {
+fn lost_agents_spend_attempts_until_every_agent_has_tried() {
     let mut bench = Bench::with_agents(&["a"]);
     bench.submit(task(1, &["a"]));
     for _ in 0..2 {
@@ -256,8 +256,35 @@ fn lost_agents_spend_attempts_until_two_of_them_failed() {
     assert_eq!(
         bench.commands(),
         ["1 failed: part 0 failed after 4 attempts, the last at b: its actor stopped"],
-        "three attempts are spent, and two agents failed it"
+        "three attempts are spent, and every agent has tried it"
     );
+}
+
+#[test]
+fn an_agent_tries_again_while_the_other_hangs_but_leaves_it_an_attempt() {
+    let mut bench = Bench::with_agents(&["a", "b"]);
+    bench.submit(SubmitTask { avoid: BTreeSet::from([node("a")]), ..task(1, &["b"]) });
+    bench.pass(LEASE);
+    bench.submit(task(2, &["a"]));
+    bench.fail(given("a", 2, 0, 1), lost());
+    assert_eq!(bench.commands(), ["b does 1.0#1", "a does 2.0#1", "a does 2.0#2"]);
+    bench.fail(given("a", 2, 0, 2), lost());
+    assert_eq!(bench.commands(), [""; 0], "the last of three attempts is for `b`");
+    bench.answer(given("b", 1, 0, 1), 1);
+    assert_eq!(bench.commands(), ["1 done: 1@b", "b does 2.0#3"]);
+}
+
+#[test]
+fn what_a_lost_agent_is_known_not_to_have_begun_spends_no_attempt() {
+    let mut bench = Bench::with_agents(&["a"]);
+    bench.submit(task(1, &["a"]));
+    for attempt in 1..=5 {
+        bench.fail(given("a", 1, 0, attempt), busy());
+        bench.lose("a");
+        bench.join("a", 1);
+    }
+    bench.answer(given("a", 1, 0, 6), 1);
+    assert_eq!(bench.commands().last().unwrap(), "1 done: 1@a");
 }
 
 #[test]

@@ -5,20 +5,17 @@
 //! A seed makes one history; 250 of them are run, or as many as `SWARM_SEEDS` says. Every history is replayed from its
 //! encoding as well.
 
+mod nature;
+
 use super::*;
 use crate::coordinator::{PartAnswer, TaskReport};
+use nature::{Dice, GARBAGE, NATURES, Nature, Outcome};
 
 const SEEDS: u64 = 250;
 const PROTOCOLS: [&str; 2] = ["looker", "searcher"];
 
-/// How long an answer is waited for: longer than any honest agent takes.
-const ASK_TIMEOUT: Duration = Duration::from_secs(150);
-
 /// When agents stop coming and going.
 const CALM: Offset = Offset(Duration::from_secs(900));
-
-/// A wrong answer.
-const GARBAGE: u8 = 255;
 
 #[test]
 fn as_long_as_one_honest_agent_stays_every_task_ends_right() {
@@ -29,59 +26,6 @@ fn as_long_as_one_honest_agent_stays_every_task_ends_right() {
         assert!(history.is_ok(), "the history of seed {seed} goes wrong");
     }
 }
-
-/// SplitMix64.
-struct Dice(u64);
-
-impl Dice {
-    fn roll(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mixed = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        mixed ^ (mixed >> 31)
-    }
-
-    fn below(&mut self, end: u64) -> u64 {
-        self.roll() % end
-    }
-
-    fn chance(&mut self, percent: u64) -> bool {
-        self.below(100) < percent
-    }
-
-    fn seconds(&mut self, from: u64, until: u64) -> Duration {
-        Duration::from_millis(1_000 * from + self.below(1_000 * (until - from)))
-    }
-}
-
-#[derive(Debug, Clone, Copy)]
-enum Nature {
-    Honest,
-    /// Honest, and often slower than a lease.
-    Late,
-    Hanging,
-    /// Answers what is not so.
-    Lying,
-    /// Answers with errors.
-    Failing,
-    Busy,
-    Denying,
-    Crashing,
-    /// Any of the above, anew for each part.
-    Moody,
-}
-
-const NATURES: [Nature; 9] = [
-    Nature::Honest,
-    Nature::Late,
-    Nature::Hanging,
-    Nature::Lying,
-    Nature::Failing,
-    Nature::Busy,
-    Nature::Denying,
-    Nature::Crashing,
-    Nature::Moody,
-];
 
 #[derive(Debug)]
 enum Event {
@@ -94,13 +38,6 @@ enum Event {
     Report(Assignment, Outcome),
     /// A report about what was withdrawn or lost.
     Stale(Assignment),
-}
-
-#[derive(Debug)]
-enum Outcome {
-    Answer(u8),
-    Failure(Failure),
-    Crash,
 }
 
 struct Member {
@@ -159,14 +96,14 @@ impl Swarm {
 
     fn add_member(&mut self, number: u64) {
         let is_steady = number == 0;
-        let kinds = if is_steady { 2 } else { NATURES.len() as u64 };
+        let kinds = if is_steady { 2 } else { NATURES.len() };
         let exposed = if is_steady { 3 } else { 1 + self.dice.below(3) };
         let protocols = (0..2).filter(|bit| exposed & (1 << bit) != 0).map(|bit| PROTOCOLS[bit].to_owned());
         let member = Member {
-            nature: NATURES[usize::try_from(self.dice.below(kinds)).unwrap()],
+            nature: NATURES[self.dice.index(kinds)],
             is_steady,
             protocols: protocols.collect(),
-            slots: usize::try_from(1 + self.dice.below(3)).unwrap(),
+            slots: 1 + self.dice.index(3),
             here: false,
             draining: false,
         };
@@ -177,12 +114,12 @@ impl Swarm {
     }
 
     fn plan_task(&mut self) {
-        let homes = vec!["a"; usize::try_from(1 + self.dice.below(6)).unwrap()];
+        let homes = vec!["a"; 1 + self.dice.index(6)];
         let mut task = task(self.next_id, &homes);
         self.next_id += 1;
         task.priority = u8::try_from(self.dice.below(11)).unwrap().try_into().unwrap();
         task.deadline = self.dice.chance(15).then(|| self.dice.seconds(1, 200));
-        task.protocol = PROTOCOLS[usize::try_from(self.dice.below(2)).unwrap()].to_owned();
+        task.protocol = PROTOCOLS[self.dice.index(2)].to_owned();
         task.waiting = if self.dice.chance(50) { Waiting::ForHome } else { Waiting::ForAnyone };
         let start = self.dice.seconds(0, 300);
         if self.dice.chance(10) {
@@ -369,28 +306,10 @@ impl Swarm {
             "{agent} does the part already"
         );
         let right = new.part(&assignment).payload[0];
-        let nature = match member.nature {
-            Nature::Moody => NATURES[usize::try_from(self.dice.below(8)).unwrap()],
-            nature => nature,
-        };
-        let soon = self.dice.seconds(0, 10);
-        let (later, outcome) = self.outcome(nature, right, soon);
+        let nature = member.nature;
+        let (later, outcome) = nature.outcome(right, &mut self.dice);
         self.asked.insert(assignment.clone());
         self.schedule(later, Event::Report(assignment, outcome));
-    }
-
-    fn outcome(&mut self, nature: Nature, right: u8, soon: Duration) -> (Duration, Outcome) {
-        let not_begun = |again| Outcome::Failure(Failure::NotBegun { cause: "no".into(), again });
-        match nature {
-            Nature::Late if self.dice.chance(40) => (self.dice.seconds(31, 149), Outcome::Answer(right)),
-            Nature::Honest | Nature::Late | Nature::Moody => (soon, Outcome::Answer(right)),
-            Nature::Hanging => (ASK_TIMEOUT, Outcome::Failure(Failure::TimedOut { after: ASK_TIMEOUT })),
-            Nature::Lying => (soon, Outcome::Answer(GARBAGE)),
-            Nature::Failing => (soon, Outcome::Failure(wrong())),
-            Nature::Busy => (Duration::ZERO, not_begun(Some(self.dice.seconds(0, 3)))),
-            Nature::Denying => (Duration::ZERO, not_begun(None)),
-            Nature::Crashing => (soon, Outcome::Crash),
-        }
     }
 
     fn finished(&mut self, id: TaskId, report: &TaskReport) {

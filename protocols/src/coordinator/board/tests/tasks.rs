@@ -132,6 +132,11 @@ fn a_task_is_not_given_up_while_an_agent_that_drains_works_on_it() {
     bench.answer(given("a", 1, 0, 1), 10);
     bench.answer(given("b", 1, 1, 1), 11);
     assert_eq!(bench.commands(), ["b does 1.1#1", "1 done: 10@a 11@b"]);
+
+    bench.drain("b");
+    bench.submit(task(2, &["a"]));
+    bench.wait(AGENT_WAIT);
+    assert_eq!(bench.commands(), ["2 failed: no agent exposes the protocol \"looker\""]);
 }
 
 #[test]
