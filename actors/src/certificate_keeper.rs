@@ -38,8 +38,8 @@ pub enum AuthoritySource {
     Own(Mailbox<CertificateAuthority>),
     /// The first of these coordinators that has one and can be reached.
     Coordinators(Vec<NodeId>),
-    /// Nobody: it is renewed by hand.
-    Nobody,
+    /// Nobody, for this reason: it is renewed by hand.
+    Nobody(String),
 }
 
 /// Keeps the certificate and the revocation list of a node fresh, on disk and in use: asks an authority for a renewed
@@ -133,7 +133,7 @@ impl CertificateKeeper {
             self.look = Instant::now()
                 + match self.source {
                     AuthoritySource::Own(_) => PAUSE_AT_HOME,
-                    AuthoritySource::Coordinators(_) | AuthoritySource::Nobody => PAUSE,
+                    AuthoritySource::Coordinators(_) | AuthoritySource::Nobody(_) => PAUSE,
                 };
         }
         renewed
@@ -143,7 +143,7 @@ impl CertificateKeeper {
     async fn authority(&self) -> Result<Mailbox<CertificateAuthority>, String> {
         let coordinators = match &self.source {
             AuthoritySource::Own(own) => return Ok(own.clone()),
-            AuthoritySource::Nobody => return Err("no authority renews it".to_owned()),
+            AuthoritySource::Nobody(reason) => return Err(reason.clone()),
             AuthoritySource::Coordinators(coordinators) => coordinators,
         };
         let mut reasons = Vec::new();

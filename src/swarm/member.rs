@@ -18,7 +18,7 @@ use swarm_actors::identity::{AuthorityFolder, Identity, IdentityError, IdentityP
 use swarm_actors::pattern_matcher::PatternMatcher;
 use swarm_actors::{
     ConnectError, ExposeError, Exposing, KeptConnection, Mailbox, Node, NodeConfig, Peer as OpenPeer,
-    SetIdentityError, StartError, Workers,
+    PeerAddress, SetIdentityError, StartError, Workers,
 };
 use swarm_protocols::certificates::CertificateAuthority as AuthorityProtocol;
 use swarm_protocols::coordinator::Slots;
@@ -71,8 +71,8 @@ pub(crate) enum JoinError {
     Start(#[from] StartError),
     #[error(transparent)]
     Connect(#[from] ConnectError),
-    #[error("{node} is an {role} by its certificate, a coordinator was expected")]
-    NotACoordinator { node: NodeId, role: Role },
+    #[error("{node} at {address} is an {role} by its certificate, a coordinator was expected")]
+    NotACoordinator { node: NodeId, address: PeerAddress, role: Role },
     #[error(transparent)]
     Expose(#[from] ExposeError),
     #[error(transparent)]
@@ -130,7 +130,10 @@ impl Member {
         };
 
         let (losses, lost) = watch::channel(None);
-        let mut authorities = own.map_or(AuthoritySource::Nobody, AuthoritySource::Own);
+        let mut authorities = own.map_or_else(
+            || AuthoritySource::Nobody("this coordinator has no [authority]".to_owned()),
+            AuthoritySource::Own,
+        );
         let mut kept = Vec::new();
         if let Part::Agent { connect, reconnect, .. } = part {
             authorities =
@@ -207,12 +210,13 @@ impl Losses {
 /// Waits until one coordinator is there, as one suffices at run time too. The error is that of the first one where
 /// somebody was, else that of the last.
 async fn first_coordinator(kept: &[KeptConnection]) -> Result<(), JoinError> {
-    let mut attempts: FuturesUnordered<_> = kept.iter().map(KeptConnection::attempted).collect();
+    let attempted = async |kept: &KeptConnection| (kept.attempted().await, kept.address().clone());
+    let mut attempts: FuturesUnordered<_> = kept.iter().map(attempted).collect();
     let mut failure: Option<JoinError> = None;
-    while let Some(attempt) = attempts.next().await {
+    while let Some((attempt, address)) = attempts.next().await {
         let error = match attempt {
             Ok(OpenPeer { role: Role::Coordinator, .. }) => return Ok(()),
-            Ok(OpenPeer { node, role, .. }) => JoinError::NotACoordinator { node, role },
+            Ok(OpenPeer { node, role, .. }) => JoinError::NotACoordinator { node, address, role },
             Err(error) => JoinError::Connect(error),
         };
         if !failure.as_ref().is_some_and(JoinError::is_refusal) {

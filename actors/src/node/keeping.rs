@@ -35,6 +35,7 @@ pub enum ConnectionState {
 #[must_use = "dropping it ends the dialling"]
 pub struct KeptConnection {
     peer: NodeId,
+    address: PeerAddress,
     states: watch::Receiver<ConnectionState>,
     keeper: AbortHandle,
 }
@@ -43,6 +44,11 @@ impl KeptConnection {
     /// The node that is kept.
     pub fn peer(&self) -> &NodeId {
         &self.peer
+    }
+
+    /// Where it is looked for.
+    pub fn address(&self) -> &PeerAddress {
+        &self.address
     }
 
     /// How it stands.
@@ -101,9 +107,9 @@ impl Node {
     /// A mailbox of a lost session stays lost: resolve it again once there is another one.
     pub async fn keep_connected(&self, peer: NodeId, address: PeerAddress) -> KeptConnection {
         let (sender, states) = watch::channel(ConnectionState::Dialling);
-        let (node, wanted) = (self.clone(), peer.clone());
-        let keeper = self.run(move || actix_rt::spawn(keep(node, wanted, address, sender)).abort_handle());
-        KeptConnection { peer, states, keeper: keeper.await }
+        let (node, wanted, at) = (self.clone(), peer.clone(), address.clone());
+        let keeper = self.run(move || actix_rt::spawn(keep(node, wanted, at, sender)).abort_handle());
+        KeptConnection { peer, address, states, keeper: keeper.await }
     }
 }
 
@@ -122,7 +128,7 @@ async fn keep(node: Node, peer: NodeId, address: PeerAddress, states: watch::Sen
         let Ok(next) = last.wait_for(|seen| *seen != session).await.map(|seen| seen.clone()) else { return };
         ended = match next {
             Seen::Down(reason) => {
-                tracing::warn!(%peer, reason, "the session ended; the peer is dialled again");
+                tracing::warn!("the session with {peer} ended: {reason}; it is dialled again");
                 Some(reason)
             }
             // Another session has taken its place.
