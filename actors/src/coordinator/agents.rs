@@ -137,9 +137,9 @@ struct Session {
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Look {
     Idle,
-    Looking,
-    /// It has changed meanwhile.
-    LookAgain,
+    InProgress,
+    /// In progress, and what is exposed has changed meanwhile.
+    Outdated,
 }
 
 impl AgentWatch {
@@ -152,10 +152,10 @@ impl AgentWatch {
     fn look(&mut self, agent: &NodeId, context: &mut Context<Self>) {
         let Some(session) = self.sessions.get_mut(agent) else { return };
         if session.look != Look::Idle {
-            session.look = Look::LookAgain;
+            session.look = Look::Outdated;
             return;
         }
-        session.look = Look::Looking;
+        session.look = Look::InProgress;
         let (node, agent, id) = (self.node.clone(), agent.clone(), session.peer.session);
         let of = agent.clone();
         let looking = async move { ports_of(&node, &of).await };
@@ -170,7 +170,7 @@ impl AgentWatch {
         let Some(session) = self.sessions.get_mut(agent).filter(|session| session.peer.session == id) else {
             return;
         };
-        let looks_again = session.look == Look::LookAgain;
+        let looks_again = session.look == Look::Outdated;
         session.look = Look::Idle;
         let node = agent.clone();
         if session.is_known {
