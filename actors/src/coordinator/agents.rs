@@ -1,9 +1,9 @@
 //! Agents: how a coordinator reaches them, and [`AgentWatch`], which makes those among the peers of a node known to it.
 
-use super::{Coordinator, now};
+use super::{Coordinator, asks::lost_before, now};
 use crate::{
     content_store::CONTENT_STORE_NAME,
-    mailbox::{EncodedMailbox, Mailbox},
+    mailbox::EncodedMailbox,
     node::{ExposedName, NameEvent, Node, Peer, PeerEvent},
 };
 use actix::{Actor, ActorFutureExt, Addr, AsyncContext, Context, Handler, Message, WrapFuture};
@@ -25,7 +25,7 @@ pub struct Ports {
     /// What it can do: a mailbox for each protocol.
     pub mailboxes: Vec<EncodedMailbox>,
     /// Where it is given the inputs of parts; without one it is asked without.
-    pub content_store: Option<Mailbox<ContentStoreProtocol>>,
+    pub content_store: Option<EncodedMailbox>,
 }
 
 impl Ports {
@@ -67,7 +67,7 @@ impl Handler<AgentJoined> for Coordinator {
 
     fn handle(&mut self, joined: AgentJoined, context: &mut Self::Context) {
         let AgentJoined { node, agent_type, slots, ports } = joined;
-        self.asks.forget_agent(&node);
+        self.forget_asks(&node, context);
         let protocols = ports.protocols();
         self.agents.insert(node.clone(), ConnectedAgent { ports, agent_type, since: now(), answered: 0 });
         self.apply(Input::AgentJoined { agent: node, protocols, slots }, context);
@@ -108,9 +108,18 @@ impl Handler<AgentLost> for Coordinator {
     type Result = ();
 
     fn handle(&mut self, AgentLost { node }: AgentLost, context: &mut Self::Context) {
-        self.asks.forget_agent(&node);
+        self.forget_asks(&node, context);
         self.agents.remove(&node);
         self.apply(Input::AgentLost { agent: node }, context);
+    }
+}
+
+impl Coordinator {
+    /// Cancels what an agent is asked that is lost. What was not begun by it spends no attempt.
+    fn forget_asks(&mut self, agent: &NodeId, context: &mut Context<Self>) {
+        for assignment in self.asks.forget_agent(agent) {
+            self.apply(Input::Failed { assignment, failure: lost_before() }, context);
+        }
     }
 }
 
@@ -194,7 +203,7 @@ async fn ports_of(node: &Node, peer: &NodeId) -> Ports {
         let address = address.to_string();
         if protocol == ContentStoreProtocol::NAME {
             if address.ends_with(&format!("/{CONTENT_STORE_NAME}")) {
-                ports.content_store = node.resolve(&address).await.ok();
+                ports.content_store = node.resolve_encoded(&address).await.ok();
             }
         } else if ports.mailbox(protocol).is_none()
             && let Ok(mailbox) = node.resolve_encoded(&address).await

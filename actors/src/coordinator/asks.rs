@@ -4,18 +4,22 @@ use super::{Coordinator, Ports};
 use crate::{
     TIMEOUT_DEFAULT,
     content_store::Held,
-    mailbox::{AskError, EncodedAskError, EncodedMailbox, Mailbox},
+    mailbox::{EncodedAsk, EncodedAskError, EncodedMailbox},
 };
 use actix::{Addr, Message};
 use bytes::Bytes;
-use std::{collections::BTreeMap, fmt, sync::Arc, time::Duration};
+use futures_util::FutureExt;
+use std::{
+    cell::Cell, collections::BTreeMap, fmt, panic::AssertUnwindSafe, rc::Rc, sync::Arc, time::Duration,
+};
 use swarm_protocols::{
-    Blob, Delivery, DeliveryError,
-    content_store::{ContentStore as ContentStoreProtocol, MissingContent, StoreContent},
+    Blob, Delivery, DeliveryError, NodeId, Request,
+    content_store::{MissingContent, StoreContent, StoreError},
     coordinator::{
         Part,
         board::{Assignment, BoardConfig, Failure, NewTask},
     },
+    wire::codec,
 };
 use tokio::task::JoinHandle;
 
@@ -42,6 +46,8 @@ pub(super) struct Asks {
 #[derive(Debug)]
 struct Asked {
     serial: u64,
+    /// Whether the request went to the agent; before that it is given what it lacks.
+    begun: Rc<Cell<bool>>,
     work: JoinHandle<()>,
 }
 
@@ -96,19 +102,26 @@ impl Asks {
     ) {
         self.serial += 1;
         let (serial, timeout, asked) = (self.serial, self.timeout, assignment.clone());
+        let begun = Rc::new(Cell::new(false));
+        let begins = Rc::clone(&begun);
         let work = actix_rt::spawn(async move {
-            let outcome = match ports.mailbox(&task.task().protocol) {
-                Some(mailbox) => {
-                    let store = ports.content_store.as_ref().filter(|_| !inputs.is_empty());
-                    let part = task.part(&assignment);
-                    let asking = Asking { task: &task, part, mailbox, inputs: &inputs, timeout };
-                    asking.run(store).await.unwrap_or_else(|outcome| outcome)
-                }
-                None => not_begun("it exposes no such protocol any more", None),
+            let asking = async {
+                let Some(mailbox) = ports.mailbox(&task.task().protocol) else {
+                    return not_begun("it exposes no such protocol any more", None);
+                };
+                let store = ports.content_store.as_ref().filter(|_| !inputs.is_empty());
+                let (part, begun) = (task.part(&assignment), &*begins);
+                let asking = Asking { task: &task, part, mailbox, inputs: &inputs, timeout, begun };
+                asking.run(store).await.unwrap_or_else(|outcome| outcome)
             };
+            // A panic in what a mailbox of this process leads through costs this attempt, and frees its slot.
+            let outcome = AssertUnwindSafe(asking)
+                .catch_unwind()
+                .await
+                .unwrap_or_else(|_| Failure::Lost { cause: "asking it panicked".to_owned() }.into());
             coordinator.do_send(Answered { assignment, serial, outcome });
         });
-        self.asked.insert(asked, Asked { serial, work });
+        self.asked.insert(asked, Asked { serial, begun, work });
     }
 
     /// Takes an ask off the list; `None` if it is not wanted any more.
@@ -127,10 +140,16 @@ impl Asks {
         self.asked.remove(assignment);
     }
 
-    /// Cancels everything that an agent is asked.
-    pub(super) fn forget_agent(&mut self, agent: &swarm_protocols::NodeId) {
-        self.asked.retain(|assignment, _| assignment.agent != *agent);
+    /// Cancels everything that an agent is asked, and says which of it was not begun.
+    pub(super) fn forget_agent(&mut self, agent: &NodeId) -> Vec<Assignment> {
+        let of_agent = self.asked.extract_if(.., |assignment, _| assignment.agent == *agent);
+        of_agent.filter(|(_, asked)| !asked.begun.get()).map(|(assignment, _)| assignment).collect()
     }
+}
+
+/// What the board is told of an attempt that its agent was lost before.
+pub(super) fn lost_before() -> Failure {
+    Failure::NotBegun { cause: "it was lost before it was asked".to_owned(), again: Some(RECONNECTION) }
 }
 
 /// One attempt at a part.
@@ -140,12 +159,13 @@ struct Asking<'a> {
     mailbox: &'a EncodedMailbox,
     inputs: &'a [Held],
     timeout: Duration,
+    begun: &'a Cell<bool>,
 }
 
 impl Asking<'_> {
     /// Gives the agent what it lacks, then asks. Where it answers with an error, whose meaning is not known here, it is
     /// asked again only if it had lost an input meanwhile.
-    async fn run(&self, store: Option<&Mailbox<ContentStoreProtocol>>) -> Result<Outcome, Outcome> {
+    async fn run(&self, store: Option<&EncodedMailbox>) -> Result<Outcome, Outcome> {
         let mut failure = Failure::Lost { cause: "it was never asked".to_owned() };
         for round in 0..ROUNDS_MAX {
             if let Some(store) = store {
@@ -155,14 +175,11 @@ impl Asking<'_> {
                 }
             }
             let payload = Bytes::copy_from_slice(&self.part.payload);
-            let ask = self.mailbox.ask(&self.part.request, self.part.version, payload).timeout(self.timeout);
-            let ask = match self.task.submitter() {
-                Some(submitter) => ask.on_behalf_of(submitter.clone()),
-                None => ask,
-            };
+            let ask = self.of_submitter(self.mailbox.ask(&self.part.request, self.part.version, payload));
+            self.begun.set(true);
             match ask.await {
                 Ok(reply) => return Ok(Outcome::Reply(Vec::from(reply).into())),
-                Err(EncodedAskError::Delivery(error)) => return Err(undelivered(error)),
+                Err(EncodedAskError::Delivery(error)) => return Err(undelivered(error, self.mailbox)),
                 Err(EncodedAskError::Handler(error)) => {
                     failure = Failure::Handler { error: Vec::from(error).into() };
                 }
@@ -174,22 +191,51 @@ impl Asking<'_> {
         Err(failure.into())
     }
 
+    /// No coordinator is a deputy: whatever it asks for a task, it asks for who submitted it.
+    fn of_submitter(&self, ask: EncodedAsk) -> EncodedAsk {
+        let ask = ask.timeout(self.timeout);
+        match self.task.submitter() {
+            Some(submitter) => ask.on_behalf_of(submitter.clone()),
+            None => ask,
+        }
+    }
+
     /// How many inputs the agent lacked.
-    async fn give(&self, store: &Mailbox<ContentStoreProtocol>) -> Result<usize, Outcome> {
+    async fn give(&self, store: &EncodedMailbox) -> Result<usize, Outcome> {
         let hashes = self.inputs.iter().map(Held::hash).collect();
-        let missing = store.ask(MissingContent { hashes }).timeout(self.timeout).await;
-        let missing = missing.map_err(|error| match error {
-            AskError::Handler(never) => match never {},
-            AskError::Delivery(error) => of_store(error),
-        })?;
+        let missing = self.ask_store(store, &MissingContent { hashes }).await?;
+        let missing = missing.unwrap_or_else(|never| match never {});
+        if missing.len() > self.inputs.len() {
+            let cause = "its content store misses more than it was asked for".to_owned();
+            return Err(Failure::Invalid { cause }.into());
+        }
         for input in self.inputs.iter().filter(|input| missing.contains(&input.hash())) {
             let content = StoreContent { content: input.bytes().clone() };
-            store.ask(content).timeout(self.timeout).await.map_err(|error| match error {
-                AskError::Handler(error) => Failure::Invalid { cause: error.to_string() }.into(),
-                AskError::Delivery(error) => of_store(error),
+            let stored = self.ask_store(store, &content).await?;
+            stored.map_err(|error| {
+                let StoreError::Full { bytes_max } = error;
+                // What is in use now makes room later; what is larger than the whole store never fits.
+                let fits = input.bytes().len() as u64 <= bytes_max;
+                not_begun(error, fits.then_some(RECONNECTION))
             })?;
         }
         Ok(missing.len())
+    }
+
+    async fn ask_store<R: Request>(
+        &self,
+        store: &EncodedMailbox,
+        request: &R,
+    ) -> Result<Result<R::Reply, R::Error>, Outcome> {
+        let payload = codec::encode(request).map_err(|error| not_begun(error, None))?;
+        let invalid = |error: codec::DecodeError| -> Outcome {
+            Failure::Invalid { cause: format!("its content store: {error}") }.into()
+        };
+        match self.of_submitter(store.ask(R::NAME, R::VERSION, payload.into())).await {
+            Ok(reply) => codec::decode(&reply).map(Ok).map_err(invalid),
+            Err(EncodedAskError::Handler(error)) => codec::decode(&error).map(Err).map_err(invalid),
+            Err(EncodedAskError::Delivery(error)) => Err(of_store(error, store)),
+        }
     }
 }
 
@@ -198,30 +244,37 @@ fn not_begun(cause: impl fmt::Display, again: Option<Duration>) -> Outcome {
 }
 
 /// What it means that the content store of an agent did not answer: the part was not begun.
-fn of_store(error: DeliveryError) -> Outcome {
-    match error {
-        DeliveryError::Draining => Outcome::Draining,
-        DeliveryError::TimedOut { after, .. } => Failure::TimedOut { after }.into(),
-        DeliveryError::NotPermitted { .. } | DeliveryError::NotExposed { .. } => {
-            not_begun(format_args!("its content store: {error}"), None)
-        }
-        error => not_begun(format_args!("its content store: {error}"), Some(RECONNECTION)),
+fn of_store(error: DeliveryError, store: &EncodedMailbox) -> Outcome {
+    if store.is_draining() {
+        return Outcome::Draining;
     }
+    let again = (!is_for_good(&error)).then_some(RECONNECTION);
+    not_begun(format_args!("its content store: {error}"), again)
 }
 
 /// What it means that a request brought no answer.
-fn undelivered(error: DeliveryError) -> Outcome {
+fn undelivered(error: DeliveryError, mailbox: &EncodedMailbox) -> Outcome {
     match error {
-        DeliveryError::Draining => Outcome::Draining,
+        _ if is_for_good(&error) => not_begun(error, None),
+        DeliveryError::Draining if mailbox.is_draining() => Outcome::Draining,
         DeliveryError::Overloaded { retry_after } => not_begun(error, Some(retry_after)),
-        DeliveryError::NotExposed { .. }
-        | DeliveryError::NotPermitted { .. }
-        | DeliveryError::TooLarge { .. } => not_begun(error, None),
         DeliveryError::TimedOut { after, .. } => Failure::TimedOut { after }.into(),
         DeliveryError::Codec { reason, .. } => Failure::Invalid { cause: reason }.into(),
+        // Another node that drains behind the agent is no drain of the agent.
         error if error.delivery() == Delivery::NotSent => not_begun(error, Some(RECONNECTION)),
         error => Failure::Lost { cause: error.to_string() }.into(),
     }
+}
+
+/// Whether an agent that refuses a part so would refuse it again.
+fn is_for_good(error: &DeliveryError) -> bool {
+    matches!(
+        error,
+        DeliveryError::NotExposed { .. }
+            | DeliveryError::NotPermitted { .. }
+            | DeliveryError::Incompatible { .. }
+            | DeliveryError::TooLarge { .. }
+    )
 }
 
 #[cfg(test)]
@@ -266,26 +319,29 @@ mod tests {
 
     #[test]
     fn what_was_certainly_not_begun_spends_no_attempt() {
+        let (mailbox, _probe) = crate::testing::Probe::<swarm_protocols::content_store::ContentStore>::new();
+        let mailbox = EncodedMailbox::from(mailbox);
+        let undelivered = |error| super::undelivered(error, &mailbox);
         let lost = |delivery| undelivered(DeliveryError::SessionLost { reason: "cut".into(), delivery });
-        let is_not_begun = |outcome: &Outcome| matches!(outcome, Outcome::Failure(Failure::NotBegun { .. }));
-        assert!(is_not_begun(&lost(Delivery::NotSent)) && !is_not_begun(&lost(Delivery::Unknown)));
+        let again = |outcome: &Outcome| match outcome {
+            Outcome::Failure(Failure::NotBegun { again, .. }) => Some(*again),
+            _ => None,
+        };
+        assert_eq!(again(&lost(Delivery::NotSent)), Some(Some(RECONNECTION)));
+        assert_eq!(again(&lost(Delivery::Unknown)), None);
         let retry_after = Duration::from_millis(7);
-        let overloaded = undelivered(DeliveryError::Overloaded { retry_after });
-        assert!(
-            matches!(overloaded, Outcome::Failure(Failure::NotBegun { again: Some(again), .. }) if again == retry_after)
-        );
+        assert_eq!(again(&undelivered(DeliveryError::Overloaded { retry_after })), Some(Some(retry_after)));
         for never in [
             DeliveryError::NotPermitted { reason: "role".into() },
             DeliveryError::NotExposed { what: "it".into() },
+            DeliveryError::Incompatible { request: "do".into(), wanted: 2, offered: Some(1) },
             DeliveryError::TooLarge { bytes: 2, limit: 1 },
         ] {
-            let outcome = undelivered(never);
-            assert!(
-                matches!(outcome, Outcome::Failure(Failure::NotBegun { again: None, .. })),
-                "{outcome:?}"
-            );
+            assert_eq!(again(&undelivered(never.clone())), Some(None), "{never}");
+            assert_eq!(again(&of_store(never.clone(), &mailbox)), Some(None), "{never}");
         }
-        assert_eq!(undelivered(DeliveryError::Draining), Outcome::Draining);
+        // The agent itself does not drain: what it leads to does.
+        assert_eq!(again(&undelivered(DeliveryError::Draining)), Some(Some(RECONNECTION)));
         assert!(matches!(undelivered(DeliveryError::Panicked), Outcome::Failure(Failure::Lost { .. })));
     }
 }

@@ -38,7 +38,8 @@ impl Coordinator {
         call: &mut Call<SubmitTask>,
         context: &mut Context<Self>,
     ) -> Result<oneshot::Receiver<Outcome>, TaskError> {
-        let submitter = call.caller().cloned();
+        // Another coordinator may have passed it on: the task is that of whom it asks for.
+        let submitter = call.on_behalf_of().or(call.caller()).cloned();
         let parts = std::mem::take(&mut call.request.parts);
         let task = SubmitTask { parts, ..call.request.clone() };
         let task = NewTask::new(task, submitter)?;

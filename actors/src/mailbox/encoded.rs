@@ -69,6 +69,11 @@ impl EncodedMailbox {
         &self.protocol
     }
 
+    /// Whether it is that of a peer that has said that it takes nothing new.
+    pub fn is_draining(&self) -> bool {
+        self.requests.iter().any(|known| matches!(&known.place, Place::There(way, _) if way.is_draining()))
+    }
+
     /// Whether it accepts this version of this request.
     pub fn accepts(&self, request: &str, version: u16) -> bool {
         self.find(request, version).is_some()

@@ -1,7 +1,7 @@
 //! Connections that are kept: dialled again whenever they are lost.
 
 use super::{ConnectError, Node, Peer, PeerAddress, PeerEvent, Wanted};
-use actix::{Actor, Context, Handler, Message};
+use actix::{Actor, ActorContext, Context, Handler, Message};
 use std::time::Duration;
 use swarm_protocols::{Backoff, NodeId};
 use tokio::{sync::watch, task::AbortHandle, time::sleep};
@@ -104,7 +104,11 @@ impl Node {
     /// pauses double from 250 ms to 8 s, with jitter, so that many nodes that lost a peer together do not come back
     /// together. It goes on for every failure, a refused certificate too, as a new one may come.
     ///
-    /// A mailbox of a lost session stays lost: resolve it again once there is another one.
+    /// A mailbox of a lost session stays lost: resolve it again once there is another one, or
+    /// [follow](Self::resolve_following) its peer.
+    ///
+    /// # Panics
+    /// Where the node had a thread of its own and has stopped.
     pub async fn keep_connected(&self, peer: NodeId, address: PeerAddress) -> KeptConnection {
         let (sender, states) = watch::channel(ConnectionState::Dialling);
         let (node, wanted, at) = (self.clone(), peer.clone(), address.clone());
@@ -119,11 +123,16 @@ async fn keep(node: Node, peer: NodeId, address: PeerAddress, states: watch::Sen
     node.watch(watcher.clone().recipient());
     let mut ended = None;
     while let Some(open) = dial(&node, &peer, &address, &states, ended).await {
-        let session = Seen::Open(open.session);
         states.send_replace(ConnectionState::Open(open));
-        // The bridge tells its watchers of a session before it answers who dialled.
+        // The bridge tells its watchers of a session before it answers who dialled. By now another one may have
+        // replaced it, of which they are not told.
         if watcher.send(CatchUp).await.is_err() {
             return;
+        }
+        let session = last.borrow_and_update().clone();
+        if let Seen::Down(reason) = session {
+            ended = Some(reason);
+            continue;
         }
         let Ok(next) = last.wait_for(|seen| *seen != session).await.map(|seen| seen.clone()) else { return };
         ended = match next {
@@ -189,7 +198,10 @@ impl Actor for Watcher {
 impl Handler<PeerEvent> for Watcher {
     type Result = ();
 
-    fn handle(&mut self, event: PeerEvent, _: &mut Self::Context) {
+    fn handle(&mut self, event: PeerEvent, context: &mut Self::Context) {
+        if self.seen.is_closed() {
+            return context.stop();
+        }
         match event {
             PeerEvent::Up(peer) if peer.node == self.peer => self.seen.send_replace(Seen::Open(peer.session)),
             PeerEvent::Down { node, reason } if node == self.peer => {

@@ -261,6 +261,11 @@ impl Way {
         })
     }
 
+    /// Whether the peer has said that it takes nothing new.
+    pub(crate) fn is_draining(&self) -> bool {
+        self.with(|outbound| outbound.draining.load(Ordering::Relaxed))
+    }
+
     /// The longest request that the peer takes, in bytes.
     pub(crate) fn message_bytes_max(&self) -> u64 {
         self.with(|outbound| outbound.limits.message_bytes)
@@ -279,7 +284,7 @@ fn own_stream_request(route: u32, payload: &[u8], timeout: Duration, intent: Int
 /// What a peer sent that makes no sense where it came.
 pub(crate) fn unfit(what: &str) -> DeliveryError {
     let reason = format!("the peer sent {what}");
-    DeliveryError::Codec { reason, delivery: Delivery::Delivered }
+    DeliveryError::Codec { reason, delivery: Delivery::Unknown }
 }
 
 async fn on_own_stream(

@@ -113,9 +113,9 @@ impl Bench {
 
     pub(super) async fn join(&self, agent: &str, slots: u32) -> Agent {
         let (mailbox, worker) = Probe::<Worker>::new();
-        let (content_store, store) = Probe::new();
+        let (content_store, store) = Probe::<ContentStoreProtocol>::new();
         let mailboxes = vec![EncodedMailbox::from(mailbox)];
-        let ports = Ports { mailboxes, content_store: Some(content_store) };
+        let ports = Ports { mailboxes, content_store: Some(content_store.into()) };
         let (slots, agent_type) = (NonZeroU32::new(slots).unwrap(), "doing".to_owned());
         self.address.send(AgentJoined { node: node(agent), agent_type, slots, ports }).await.unwrap();
         Agent { worker, store }

@@ -21,6 +21,9 @@ pub(super) enum Known {
     Refused(TaskError),
 }
 
+/// What an answer or a name takes beside its bytes.
+const ENTRY_BYTES: usize = 96;
+
 pub(super) type Outcome = Result<Arc<TaskReport>, TaskError>;
 
 /// The tasks that have ended, bounded by [`ENDED_MAX`]; their outcomes, bounded by time and bytes.
@@ -144,10 +147,15 @@ pub(super) fn other_body(task: TaskId) -> TaskError {
 
 fn bytes_of(outcome: &Outcome) -> usize {
     match outcome {
-        Ok(report) => {
-            report.answers.iter().map(|answer| answer.reply.len() + answer.agent.as_str().len()).sum()
-        }
+        Ok(report) => report
+            .answers
+            .iter()
+            .map(|answer| ENTRY_BYTES + answer.reply.len() + answer.agent.as_str().len())
+            .sum(),
         Err(TaskError::PartFailed { error: Some(error), .. }) => error.len(),
+        Err(TaskError::NoCapableAgent { avoided, .. }) => {
+            avoided.iter().map(|agent| ENTRY_BYTES + agent.as_str().len()).sum()
+        }
         Err(_) => 0,
     }
 }

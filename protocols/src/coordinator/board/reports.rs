@@ -149,7 +149,10 @@ impl Board {
         let (id, part) = (&assignment.agent, assignment.part);
         if let Failure::NotBegun { again, .. } = &failure {
             self.part_mut(rank, part).not_begun += 1;
-            self.pause(id, again.unwrap_or_default(), now);
+            // A refusal for good says nothing of what else the agent would take now.
+            if let Some(again) = again {
+                self.pause(id, *again, now);
+            }
         }
         if let Failure::TimedOut { .. } = &failure {
             self.pause(id, self.config.lease, now);
