@@ -176,7 +176,7 @@ impl Drop for CallContext {
 pub(crate) type Permits = [Option<Permit>; 2];
 
 /// What the two ends of a call, and whoever works on it, share. It lives as long as the last of them,
-/// so the call counts as in hand exactly as long as it costs something.
+/// so the call counts as in progress exactly as long as it costs something.
 #[derive(Debug)]
 pub(crate) struct CallState {
     _permits: Permits,

@@ -39,7 +39,7 @@ const QUEUED_MAX: usize = 64;
 /// When somebody who was told so may ask again.
 const RETRY_AFTER: Duration = Duration::from_secs(5);
 
-/// Issues certificates from an authority's folder: further ones for nodes that hold one, first ones for newcomers
+/// Issues certificates from an authority's folder: renewed ones for nodes that hold one, first ones for newcomers
 /// with a join token.
 ///
 /// It speaks the protocol of the same name: get its [`mailbox`](Self::mailbox). A node is given nothing but a
@@ -50,11 +50,11 @@ pub struct CertificateAuthority {
     folder: Arc<AuthorityFolder>,
     lifetime: Duration,
     workers: Workers,
-    /// The nodes whose requests are in hand.
+    /// The nodes whose requests are in progress.
     in_hand: Rc<RefCell<BTreeSet<NodeId>>>,
 }
 
-/// The right of a caller to have a request in hand. It ends when this is dropped.
+/// The right of a caller to have a request in progress. It ends when this is dropped.
 struct Turn {
     caller: Option<NodeId>,
     in_hand: Rc<RefCell<BTreeSet<NodeId>>>,
@@ -80,7 +80,7 @@ impl CertificateAuthority {
         Mailbox::local(address)
     }
 
-    /// Whether it is a caller's turn; a node that has a request in hand waits for that one.
+    /// Whether it is a caller's turn; a node that has a request in progress waits for that one.
     fn turn(&self, caller: Option<&Caller>) -> Option<Turn> {
         let caller = caller.map(|caller| caller.node.clone());
         let free = caller.clone().is_none_or(|caller| self.in_hand.borrow_mut().insert(caller));

@@ -180,7 +180,7 @@ impl CertificateKeeper {
         Ok(())
     }
 
-    /// Asks an authority for a further certificate.
+    /// Asks an authority for a renewed certificate.
     async fn ask(&self, now: SystemTime) -> Result<(Identity, String), Failure> {
         let IdentityPem { certificate, key, .. } = self.identity.to_pem();
         let request = SigningRequest::with_key(self.identity.id(), key).map_err(Failure::new)?;
@@ -263,7 +263,7 @@ fn examined(held: &Identity, renewed: &Renewed, now: SystemTime) -> Result<Ident
 }
 
 /// Puts a renewed certificate in the place of the former one, unless the folder holds another key than the one that
-/// it is for: then somebody has put a further identity there, which a restart or SIGHUP takes up.
+/// it is for: then somebody has put another identity there, which a restart or SIGHUP takes up.
 fn keep_certificate(paths: &IdentityPaths, held: &IdentityPem, renewed: &str) -> Result<(), String> {
     let on_disk = IdentityPem::read(paths).map_err(|error| error.to_string())?;
     if on_disk.key.as_str() != held.key.as_str() {

@@ -1,4 +1,4 @@
-//! A bound on how much is in hand at once, and the way to wait until nothing is.
+//! A bound on how much is in progress at once, and the way to wait until nothing is.
 
 use std::{
     sync::{

@@ -1,5 +1,5 @@
-//! actix shells over the rules of [`swarm_protocols`]: the node, the bridge from QUIC streams to
-//! mailboxes, sessions, and the actors of a swarm.
+//! The actors around the sans-IO state machines of [`swarm_protocols`]: the node, the bridge from the streams of a
+//! transport to mailboxes, sessions, and the actors of a swarm.
 //!
 //! The parts that an application meets: [`Node`], [`Mailbox`], [`Call`] and, in tests,
 //! [`testing::Probe`].

@@ -29,13 +29,13 @@ pub const TIMEOUT_DEFAULT: Duration = Duration::from_secs(30);
 
 /// A handle to an actor that accepts the requests of protocol `P`, wherever it runs.
 ///
-/// It is cheap to clone and can be used from any thread. Whoever holds it needs to know the
+/// It is cheap to clone and can be used from any thread. The caller needs to know the
 /// protocol, not the actor: hand mailboxes to an actor when it is made, and it can be tested with
 /// [probes](crate::testing::Probe) and moved to another machine.
 ///
-/// A mailbox of a remote actor lives as long as the session with its node, and goes on with the session
-/// that takes over from it when one of the two shows a further certificate. Once it is lost every ask answers [`SessionLost`](swarm_protocols::DeliveryError::SessionLost), and the name has to be
-/// resolved again.
+/// A mailbox of a remote actor lives as long as the session with its node, and goes on with the replacement
+/// session in which one of the two shows a renewed certificate. Once it is lost every ask answers
+/// [`SessionLost`](swarm_protocols::DeliveryError::SessionLost), and the name has to be resolved again.
 pub struct Mailbox<P: Protocol> {
     pub(crate) target: Target<P>,
 }

@@ -304,7 +304,7 @@ impl Node {
     /// as what the *peer* has shown still holds: one whose peer is revoked now, or whose authority is among the
     /// authorities no more, ends at once.
     ///
-    /// With every peer that this node has dialled it opens a further session, in which the new certificate is
+    /// With every peer that this node has dialled it opens a replacement session, in which the new certificate is
     /// shown, and which takes over: requests in flight are answered on the former session, new ones go over the
     /// new one and arrive behind them, mailboxes and watchers notice nothing. Where that fails it is tried again.
     /// A peer that has dialled this node does so itself, when the last quarter of the old certificate's time has
@@ -370,7 +370,7 @@ impl Node {
         self.bridge.send(quic_bridge::Sessions).await.unwrap_or_default()
     }
 
-    /// Drains and stops: no new requests or sessions are taken, those in hand get up to `grace` to
+    /// Drains and stops: no new requests or sessions are taken, those in progress get up to `grace` to
     /// finish, then every session is closed.
     pub async fn stop(&self, grace: Duration) {
         // A node that has stopped already is what was wanted.
@@ -477,7 +477,7 @@ impl<P: Protocol> Exposing<'_, P> {
     }
 }
 
-/// Keeps a mailbox exposed. Dropping it takes the mailbox back; requests in hand are still answered.
+/// Keeps a mailbox exposed. Dropping it takes the mailbox back; requests in progress are still answered.
 #[derive(Debug)]
 #[must_use = "dropping it takes the mailbox back at once: keep it in a variable with a name, or `detach` it"]
 pub struct Registration(Option<Registered>);

@@ -1,4 +1,4 @@
-//! The bridge actor: one for each node. It owns the QUIC endpoint, knows the sessions and what is
+//! The bridge actor: one for each node. It owns a transport, QUIC or another, knows the sessions and what is
 //! exposed, and so maps streams of the network onto mailboxes.
 
 mod admission;
@@ -226,7 +226,7 @@ impl Handler<Watch> for QuicBridge {
     }
 }
 
-/// Take no new requests or sessions, wait at most this long for those in hand, end all sessions.
+/// Take no new requests or sessions, wait at most this long for those in progress, end all sessions.
 #[derive(Message)]
 #[rtype(result = "()")]
 pub(crate) struct Stop {

@@ -1,5 +1,5 @@
-//! The connection session actor: one for each peer. It owns the control stream and runs the rule in
-//! [`swarm_protocols::session`]; everything that it decides is decided there.
+//! The connection session actor: one for each peer. It owns the control stream and runs the state machine
+//! in [`swarm_protocols::session`]; everything that it decides is decided there.
 
 mod callee;
 mod caller;

@@ -30,7 +30,7 @@ protocol! {
     pub CertificateAuthority = "certificate-authority" { RenewCertificate, RevocationList }
 }
 
-/// Issues a further certificate for the key of one that the caller holds: for the same node, in the same role,
+/// Issues a renewed certificate for the key of one that the caller holds: for the same node, in the same role,
 /// for as long as that one held.
 ///
 /// Both texts are needed: the certificate says which one is renewed, by its serial number, so that a revoked one

@@ -1,6 +1,6 @@
 //! The rule of a connection session: handshake, heartbeat, routes, drain, end.
 //!
-//! Sans-IO: the shell feeds the frames of the control stream and the time, and does what
+//! Sans-IO: the actor around it feeds the frames of the control stream and the time, and does what
 //! [`Session::poll`] says. Nothing here reads a clock or sends a byte.
 //!
 //! ```text
@@ -82,7 +82,7 @@ impl CloseCode {
     }
 }
 
-/// What the shell has to do next.
+/// What the actor around it has to do next.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Action {
     /// Send this frame on the control stream.
@@ -257,7 +257,7 @@ impl Session {
         }
     }
 
-    /// The shell admits the peer that [`Action::Admit`] named, under a fresh session id.
+    /// The actor admits the peer that [`Action::Admit`] named, under a fresh session id.
     pub fn admit(&mut self, session: Uuid, now: Instant) {
         let (State::AwaitingAdmission, Some(peer)) = (self.state, self.peer.clone()) else { return };
         let Some((wire_version, codec)) = agree(&self.local, &peer) else { return };
@@ -280,7 +280,7 @@ impl Session {
         }
     }
 
-    /// The shell does not admit it.
+    /// The actor does not admit it.
     pub fn refuse(&mut self, cause: RefuseCause, reason: String) {
         if matches!(self.state, State::AwaitingHello | State::AwaitingAdmission) {
             let refuse = Refuse { cause, reason: reason.clone() };

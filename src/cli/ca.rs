@@ -40,7 +40,7 @@ pub(crate) enum Ca {
     Init(Init),
     /// Issue a certificate with a new key
     Issue(Issue),
-    /// Issue a further certificate for a node, in its role, before the former one expires
+    /// Issue a renewed certificate for a node, in its role, before the former one expires
     ///
     /// The former certificate holds until it expires, so that sessions go on. Nodes whose coordinator has an
     /// `[authority]` renew theirs by themselves; another one that keeps its key on a machine of its own renews

@@ -185,7 +185,7 @@ impl Joined {
         Losses(self.lost.clone())
     }
 
-    /// Stops within this time: what is in hand gets half of it to finish, then every session is closed.
+    /// Stops within this time: what is in progress gets half of it to finish, then every session is closed.
     pub(crate) async fn stop(self, within: Duration) {
         // A node waits seconds for the farewell of a handshake that was never finished; the rest of
         // the time is enough for sessions.

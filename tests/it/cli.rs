@@ -1,4 +1,4 @@
-//! The shell around the commands: inputs, exit codes, streams.
+//! What is around the commands: inputs, exit codes, streams.
 
 use std::process::Command;
 

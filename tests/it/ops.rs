@@ -278,7 +278,7 @@ fn certificates_and_log_level_are_read_again_and_sessions_stay() {
     let after = hub.agent_since();
     assert!(after > before, "the agent has been connected all the time: {before} s, then {after} s");
 
-    // The agent shows its further certificate in another session, and keeps its place.
+    // The agent shows its renewed certificate in another session, and keeps its place.
     let renewed = swarm(&["ca", "renew", &cluster.path("ca"), "agent-1", "--out", &cluster.path("agent-1")]);
     assert_eq!(renewed.code, Some(0), "{}", renewed.stderr);
     agent.signal("HUP");

@@ -113,7 +113,7 @@ pub enum FolderError {
     /// The node has been given as many certificates as it may in an hour.
     #[error("{0} was given {RENEWALS_MAX} certificates within an hour")]
     TooOften(NodeId),
-    /// A further certificate would hold no longer, because its authority does not.
+    /// A renewed certificate would hold no longer, because its authority does not.
     #[error("the authority expires at {}, no certificate can hold longer", date(*.0))]
     AuthorityEnds(SystemTime),
 }
@@ -217,7 +217,7 @@ impl AuthorityFolder {
         })
     }
 
-    /// Issues a further certificate for a node, in the same role: for `key`, or for a new one. The former
+    /// Issues a renewed certificate for a node, in the same role: for `key`, or for a new one. The former
     /// certificate holds until it expires, so that sessions go on; where its key is lost or stolen,
     /// [`revoke`](Self::revoke) and issue instead.
     ///

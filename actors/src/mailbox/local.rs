@@ -103,7 +103,7 @@ impl<R: Request> Port<R> for Recipient<Call<R>> {
     }
 }
 
-/// The ports of a protocol, in its order, and how many requests are in hand behind them. The capacity
+/// The ports of a protocol, in its order, and how many requests are in progress behind them. The capacity
 /// of the actor's own queue plays no part: it would reorder what it cannot take at once.
 pub(crate) struct Local<P: Protocol> {
     ports: Vec<Box<dyn Any + Send + Sync>>,

@@ -98,7 +98,7 @@ impl Inbound {
         Arc::clone(&self.received)
     }
 
-    /// Refuses new requests from now on; completes when the answers to those in hand have arrived.
+    /// Refuses new requests from now on; completes when the answers to those in progress have arrived.
     pub(crate) async fn drain(&self) {
         self.refuse();
         self.in_flight.empty().await;
@@ -177,7 +177,7 @@ impl Inbound {
         tokio::select! {
             result = requests => result,
             _lost = write(send, &outbox) => Ok(()),
-            // The peer wants no answers, or the connection is lost: nobody waits for what is in hand.
+            // The peer wants no answers, or the connection is lost: nobody waits for what is in progress.
             () = unwanted => Ok(()),
         }
     }

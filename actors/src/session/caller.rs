@@ -141,8 +141,8 @@ impl Outbound {
     }
 }
 
-/// The way to a peer: the session that its mailboxes use. It dies with that session, unless another one of the same
-/// life of the peer took over before. Locked for moments only, never across a wait.
+/// The way to a peer: the session that its mailboxes use. It dies with that session, unless another one with the
+/// same incarnation of the peer took over before. Locked for moments only, never across a wait.
 pub(crate) struct Way(RwLock<Arc<Outbound>>);
 
 impl Way {

@@ -16,11 +16,11 @@ pub const WINDOW: Duration = Duration::from_secs(10 * 60);
 /// addresses than this is not held up by a list of them.
 pub const SOURCES_MAX: usize = 1024;
 
-/// How many enrolments of one source are in hand at once.
+/// How many enrolments of one source are in progress at once.
 pub const AT_ONCE_MAX: usize = 8;
 
-/// Counts failed enrolments, and those in hand, by where they came from: an IPv4 address, or the network of 64 bits of an IPv6
-/// address, which is what one machine is given.
+/// Counts failed enrolments, and those in progress, by where they came from: an IPv4 address, or the network of 64 bits
+/// of an IPv6 address, which is what one machine is given.
 ///
 /// It keeps noise down. What keeps intruders out is that a token has 256 random bits.
 #[derive(Debug, Default)]
@@ -43,8 +43,8 @@ impl Attempts {
         (window.failures >= FAILURES_MAX && now < ends).then(|| ends - now)
     }
 
-    /// Whether a source may begin an enrolment now. One that did is in hand until [`ended`](Self::ended), so whoever
-    /// limits these limits how many sources are remembered for them.
+    /// Whether a source may begin an enrolment now. One that did is in progress until [`ended`](Self::ended), so
+    /// whoever limits these limits how many sources are remembered for them.
     pub fn begin(&mut self, source: IpAddr, now: Instant) -> bool {
         if self.wait(source, now).is_some() {
             return false;

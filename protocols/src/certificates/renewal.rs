@@ -35,13 +35,13 @@ pub struct Term {
 /// What is to be done about a certificate.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Step {
-    /// Ask for a further one, and tell the rule how that went.
+    /// Ask for a renewed one, and tell the rule how that went.
     Renew,
     /// Nothing before this time.
     Wait(SystemTime),
 }
 
-/// Decides when a node asks for a further certificate.
+/// Decides when a node asks for a renewed certificate.
 ///
 /// The first time lies within the first tenth of the time between [`renewal_due`] and the end, where depends on
 /// the serial number. After a failure it pauses for 5 s, then twice as long each time, up to an hour, and never

@@ -81,7 +81,7 @@ impl AuthorityFolder {
         })
     }
 
-    /// Issues a further certificate for the key of one that holds: how a node renews its own certificate over a
+    /// Issues a renewed certificate for the key of one that holds: how a node renews its own certificate over a
     /// session. It is for the same node, in the same role, and holds from now on for as long as the former one
     /// did, but no longer than the authority.
     ///

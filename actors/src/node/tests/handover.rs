@@ -125,7 +125,7 @@ async fn renewing_every_certificate_under_load_loses_no_request_and_keeps_their_
         }
     });
     for _ in 0..10 {
-        // The peer that was dialled shows its further certificate in the session that its peer opens next.
+        // The peer that was dialled shows its renewed certificate in the session that its peer opens next.
         let renewed = stage.issue("b", Role::Agent);
         b.set_identity(renewed.clone()).await.unwrap();
         stage.renew(&a, Role::Operator, b).await;

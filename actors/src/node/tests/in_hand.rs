@@ -1,4 +1,4 @@
-//! What an actor has in hand: in which order it came, when it counts, what becomes of it in a panic.
+//! What an actor has in progress: in which order it came, when it counts, what becomes of it in a panic.
 
 use super::*;
 

@@ -1,4 +1,4 @@
-//! Who gets a further certificate, when, and for how long.
+//! Who gets a renewed certificate, when, and for how long.
 
 use super::*;
 use crate::identity::{InvalidRenewal, RENEWALS_MAX, RenewalRequest};
