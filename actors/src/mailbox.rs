@@ -34,7 +34,7 @@ pub const TIMEOUT_DEFAULT: Duration = Duration::from_secs(30);
 /// [probes](crate::testing::Probe) and moved to another machine.
 ///
 /// A mailbox of a remote actor lives as long as the session with its node, and goes on with the session
-/// that takes over from it when one of the two shows a further certificate. Once it is lost every ask answers [`SessionLost`](swarm_protocols::DeliveryError::SessionLost), and the name has to be
+/// that takes over from it when one of the two shows a renewed certificate. Once it is lost every ask answers [`SessionLost`](swarm_protocols::DeliveryError::SessionLost), and the name has to be
 /// resolved again.
 pub struct Mailbox<P: Protocol> {
     pub(crate) target: Target<P>,

@@ -304,7 +304,7 @@ impl Node {
     /// as what the *peer* has shown still holds: one whose peer is revoked now, or whose authority is among the
     /// authorities no more, ends at once.
     ///
-    /// With every peer that this node has dialled it opens a further session, in which the new certificate is
+    /// With every peer that this node has dialled it opens another session, in which the new certificate is
     /// shown, and which takes over: requests in flight are answered on the former session, new ones go over the
     /// new one and arrive behind them, mailboxes and watchers notice nothing. Where that fails it is tried again.
     /// A peer that has dialled this node does so itself, when the last quarter of the old certificate's time has
