@@ -93,7 +93,11 @@ async fn expose_counter(
 ) -> Result<(), Box<dyn Error>> {
     let contents = Contents::new(64 << 20);
     let store = ContentStore::mailbox(ContentStore::new(contents.clone()).start());
-    node.expose(CONTENT_STORE_NAME, store).allow_through_coordinator(Role::Operator).register().await?.detach();
+    node.expose(CONTENT_STORE_NAME, store)
+        .allow_through_coordinator(Role::Operator)
+        .register()
+        .await?
+        .detach();
     let counter: Mailbox<WordCounter> = Mailbox::local(Counter { contents, begun, time }.start());
     // It works for operators, through any coordinator of the cluster.
     let exposing = node.expose("word-counter", counter).allow_through_coordinator(Role::Operator);

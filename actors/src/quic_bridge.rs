@@ -1,5 +1,5 @@
-//! The bridge actor: one for each node. It owns a transport, QUIC or another, knows the sessions and what is
-//! exposed, and so maps streams of the network onto mailboxes.
+//! The bridge actor: one for each node. It owns the transport and the table of sessions, and knows what is exposed.
+//! Who holds a peer's place is decided by [`swarm_protocols::peers`].
 
 mod admission;
 mod connect;

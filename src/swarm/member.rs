@@ -243,7 +243,11 @@ async fn expose(node: &Node, part: &Part) -> Result<(), ExposeError> {
             let workers = Workers::new(*workers, queued);
             let contents = Contents::new(CONTENT_BYTES_MAX);
             let store = ContentStore::mailbox(ContentStore::new(contents.clone()).start());
-            node.expose(CONTENT_STORE_NAME, store).allow_through_coordinator(Role::Operator).register().await?.detach();
+            node.expose(CONTENT_STORE_NAME, store)
+                .allow_through_coordinator(Role::Operator)
+                .register()
+                .await?
+                .detach();
             let matcher = PatternMatcher::new(workers.clone(), contents.clone()).start();
             for_operators(node.expose(MATCHER_NAME, PatternMatcher::mailbox(matcher.clone()))).await?;
             for_operators(node.expose(SERIES_MATCHER_NAME, PatternMatcher::series_mailbox(matcher))).await?;

@@ -266,7 +266,7 @@ class Matcher:
 
     def expose(self, session: Session) -> None:
         stores = {"store-content": self.store_content, "missing-content": self.missing_content}
-        session.expose("content-store", "content-store", stores, allow=["coordinator"])
+        session.expose("content-store", "content-store", stores, through_coordinator=["operator"])
         handlers = {"find-similar": self.find_similar}
         session.expose("any-name", "pattern-matcher", handlers, through_coordinator=["operator"])
 

@@ -8,13 +8,13 @@ use std::sync::Arc;
 
 use quinn::crypto::rustls::{QuicClientConfig, QuicServerConfig};
 use rustls::{
-    CertificateError, DigitallySignedStruct, PeerIncompatible, RootCertStore, SignatureScheme,
+    CertificateError, RootCertStore,
     client::{
         Resumption,
-        danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier},
+        danger::{ServerCertVerified, ServerCertVerifier},
         verify_server_cert_signed_by_trust_anchor,
     },
-    crypto::{WebPkiSupportedAlgorithms, verify_tls13_signature},
+    crypto::WebPkiSupportedAlgorithms,
     pki_types::{CertificateDer, ServerName, UnixTime},
     server::{NoServerSessionStorage, ParsedCertificate},
     sign::{CertifiedKey, SingleCertAndKey},
@@ -22,8 +22,10 @@ use rustls::{
 use swarm_protocols::{Role, certificates::ENROLMENT_ALPN};
 
 use super::{
-    Authority, Identity, IdentityError, IdentityPart, KeyExchange, PeerIdentity, files::certificates,
-    peer::fingerprint, tls::provider,
+    Authority, Identity, IdentityError, IdentityPart, KeyExchange, PeerIdentity,
+    files::certificates,
+    peer::fingerprint,
+    tls::{provider, tls13_signatures},
 };
 
 const TLS13: &str = "aws-lc-rs has cipher suites and key exchange groups for TLS 1.3";
@@ -119,25 +121,5 @@ impl ServerCertVerifier for CoordinatorJudge {
         }
     }
 
-    fn verify_tls12_signature(
-        &self,
-        _: &[u8],
-        _: &CertificateDer<'_>,
-        _: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        Err(PeerIncompatible::Tls13RequiredForQuic.into())
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signature: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        verify_tls13_signature(message, certificate, signature, &self.algorithms)
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.algorithms.supported_schemes()
-    }
+    tls13_signatures!();
 }

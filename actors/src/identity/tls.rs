@@ -4,17 +4,15 @@ use std::{fmt, sync::Arc};
 
 use quinn::crypto::rustls::{QuicClientConfig, QuicServerConfig};
 use rustls::{
-    CertificateError, DigitallySignedStruct, DistinguishedName, OtherError, PeerIncompatible, RootCertStore,
-    SignatureScheme,
+    CertificateError, DistinguishedName, OtherError, RootCertStore,
     client::{
         Resumption,
-        danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier},
+        danger::{ServerCertVerified, ServerCertVerifier},
         verify_server_cert_signed_by_trust_anchor, verify_server_name,
     },
     crypto::{
         CryptoProvider, WebPkiSupportedAlgorithms,
         aws_lc_rs::{self, kx_group},
-        verify_tls13_signature,
     },
     pki_types::{CertificateDer, ServerName, UnixTime},
     server::{
@@ -73,6 +71,7 @@ impl Identity {
     }
 
     pub(crate) fn tls_server(&self, provider: Arc<CryptoProvider>) -> rustls::ServerConfig {
+        let algorithms = provider.signature_verification_algorithms;
         let chain =
             WebPkiClientVerifier::builder_with_provider(Arc::clone(&self.roots), Arc::clone(&provider))
                 .build()
@@ -82,6 +81,7 @@ impl Identity {
             .expect(TLS13)
             .with_client_cert_verifier(Arc::new(ClientJudge {
                 chain,
+                algorithms,
                 revocations: Arc::clone(&self.revocations),
             }))
             .with_cert_resolver(Arc::new(SingleCertAndKey::from(Arc::clone(&self.certified))));
@@ -138,6 +138,35 @@ pub(crate) fn provider(key_exchange: KeyExchange) -> Arc<CryptoProvider> {
     Arc::new(CryptoProvider { kx_groups, ..aws_lc_rs::default_provider() })
 }
 
+/// What every judge of a peer's certificate does alike, by its field `algorithms`: signatures are those of TLS 1.3.
+macro_rules! tls13_signatures {
+    () => {
+        fn verify_tls12_signature(
+            &self,
+            _: &[u8],
+            _: &rustls::pki_types::CertificateDer<'_>,
+            _: &rustls::DigitallySignedStruct,
+        ) -> Result<rustls::client::danger::HandshakeSignatureValid, rustls::Error> {
+            Err(rustls::PeerIncompatible::Tls13RequiredForQuic.into())
+        }
+
+        fn verify_tls13_signature(
+            &self,
+            message: &[u8],
+            certificate: &rustls::pki_types::CertificateDer<'_>,
+            signature: &rustls::DigitallySignedStruct,
+        ) -> Result<rustls::client::danger::HandshakeSignatureValid, rustls::Error> {
+            rustls::crypto::verify_tls13_signature(message, certificate, signature, &self.algorithms)
+        }
+
+        fn supported_verify_schemes(&self) -> Vec<rustls::SignatureScheme> {
+            self.algorithms.supported_schemes()
+        }
+    };
+}
+
+pub(crate) use tls13_signatures;
+
 /// Judges the certificate of a server: chain, dates and purpose, then the name, then id and role, then revocation.
 #[derive(Debug)]
 struct ServerJudge {
@@ -167,33 +196,14 @@ impl ServerCertVerifier for ServerJudge {
         Ok(ServerCertVerified::assertion())
     }
 
-    fn verify_tls12_signature(
-        &self,
-        _: &[u8],
-        _: &CertificateDer<'_>,
-        _: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        Err(PeerIncompatible::Tls13RequiredForQuic.into())
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signature: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        verify_tls13_signature(message, certificate, signature, &self.algorithms)
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.algorithms.supported_schemes()
-    }
+    tls13_signatures!();
 }
 
 /// Judges the certificate of a client: chain, dates and purpose, then id and role, then revocation.
 #[derive(Debug)]
 struct ClientJudge {
     chain: Arc<dyn ClientCertVerifier>,
+    algorithms: WebPkiSupportedAlgorithms,
     revocations: Arc<RevocationList>,
 }
 
@@ -214,27 +224,7 @@ impl ClientCertVerifier for ClientJudge {
         Ok(verified)
     }
 
-    fn verify_tls12_signature(
-        &self,
-        _: &[u8],
-        _: &CertificateDer<'_>,
-        _: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        Err(PeerIncompatible::Tls13RequiredForQuic.into())
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signature: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        self.chain.verify_tls13_signature(message, certificate, signature)
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.chain.supported_verify_schemes()
-    }
+    tls13_signatures!();
 }
 
 /// Refuses a certificate that does not name one node and one role: it is signed by the authority, and yet no

@@ -21,8 +21,10 @@ use crate::{
     AskError, Call, Mailbox, Priority,
     identity::{Authority, Validity},
     testing::{Asked, Cut, MemoryNode, Probe, pair},
+    transport::{Connection, DialError},
 };
 use actix::{Actor, Context, Handler};
+use futures_util::{future::BoxFuture, stream::LocalBoxStream};
 use serde::{Deserialize, Serialize};
 use std::{
     fmt,
@@ -480,21 +482,49 @@ async fn an_ask_may_be_given_all_the_time_in_the_world() {
     assert_eq!(service.ask(Echo(vec![1])).timeout(Duration::MAX).await, Ok(vec![1]));
 }
 
+/// A transport that accepts nobody any more, as one whose socket has failed.
+struct Failed;
+
+impl Transport for Failed {
+    fn dial(
+        &mut self,
+        _: Option<&NodeId>,
+        _: SocketAddr,
+    ) -> BoxFuture<'static, Result<Connection, DialError>> {
+        Box::pin(std::future::ready(Err(DialError::Unreachable("the socket has failed".to_owned()))))
+    }
+
+    fn accept(&mut self, _: Duration) -> LocalBoxStream<'static, Connection> {
+        Box::pin(futures_util::stream::empty())
+    }
+
+    fn address(&self) -> Option<SocketAddr> {
+        None
+    }
+
+    fn identity(&self) -> Option<&Identity> {
+        None
+    }
+
+    fn set_identity(&mut self, _: Identity) {}
+    fn close(&self) {}
+
+    fn closed(&self) -> BoxFuture<'static, ()> {
+        Box::pin(std::future::ready(()))
+    }
+}
+
 #[actix::test]
-async fn those_who_connect_at_the_same_time_share_one_connection() {
-    let day = Validity::starting(SystemTime::now(), Duration::from_secs(86_400)).unwrap();
-    let authority = Authority::new("test", day).unwrap();
-    let start = async |id: &str, role| {
-        let identity = authority.issue(&id.parse().unwrap(), role, day).unwrap();
-        Node::start(NodeConfig::new(identity, "127.0.0.1:0".parse().unwrap())).await.unwrap()
+async fn a_node_whose_endpoint_has_failed_stops_and_says_so() {
+    let (log, _listening) = refusals::Log::listen();
+    let local = LocalNode {
+        node: "a".parse().unwrap(),
+        agent_type: String::new(),
+        capabilities: Vec::new(),
+        limits: Limits::default(),
+        timing: Timing::default(),
     };
-    let (a, b) = (start("a", Role::Agent).await, start("b", Role::Agent).await);
-    let (id, address) = (|| "b".parse::<NodeId>().unwrap(), b.address().unwrap());
-    let connects = (0..8).map(|_| a.connect(id(), address));
-    let sessions: Vec<_> = futures_util::future::join_all(connects).await;
-    let first = sessions[0].as_ref().unwrap().session;
-    assert!(sessions.iter().all(|peer| peer.as_ref().is_ok_and(|peer| peer.session == first)));
-    // A refused one would have been a second connection.
-    assert_eq!(a.statistics().await.unwrap().sessions, 1);
-    assert_eq!(b.statistics().await.unwrap().sessions, 1);
+    let node = Node::of(local, Box::new(Failed));
+    log.says("a failed endpoint", "the endpoint has failed, and the node stops").await;
+    assert_eq!(node.statistics().await, None);
 }

@@ -15,6 +15,7 @@ use std::{
     time::Duration,
 };
 use swarm_protocols::{NodeId, Protocol, Role, session::Timing, wire::control::Limits};
+use uuid::Uuid;
 
 /// One side of a [`pair`].
 #[derive(Debug, Clone)]
@@ -77,9 +78,9 @@ pub async fn pair_over(
         let MemoryNode { id, agent_type, capabilities, limits, timing, role: _ } = node;
         Node::of(LocalNode { node: id, agent_type, capabilities, limits, timing }, Box::new(transport))
     });
-    let partition = Partition { nodes: [a.clone(), b.clone()], line, last };
-    partition.connect().await;
-    (a, b, partition)
+    let nodes = [a.clone(), b.clone()];
+    let session = connect(&nodes).await;
+    (a, b, Partition { nodes, line, last, session })
 }
 
 /// Finds the mailbox at `address` as soon as the peer has announced it: what a node exposes while a
@@ -131,6 +132,7 @@ pub struct Partition {
     nodes: [Node; 2],
     line: Arc<Line>,
     last: LastWire,
+    session: Uuid,
 }
 
 impl Partition {
@@ -159,15 +161,18 @@ impl Partition {
     /// Dials again, over the same network, after the session has ended on both sides.
     ///
     /// # Panics
-    /// Where there is no session: the old one is still open at the node that is dialled, or the network is split.
+    /// Where there is no new session: the old one is still open on one side, or the network is split.
     pub async fn reconnect(&mut self) {
-        self.connect().await;
+        let session = connect(&self.nodes).await;
+        assert_ne!(session, self.session, "the session is still open");
+        self.session = session;
     }
+}
 
-    async fn connect(&self) {
-        // Whatever is dialled in memory, the other node is there.
-        let anywhere = SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0));
-        let [a, b] = &self.nodes;
-        a.connect(b.id().clone(), anywhere).await.unwrap_or_else(|error| panic!("{error}"));
-    }
+/// Lets the first node dial the second one, and returns the id of the session.
+async fn connect([a, b]: &[Node; 2]) -> Uuid {
+    // Whatever is dialled in memory, the other node is there.
+    let anywhere = SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0));
+    let peer = a.connect(b.id().clone(), anywhere).await;
+    peer.unwrap_or_else(|error| panic!("{error}")).session
 }

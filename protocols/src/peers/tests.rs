@@ -195,6 +195,25 @@ fn a_session_that_was_dialled_to_replace_another_does_so_only_with_the_same_proc
 }
 
 #[test]
+fn of_two_sessions_that_were_dialled_at_once_the_one_of_the_smaller_id_is_kept() {
+    for (other, kept) in [("a", Side::Acceptor), ("z", Side::Dialler)] {
+        let mut table = Table::new();
+        let dialled = table.begin(other, Side::Dialler, shown(1, 1));
+        let accepted = table.accepted(other, 1, shown(1, 1));
+        table.peers.opened(dialled, 1);
+        let duplicate = |session| end(session, CloseCode::Done, "duplicate connection");
+        let expected = match kept {
+            Side::Acceptor => vec![duplicate(dialled)],
+            Side::Dialler => {
+                let lost = down(accepted, "another session took over");
+                vec![duplicate(accepted), lost, Command::Up(dialled)]
+            }
+        };
+        assert_eq!(table.commands(), expected, "{other}");
+    }
+}
+
+#[test]
 fn an_operator_has_many_sessions_but_not_any_number() {
     let mut table = Table::new();
     let alice = |side| Beginning {

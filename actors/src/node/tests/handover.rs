@@ -7,6 +7,7 @@ use super::{
     *,
 };
 use crate::identity::{KeyExchange, PeerIdentity};
+use futures_util::FutureExt;
 use quinn::{RecvStream, SendStream};
 use std::{
     cell::{Cell, RefCell},
@@ -214,7 +215,7 @@ async fn sessions_that_are_not_over_yet_are_bounded_and_a_handover_is_tried_agai
 }
 
 #[actix::test]
-async fn a_further_certificate_of_the_node_that_was_dialled_is_looked_for_before_the_last_one_ends() {
+async fn a_renewed_certificate_of_the_node_that_was_dialled_is_looked_for_before_the_last_one_ends() {
     let stage = stage().await;
     let now = SystemTime::now();
     let short = Validity::new(now - Duration::from_secs(60), now + Duration::from_secs(12)).unwrap();
@@ -227,7 +228,7 @@ async fn a_further_certificate_of_the_node_that_was_dialled_is_looked_for_before
     let from_now = Validity::new(now, stage.day.valid_until()).unwrap();
     let renewed = stage.authority.issue(&"short".parse().unwrap(), Role::Agent, from_now).unwrap();
     b.set_identity(renewed.clone()).await.unwrap();
-    until("a sees the further one", async || seen_by(&a).await.as_ref() == Some(renewed.as_peer())).await;
+    until("a sees the renewed one", async || seen_by(&a).await.as_ref() == Some(renewed.as_peer())).await;
     assert!(SystemTime::now() < short.valid_until());
     assert_eq!(service.ask(Echo(vec![1])).await, Ok(vec![1]));
     assert!(matches!(seen.try_recv(), Ok(PeerEvent::Up(_))));
@@ -303,7 +304,7 @@ impl ByHand {
 }
 
 #[actix::test]
-async fn a_peer_takes_over_with_a_further_certificate_and_the_same_incarnation() {
+async fn a_peer_takes_over_with_a_renewed_certificate_and_the_same_incarnation() {
     let stage = stage().await;
     let mut old = ByHand::open(&stage, &stage.issue("mallory", Role::Agent)).await;
     assert!(matches!(old.next().await, Control::Welcome(_)));
@@ -454,6 +455,23 @@ async fn of_two_processes_with_one_identity_the_one_that_answers_keeps_its_place
 }
 
 #[actix::test]
+async fn those_who_need_a_lost_peer_at_the_same_time_dial_it_once() {
+    let stage = stage().await;
+    let config = stage.issue("hub", Role::Coordinator).server_config(KeyExchange::default());
+    let hub = quinn::Endpoint::server(config, "127.0.0.1:0".parse().unwrap()).unwrap();
+    let a = start(stage.issue("a", Role::Agent)).await;
+    let connecting = a.connect("hub".parse().unwrap(), hub.local_addr().unwrap());
+    let (peer, first) = tokio::join!(connecting, ByHand::accept(&hub, in_incarnation("hub", 1)));
+    peer.unwrap();
+    first.connection.close(0_u8.into(), b"");
+    until("the session is lost", async || a.statistics().await.unwrap().sessions == 0).await;
+    let resolving = futures_util::future::join_all((0..8).map(|_| a.resolve::<Service>("hub/service")));
+    let (found, _second) = tokio::join!(resolving, ByHand::accept(&hub, in_incarnation("hub", 2)));
+    assert!(found.iter().all(|found| matches!(found, Err(ResolveError::NotFound { .. }))), "{found:?}");
+    assert!(hub.accept().now_or_never().is_none(), "it was dialled twice");
+}
+
+#[actix::test]
 async fn the_former_session_ends_although_nothing_more_is_asked_on_its_lane() {
     let stage = stage().await;
     let (mailbox, mut probe) = Probe::<Service>::new();
@@ -472,7 +490,7 @@ async fn the_former_session_ends_although_nothing_more_is_asked_on_its_lane() {
 }
 
 #[actix::test]
-async fn a_further_session_is_opened_where_the_one_before_is() {
+async fn a_replacement_session_is_opened_where_the_one_before_is() {
     let stage = stage().await;
     let a = start(stage.issue("a", Role::Operator)).await;
     a.connect("b".parse().unwrap(), stage.node.address().unwrap()).await.unwrap();

@@ -42,17 +42,17 @@ impl Handler<Call<Echo>> for Counter {
 
 /// What this thread says in its log.
 #[derive(Clone, Default)]
-struct Log(Arc<Mutex<String>>);
+pub(super) struct Log(Arc<Mutex<String>>);
 
 impl Log {
-    fn listen() -> (Self, tracing::subscriber::DefaultGuard) {
+    pub(super) fn listen() -> (Self, tracing::subscriber::DefaultGuard) {
         let log = Self::default();
         let guard = tracing::subscriber::set_default(log.clone());
         (log, guard)
     }
 
     /// Waits until it holds `text`, and forgets everything.
-    async fn says(&self, case: &str, text: &str) {
+    pub(super) async fn says(&self, case: &str, text: &str) {
         let said = async {
             while !self.0.lock().unwrap().contains(text) {
                 tokio::task::yield_now().await;
