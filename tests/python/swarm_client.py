@@ -512,8 +512,9 @@ class Session:
         allow: Iterable[str] = (),
         through_coordinator: Iterable[str] = (),
     ) -> list[Route]:
-        """Serves requests of a mailbox to the given roles, and to others that ask through a coordinator. Routes that are there as the session begins
-        go out in HELLO (see ``connect``), later ones in ROUTES."""
+        """Serves requests of a mailbox to the given roles, and to others that ask through a coordinator.
+
+        Routes that are there as the session begins go out in HELLO (see ``connect``), later ones in ROUTES."""
         added = []
         for request, handler in handlers.items():
             route = Route(self._next_route, mailbox, protocol, request, version)
