@@ -34,7 +34,7 @@ pub trait Request: Serialize + DeserializeOwned + Send + 'static {
     /// Raised whenever the layout or the meaning of the request, its reply or its error changes.
     const VERSION: u16;
     /// Whether handling it twice is as good as handling it once. Layers that repeat a request of which it is not
-    /// known whether it was handled look at this.
+    /// known whether it was handled look at this. The derive sets it by the word `idempotent` among its options.
     const IDEMPOTENT: bool = false;
     /// What a handler answers when it succeeds.
     type Reply: Serialize + DeserializeOwned + Send + 'static;
