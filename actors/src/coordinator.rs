@@ -17,7 +17,7 @@ pub use agents::{AgentChanged, AgentJoined, AgentLost, AgentWatch, Ports};
 use crate::{call::Call, content_store::Contents, mailbox::Mailbox, node::Node};
 use actix::{Actor, Addr, AsyncContext, Context, Handler, SpawnHandle};
 use agents::ConnectedAgent;
-use asks::{Answered, Asks, Outcome};
+use asks::{AskEnded, Asks, Outcome};
 use std::{
     collections::BTreeMap,
     time::{Duration, Instant},
@@ -148,10 +148,10 @@ fn now() -> Instant {
     tokio::time::Instant::now().into_std()
 }
 
-impl Handler<Answered> for Coordinator {
+impl Handler<AskEnded> for Coordinator {
     type Result = ();
 
-    fn handle(&mut self, answered: Answered, context: &mut Self::Context) {
+    fn handle(&mut self, answered: AskEnded, context: &mut Self::Context) {
         let Some((assignment, outcome)) = self.asks.end(answered) else { return };
         let agent = assignment.agent.clone();
         let input = match outcome {

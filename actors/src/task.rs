@@ -269,7 +269,8 @@ impl<R: PartRequest> Submission<'_, R> {
             let waves = self.waves(&pending);
             let tasks = waves.len();
             for (at, wave) in waves.into_iter().enumerate() {
-                self.submit(&wave, (at + 1, tasks)).await?;
+                let submitted = self.submit(&wave, (at + 1, tasks)).await;
+                submitted.map_err(|error| self.in_time(error))?;
             }
             let liars = &self.liars;
             let is_lie = |(agent, _): &(NodeId, R::Reply)| liars.contains_key(agent);
@@ -452,6 +453,16 @@ impl<R: PartRequest> Submission<'_, R> {
                 SubmitError::Impossible { part, agent, reason }
             }
             error => SubmitError::Task(error),
+        }
+    }
+
+    /// A coordinator that has not answered by the deadline of the task is not out of reach for that.
+    fn in_time(&self, error: SubmitError<R::Error>) -> SubmitError<R::Error> {
+        match error {
+            SubmitError::Delivery(DeliveryError::TimedOut { .. }) if self.remaining().is_zero() => {
+                SubmitError::Task(TaskError::DeadlineExceeded)
+            }
+            error => error,
         }
     }
 

@@ -13,10 +13,11 @@ pub enum Delivery {
     Delivered,
 }
 
-/// A text that a peer wrote, fit for a log or a terminal: at most 300 characters, none of which moves
-/// the cursor.
+/// A text that a peer or a file wrote, fit for a log or a terminal: at most 300 characters, none of which moves the
+/// cursor or turns the direction of reading.
 pub fn printable(text: &str) -> String {
-    let visible = |c: char| if c.is_control() { char::REPLACEMENT_CHARACTER } else { c };
+    let turns = |c| matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+    let visible = |c: char| if c.is_control() || turns(c) { char::REPLACEMENT_CHARACTER } else { c };
     text.chars().take(300).map(visible).collect()
 }
 
@@ -122,5 +123,16 @@ impl DeliveryError {
             | Self::TimedOut { delivery, .. }
             | Self::SessionLost { delivery, .. } => *delivery,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_stranger_wrote_moves_no_cursor_and_turns_no_text() {
+        assert_eq!(printable("a\u{1b}[2Jb\r\u{202e}c\u{2067}é"), "a\u{fffd}[2Jb\u{fffd}\u{fffd}c\u{fffd}é");
+        assert_eq!(printable(&"x".repeat(400)).len(), 300);
     }
 }

@@ -24,7 +24,7 @@ use super::signals::{Reloads, Signals};
 use super::system;
 use crate::swarm::fleet::reachable;
 use crate::swarm::member::{JoinError, Joined, Member, MemberAuthority};
-use crate::swarm::node_file::{NodeFile, Part};
+use crate::swarm::node_file::{Duty, NodeFile};
 use crate::swarm::node_options::{LogFilter, Overrides};
 use crate::swarm::run_folder::RunFolder;
 use crate::swarm::supervision::{Assignment, Ready, TIMING, end_of_stdin};
@@ -87,9 +87,9 @@ fn run_file(file: PathBuf, flags: Overrides) -> Result<(), CliError> {
     let logs = logging::start_with(node.log.take(), Verbosity::Life, Form::of_stderr());
     let identity = identity(&configuration.file, &node)?;
     let authority = authority(&node, &identity)?;
-    let NodeFile { name, listen, part, identity: paths, .. } = node;
+    let NodeFile { name, listen, duty, identity: paths, .. } = node;
     let role = identity.role();
-    let member = Member { identity: identity.clone(), listen, part, timing: Timing::default(), authority };
+    let member = Member { identity: identity.clone(), listen, duty, timing: Timing::default(), authority };
     system::block_on(async {
         let ready = |joined: &Joined| {
             if let Some(address) = joined.enrols_at() {
@@ -148,7 +148,7 @@ pub(super) fn identity(file: &Path, node: &NodeFile) -> Result<Identity, CliErro
     let unusable = |message: &dyn fmt::Display| CliError::new(Exit::BadConfiguration, message);
     let paths = &node.identity;
     let identity = Identity::load(paths).map_err(|error| unusable(&error))?;
-    let (name, role) = (&node.name, node.part.role());
+    let (name, role) = (&node.name, node.duty.role());
     if (identity.id(), identity.role()) != (name, role) {
         let (certified, certified_role) = (identity.id(), identity.role());
         return Err(unusable(&format_args!(
@@ -185,9 +185,9 @@ fn run_supervised(name: &NodeId, form: Form) -> Result<(), CliError> {
         return Ok(());
     };
     let identity = assignment.identity().map_err(|error| CliError::new(Exit::BadConfiguration, error))?;
-    let Assignment { listen, part, .. } = assignment;
-    let left_by_parent = (part == Part::Coordinator).then_some(RunFolder::remove_abandoned);
-    let member = Member { identity, listen, part, timing: TIMING, authority: None };
+    let Assignment { listen, duty, .. } = assignment;
+    let left_by_parent = (duty == Duty::Coordinator).then_some(RunFolder::remove_abandoned);
+    let member = Member { identity, listen, duty, timing: TIMING, authority: None };
     let abandoned = end_of_stdin();
     let address = Cell::new(None);
     system::block_on(async {

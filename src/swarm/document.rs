@@ -10,6 +10,7 @@ use std::string::FromUtf8Error;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
+use swarm_protocols::printable;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue, ValueDeserializer};
 
@@ -129,7 +130,7 @@ impl<'t> Document<'t> {
 
     fn toml_fault(&mut self, error: &toml::de::Error, fallback: Range<usize>) {
         // The parser puts what it expected on a line of its own.
-        let message = error.message().replace('\n', ", ");
+        let message = printable(&error.message().replace('\n', ", "));
         self.fault(error.span().unwrap_or(fallback), message);
     }
 

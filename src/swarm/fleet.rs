@@ -12,7 +12,7 @@ use swarm_actors::identity::{Authority, AuthorityError, Identity, InvalidValidit
 use swarm_protocols::{NodeId, Role};
 use tokio::time::timeout;
 
-use super::node_file::{Part, Peer};
+use super::node_file::{Duty, Peer};
 use super::process::{End, Process};
 use super::supervision::Assignment;
 use super::topology::{Agent, Topology};
@@ -71,7 +71,7 @@ impl Fleet {
     pub(crate) async fn start(&mut self, topology: &Topology) -> Result<SocketAddr, FleetError> {
         let name = &topology.coordinator.name;
         let identity = self.issue(name, Role::Coordinator)?;
-        let assignment = Assignment::new(&identity, topology.coordinator.listen, Part::Coordinator);
+        let assignment = Assignment::new(&identity, topology.coordinator.listen, Duty::Coordinator);
         let coordinator = spawn(name, Role::Coordinator, &assignment)?;
         let ready = self.coordinator.insert(coordinator).ready().await;
         let address = ready.map_err(|end| FleetError::NotReady { name: name.clone(), end })?;
@@ -82,8 +82,8 @@ impl Fleet {
             let connect = vec![Peer { name: name.clone(), address: address.into() }];
             let (agent_type, workers) = (*agent_type, *workers);
             // The swarm ends with its coordinator.
-            let part = Part::Agent { agent_type, workers, connect, reconnect: Duration::ZERO };
-            self.agents.push(spawn(agent, Role::Agent, &Assignment::new(&identity, *listen, part))?);
+            let duty = Duty::Agent { agent_type, workers, connect, reconnect: Duration::ZERO };
+            self.agents.push(spawn(agent, Role::Agent, &Assignment::new(&identity, *listen, duty))?);
         }
         Ok(address)
     }

@@ -27,7 +27,7 @@ use swarm_protocols::{NodeId, Protocol, Role};
 use tokio::sync::watch;
 use tokio::time::timeout;
 
-use super::node_file::{AgentType, Part, Peer};
+use super::node_file::{AgentType, Duty, Peer};
 use super::reconnection::{Coordinator as AgentCoordinator, Lost, all_lost, is_refusal};
 
 /// The name under which a coordinator exposes its actor.
@@ -49,7 +49,7 @@ const CONTENT_BYTES_MAX: usize = 512 << 20;
 pub(crate) struct Member {
     pub(crate) identity: Identity,
     pub(crate) listen: SocketAddr,
-    pub(crate) part: Part,
+    pub(crate) duty: Duty,
     pub(crate) timing: Timing,
     /// What it issues certificates from, if it does.
     pub(crate) authority: Option<MemberAuthority>,
@@ -113,17 +113,17 @@ pub(crate) struct Joined {
 impl Member {
     /// Starts the node; an agent has a session with every coordinator then.
     pub(crate) async fn join(self) -> Result<Joined, JoinError> {
-        let Member { identity, listen, part, timing, authority } = self;
+        let Member { identity, listen, duty, timing, authority } = self;
         let mut config = NodeConfig::new(identity.clone(), listen);
         config.timing = timing;
-        if let Part::Agent { agent_type, workers, .. } = &part {
+        if let Duty::Agent { agent_type, workers, .. } = &duty {
             config.agent_type = agent_type.to_string();
             config.capabilities = vec![slots(*workers).to_string()];
         }
         let node = Node::start(config).await?;
         let address = node.address().expect("a node that has started has a socket");
         // Before the first peer: it learns what is exposed from the hello.
-        expose(&node, &part).await?;
+        expose(&node, &duty).await?;
         let (own, enrolment) = match authority {
             Some(authority) => issue(&node, &identity, authority).await?,
             None => (None, None),
@@ -135,7 +135,7 @@ impl Member {
             AuthoritySource::Own,
         );
         let mut kept = Vec::new();
-        if let Part::Agent { connect, reconnect, .. } = part {
+        if let Duty::Agent { connect, reconnect, .. } = duty {
             authorities =
                 AuthoritySource::Coordinators(connect.iter().map(|peer| peer.name.clone()).collect());
             for Peer { name, address } in connect {
@@ -228,15 +228,15 @@ async fn first_coordinator(kept: &[KeptConnection]) -> Result<(), JoinError> {
 }
 
 /// Exposes what a node does for others, as long as it runs.
-async fn expose(node: &Node, part: &Part) -> Result<(), ExposeError> {
-    match part {
-        Part::Coordinator => {
+async fn expose(node: &Node, duty: &Duty) -> Result<(), ExposeError> {
+    match duty {
+        Duty::Coordinator => {
             let coordinator = Coordinator::new(CoordinatorConfig::default(), Some(node.clone())).start();
             AgentWatch::new(node.clone(), coordinator.clone()).start();
             let mailbox = Coordinator::mailbox(coordinator);
             node.expose(COORDINATOR_NAME, mailbox).allow(Role::Operator).register().await?.detach();
         }
-        Part::Agent { agent_type: AgentType::PatternMatcher, workers, connect, .. } => {
+        Duty::Agent { agent_type: AgentType::PatternMatcher, workers, connect, .. } => {
             // A full queue answers Busy, so it holds what every coordinator may ask for at once, of both actors
             // together.
             let queued = slots(*workers).get().get() as usize * connect.len();

@@ -34,14 +34,14 @@ pub(crate) struct NodeFile {
     pub(crate) identity: IdentityPaths,
     /// What it logs; the life of the node where nobody says it.
     pub(crate) log: Option<LogFilter>,
-    pub(crate) part: Part,
+    pub(crate) duty: Duty,
     /// What a coordinator issues certificates from, if it does.
     pub(crate) authority: Option<AuthorityOptions>,
 }
 
 /// What a node does in its swarm.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) enum Part {
+pub(crate) enum Duty {
     Coordinator,
     Agent {
         agent_type: AgentType,
@@ -54,12 +54,12 @@ pub(crate) enum Part {
     },
 }
 
-impl Part {
+impl Duty {
     /// The role of a node that does it.
     pub(crate) fn role(&self) -> Role {
         match self {
-            Part::Coordinator => Role::Coordinator,
-            Part::Agent { .. } => Role::Agent,
+            Duty::Coordinator => Role::Coordinator,
+            Duty::Agent { .. } => Role::Agent,
         }
     }
 }
@@ -227,7 +227,7 @@ fn node(
         }
         Some(authority.into_inner().options(listen, document))
     });
-    let part = match role.get_ref() {
+    let duty = match role.get_ref() {
         Role::Coordinator => {
             only_for_agents(
                 [
@@ -238,7 +238,7 @@ fn node(
                 ],
                 document,
             );
-            Part::Coordinator
+            Duty::Coordinator
         }
         Role::Agent => {
             let workers = overrides.workers.or(workers.map(Spanned::into_inner));
@@ -246,7 +246,7 @@ fn node(
             let reconnect = overrides.reconnect_seconds.or(reconnect_seconds.map(Spanned::into_inner));
             let Reconnect(reconnect) = reconnect.unwrap_or_default();
             let (agent_type, connect) = agent(&role, agent_type, connect, document)?;
-            Part::Agent { agent_type, workers, connect, reconnect }
+            Duty::Agent { agent_type, workers, connect, reconnect }
         }
         Role::Operator => {
             document.fault(role.span(), NO_OPERATOR);
@@ -254,7 +254,7 @@ fn node(
         }
     };
     let log = overrides.log.or(log);
-    Some(NodeFile { name, listen: listen?, identity: identity?, log, part, authority })
+    Some(NodeFile { name, listen: listen?, identity: identity?, log, duty, authority })
 }
 
 fn identity_paths(identity: RawIdentity, document: &mut Document<'_>) -> IdentityPaths {
@@ -362,14 +362,14 @@ authority = "Cargo.toml"
     fn a_node_file_says_what_to_run_and_who_it_is() {
         let node = parse(AGENT).unwrap();
         assert!(node.identity.key.is_file() && node.identity.key.is_absolute());
-        let Part::Agent { workers, connect, .. } = node.part else { panic!("an agent") };
+        let Duty::Agent { workers, connect, .. } = node.duty else { panic!("an agent") };
         assert_eq!((workers, connect[0].name.as_str()), (CORES, "hub"));
         assert_eq!(connect[0].address.as_str(), "10.0.0.1:7400");
         let coordinator = AGENT
             .replace("\"agent\"", "\"coordinator\"")
             .replace("agent_type = \"pattern-matcher\"\n", "")
             .replace("connect = [{ name = \"hub\", address = \"10.0.0.1:7400\" }]\n", "");
-        assert_eq!(parse(&coordinator).unwrap().part, Part::Coordinator);
+        assert_eq!(parse(&coordinator).unwrap().duty, Duty::Coordinator);
     }
 
     #[test]
@@ -410,7 +410,7 @@ authority = "Cargo.toml"
         let beside = Path::new(env!("CARGO_MANIFEST_DIR")).join("id");
         assert_eq!(node.identity, IdentityPaths::in_directory(&beside));
         assert_eq!(node.log, Some("debug".parse().unwrap()));
-        let Part::Agent { workers, reconnect, .. } = node.part else { panic!("an agent") };
+        let Duty::Agent { workers, reconnect, .. } = node.duty else { panic!("an agent") };
         assert_eq!((workers.get(), reconnect), (3, Duration::from_secs(9)));
 
         let overrides = Overrides {
@@ -426,7 +426,7 @@ authority = "Cargo.toml"
             assert_eq!(node.listen.port(), 7);
             assert_eq!(node.identity, IdentityPaths::in_directory(Path::new("elsewhere")));
             assert_eq!(node.log, overrides.log);
-            let Part::Agent { workers, reconnect, .. } = node.part else { panic!("an agent") };
+            let Duty::Agent { workers, reconnect, .. } = node.duty else { panic!("an agent") };
             assert_eq!((workers.get(), reconnect), (5, Duration::ZERO));
         }
         let missing = faults(&silent);

@@ -15,7 +15,7 @@ use swarm_actors::identity::{Identity, IdentityError, IdentityPem, PrivateKeyPem
 use swarm_protocols::session::Timing;
 use tokio::sync::oneshot;
 
-use super::node_file::Part;
+use super::node_file::Duty;
 
 /// The longest assignment, in bytes.
 const ASSIGNMENT_BYTES_MAX: u64 = 1 << 20;
@@ -33,7 +33,7 @@ pub(crate) const TIMING: Timing = Timing {
 #[derive(Serialize, Deserialize)]
 pub(crate) struct Assignment {
     pub(crate) listen: SocketAddr,
-    pub(crate) part: Part,
+    pub(crate) duty: Duty,
     certificate: String,
     key: String,
     authority: String,
@@ -47,11 +47,11 @@ pub(crate) struct Ready {
 }
 
 impl Assignment {
-    pub(crate) fn new(identity: &Identity, listen: SocketAddr, part: Part) -> Self {
+    pub(crate) fn new(identity: &Identity, listen: SocketAddr, duty: Duty) -> Self {
         let IdentityPem { certificate, key, authority } = identity.to_pem();
         Self {
             listen,
-            part,
+            duty,
             certificate: certificate.clone(),
             key: key.as_str().to_owned(),
             authority: authority.clone(),
@@ -118,7 +118,7 @@ mod tests {
         let hour = Validity::starting(SystemTime::now(), Duration::from_secs(3_600)).unwrap();
         let authority = Authority::new("test", hour).unwrap();
         let identity = authority.issue(&"hub".parse().unwrap(), Role::Coordinator, hour).unwrap();
-        Assignment::new(&identity, "127.0.0.1:0".parse().unwrap(), Part::Coordinator)
+        Assignment::new(&identity, "127.0.0.1:0".parse().unwrap(), Duty::Coordinator)
     }
 
     #[test]
@@ -126,7 +126,7 @@ mod tests {
         let mut pipe = assignment().encode();
         pipe.extend_from_slice(b"more");
         let read = Assignment::read(&pipe[..]).unwrap().unwrap();
-        assert_eq!(read.part, Part::Coordinator);
+        assert_eq!(read.duty, Duty::Coordinator);
         let identity = read.identity().unwrap();
         assert_eq!((identity.id().as_str(), identity.role()), ("hub", Role::Coordinator));
     }

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use serde::Deserialize;
 use swarm_protocols::coordinator::TaskPriority;
+use swarm_protocols::printable;
 
 use super::jobs::{Job, Kind, Terms};
 use crate::input::{self, InputError, Source};
@@ -69,7 +70,7 @@ fn fault(source: &Source, text: &str, error: &serde_json::Error) -> InputError {
     let message = message.rsplit_once(" at line ").map_or(message.as_str(), |(message, _)| message);
     let line = text.split('\n').nth(error.line().saturating_sub(1)).unwrap_or_default();
     let before = line.get(..error.column().saturating_sub(1)).unwrap_or(line);
-    InputError::at(source, error.line().max(1), before.chars().count() + 1, message)
+    InputError::at(source, error.line().max(1), before.chars().count() + 1, printable(message))
 }
 
 #[cfg(test)]
@@ -98,6 +99,7 @@ mod tests {
     fn what_is_wrong_is_named_with_its_place() {
         for (text, expected) in [
             ("{", ":1:1: EOF"),
+            ("{\"kind\": \"\\u001b[2J\"}", "unknown kind `\u{fffd}[2J`"),
             ("{\"kind\": \"dance\"}", ":1:16: unknown kind `dance`, expected is similar-windows"),
             ("{\n \"kynd\": 1}", ":2:11: missing field `kind`"),
             (

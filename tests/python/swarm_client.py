@@ -360,7 +360,7 @@ class _Served:
             if task := self._running.get(frame.correlation):
                 task.cancel()
         elif isinstance(frame, frames.Post):
-            if not self._session.admit(frame.route):
+            if not self._session.admit(frame):
                 self._session.start(frame)
         elif isinstance(frame, (frames.Request, frames.Delegated, frames.Tell)):
             number = frame.correlation

@@ -60,7 +60,7 @@ impl Drop for Asked {
 /// An ask has ended.
 #[derive(Message)]
 #[rtype(result = "()")]
-pub(super) struct Answered {
+pub(super) struct AskEnded {
     assignment: Assignment,
     serial: u64,
     outcome: Outcome,
@@ -119,14 +119,14 @@ impl Asks {
                 .catch_unwind()
                 .await
                 .unwrap_or_else(|_| Failure::Lost { cause: "asking it panicked".to_owned() }.into());
-            coordinator.do_send(Answered { assignment, serial, outcome });
+            coordinator.do_send(AskEnded { assignment, serial, outcome });
         });
         self.asked.insert(asked, Asked { serial, begun, work });
     }
 
     /// Takes an ask off the list; `None` if it is not wanted any more.
-    pub(super) fn end(&mut self, answered: Answered) -> Option<(Assignment, Outcome)> {
-        let Answered { assignment, serial, outcome } = answered;
+    pub(super) fn end(&mut self, answered: AskEnded) -> Option<(Assignment, Outcome)> {
+        let AskEnded { assignment, serial, outcome } = answered;
         let asked = self.asked.get(&assignment)?;
         if asked.serial != serial {
             return None;
@@ -296,7 +296,7 @@ mod tests {
             asks.begin(assignment.clone(), task.clone(), Ports::default(), vec![], coordinator.clone());
         };
         let answered =
-            |serial| Answered { assignment: assignment.clone(), serial, outcome: Outcome::Draining };
+            |serial| AskEnded { assignment: assignment.clone(), serial, outcome: Outcome::Draining };
         begin(&mut asks);
         asks.withdraw(&assignment);
         assert!(asks.end(answered(1)).is_none());

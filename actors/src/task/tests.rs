@@ -258,3 +258,14 @@ async fn what_the_coordinator_cannot_know_is_refused_at_the_client() {
     let reason = "1 answers to 2 parts".to_owned();
     assert_eq!(doubling.await.unwrap(), Err(SubmitError::Coordinator { reason }));
 }
+
+#[actix::test]
+async fn a_deadline_that_passes_while_the_inputs_are_handed_out_is_a_deadline() {
+    let client = Client::new();
+    let mut inputs = Inputs::new();
+    let requests = [Double { input: inputs.add(content(1), 1) }];
+    let task = Task::parts(requests).inputs(&inputs).deadline(Duration::from_secs(1));
+    // The coordinator is there, and slow.
+    let error = task.submit(&client.coordinator).await.unwrap_err();
+    assert_eq!(error, SubmitError::Task(TaskError::DeadlineExceeded));
+}
