@@ -23,6 +23,9 @@ use crate::input::InputError;
 /// Every kind of job.
 const KINDS: [Kind; 1] = [similar_windows::KIND];
 
+/// Reads a job in a topology; what is wrong with it is noted in the document.
+type InTopology = fn(Spanned<DeValue<'_>>, &mut Document<'_>) -> Option<Arc<dyn Job>>;
+
 /// A kind of job.
 #[derive(Clone, Copy)]
 pub(crate) struct Kind {
@@ -31,7 +34,7 @@ pub(crate) struct Kind {
     /// The agents of a topology that do it.
     pub(crate) agent_type: AgentType,
     /// Reads the table `[[jobs]]` of a topology, with its keys `name` and `kind`.
-    pub(crate) in_topology: fn(Spanned<DeValue<'_>>, &mut Document<'_>) -> Option<Arc<dyn Job>>,
+    pub(crate) in_topology: InTopology,
     /// Reads a task file, with its keys `kind`, `priority` and `deadline_seconds`. Paths in it are relative to the folder.
     pub(crate) in_task_file: fn(&str, &Path) -> serde_json::Result<Arc<dyn Job>>,
 }
