@@ -36,7 +36,7 @@ impl PartRequest for Double {
     }
 
     fn check_answer(&self, inputs: &[&u32], answer: &u32) -> Result<(), Impossible> {
-        Impossible::unless(answer % 2 == 0, format_args!("{answer} is not twice {}", inputs[0]))
+        Impossible::unless(answer.is_multiple_of(2), format_args!("{answer} is not twice {}", inputs[0]))
     }
 }
 
