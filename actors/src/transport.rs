@@ -1,4 +1,4 @@
-//! How nodes reach each other: a [`Transport`] dials and accepts, and yields a [`Link`] to a peer with what both sides
+//! How nodes reach each other: a `Transport` dials and accepts, and yields a `Link` to a peer with what both sides
 //! have shown. A session knows a link and nothing of what is below it, so a further transport is one file here.
 //!
 //! Public are the transport parameters of a node's connections, so that a control which is measured beside a node can
