@@ -191,6 +191,19 @@ fn what_is_not_begun_spends_no_attempt_and_goes_elsewhere() {
 }
 
 #[test]
+fn an_agent_that_refuses_a_part_for_good_takes_other_work_at_once() {
+    let mut bench = Bench::with_agents(&["a"]);
+    bench.submit(task(1, &["a"]));
+    bench.submit(task(2, &["a"]));
+    bench.fail(given("a", 1, 0, 1), denied());
+    assert_eq!(bench.commands(), ["a does 1.0#1", "a does 1.0#2"]);
+    bench.fail(given("a", 1, 0, 2), denied());
+    let commands = bench.commands();
+    assert!(commands[0].starts_with("1 failed: part 0 failed"), "{commands:?}");
+    assert_eq!(commands[1..], ["a does 2.0#1"], "no time has passed");
+}
+
+#[test]
 fn an_agent_cannot_ask_for_a_pause_without_end() {
     let mut bench = Bench::with_agents(&["a"]);
     bench.submit(task(1, &["a"]));
