@@ -139,7 +139,7 @@ fn ask_local<P: Accepts<R>, R: Request>(
     let deadline = Instant::now() + timeout;
     let context = CallContext::asked(origin, Some(deadline), priority, [Some(permit), None]);
     let cancel = CancelOnDrop::new(context.state());
-    let mut answer = Box::pin(maybe_done(local.ask(Call::new(request, context)).answer()));
+    let mut answer = Box::pin(maybe_done(local.ask(Call::new(request, context))));
     // Polled here, so that the actor gets requests in the order in which they were asked.
     let _answered = answer.as_mut().now_or_never();
     Asked::Boxed(Box::pin(local_answer(answer, cancel, timeout)))

@@ -1,6 +1,6 @@
 //! A mailbox whose actor lives in this process.
 
-use super::{AskError, Mailbox};
+use super::{AskError, Mailbox, ask::AskResult};
 use crate::{
     call::{Call, CallState, Outcome},
     gate::{Gate, Permit, RETRY_AFTER},
@@ -9,7 +9,14 @@ use actix::{
     Actor, Addr, Handler, Recipient,
     dev::{RecipientRequest, ToEnvelope},
 };
-use std::{any::Any, sync::Arc};
+use pin_project_lite::pin_project;
+use std::{
+    any::Any,
+    future::Future,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll, ready},
+};
 use swarm_protocols::{Accepts, DeliveryError, Ports, Protocol, Request, ServedBy};
 use tokio::sync::oneshot;
 
@@ -82,16 +89,19 @@ pub(crate) trait Port<R: Request>: Send + Sync {
     fn tell(&self, call: Call<R>) -> Result<(), (R, DeliveryError)>;
 }
 
-/// An answer that has not come yet.
-pub(crate) enum Pending<R: Request> {
-    Actor(RecipientRequest<Call<R>>),
-    Channel(oneshot::Receiver<Outcome<R>>),
-    Refused(DeliveryError),
+pin_project! {
+    /// An answer that has not come yet.
+    #[project = PendingProjection]
+    pub(crate) enum Pending<R: Request> {
+        Actor { #[pin] request: RecipientRequest<Call<R>> },
+        Channel { receiver: oneshot::Receiver<Outcome<R>> },
+        Refused { error: DeliveryError },
+    }
 }
 
 impl<R: Request> Port<R> for Recipient<Call<R>> {
     fn ask(&self, call: Call<R>) -> Pending<R> {
-        Pending::Actor(self.send(call))
+        Pending::Actor { request: self.send(call) }
     }
 
     fn tell(&self, call: Call<R>) -> Result<(), (R, DeliveryError)> {
@@ -149,23 +159,28 @@ impl<P: Protocol> Local<P> {
     }
 }
 
-/// A call that a local actor works on.
-pub(crate) struct InFlight<R: Request> {
-    pending: Pending<R>,
-    state: Arc<CallState>,
+pin_project! {
+    /// A call that a local actor works on.
+    pub(crate) struct InFlight<R: Request> {
+        #[pin]
+        pending: Pending<R>,
+        state: Arc<CallState>,
+    }
 }
 
-impl<R: Request> InFlight<R> {
-    pub(crate) async fn answer(self) -> Result<R::Reply, AskError<R::Error>> {
-        let InFlight { pending, state } = self;
-        let answer = match pending {
-            Pending::Actor(request) => request.await.ok(),
-            Pending::Channel(receiver) => receiver.await.ok(),
-            Pending::Refused(error) => return Err(error.into()),
+impl<R: Request> Future for InFlight<R> {
+    type Output = AskResult<R>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let this = self.project();
+        let answer = match this.pending.project() {
+            PendingProjection::Actor { request } => ready!(request.poll(cx)).ok(),
+            PendingProjection::Channel { receiver } => ready!(Pin::new(receiver).poll(cx)).ok(),
+            PendingProjection::Refused { error } => return Poll::Ready(Err(error.clone().into())),
         };
-        match answer {
+        Poll::Ready(match answer {
             Some(answer) => answer.map_err(AskError::Handler),
-            None => Err(state.fault().into()),
-        }
+            None => Err(this.state.fault().into()),
+        })
     }
 }

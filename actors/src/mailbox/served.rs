@@ -11,16 +11,17 @@ use crate::{
 };
 use bytes::Bytes;
 use futures_util::{FutureExt, future::BoxFuture};
+use pin_project_lite::pin_project;
 use std::{
     cell::RefCell,
     fmt,
-    future::{Future, poll_fn, ready},
+    future::{Future, ready},
     marker::PhantomData,
     panic::{AssertUnwindSafe, catch_unwind},
-    pin::pin,
+    pin::Pin,
     rc::Rc,
     sync::Arc,
-    task::Poll,
+    task::{self, Context, Poll},
 };
 use swarm_protocols::{
     Accepts, Delivery, DeliveryError, Protocol, Request, Visitor,
@@ -107,19 +108,13 @@ where
             let mailbox = self.mailbox.clone();
             if told {
                 let told = mailbox.pass_on(request, priority, origin, Acceptance::There);
-                return to.serve(state, async move {
-                    match told.await {
-                        Ok(()) => Wire::<W>::Accepted,
-                        Err(error) => Wire::Undelivered(error),
-                    }
-                });
+                return to.serve(state, told.map(Wire::<W>::of_tell));
             }
             let left = |deadline: Instant| deadline.saturating_duration_since(Instant::now());
             let timeout = deadline.map_or(TIMEOUT_MAX, left);
             let sending = Sending { timeout, priority, own_stream: false };
             let asked = async move { mailbox.start_ask(request, sending, origin).await };
-            let cancelled = Arc::clone(&state);
-            return to.serve(state, async move { answer::<W, R>(guarded::<R>(asked), &cancelled).await });
+            return to.serve(state, guarded::<R>(asked).map(Wire::<W>::of_ask::<R>));
         };
         let admitted = local.admit().and_then(|place| {
             let (request, permits) = (decode::<W, R>(&payload)?, [Some(place), Some(permit)]);
@@ -130,15 +125,8 @@ where
             Ok(Call::new(request, context))
         });
         match admitted {
-            Ok(call) if told => to.put(match local.tell(call) {
-                Ok(()) => Wire::<W>::Accepted,
-                Err((_, error)) => Wire::Undelivered(error),
-            }),
-            Ok(call) => {
-                let state = call.state();
-                let (in_flight, cancelled) = (local.ask(call), Arc::clone(&state));
-                to.serve(state, async move { answer::<W, R>(in_flight.answer(), &cancelled).await })
-            }
+            Ok(call) if told => to.put(Wire::<W>::of_tell(local.tell(call).map_err(|(_, error)| error))),
+            Ok(call) => to.serve(call.state(), local.ask(call).map(Wire::<W>::of_ask::<R>)),
             Err(error) => to.put(Wire::<W>::Undelivered(error)),
         }
     }
@@ -240,44 +228,52 @@ impl Reply<'_> {
         answer: impl Future<Output = Wire<R>> + 'static,
     ) -> Option<(Serving, Arc<CallState>)> {
         let Reply { correlation, bytes_max, outbox } = self;
+        let cancelled = Arc::clone(&state);
         let outbox = Rc::clone(outbox);
-        let mut serving: Serving = Box::pin(async move {
-            answer.await.put(correlation, bytes_max, outbox.borrow_mut().frames());
-            correlation
-        });
+        let mut serving: Serving =
+            Box::pin(Answering { answer, cancelled, polls: 0, correlation, bytes_max, outbox });
         // Polled here, so that actors get requests in the order in which they came.
         let answered = serving.as_mut().now_or_never().is_some();
         (!answered).then_some((serving, state))
     }
 }
 
+pin_project! {
+    /// Puts the answer to a request into the outbox, or that it was cancelled. Yields its number.
+    struct Answering<F> {
+        #[pin]
+        answer: F,
+        cancelled: Arc<CallState>,
+        polls: u8,
+        correlation: u64,
+        bytes_max: u64,
+        outbox: Rc<RefCell<Outbox>>,
+    }
+}
+
+impl<R: Request, F: Future<Output = Wire<R>>> Future for Answering<F> {
+    type Output = u64;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<u64> {
+        let this = self.project();
+        // Most answers come by the third poll: only later ones are worth waking for a cancellation.
+        let cancelled = match *this.polls {
+            0 | 1 => this.cancelled.is_cancelled(),
+            _ => this.cancelled.poll_cancelled(cx).is_ready(),
+        };
+        *this.polls = this.polls.saturating_add(1);
+        let answer = match cancelled {
+            true => Wire::Undelivered(DeliveryError::Cancelled),
+            false => task::ready!(this.answer.poll(cx)),
+        };
+        answer.put(*this.correlation, *this.bytes_max, this.outbox.borrow_mut().frames());
+        Poll::Ready(*this.correlation)
+    }
+}
+
 fn unencodable<R: Request>(fault: impl fmt::Display) -> DeliveryError {
     let reason = format!("the answer to {}: {fault}", R::NAME);
     DeliveryError::Codec { reason, delivery: Delivery::Delivered }
-}
-
-async fn answer<W, R>(answer: impl Future<Output = AskResult<R>>, state: &CallState) -> Wire<W>
-where
-    W: Request,
-    R: Request,
-    W::Reply: From<R::Reply>,
-    W::Error: From<R::Error>,
-{
-    let mut answer = pin!(answer);
-    let mut polls = 0_u32;
-    poll_fn(|cx| {
-        let cancelled = if polls > 1 { state.poll_cancelled(cx).is_ready() } else { state.is_cancelled() };
-        if cancelled {
-            return Poll::Ready(Wire::Undelivered(DeliveryError::Cancelled));
-        }
-        polls = polls.saturating_add(1);
-        answer.as_mut().poll(cx).map(|answer| match answer {
-            Ok(reply) => convert(reply).map_or_else(Wire::Undelivered, Wire::Reply),
-            Err(AskError::Handler(error)) => convert(error).map_or_else(Wire::Undelivered, Wire::Failed),
-            Err(AskError::Delivery(error)) => Wire::Undelivered(error),
-        })
-    })
-    .await
 }
 
 enum Wire<R: Request> {
@@ -287,7 +283,25 @@ enum Wire<R: Request> {
     Undelivered(DeliveryError),
 }
 
-impl<R: Request> Wire<R> {
+impl<W: Request> Wire<W> {
+    /// The outcome of an ask of `R`, as those read it that asked `W`.
+    fn of_ask<R>(outcome: AskResult<R>) -> Self
+    where
+        R: Request,
+        W::Reply: From<R::Reply>,
+        W::Error: From<R::Error>,
+    {
+        match outcome {
+            Ok(reply) => convert(reply).map_or_else(Self::Undelivered, Self::Reply),
+            Err(AskError::Handler(error)) => convert(error).map_or_else(Self::Undelivered, Self::Failed),
+            Err(AskError::Delivery(error)) => Self::Undelivered(error),
+        }
+    }
+
+    fn of_tell(outcome: Result<(), DeliveryError>) -> Self {
+        outcome.map_or_else(Self::Undelivered, |()| Self::Accepted)
+    }
+
     fn put(self, correlation: u64, bytes_max: u64, out: &mut Vec<u8>) {
         with_scratch(|payload| {
             let encoded = match &self {
@@ -305,7 +319,7 @@ impl<R: Request> Wire<R> {
                 }
                 Err(error) => error.to_string(),
             };
-            frame::put_undelivered(correlation, &unencodable::<R>(fault), out);
+            frame::put_undelivered(correlation, &unencodable::<W>(fault), out);
         });
     }
 }

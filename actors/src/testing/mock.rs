@@ -314,13 +314,13 @@ impl<R: Request> Port<R> for MockPort {
                 }
                 Err(error) => {
                     script.fault(format!("{place}: cannot travel: {error}"));
-                    return Pending::Refused(error);
+                    return Pending::Refused { error };
                 }
             },
             Ok(None) => {}
-            Err((_, error)) => return Pending::Refused(error),
+            Err((_, error)) => return Pending::Refused { error },
         }
-        Pending::Channel(receiver)
+        Pending::Channel { receiver }
     }
 
     fn tell(&self, call: Call<R>) -> Result<(), (R, DeliveryError)> {

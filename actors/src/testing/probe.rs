@@ -235,9 +235,9 @@ impl<R: Request> Port<R> for mpsc::Sender<Incoming> {
         let (asked, pending): (Result<Box<dyn Any + Send>, _>, _) = match carry::request(&call.request) {
             Ok(request) => {
                 call.request = request;
-                (Ok(Box::new(Asked::new(call, Some(answer)))), Pending::Channel(receiver))
+                (Ok(Box::new(Asked::new(call, Some(answer)))), Pending::Channel { receiver })
             }
-            Err(error) => (Err(error.to_string()), Pending::Refused(error)),
+            Err(error) => (Err(error.to_string()), Pending::Refused { error }),
         };
         // Where the probe is gone or full the answer is dropped, which the asker sees.
         let _kept = self.try_send(Incoming { request: R::NAME, asked });
