@@ -14,7 +14,7 @@ use std::{
 };
 use swarm_protocols::{
     Blob, ContentHash, DeliveryError, NodeId, Protocol,
-    content_store::{MissingContent, StoreContent, StoreError},
+    content_store::{HASHES_MAX, MissingContent, StoreContent, StoreError},
     coordinator::{
         Coordinator, Part, PartAnswer, Progress, SubmitTask, TaskError, TaskId, TaskPriority, TaskProgress,
         TaskReport, Waiting,
@@ -312,18 +312,7 @@ impl<R: PartRequest> Submission<'_, R> {
     ) -> Result<(), SubmitError<R::Error>> {
         let hashes: BTreeSet<ContentHash> =
             positions.iter().flat_map(|at| self.requests[*at].inputs()).collect();
-        let mut missing = match hashes.is_empty() {
-            true => Vec::new(),
-            false => {
-                let missing = MissingContent { hashes: hashes.iter().copied().collect() };
-                self.coordinator.ask(missing).timeout(self.remaining()).await.map_err(
-                    |error| match error {
-                        AskError::Handler(never) => match never {},
-                        AskError::Delivery(error) => error,
-                    },
-                )?
-            }
-        };
+        let mut missing = self.missing(hashes.into_iter().collect()).await?;
         for round in 1.. {
             self.upload(missing).await?;
             match self.submit_once(positions, number).await {
@@ -335,6 +324,20 @@ impl<R: PartRequest> Submission<'_, R> {
             }
         }
         unreachable!("the last round returns")
+    }
+
+    /// Which of these the coordinator does not hold.
+    async fn missing(&self, hashes: Vec<ContentHash>) -> Result<Vec<ContentHash>, DeliveryError> {
+        let mut missing = Vec::new();
+        for hashes in hashes.chunks(HASHES_MAX) {
+            let asked = MissingContent { hashes: hashes.to_vec() };
+            match self.coordinator.ask(asked).timeout(self.remaining()).await {
+                Ok(hashes) => missing.extend(hashes),
+                Err(AskError::Handler(never)) => match never {},
+                Err(AskError::Delivery(error)) => return Err(error),
+            }
+        }
+        Ok(missing)
     }
 
     async fn upload(&mut self, missing: Vec<ContentHash>) -> Result<(), SubmitError<R::Error>> {

@@ -4,7 +4,10 @@
 //! inputs of a part before it is asked for the part. Nothing is sent to a node that holds it already.
 
 use crate::{Blob, ContentHash, Request, protocol};
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize, de::Error};
+
+/// The most names that one [`MissingContent`] asks for: looking for more of them at once would hold up its node.
+pub const HASHES_MAX: usize = 4_096;
 
 protocol! {
     /// An actor that keeps content.
@@ -24,8 +27,17 @@ pub struct StoreContent {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, Request)]
 #[request(name = "missing-content", reply = Vec<ContentHash>)]
 pub struct MissingContent {
-    /// The names.
+    /// The names, at most [`HASHES_MAX`]; a longer request is not decoded.
+    #[serde(deserialize_with = "at_most_hashes_max")]
     pub hashes: Vec<ContentHash>,
+}
+
+fn at_most_hashes_max<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<ContentHash>, D::Error> {
+    let hashes = Vec::deserialize(deserializer)?;
+    if hashes.len() > HASHES_MAX {
+        return Err(D::Error::custom(format_args!("{} names; at most {HASHES_MAX} at once", hashes.len())));
+    }
+    Ok(hashes)
 }
 
 /// Why content is not kept.
@@ -49,5 +61,14 @@ mod tests {
         let store = StoreContent { content: vec![0, 255, 7].into() };
         assert_eq!(codec::encode(&store).unwrap(), [3, 0, 255, 7]);
         assert_eq!(codec::decode(&[3, 0, 255, 7]), Ok(store));
+    }
+
+    #[test]
+    fn more_names_than_are_looked_for_at_once_are_not_decoded() {
+        let asked = |count| MissingContent { hashes: vec![ContentHash::of(b"a"); count] };
+        let encoded = |count| codec::encode(&asked(count)).unwrap();
+        assert_eq!(codec::decode(&encoded(HASHES_MAX)), Ok(asked(HASHES_MAX)));
+        let error = codec::decode::<MissingContent>(&encoded(HASHES_MAX + 1)).unwrap_err();
+        assert!(error.to_string().contains("4097 names; at most 4096 at once"), "{error}");
     }
 }
