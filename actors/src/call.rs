@@ -1,6 +1,6 @@
 //! A request on its way through an actor: [`Call`] in, [`Answer`] out.
 
-use crate::gate::Permit;
+use crate::gate::{Permit, RETRY_AFTER};
 use actix::{
     Actor, Message,
     dev::{MessageResponse, OneshotSender},
@@ -78,6 +78,24 @@ impl<R: Request> Call<R> {
     {
         let (state, work) = (self.state(), work(self));
         Answer::new(state, async move { Some(work.await) })
+    }
+
+    /// The same, where `work` may find no room: when it yields `None` nothing was begun, and the caller is told
+    /// [`Overloaded`](DeliveryError::Overloaded). A coordinator gives the part to another agent then, and spends no
+    /// attempt.
+    pub fn answer_or_decline<F>(self, work: impl FnOnce(Self) -> F) -> Answer<R>
+    where
+        F: Future<Output = Option<Outcome<R>>> + 'static,
+    {
+        let (state, work) = (self.state(), work(self));
+        let declined = Arc::clone(&state);
+        Answer::new(state, async move {
+            let outcome = work.await;
+            if outcome.is_none() {
+                declined.fail(DeliveryError::Overloaded { retry_after: RETRY_AFTER });
+            }
+            outcome
+        })
     }
 
     pub(crate) fn state(&self) -> Arc<CallState> {

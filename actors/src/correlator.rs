@@ -63,8 +63,8 @@ impl Correlator {
     /// Compares what is in `contents`, on `workers`.
     ///
     /// Requests beyond the threads and the queue of `workers` are answered with
-    /// [`PartError::Busy`](swarm_protocols::part::PartError::Busy), so the queue should hold what coordinators may
-    /// ask at once.
+    /// [`Overloaded`](swarm_protocols::DeliveryError::Overloaded), so the queue should hold what coordinators may ask
+    /// at once.
     pub fn new(workers: Workers, contents: Contents) -> Self {
         Self { workers, contents, ready: Ready::default() }
     }

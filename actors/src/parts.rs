@@ -58,16 +58,19 @@ where
 {
     let inputs = contents.all(call.request.inputs());
     let workers = workers.clone();
-    call.answer(async move |call| {
-        let inputs = inputs.map_err(missing)?;
+    call.answer_or_decline(async move |call| {
+        let inputs = match inputs {
+            Ok(inputs) => inputs,
+            Err(hashes) => return Some(Err(missing(hashes))),
+        };
         let cancellation = call.cancellation();
         let done = workers.run(move || {
             let inputs: Vec<Arc<T>> = inputs.iter().map(decoded).collect::<Result<_, _>>()?;
             work(&call.request, &inputs, &|| cancellation.is_cancelled())
         });
         match done.await {
-            Ok(done) => done,
-            Err(WorkError::Busy) => Err(PartError::Busy),
+            Ok(done) => Some(done),
+            Err(WorkError::Busy) => None,
             // Passed on, so that the caller is told what happened here.
             Err(WorkError::Panicked) => panic!("the work panicked"),
         }

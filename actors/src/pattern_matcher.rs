@@ -38,8 +38,9 @@ pub struct PatternMatcher {
 impl PatternMatcher {
     /// Searches in `contents`, on `workers`.
     ///
-    /// Requests beyond the threads and the queue of `workers` are answered with [`PartError::Busy`], so the queue
-    /// should hold what coordinators may ask at once.
+    /// Requests beyond the threads and the queue of `workers` are answered with
+    /// [`Overloaded`](swarm_protocols::DeliveryError::Overloaded), so the queue should hold what coordinators may ask
+    /// at once.
     pub fn new(workers: Workers, contents: Contents) -> Self {
         Self { workers, contents }
     }

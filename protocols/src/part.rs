@@ -96,9 +96,6 @@ pub enum PartError {
         /// What is wrong with it.
         reason: String,
     },
-    /// As much is computed and waiting as may be.
-    #[error("too much work is waiting here")]
-    Busy,
     /// Whoever asked no longer waits for the answer.
     #[error("the work was cancelled")]
     Cancelled,

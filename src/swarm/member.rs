@@ -237,7 +237,7 @@ async fn expose(node: &Node, duty: &Duty) -> Result<(), ExposeError> {
             node.expose(COORDINATOR_NAME, mailbox).allow(Role::Operator).register().await?.detach();
         }
         Duty::Agent { agent_type: AgentType::PatternMatcher, workers, connect, .. } => {
-            // A full queue answers Busy, so it holds what every coordinator may ask for at once, of both actors
+            // A full queue declines, so it holds what every coordinator may ask for at once, of both actors
             // together.
             let queued = slots(*workers).get().get() as usize * connect.len();
             let workers = Workers::new(*workers, queued);

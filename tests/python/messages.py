@@ -148,7 +148,7 @@ WINDOW_RULE = c1.Struct(
 )
 WINDOW_QUERY = c1.Struct(WindowQuery, symbol=c1.STRING, start=DAY, end=DAY, values=c1.FLOATS)
 FIND_SIMILAR = c1.Struct(FindSimilar, part=CONTENT_HASH, rule=WINDOW_RULE, queries=c1.List(WINDOW_QUERY))
-PART_ERROR = c1.Enum(MissingInputs=(HASHES,), Invalid=(c1.STRING,), Busy=(), Cancelled=())
+PART_ERROR = c1.Enum(MissingInputs=(HASHES,), Invalid=(c1.STRING,), Cancelled=())
 HIT = c1.Struct(Hit, start=c1.U32, first=DAY, last=DAY, distance_squared=c1.F64, following_return=c1.F64)
 QUERY_MATCHES = c1.Struct(QueryMatches, candidates=c1.U32, matches=c1.List(HIT))
 SIMILAR_IN_PART = c1.Struct(SimilarInPart, queries=c1.List(QUERY_MATCHES), following_returns=c1.FLOATS)

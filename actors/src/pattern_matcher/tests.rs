@@ -1,7 +1,7 @@
 //! The actor against a plain reading of its rule, and what happens at its limits.
 
 use super::*;
-use crate::mailbox::AskError;
+use crate::{gate::RETRY_AFTER, mailbox::AskError};
 use std::{
     num::NonZeroUsize,
     sync::mpsc,
@@ -153,7 +153,7 @@ async fn occupy(workers: &Workers) -> mpsc::Sender<()> {
 }
 
 #[actix::test]
-async fn searches_beyond_threads_and_queue_are_refused_and_the_arbiter_stays_free() {
+async fn a2_searches_beyond_threads_and_queue_are_refused_and_the_arbiter_stays_free() {
     let workers = workers(1, 1);
     let (matcher, contents) = matcher(&workers);
     let part = part("A", 60);
@@ -162,7 +162,10 @@ async fn searches_beyond_threads_and_queue_are_refused_and_the_arbiter_stays_fre
     let mut queued = std::pin::pin!(async { matcher.ask(find(hash, &part)).await });
     assert!(futures_util::poll!(&mut queued).is_pending());
     // The actor has the first search before it answers the second.
-    assert_eq!(matcher.ask(find(hash, &part)).await, Err(AskError::Handler(PartError::Busy)));
+    assert_eq!(
+        matcher.ask(find(hash, &part)).await,
+        Err(DeliveryError::Overloaded { retry_after: RETRY_AFTER }.into())
+    );
     drop(occupied);
     assert!(queued.await.is_ok());
 }

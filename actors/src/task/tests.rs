@@ -188,7 +188,7 @@ async fn the_error_of_an_agent_is_that_of_the_request() {
         error: error.map(|error| codec::encode(error).unwrap().into()),
     };
     let mut client = Client::new();
-    for error in [None, Some(PartError::Busy)] {
+    for error in [None, Some(PartError::Cancelled)] {
         let doubling = client.double(&[1, 2]);
         client.misses(&[]).await;
         client.submitted().await.reply(Err(failed(error.as_ref())));

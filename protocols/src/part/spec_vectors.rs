@@ -63,7 +63,7 @@ fn values() -> BTreeMap<&'static str, Vec<u8>> {
         ("CorrelateGroups [z32] dtw 4..5", correlate(PairMeasure::Dtw { window: None }, 4, 5)),
         ("MissingInputs [z32]", bytes(PartError::MissingInputs { hashes: vec![zeros] })),
         ("Invalid \"a\"", bytes(PartError::Invalid { reason: "a".into() })),
-        ("Busy", bytes(PartError::Busy)),
+        ("Cancelled", bytes(PartError::Cancelled)),
     ])
 }
 
