@@ -106,7 +106,7 @@ impl Fleet {
             }
         }
         for agent in self.agents.iter().filter(|agent| agent.is_running() && agent.address().is_none()) {
-            let Process { name, pid, .. } = agent;
+            let (name, pid) = (&agent.name, agent.pid());
             tracing::warn!(
                 "the agent {name} (pid {pid}) is not ready {BEHIND_MAX:?} after the others, \
                  it is gone on without"
@@ -135,8 +135,8 @@ impl Fleet {
             // The work may fail because of the coordinator, which is then what there is to say.
             biased;
             end = coordinator.ended() => {
-                let Process { name, pid, .. } = coordinator;
-                Err(FleetError::CoordinatorEnded { name: name.clone(), pid: *pid, end }.into())
+                let (name, pid) = (coordinator.name.clone(), coordinator.pid());
+                Err(FleetError::CoordinatorEnded { name, pid, end }.into())
             }
             done = work => done,
         }

@@ -11,7 +11,6 @@ use swarm_protocols::{NodeId, Role};
 
 use super::fleet::Fleet;
 use super::jobs::Done;
-use super::process::Process;
 use super::report::{BOLD, Colour};
 use super::topology::Job;
 use crate::listing::{Left, Right, listing};
@@ -67,8 +66,8 @@ impl Outcome {
         colour: Colour,
     ) -> Self {
         let nodes = fleet.processes().map(|process| {
-            let Process { name, role, pid, .. } = process;
-            NodeOutcome { name: name.clone(), role: *role, pid: *pid, address: process.address() }
+            let (name, pid, address) = (process.name.clone(), process.pid(), process.address());
+            NodeOutcome { name, role: process.role, pid, address }
         });
         let jobs = jobs.into_iter().map(|(job, Done { agents, time, json, report })| JobOutcome {
             name: job.name.to_string(),

@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 use std::process::{ExitStatus, Stdio};
 use std::time::Duration;
 
-use swarm_protocols::{NodeId, Role};
+use swarm_protocols::{Backoff, NodeId, Role};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::process::{Child, ChildStderr, ChildStdin, ChildStdout, Command};
 use tokio::sync::{oneshot, watch};
@@ -24,24 +24,35 @@ const STOP_MAX: Duration = Duration::from_secs(5);
 /// How long the last words of a process that has ended may take.
 const LAST_WORDS_MAX: Duration = Duration::from_secs(1);
 
+/// How often an agent is started again that crashed.
+const RESTARTS_MAX: u32 = 3;
+
+/// How long it is waited before an agent is started again: at most this the first time, twice as long each further time.
+const RESTART_PAUSE: Duration = Duration::from_secs(1);
+
+/// The exit code of a process whose main thread panicked.
+const PANICKED: i32 = 101;
+
 /// The exit code of a node whose configuration is at fault.
 pub(crate) const MISCONFIGURED: u8 = 78;
 
 /// The longest line of a child that is passed on whole, in bytes.
 const LINE_BYTES_MAX: u64 = 4096;
 
-/// A node that runs as a child of this process, or did.
+/// A node that runs as a child of this process, or did. An agent that crashes is started again, three times; a
+/// coordinator is not, as the tasks are gone with it.
 pub(crate) struct Process {
     pub(crate) name: NodeId,
     pub(crate) role: Role,
-    pub(crate) pid: u32,
     state: watch::Receiver<State>,
     stop: oneshot::Sender<()>,
     supervisor: JoinHandle<()>,
 }
 
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 struct State {
+    /// Of the child, the last one where it was started again.
+    pid: u32,
     address: Option<SocketAddr>,
     end: Option<End>,
 }
@@ -67,6 +78,11 @@ impl End {
     pub(crate) fn is_misconfigured(&self) -> bool {
         self.code == Some(i32::from(MISCONFIGURED))
     }
+
+    /// Whether it was killed, or panicked: it gave no reason of its own.
+    fn is_crash(&self) -> bool {
+        self.code.is_none_or(|code| code == PANICKED)
+    }
 }
 
 impl From<io::Result<ExitStatus>> for End {
@@ -85,33 +101,17 @@ impl From<io::Result<ExitStatus>> for End {
 impl Process {
     /// Starts the node `name`. Its standard error is passed on line by line, under its name.
     pub(crate) fn spawn(name: NodeId, role: Role, assignment: &Assignment) -> io::Result<Self> {
-        let mut command = Command::new(std::env::current_exe()?);
-        command
-            .args(["node", "--name", name.as_str(), "--config", "-", "--supervised"])
-            // A pipe is no terminal; this process knows who reads in the end.
-            .args(io::stderr().is_terminal().then_some("--readable-logs"))
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            // For a panic of this process; otherwise every child is stopped and waited for.
-            .kill_on_drop(true);
-        // Ctrl-C goes to the whole group of a terminal, and its nodes stop when this process says so.
-        #[cfg(unix)]
-        command.process_group(0);
-        let mut child = command.spawn()?;
-        let pid = child.id().expect("a child that nobody has waited for");
-        let pipes = Pipes {
-            stdin: child.stdin.take().expect("piped"),
-            stdout: child.stdout.take().expect("piped"),
-            stderr: child.stderr.take().expect("piped"),
-        };
-        let (states, state) = watch::channel(State::default());
+        let child = Running::start(&name)?;
+        let (states, state) = watch::channel(State { pid: child.pid, address: None, end: None });
         let (stop, stopped) = oneshot::channel();
-        let label = format!("the {role} {name} (pid {pid})");
-        let prefix = name.to_string();
-        let assignment = assignment.encode();
-        let supervisor = actix_rt::spawn(supervise(child, pipes, prefix, label, assignment, states, stopped));
-        Ok(Self { name, role, pid, state, stop, supervisor })
+        let supervised = Supervised { name: name.clone(), role, assignment: assignment.encode(), states };
+        let supervisor = actix_rt::spawn(supervised.run(child, stopped));
+        Ok(Self { name, role, state, stop, supervisor })
+    }
+
+    /// The process id of its child, also when that has ended.
+    pub(crate) fn pid(&self) -> u32 {
+        self.state.borrow().pid
     }
 
     /// Where it listens, once it is ready; kept when it has ended.
@@ -128,7 +128,7 @@ impl Process {
         let state = self.wait_for(|state| state.address.is_some() || state.end.is_some()).await;
         match state {
             State { end: Some(end), .. } => Err(end),
-            State { address, end: None } => Ok(address.expect("waited for")),
+            State { address, end: None, .. } => Ok(address.expect("waited for")),
         }
     }
 
@@ -140,14 +140,9 @@ impl Process {
     async fn wait_for(&self, condition: impl FnMut(&State) -> bool) -> State {
         let mut state = self.state.clone();
         let reached = state.wait_for(condition).await.map(|state| state.clone());
-        reached.unwrap_or_else(|_| State {
-            end: Some(End {
-                code: None,
-                how: "its supervisor panicked".to_owned(),
-                last_words: String::new(),
-            }),
-            ..State::default()
-        })
+        let (code, last_words) = (None, String::new());
+        let panicked = || End { code, how: "its supervisor panicked".to_owned(), last_words };
+        reached.unwrap_or_else(|_| State { end: Some(panicked()), ..self.state.borrow().clone() })
     }
 
     /// Stops it and waits for it: first by closing its standard input, in the end by killing it.
@@ -159,48 +154,113 @@ impl Process {
     }
 }
 
-struct Pipes {
+/// A child that was started.
+struct Running {
+    child: Child,
+    pid: u32,
     stdin: ChildStdin,
     stdout: ChildStdout,
     stderr: ChildStderr,
 }
 
-async fn supervise(
-    mut child: Child,
-    pipes: Pipes,
-    name: String,
-    label: String,
+impl Running {
+    fn start(name: &NodeId) -> io::Result<Self> {
+        let mut command = Command::new(std::env::current_exe()?);
+        command
+            .args(["node", "--name", name.as_str(), "--config", "-", "--supervised"])
+            // A pipe is no terminal; this process knows who reads in the end.
+            .args(io::stderr().is_terminal().then_some("--readable-logs"))
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            // For a panic of this process; otherwise every child is stopped and waited for.
+            .kill_on_drop(true);
+        // Ctrl-C goes to the whole group of a terminal, and its nodes stop when this process says so.
+        #[cfg(unix)]
+        command.process_group(0);
+        let mut child = command.spawn()?;
+        Ok(Self {
+            pid: child.id().expect("a child that nobody has waited for"),
+            stdin: child.stdin.take().expect("piped"),
+            stdout: child.stdout.take().expect("piped"),
+            stderr: child.stderr.take().expect("piped"),
+            child,
+        })
+    }
+}
+
+/// The supervisor's side of a [`Process`].
+struct Supervised {
+    name: NodeId,
+    role: Role,
     assignment: Vec<u8>,
     states: watch::Sender<State>,
-    stopped: oneshot::Receiver<()>,
-) {
-    let Pipes { mut stdin, stdout, stderr } = pipes;
-    let words = actix_rt::spawn(pass_on(stderr, name));
-    let asked = tokio::select! {
-        _ = child.wait() => false,
-        () = introduce(&mut stdin, stdout, &assignment, &states) => {
-            tracing::warn!("{label} did not get ready within {START_MAX:?}, it is stopped");
-            false
+}
+
+impl Supervised {
+    /// Runs the child, and further ones where it is started again, until one has ended for good.
+    async fn run(self, mut running: Running, mut stop: oneshot::Receiver<()>) {
+        let mut backoff = Backoff::new(RESTART_PAUSE, RESTART_PAUSE * 8);
+        for restarts in 0.. {
+            let label = format!("the {} {} (pid {})", self.role, self.name, running.pid);
+            let (end, asked) = self.run_once(running, &label, &mut stop).await;
+            let again = self.role == Role::Agent && end.is_crash() && restarts < RESTARTS_MAX;
+            if asked || !again {
+                if !asked {
+                    tracing::warn!("{label} ended: {end}");
+                }
+                self.states.send_modify(|state| state.end = Some(end));
+                return;
+            }
+            tracing::warn!("{label} ended: {end}; it is started again");
+            let pause = tokio::time::sleep(backoff.next(u32::MAX));
+            tokio::select! {
+                () = pause => {}
+                // Whatever the sender did: nobody wants the agent any more.
+                _ = &mut stop => {
+                    self.states.send_modify(|state| state.end = Some(end));
+                    return;
+                }
+            }
+            running = match Running::start(&self.name) {
+                Ok(running) => running,
+                Err(error) => {
+                    tracing::warn!("{label} cannot be started again: {error}");
+                    self.states.send_modify(|state| state.end = Some(end));
+                    return;
+                }
+            };
+            let pid = running.pid;
+            self.states.send_modify(|state| *state = State { pid, address: None, end: None });
         }
-        _ = stopped => true,
-    };
-    // The end of the pipe says that it is to stop. SIGTERM would say no more than that.
-    drop(stdin);
-    let status = match timeout(STOP_MAX, child.wait()).await {
-        Ok(status) => status,
-        Err(_) => {
-            tracing::warn!("{label} did not stop within {STOP_MAX:?}, it is killed");
-            // An error means that it has just ended.
-            let _ended = child.start_kill();
-            child.wait().await
-        }
-    };
-    let last_words = timeout(LAST_WORDS_MAX, words).await.ok().and_then(Result::ok).unwrap_or_default();
-    let end = End { last_words, ..End::from(status) };
-    if !asked {
-        tracing::warn!("{label} ended: {end}");
     }
-    states.send_modify(|state| state.end = Some(end));
+
+    /// Runs one child, and says how it ended and whether it was asked to.
+    async fn run_once(&self, running: Running, label: &str, stop: &mut oneshot::Receiver<()>) -> (End, bool) {
+        let Running { mut child, mut stdin, stdout, stderr, .. } = running;
+        let words = actix_rt::spawn(pass_on(stderr, self.name.to_string()));
+        let asked = tokio::select! {
+            _ = child.wait() => false,
+            () = introduce(&mut stdin, stdout, &self.assignment, &self.states) => {
+                tracing::warn!("{label} did not get ready within {START_MAX:?}, it is stopped");
+                false
+            }
+            _ = stop => true,
+        };
+        // The end of the pipe says that it is to stop. SIGTERM would say no more than that.
+        drop(stdin);
+        let status = match timeout(STOP_MAX, child.wait()).await {
+            Ok(status) => status,
+            Err(_) => {
+                tracing::warn!("{label} did not stop within {STOP_MAX:?}, it is killed");
+                // An error means that it has just ended.
+                let _ended = child.start_kill();
+                child.wait().await
+            }
+        };
+        let last_words = timeout(LAST_WORDS_MAX, words).await.ok().and_then(Result::ok).unwrap_or_default();
+        (End { last_words, ..End::from(status) }, asked)
+    }
 }
 
 /// Tells a child what to run and waits for its answer; ends only when none came in time.

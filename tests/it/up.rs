@@ -1,5 +1,6 @@
 //! `swarm up`: real processes, the same results whatever happens to them, nothing left behind.
 
+use std::collections::BTreeSet;
 use std::net::UdpSocket;
 use std::path::Path;
 use std::process::Command;
@@ -123,7 +124,7 @@ fn check_shape(outcome: &Value, processes: &[(String, u32)]) {
 }
 
 #[test]
-fn an_agent_that_dies_before_it_is_ready_is_done_without() {
+fn an_agent_that_dies_before_it_is_ready_holds_up_nothing() {
     let run = Running::start(&["up", &star()]);
     let (_, agent) = run.nodes(5).into_iter().find(|(name, _)| name == "agent-3").unwrap();
     signal_to(agent, "KILL");
@@ -136,15 +137,28 @@ fn an_agent_that_dies_before_it_is_ready_is_done_without() {
 }
 
 #[test]
-fn a_swarm_without_agents_or_without_its_coordinator_fails() {
+fn t5_a_swarm_whose_agents_all_die_does_its_job_with_those_that_are_started_again() {
     let run = Running::start(&["up", &star(), "-o", "json"]);
-    for (name, pid) in run.nodes(5) {
-        if name != "coordinator" {
-            signal_to(pid, "KILL");
-        }
+    let nodes = run.nodes(5);
+    for (_, pid) in nodes.iter().filter(|(name, _)| name != "coordinator") {
+        signal_to(*pid, "KILL");
     }
-    run.finish().fails(1, &["no agent is left, all 4 have ended"]);
+    let run = run.finish();
+    assert_eq!(
+        run.stderr.matches("ended: signal: 9 (SIGKILL); it is started again").count(),
+        4,
+        "{}",
+        run.stderr
+    );
+    let outcome = run.json();
+    assert_eq!(outcome["jobs"][0]["result"]["symbols"][0]["candidates"], 45_416);
+    let again = outcome["nodes"].as_array().unwrap().iter();
+    let again: Vec<u64> = again.map(|node| node["pid"].as_u64().unwrap()).collect();
+    assert!(nodes.iter().all(|(name, pid)| again.contains(&u64::from(*pid)) == (name == "coordinator")));
+}
 
+#[test]
+fn a_swarm_without_its_coordinator_fails() {
     let run = Running::start(&["up", &star(), "-o", "json"]);
     let nodes = run.nodes(5);
     let (_, coordinator) = nodes.iter().find(|(name, _)| name == "coordinator").unwrap();
@@ -270,13 +284,19 @@ fn agents_that_cannot_start_end_the_swarm_with_what_they_said() {
 }
 
 #[test]
-fn a_kept_swarm_ends_with_its_last_agent() {
+fn t5_a_kept_swarm_ends_when_its_last_agent_has_died_four_times() {
     let file = Folder::new("up_kept").write("idle.toml", idle("127.0.0.1:0", ""));
     let mut run = Running::start(&["up", &file, "--keep", "-o", "json"]);
     let nodes = run.nodes(2);
     run.listens_on();
-    for (_, pid) in nodes.iter().filter(|(name, _)| name == "agent-1") {
-        assert!(signal_to(*pid, "KILL"));
+    let mut killed = BTreeSet::new();
+    while killed.len() < 4 {
+        let agents =
+            run.nodes(2).into_iter().filter(|(name, pid)| name == "agent-1" && !killed.contains(pid));
+        for (_, pid) in agents.collect::<Vec<_>>() {
+            assert!(signal_to(pid, "KILL"));
+            killed.insert(pid);
+        }
     }
     let run = run.finish();
     assert_eq!(run.code, Some(1), "{}", run.stderr);
