@@ -85,7 +85,7 @@ async fn a_client_that_leaves_cancels_its_task_at_the_agents() {
 }
 
 #[actix::test]
-async fn a_task_that_was_told_is_cancelled_by_its_name() {
+async fn a3_a_task_that_was_told_is_cancelled_by_its_name() {
     let bench = Bench::new(config());
     let mut agent = bench.join("x", 1).await;
     bench.mailbox.tell(task(1, &parts(1))).await.unwrap();

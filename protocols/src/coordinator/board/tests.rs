@@ -154,7 +154,7 @@ fn an_agent_that_drains_gets_nothing_new_and_keeps_what_it_has() {
 }
 
 #[test]
-fn the_drain_of_the_only_agent_spends_no_attempt_and_its_successor_does_the_rest() {
+fn t2_the_drain_of_the_only_agent_spends_no_attempt_and_its_successor_does_the_rest() {
     let mut bench = Bench::with_agents(&["a"]);
     bench.submit(task(1, &["a", "a"]));
     bench.fail(given("a", 1, 0, 1), busy());

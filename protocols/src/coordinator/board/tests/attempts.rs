@@ -23,7 +23,7 @@ fn when_a_lease_runs_out_another_agent_is_asked_and_the_late_answer_counts() {
 }
 
 #[test]
-fn a_part_that_takes_every_agent_longer_than_its_lease_is_done_once() {
+fn t1_a_part_that_takes_every_agent_longer_than_its_lease_is_done_once() {
     let mut bench = Bench::with_agents(&["a", "b", "c", "d"]);
     bench.submit(task(1, &["a"]));
     bench.wait(LEASE * 3 / 2);
@@ -83,7 +83,7 @@ fn with_one_agent_a_lease_is_renewed() {
 }
 
 #[test]
-fn what_fails_goes_to_an_agent_that_did_not_fail_it_yet() {
+fn t3_what_fails_goes_to_an_agent_that_did_not_fail_it_yet() {
     let mut bench = Bench::with_agents(&["a", "b", "c", "d"]);
     bench.submit(task(1, &["a"]));
     let mut asked = BTreeSet::new();
@@ -99,7 +99,7 @@ fn what_fails_goes_to_an_agent_that_did_not_fail_it_yet() {
 }
 
 #[test]
-fn no_single_word_ends_a_task_and_two_of_the_only_agent_do() {
+fn a1_no_single_word_ends_a_task_and_two_of_the_only_agent_do() {
     let mut bench = Bench::with_agents(&["a"]);
     bench.submit(task(1, &["a"]));
     bench.fail(given("a", 1, 0, 1), wrong());
@@ -148,7 +148,7 @@ fn the_last_agent_that_could_still_answer_is_waited_for() {
 }
 
 #[test]
-fn an_agent_that_failed_what_another_answers_pauses_longer_each_time() {
+fn a2_an_agent_that_failed_what_another_answers_pauses_longer_each_time() {
     let mut bench = Bench::with_agents(&["a", "b"]);
     let mut pauses = Vec::new();
     for number in 1..=4 {
@@ -288,7 +288,7 @@ fn an_agent_tries_again_while_the_other_hangs_but_leaves_it_an_attempt() {
 }
 
 #[test]
-fn what_a_lost_agent_is_known_not_to_have_begun_spends_no_attempt() {
+fn t4_what_a_lost_agent_is_known_not_to_have_begun_spends_no_attempt() {
     let mut bench = Bench::with_agents(&["a"]);
     bench.submit(task(1, &["a"]));
     for attempt in 1..=5 {

@@ -3,7 +3,7 @@
 use super::*;
 
 #[test]
-fn the_queue_is_bounded_in_tasks_and_in_bytes() {
+fn a5_the_queue_is_bounded_in_tasks_and_in_bytes() {
     let mut bench = Bench::with_config(BoardConfig { bytes_max: 4_000, ..config() }, &["a"]);
     bench.submit(task(1, &["a"; 4]));
     bench.submit(task(2, &["a"; 2]));
