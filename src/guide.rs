@@ -7,7 +7,8 @@
 //! 5. [`testing`](crate::testing): mocks, bad networks, virtual time.
 //! 6. [`deploying`]: an authority, certificates, nodes as processes, what to watch.
 //! 7. [`versions`]: how a request changes while nodes of two builds are running.
-//! 8. [`security`]: what is defended and what is not.
+//! 8. [`time_series`]: the commands and kernels for time series, measured.
+//! 9. [`security`]: what is defended and what is not.
 
 #[doc = include_str!("guide/concepts.md")]
 pub mod concepts {}
@@ -25,6 +26,9 @@ pub mod deploying {}
 
 #[doc = include_str!("guide/versions.md")]
 pub mod versions {}
+
+#[doc = include_str!("guide/time_series.md")]
+pub mod time_series {}
 
 #[doc = include_str!("../SECURITY.md")]
 pub mod security {}

@@ -64,8 +64,8 @@
 //! - Machines: [`Node`], [`identity`], [`PeerEvent`]; staying connected, certified and drained: [`guide::embedding`].
 //! - Own work for many machines: [`task`], [`content_store`], [`protocols::part`]; the [guide](guide::own_task_kind) shows it.
 //! - Testing: [`testing`].
-//! - Actors that are ready to use: [`pattern_matcher`], [`correlator`], [`coordinator`]; what they are asked is in
-//!   [`protocols`].
+//! - Actors that are ready to use: [`coordinator`], and with the feature `kernels`, which is on by default,
+//!   [`pattern_matcher`] and [`correlator`]; what they are asked is in [`protocols`].
 //! - Certificates that renew themselves, and machines that enrol: [`certificate_authority`],
 //!   [`certificate_keeper`], [`enrolment`].
 //! - Patterns on disk, whose parts agents share: [`pattern_file`].

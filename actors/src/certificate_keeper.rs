@@ -57,13 +57,22 @@ pub struct CertificateKeeper {
     paths: IdentityPaths,
     identity: Identity,
     rule: Renewal,
-    /// A renewed identity, and its certificate as text, which does not hold yet by the clock of this machine. Asked
-    /// again, an authority whose clock is ahead would give one that begins later still.
-    early: Option<(Identity, String)>,
-    /// The revocation list that was got the last time.
+    /// A renewed identity, which does not hold yet by the clock of this machine. Asked again, an authority whose clock
+    /// is ahead would give one that begins later still.
+    early: Option<Identity>,
+    /// The revocation list that was got the last time, and is kept.
     known: Option<ContentHash>,
+    /// What the node shows or believes and could not write so far: it is tried again at every look.
+    unwritten: Unwritten,
     /// When to look at it again.
     look: Instant,
+}
+
+/// What a restart would do without.
+#[derive(Debug, Clone, Copy, Default)]
+struct Unwritten {
+    certificate: bool,
+    list: bool,
 }
 
 /// Why a renewal did not succeed.
@@ -83,7 +92,8 @@ impl CertificateKeeper {
     /// For a node that shows this identity, which is in these files.
     pub fn new(node: Node, source: AuthoritySource, paths: IdentityPaths, identity: Identity) -> Self {
         let rule = Renewal::of(term(identity.as_peer()));
-        Self { node, source, paths, identity, rule, early: None, known: None, look: Instant::now() }
+        let (early, known, unwritten, look) = (None, None, Unwritten::default(), Instant::now());
+        Self { node, source, paths, identity, rule, early, known, unwritten, look }
     }
 
     /// The node was given another identity.
@@ -127,6 +137,9 @@ impl CertificateKeeper {
             }
         }
         if Instant::now() >= self.look {
+            if self.unwritten.certificate && renewed.is_none() {
+                self.write_certificate().await;
+            }
             if let Err(reason) = self.look_at_list().await {
                 tracing::debug!(reason, "the revocation list was not looked at");
             }
@@ -157,31 +170,48 @@ impl CertificateKeeper {
     }
 
     async fn renew(&mut self) -> Result<(), Failure> {
-        let (identity, text) = match self.early.take() {
+        let identity = match self.early.take() {
             Some(early) => early,
             None => self.ask(SystemTime::now()).await?,
         };
         if let Err(OutsideValidity::NotYet { from }) = identity.as_peer().check(SystemTime::now()) {
-            self.early = Some((identity, text));
+            self.early = Some(identity);
             let reason =
                 format!("the clock here is behind: the renewed one is used from {} on", rfc3339(from));
             return Err(Failure { reason, not_before: Some(from) });
         }
         // There may be a newer list by now.
         let identity = identity.with_revocation_list(self.identity.revocation_list());
-        let (paths, held) = (self.paths.clone(), self.identity.to_pem().clone());
-        if let Err(reason) = blocking(move || keep_certificate(&paths, &held, &text)).await {
-            // The node itself is better off with it than without.
-            tracing::error!(reason, "the renewed certificate could not be kept, a restart does without it");
-        }
         self.node.set_identity(identity.clone()).await.map_err(Failure::new)?;
         self.rule = Renewal::of(term(identity.as_peer()));
         self.identity = identity;
+        // The node itself is better off with it than without, also where it cannot be written.
+        self.write_certificate().await;
         Ok(())
     }
 
+    /// Puts the certificate that the node shows into its file.
+    async fn write_certificate(&mut self) {
+        let (paths, shown) = (self.paths.clone(), self.identity.to_pem().clone());
+        let is_again = std::mem::replace(&mut self.unwritten.certificate, false);
+        match blocking(move || keep_certificate(&paths, &shown)).await {
+            Ok(Kept::Written) if is_again => tracing::info!("the renewed certificate is written now"),
+            Ok(Kept::Written) => {}
+            Ok(Kept::OtherKey) => {
+                let key = self.paths.key.display();
+                tracing::error!(%key, "the renewed certificate is not written: there is another key by now, see SIGHUP");
+            }
+            Err(reason) => {
+                self.unwritten.certificate = true;
+                if !is_again {
+                    tracing::error!(reason, "the renewed certificate is not written yet, it is tried again");
+                }
+            }
+        }
+    }
+
     /// Asks an authority for a renewed certificate.
-    async fn ask(&self, now: SystemTime) -> Result<(Identity, String), Failure> {
+    async fn ask(&self, now: SystemTime) -> Result<Identity, Failure> {
         let IdentityPem { certificate, key, .. } = self.identity.to_pem();
         let request = SigningRequest::with_key(self.identity.id(), key).map_err(Failure::new)?;
         let asked =
@@ -194,8 +224,7 @@ impl CertificateKeeper {
             };
             Failure { reason: error.to_string(), not_before }
         })?;
-        let identity = examined(&self.identity, &renewed, now).map_err(Failure::new)?;
-        Ok((identity, renewed.certificate))
+        examined(&self.identity, &renewed, now).map_err(Failure::new)
     }
 
     /// Takes the authority's list over if it is newer.
@@ -208,18 +237,30 @@ impl CertificateKeeper {
         let trusted = self.identity.to_pem().authority.clone();
         let list = RevocationList::from_pem(&text, &trusted).map_err(|error| error.to_string())?;
         let newest = self.identity.revocation_list().clone().newest(&list);
-        if newest != *self.identity.revocation_list() {
-            if let Some(path) = self.paths.revoked.clone()
-                && let Err(reason) = blocking(move || keep_list(&path, &text, &trusted)).await
-            {
-                tracing::error!(reason, "the revocation list could not be kept");
+        let is_newer = newest != *self.identity.revocation_list();
+        if (is_newer || self.unwritten.list)
+            && let Some(path) = self.paths.revoked.clone()
+        {
+            let is_again = std::mem::replace(&mut self.unwritten.list, false);
+            match blocking(move || keep_list(&path, &text, &trusted)).await {
+                Ok(()) if is_again => tracing::info!("the revocation list is written now"),
+                Ok(()) => {}
+                Err(reason) => {
+                    self.unwritten.list = true;
+                    if !is_again {
+                        tracing::error!(reason, "the revocation list is not written yet, it is tried again");
+                    }
+                }
             }
+        }
+        if is_newer {
             self.node.set_revocation_list(list.clone()).await.map_err(|error| error.to_string())?;
             self.identity = self.identity.clone().with_revocation_list(&list);
             let revoked = self.identity.revocation_list().len();
             tracing::info!(revoked, "there is a newer revocation list");
         }
-        self.known = Some(hash);
+        // One that is not written is asked for again.
+        self.known = (!self.unwritten.list).then_some(hash);
         Ok(())
     }
 }
@@ -262,14 +303,23 @@ fn examined(held: &Identity, renewed: &Renewed, now: SystemTime) -> Result<Ident
     Ok(identity)
 }
 
+/// What became of a renewed certificate.
+#[derive(Debug, PartialEq, Eq)]
+enum Kept {
+    Written,
+    /// Somebody has put another identity there, which a restart or SIGHUP takes up.
+    OtherKey,
+}
+
 /// Puts a renewed certificate in the place of the former one, unless the folder holds another key than the one that
-/// it is for: then somebody has put another identity there, which a restart or SIGHUP takes up.
-fn keep_certificate(paths: &IdentityPaths, held: &IdentityPem, renewed: &str) -> Result<(), String> {
+/// it is for.
+fn keep_certificate(paths: &IdentityPaths, renewed: &IdentityPem) -> Result<Kept, String> {
     let on_disk = IdentityPem::read(paths).map_err(|error| error.to_string())?;
-    if on_disk.key.as_str() != held.key.as_str() {
-        return Err(format!("{} holds another key by now, see SIGHUP", paths.key.display()));
+    if on_disk.key.as_str() != renewed.key.as_str() {
+        return Ok(Kept::OtherKey);
     }
-    create_file(&paths.certificate, renewed, OnExisting::Replace).map_err(|error| error.to_string())
+    let written = create_file(&paths.certificate, &renewed.certificate, OnExisting::Replace);
+    written.map(|()| Kept::Written).map_err(|error| error.to_string())
 }
 
 /// Adds a list to a file of lists.
@@ -283,14 +333,20 @@ fn keep_list(path: &Path, list: &str, trusted: &str) -> Result<(), String> {
     create_file(path, &newest, OnExisting::Replace).map_err(|error: FolderError| error.to_string())
 }
 
-async fn blocking(work: impl FnOnce() -> Result<(), String> + Send + 'static) -> Result<(), String> {
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, String> + Send + 'static,
+) -> Result<T, String> {
     tokio::task::spawn_blocking(work).await.map_err(|error| error.to_string())?
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::identity::{Authority, Validity, write_identity};
+    use crate::{
+        NodeConfig,
+        identity::{Authority, Validity, write_identity},
+        testing::Probe,
+    };
     use swarm_protocols::Role;
 
     const DAY: Duration = Duration::from_secs(86_400);
@@ -367,16 +423,55 @@ mod tests {
         let write = |identity| write_identity(&folder, identity, &list, OnExisting::Replace).unwrap();
         let paths = IdentityPaths::in_directory(&folder);
         let (held, other) = (issue(), issue());
-        let renewed = answer(&authority, &held, Role::Agent, 9, 1).certificate;
+        let certificate = answer(&authority, &held, Role::Agent, 9, 1).certificate;
+        let renewed = IdentityPem { certificate, ..held.to_pem().clone() };
         let on_disk = || Identity::load(&paths).unwrap();
 
         write(&held);
-        keep_certificate(&paths, held.to_pem(), &renewed).unwrap();
-        assert_eq!(on_disk().to_pem().certificate, renewed);
+        assert_eq!(keep_certificate(&paths, &renewed), Ok(Kept::Written));
+        assert_eq!(on_disk().to_pem().certificate, renewed.certificate);
         write(&other);
-        let kept = keep_certificate(&paths, held.to_pem(), &renewed);
+        assert_eq!(keep_certificate(&paths, &renewed), Ok(Kept::OtherKey));
         assert_eq!(on_disk().as_peer(), other.as_peer());
-        assert!(kept.unwrap_err().contains("another key"));
+        fs::remove_dir_all(&folder).unwrap();
+    }
+
+    #[actix::test]
+    async fn a8_what_could_not_be_written_is_tried_again_until_it_is() {
+        let folder = std::env::temp_dir().join(format!("swarm-renewal-unwritten-{}", std::process::id()));
+        let _absent = fs::remove_dir_all(&folder);
+        let (authority, now) = (Authority::new("orchard", lasting(100)).unwrap(), SystemTime::now());
+        let ends_soon = Validity::new(now - DAY, now + DAY / 24).unwrap();
+        let held = authority.issue(&"a".parse().unwrap(), Role::Agent, ends_soon).unwrap();
+        let renewed = answer(&authority, &held, Role::Agent, 9, 1);
+        let newer = authority.revocation_list(2, [], now).unwrap();
+
+        let node = Node::start(NodeConfig::new(held.clone(), "127.0.0.1:0".parse().unwrap())).await.unwrap();
+        let (mailbox, mut probe) = Probe::<CertificateAuthority>::new();
+        let paths = IdentityPaths::in_directory(&folder);
+        let source = AuthoritySource::Own(mailbox);
+        let mut keeper = CertificateKeeper::new(node.clone(), source, paths.clone(), held.clone());
+        // The folder is not there, as on a disk that is not mounted or is full.
+        let asked = async {
+            probe.expect::<RenewCertificate>().await.reply(Ok(renewed.clone()));
+            probe.expect::<ListWanted>().await.reply(Ok(Some(newer.clone())));
+        };
+        let (shown, ()) = tokio::join!(keeper.act(), asked);
+        assert_eq!(shown.unwrap().to_pem().certificate, renewed.certificate);
+
+        let first = authority.revocation_list(1, [], now).unwrap();
+        write_identity(&folder, &held, &first, OnExisting::Replace).unwrap();
+        keeper.look = Instant::now();
+        let asked = async {
+            let wanted = probe.expect::<ListWanted>().await;
+            assert_eq!(wanted.request().known, None, "it is given the list again");
+            wanted.reply(Ok(Some(newer.clone())));
+        };
+        let (again, ()) = tokio::join!(keeper.act(), asked);
+        assert!(again.is_none(), "no other certificate is asked for");
+        assert_eq!(IdentityPem::read(&paths).unwrap().certificate, renewed.certificate);
+        assert_eq!(fs::read_to_string(paths.revoked.unwrap()).unwrap(), newer);
+        node.stop(Duration::ZERO).await;
         fs::remove_dir_all(&folder).unwrap();
     }
 

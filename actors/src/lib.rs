@@ -9,14 +9,18 @@ pub mod certificate_authority;
 pub mod certificate_keeper;
 pub mod content_store;
 pub mod coordinator;
+#[cfg(feature = "kernels")]
 pub mod correlator;
 pub mod enrolment;
 mod gate;
 pub mod identity;
 mod mailbox;
 mod node;
+#[cfg(feature = "kernels")]
 mod parts;
+#[cfg(feature = "kernels")]
 pub mod pattern_file;
+#[cfg(feature = "kernels")]
 pub mod pattern_matcher;
 mod quic_bridge;
 mod session;

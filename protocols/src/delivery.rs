@@ -16,9 +16,14 @@ pub enum Delivery {
 /// A text that a peer or a file wrote, fit for a log or a terminal: at most 300 characters, none of which moves the
 /// cursor or turns the direction of reading.
 pub fn printable(text: &str) -> String {
-    let turns = |c| matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
-    let visible = |c: char| if c.is_control() || turns(c) { char::REPLACEMENT_CHARACTER } else { c };
     text.chars().take(300).map(visible).collect()
+}
+
+/// The character, or a replacement for one that moves the cursor or turns the direction of reading.
+pub fn visible(c: char) -> char {
+    let turns =
+        matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+    if c.is_control() || turns { char::REPLACEMENT_CHARACTER } else { c }
 }
 
 /// What can be said of a mailbox that does not accept the version `wanted` of a request.

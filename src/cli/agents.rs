@@ -58,13 +58,21 @@ impl fmt::Display for Shown {
         if self.agents.is_empty() {
             return writeln!(f, "no agent is connected");
         }
-        let columns =
-            [("agent", Left), ("type", Left), ("in work", Right), ("answered", Right), ("connected", Right)];
+        let columns = [
+            ("agent", Left),
+            ("type", Left),
+            ("in work", Right),
+            ("answered", Right),
+            ("connected", Right),
+            ("does", Left),
+        ];
         let row = |agent: &Agent| {
             let in_work = format!("{}/{}", agent.assigned, agent.slots);
             let connected = elapsed(agent.connected_seconds);
-            let Agent { name, agent_type, answered, .. } = agent;
-            [name.to_string(), agent_type.clone(), in_work, answered.to_string(), connected]
+            let Agent { name, agent_type, protocols, answered, .. } = agent;
+            let protocols: Vec<&str> = protocols.iter().map(String::as_str).collect();
+            let does = if protocols.is_empty() { "nothing".to_owned() } else { protocols.join(", ") };
+            [name.to_string(), agent_type.clone(), in_work, answered.to_string(), connected, does]
         };
         f.write_str(&listing(Colour::of_stdout(), &columns, self.agents.iter().map(row)))
     }

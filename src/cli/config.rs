@@ -10,7 +10,7 @@ use serde::Serialize;
 use super::error::{CliError, Exit};
 use super::node::{authority, identity};
 use super::output::Output;
-use crate::swarm::document::{ConfigError, Document, Fault, read_text};
+use crate::swarm::document::{ConfigError, Document, Fault, Form, read_text};
 use crate::swarm::node_file::NodeFile;
 use crate::swarm::node_options::{BadVariable, Overrides};
 use crate::swarm::topology::Topology;
@@ -84,12 +84,13 @@ fn check(file: &Path, overrides: Overrides) -> Result<Option<NodeFile>, ConfigEr
     let sections = document.sections()?;
     // The number of cores decides about no fault.
     let cores = NonZeroUsize::MIN;
-    if sections.has("nodes") {
-        Topology::parse(&mut document, sections, cores).map(|_| None)
-    } else if sections.has("role") || sections.has("identity") {
-        NodeFile::parse(&mut document, sections, overrides, cores).map(Some)
-    } else {
-        document.fault(0..0, "neither a topology, which has [[nodes]], nor a node file, which has `role`");
-        document.so_far().map(|()| None)
+    match sections.form() {
+        Some(Form::Topology) => Topology::parse(&mut document, sections, cores).map(|_| None),
+        Some(Form::Node) => NodeFile::parse(&mut document, sections, overrides, cores).map(Some),
+        None => {
+            document
+                .fault(0..0, "neither a topology, which has [[nodes]], nor a node file, which has `role`");
+            document.so_far().map(|()| None)
+        }
     }
 }

@@ -1,9 +1,10 @@
 //! What a failed command leaves behind: a sentence for people and an exit code for scripts.
 
-use std::fmt;
+use std::fmt::{self, Write as _};
 use std::process::ExitCode;
 
 use swarm_kernels::KernelError;
+use swarm_protocols::visible;
 
 use crate::input::InputError;
 use crate::plot::PictureError;
@@ -52,6 +53,12 @@ impl CliError {
         Self { exit, message: message.to_string() }
     }
 
+    /// The same error, about what a flag or a variable says where one does: people look into the file first.
+    pub(crate) fn said_by(self, name: Option<&str>) -> Self {
+        let Some(name) = name else { return self };
+        Self { message: format!("{}; {name} names it", self.message), ..self }
+    }
+
     /// The same error, said of a part of the work.
     pub(crate) fn within(self, part: impl fmt::Display) -> Self {
         Self { message: format!("{part}: {}", self.message), ..self }
@@ -64,7 +71,9 @@ impl CliError {
 
 impl fmt::Display for CliError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.message)
+        // It may hold texts of files and peers; faults have a line each.
+        let fit = |c| if c == '\n' { c } else { visible(c) };
+        self.message.chars().try_for_each(|c| f.write_char(fit(c)))
     }
 }
 
@@ -94,5 +103,16 @@ impl From<KernelError> for CliError {
             _ => Exit::BadInput,
         };
         Self::new(exit, error)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a10_an_error_turns_no_direction_of_reading_and_keeps_its_lines() {
+        let error = CliError::new(Exit::Failed, "several faults\na\u{202e}b\u{1b}[2J");
+        assert_eq!(error.to_string(), "several faults\na\u{fffd}b\u{fffd}[2J");
     }
 }

@@ -2,6 +2,7 @@
 
 use std::io::{self, IsTerminal, Write};
 
+use swarm_protocols::visible;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{EnvFilter, Layer, Registry, fmt, reload};
@@ -94,11 +95,11 @@ struct OverProgress;
 
 impl Write for OverProgress {
     fn write(&mut self, text: &[u8]) -> io::Result<usize> {
-        if io::stderr().is_terminal() {
-            stderr::write(&[CLEAR_LINE.as_bytes(), text].concat());
-        } else {
-            stderr::write(text);
-        }
+        let begin = if io::stderr().is_terminal() { CLEAR_LINE } else { "" };
+        // The subscriber replaces control characters of peers and writes those of colours itself.
+        let fit = |c: char| if c.is_control() { c } else { visible(c) };
+        let line: String = begin.chars().chain(String::from_utf8_lossy(text).chars().map(fit)).collect();
+        stderr::write(line.as_bytes());
         Ok(text.len())
     }
 

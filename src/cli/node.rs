@@ -25,7 +25,7 @@ use super::system;
 use crate::swarm::fleet::reachable;
 use crate::swarm::member::{JoinError, Joined, Member, MemberAuthority};
 use crate::swarm::node_file::{Duty, NodeFile};
-use crate::swarm::node_options::{LogFilter, Overrides};
+use crate::swarm::node_options::{LogFilter, Overrides, SaidBy};
 use crate::swarm::run_folder::RunFolder;
 use crate::swarm::supervision::{Assignment, Ready, TIMING, end_of_stdin};
 
@@ -87,7 +87,7 @@ fn run_file(file: PathBuf, flags: Overrides) -> Result<(), CliError> {
     let logs = logging::start_with(node.log.take(), Verbosity::Life, Form::of_stderr());
     let identity = identity(&configuration.file, &node)?;
     let authority = authority(&node, &identity)?;
-    let NodeFile { name, listen, duty, identity: paths, .. } = node;
+    let NodeFile { name, listen, duty, identity: paths, said_by, .. } = node;
     let role = identity.role();
     let member = Member { identity: identity.clone(), listen, duty, timing: Timing::default(), authority };
     system::block_on(async {
@@ -120,7 +120,7 @@ fn run_file(file: PathBuf, flags: Overrides) -> Result<(), CliError> {
                 }
             }
         };
-        run_member(member, STOP_MAX, std::future::pending(), ready, tend).await
+        run_member(member, said_by, STOP_MAX, std::future::pending(), ready, tend).await
     })
 }
 
@@ -145,7 +145,9 @@ async fn reload(
 
 /// The identity of the node that `file` describes, if it can be used now.
 pub(super) fn identity(file: &Path, node: &NodeFile) -> Result<Identity, CliError> {
-    let unusable = |message: &dyn fmt::Display| CliError::new(Exit::BadConfiguration, message);
+    let unusable = |message: &dyn fmt::Display| {
+        CliError::new(Exit::BadConfiguration, message).said_by(node.said_by.identity)
+    };
     let paths = &node.identity;
     let identity = Identity::load(paths).map_err(|error| unusable(&error))?;
     let (name, role) = (&node.name, node.duty.role());
@@ -204,14 +206,15 @@ fn run_supervised(name: &NodeId, form: Form) -> Result<(), CliError> {
                 let _removed = tokio::task::spawn_blocking(move || remove(reachable(address))).await;
             }
         };
-        run_member(member, STOP_MAX_SUPERVISED, abandoned, ready, async |_| std::future::pending().await)
-            .await
+        let (said_by, reload) = (SaidBy::default(), async |_: &_| std::future::pending().await);
+        run_member(member, said_by, STOP_MAX_SUPERVISED, abandoned, ready, reload).await
     })
 }
 
 /// Runs a node until a signal, until it is `abandoned`, or until it has lost its swarm.
 async fn run_member(
     member: Member,
+    said_by: SaidBy,
     stop_max: Duration,
     abandoned: impl Future<Output = ()>,
     ready: impl FnOnce(&Joined) -> Result<(), CliError>,
@@ -220,7 +223,10 @@ async fn run_member(
     let mut signals = Signals::listen()?;
     let mut abandoned = std::pin::pin!(abandoned);
     let joined = tokio::select! {
-        joined = member.join() => joined?,
+        joined = member.join() => joined.map_err(|error| {
+            let by = matches!(error, JoinError::Start(StartError::Listen { .. })).then_some(said_by.listen);
+            CliError::from(error).said_by(by.flatten())
+        })?,
         signal = signals.next() => return Err(signal.into()),
         () = &mut abandoned => return Ok(()),
     };

@@ -17,11 +17,9 @@ use super::error::{CliError, Exit};
 use super::logging::{self, Verbosity};
 use super::signals::Signals;
 use super::system;
+use crate::swarm::node_options::{IDENTITY_VARIABLE, identity_said};
 use crate::swarm::operator::{JobError, Operator};
 use crate::swarm::run_folder::RunFolder;
-
-/// The variable that names the folder with an identity.
-pub(super) const IDENTITY_VARIABLE: &str = "SWARM_IDENTITY";
 
 /// How long a coordinator has to open a session: somebody is waiting.
 const HANDSHAKE_MAX: Duration = Duration::from_secs(5);
@@ -106,14 +104,12 @@ impl Connection {
     }
 
     async fn identity(&self, addresses: &[SocketAddr]) -> Result<Identity, CliError> {
-        let named = self.identity.clone().or_else(|| {
-            std::env::var_os(IDENTITY_VARIABLE).filter(|folder| !folder.is_empty()).map(PathBuf::from)
-        });
+        let (named, by) = identity_said(self.identity.clone());
         let folder = match named {
             Some(folder) => folder,
             None => self.left_by_up(addresses).await?,
         };
-        operator_identity(&folder)
+        operator_identity(&folder).map_err(|error| error.said_by(by))
     }
 
     /// The folder that `swarm up --keep` has left for one of the addresses.

@@ -5,6 +5,8 @@ use std::io::{self, BufWriter, Write};
 
 use clap::ValueEnum;
 use serde::Serialize;
+use serde_json::ser::Formatter;
+use swarm_protocols::visible;
 
 use super::error::{CliError, Exit};
 
@@ -20,10 +22,7 @@ impl Output {
     pub(crate) fn print<R: Serialize + fmt::Display>(self, result: &R) -> Result<(), CliError> {
         on_stdout(|stdout| match self {
             Output::Text => write!(stdout, "{result}"),
-            Output::Json => {
-                serde_json::to_writer(&mut *stdout, result)?;
-                writeln!(stdout)
-            }
+            Output::Json => write_json(result, stdout),
         })
     }
 
@@ -32,13 +31,41 @@ impl Output {
         let text = match self {
             Output::Text => result.to_string().into_bytes(),
             Output::Json => {
-                let mut json = serde_json::to_vec(result).expect("a result has string keys");
-                json.push(b'\n');
+                let mut json = Vec::new();
+                write_json(result, &mut json)
+                    .expect("a result has string keys, and memory takes what is written");
                 json
             }
         };
         let written = tokio::task::spawn_blocking(move || on_stdout(|stdout| stdout.write_all(&text))).await;
         written.map_err(|error| CliError::new(Exit::Failed, error))?
+    }
+}
+
+/// Writes one line of JSON, in which what would turn the direction of reading is written as an escape.
+fn write_json(result: &impl Serialize, mut writer: impl Write) -> io::Result<()> {
+    result.serialize(&mut serde_json::Serializer::with_formatter(&mut writer, Visible))?;
+    writeln!(writer)
+}
+
+struct Visible;
+
+impl Formatter for Visible {
+    fn write_string_fragment<W: Write + ?Sized>(&mut self, writer: &mut W, text: &str) -> io::Result<()> {
+        let turns = |c: char| !c.is_control() && visible(c) != c;
+        for piece in text.split_inclusive(turns) {
+            let plain = piece.trim_end_matches(turns);
+            writer.write_all(plain.as_bytes())?;
+            for turn in piece[plain.len()..].chars() {
+                write!(writer, "\\u{:04x}", u32::from(turn))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// JSON that was made before: beyond ASCII there is something in strings alone.
+    fn write_raw_fragment<W: Write + ?Sized>(&mut self, writer: &mut W, json: &str) -> io::Result<()> {
+        self.write_string_fragment(writer, json)
     }
 }
 
@@ -61,5 +88,20 @@ pub(crate) fn on_stdout(write: impl FnOnce(&mut dyn Write) -> io::Result<()>) ->
             Err(CliError::new(Exit::Failed, format_args!("cannot write to stdout: {error}")))
         }
         Ok(()) | Err(_) => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a10_json_turns_no_direction_of_reading_and_says_the_same() {
+        let said = "a\u{202e}b\u{2067}\u{200f}é\u{1b}\n";
+        let mut line = Vec::new();
+        write_json(&[said], &mut line).unwrap();
+        let line = String::from_utf8(line).unwrap();
+        assert_eq!(line, "[\"a\\u202eb\\u2067\\u200fé\\u001b\\n\"]\n");
+        assert_eq!(serde_json::from_str::<Vec<String>>(&line).unwrap(), [said]);
     }
 }

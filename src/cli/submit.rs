@@ -48,7 +48,8 @@ impl Submit {
             progress.stage(format_args!("{name}: reading data"));
             let reading = tokio::task::spawn_blocking(move || job.load());
             let input = reading.await.map_err(|error| CliError::new(Exit::Failed, error))??;
-            let Done { agents, time, json, report } = input.run(operator, name, terms, &mut progress).await?;
+            let Done { agents, time, json, report, .. } =
+                input.run(operator, name, terms, &mut progress).await?;
             Ok(Shown { json, report, agents, time })
         })?;
         output.print(&shown)

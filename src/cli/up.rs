@@ -18,7 +18,7 @@ use crate::input::InputError;
 use crate::swarm::fleet::{Fleet, FleetError};
 use crate::swarm::jobs::{Loaded, Terms};
 use crate::swarm::operator::Operator;
-use crate::swarm::outcome::Outcome;
+use crate::swarm::outcome::{Outcome, Shown};
 use crate::swarm::progress::{Progress, say};
 use crate::swarm::report::Colour;
 use crate::swarm::run_folder::RunFolder;
@@ -32,17 +32,21 @@ pub(crate) struct Up {
     /// Keep the nodes running after the jobs, until a signal
     #[arg(long)]
     keep: bool,
+    /// Show the whole of every result, and each node, instead of a summary
+    #[arg(long)]
+    full: bool,
 }
 
 impl Up {
     pub(crate) fn run(self, output: Output) -> Result<(), CliError> {
         logging::start(Verbosity::Warnings)?;
+        let shown = if self.full { Shown::All } else { Shown::Summary };
         let topology = Topology::read(&self.topology, cores()).map_err(|error| CliError::from(&error))?;
         system::block_on(async {
             let mut signals = Signals::listen()?;
             let mut fleet = Fleet::new()?;
             let outcome = tokio::select! {
-                outcome = bring_up(&topology, &mut fleet, self.keep, output) => outcome,
+                outcome = bring_up(&topology, &mut fleet, self.keep, shown, output) => outcome,
                 signal = signals.next() => Err(signal.into()),
             };
             signals.during_stop(fleet.stop()).await;
@@ -56,6 +60,7 @@ async fn bring_up(
     topology: &Topology,
     fleet: &mut Fleet,
     keep: bool,
+    shown: Shown,
     output: Output,
 ) -> Result<(), CliError> {
     let mut progress = match output {
@@ -97,7 +102,7 @@ async fn bring_up(
             // Nothing depends on it; the coordinator would end the session when it stops.
             actix_rt::spawn(operator.leave());
             progress.clear();
-            let outcome = Outcome::new(&topology.name, fleet, done, &status, Colour::of_stdout());
+            let outcome = Outcome::new(&topology.name, fleet, done, &status, shown, Colour::of_stdout());
             output.print_aside(&outcome).await?;
             if keep {
                 say(format_args!("{coordinator} listens on {address}; Ctrl-C stops the swarm"));

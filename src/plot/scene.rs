@@ -1,6 +1,7 @@
 //! What a picture consists of. Lengths are in units of which a PNG has two pixels; y grows downwards.
 
 use super::font;
+use swarm_protocols::visible;
 
 /// A colour in sRGB.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -115,7 +116,5 @@ pub(super) fn fitted(label: &str, size: f64, width: f64) -> String {
 /// A text of a user without what would change more than its own place: control characters, and those that turn round
 /// the direction of what follows.
 pub(crate) fn printable(text: &str) -> String {
-    let is_safe =
-        |c: char| !c.is_control() && !matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
-    text.chars().map(|c| if is_safe(c) { c } else { '\u{fffd}' }).collect()
+    text.chars().map(visible).collect()
 }

@@ -10,7 +10,7 @@ use std::string::FromUtf8Error;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
-use swarm_protocols::printable;
+use swarm_protocols::{printable, visible};
 use toml::Spanned;
 use toml::de::{DeTable, DeValue, ValueDeserializer};
 
@@ -191,9 +191,39 @@ pub(crate) struct Sections<'t> {
     table: DeTable<'t>,
 }
 
+/// What a configuration file describes, and which command runs it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Form {
+    Topology,
+    Node,
+}
+
+impl fmt::Display for Form {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Form::Topology => "a topology, which `swarm up` runs",
+            Form::Node => "a node file, which `swarm node --config` runs",
+        })
+    }
+}
+
 impl<'t> Sections<'t> {
-    pub(crate) fn has(&self, key: &str) -> bool {
-        self.table.contains_key(key)
+    /// What the file describes, as its keys say.
+    pub(crate) fn form(&self) -> Option<Form> {
+        let has = |key| self.table.contains_key(key);
+        match (has("nodes") || has("jobs"), has("role") || has("identity")) {
+            (true, _) => Some(Form::Topology),
+            (false, true) => Some(Form::Node),
+            (false, false) => None,
+        }
+    }
+
+    /// Refuses a file that describes something else, before its keys are found to be unknown one by one.
+    pub(crate) fn expect(&self, expected: Form, document: &mut Document<'_>) -> Result<(), ConfigError> {
+        if let Some(found) = self.form().filter(|found| *found != expected) {
+            document.fault(0..0, format_args!("this is {found}; expected is {expected}"));
+        }
+        document.so_far()
     }
 
     /// The value of a key that must be there.
@@ -274,7 +304,7 @@ impl TryFrom<String> for Title {
     type Error = String;
 
     fn try_from(text: String) -> Result<Self, String> {
-        let valid = (1..=63).contains(&text.chars().count()) && !text.chars().any(char::is_control);
+        let valid = (1..=63).contains(&text.chars().count()) && text.chars().all(|c| visible(c) == c);
         if valid { Ok(Self(text)) } else { Err("1 to 63 printable characters are expected".to_owned()) }
     }
 }

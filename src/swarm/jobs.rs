@@ -103,6 +103,8 @@ pub(crate) struct Done {
     pub(crate) time: Duration,
     /// The result for programs.
     pub(crate) json: Box<RawValue>,
-    /// The result for people.
+    /// The result for people, in a few lines.
+    pub(crate) summary: String,
+    /// All of it for people.
     pub(crate) report: String,
 }

@@ -141,7 +141,7 @@ impl Member {
             for Peer { name, address } in connect {
                 kept.push(node.keep_connected(name, address).await);
             }
-            first_coordinator(&kept).await?;
+            boot(&kept, reconnect).await?;
             let states =
                 |kept: &KeptConnection| AgentCoordinator { name: kept.peer().clone(), states: kept.states() };
             let coordinators = kept.iter().map(states).collect();
@@ -205,6 +205,17 @@ impl Losses {
             Err(_) => std::future::pending().await,
         }
     }
+}
+
+/// Waits until one coordinator is there. A machine that has just started may have no names yet: where one cannot be
+/// looked up, that is tried again for as long as for a coordinator that is lost.
+async fn boot(kept: &[KeptConnection], reconnect: Duration) -> Result<(), JoinError> {
+    let first = first_coordinator(kept).await;
+    let Err(JoinError::Connect(error @ ConnectError::Lookup { .. })) = &first else { return first };
+    tracing::warn!("{error}; it is tried again for {reconnect:?}");
+    let connected: FuturesUnordered<_> = kept.iter().map(KeptConnection::connected).collect();
+    let _in_vain = timeout(reconnect, connected.into_future()).await;
+    first_coordinator(kept).await
 }
 
 /// Waits until one coordinator is there, as one suffices at run time too. The error is that of the first one where

@@ -22,8 +22,8 @@ use toml::Spanned;
 pub(crate) use authority::AuthorityOptions;
 use authority::RawAuthority;
 
-use super::document::{ConfigError, Document, Sections, read_text};
-use super::node_options::{LogFilter, Overrides, Reconnect, Workers};
+use super::document::{ConfigError, Document, Form, Sections, read_text};
+use super::node_options::{LogFilter, Overrides, Reconnect, SaidBy, Workers};
 
 /// A node that can be started.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -37,6 +37,8 @@ pub(crate) struct NodeFile {
     pub(crate) duty: Duty,
     /// What a coordinator issues certificates from, if it does.
     pub(crate) authority: Option<AuthorityOptions>,
+    /// What goes before the file.
+    pub(crate) said_by: SaidBy,
 }
 
 /// What a node does in its swarm.
@@ -118,7 +120,7 @@ struct RawNode {
     role: Spanned<Role>,
     #[serde(default, deserialize_with = "some_listen_address")]
     listen: Option<SocketAddr>,
-    identity: Option<RawIdentity>,
+    identity: Option<Spanned<RawIdentity>>,
     log: Option<LogFilter>,
     agent_type: Option<Spanned<AgentType>>,
     workers: Option<Spanned<Workers>>,
@@ -173,6 +175,7 @@ impl NodeFile {
         let text = read_text(file)?;
         let mut document = Document::new(file, &text);
         let sections = document.sections()?;
+        sections.expect(Form::Node, &mut document)?;
         Self::parse(&mut document, sections, overrides, cores)
     }
 
@@ -212,7 +215,13 @@ fn node(
         document.fault(0..0, "missing field `listen`, and neither --listen nor SWARM_LISTEN says it");
     }
     let identity = match (overrides.identity, identity) {
-        (Some(folder), _) => Some(IdentityPaths::in_directory(&folder)),
+        (Some(folder), _) => {
+            if !folder.is_dir() {
+                let by = overrides.said_by.identity.unwrap_or("--identity");
+                document.fault(0..0, format_args!("{} is not a directory; {by} names it", folder.display()));
+            }
+            Some(IdentityPaths::in_directory(&folder))
+        }
         (None, Some(identity)) => Some(identity_paths(identity, document)),
         (None, None) => {
             document
@@ -254,12 +263,20 @@ fn node(
         }
     };
     let log = overrides.log.or(log);
-    Some(NodeFile { name, listen: listen?, identity: identity?, log, duty, authority })
+    let said_by = overrides.said_by;
+    Some(NodeFile { name, listen: listen?, identity: identity?, log, duty, authority, said_by })
 }
 
-fn identity_paths(identity: RawIdentity, document: &mut Document<'_>) -> IdentityPaths {
-    match identity {
-        RawIdentity::Folder(folder) => IdentityPaths::in_directory(&document.resolve(&folder)),
+fn identity_paths(identity: Spanned<RawIdentity>, document: &mut Document<'_>) -> IdentityPaths {
+    let span = identity.span();
+    match identity.into_inner() {
+        RawIdentity::Folder(folder) => {
+            let folder = document.resolve(&folder);
+            if !folder.is_dir() {
+                document.fault(span, format_args!("{} is not a directory", folder.display()));
+            }
+            IdentityPaths::in_directory(&folder)
+        }
         RawIdentity::Files(RawFiles { certificate, key, authority, revoked }) => {
             let mut path = |path: Spanned<PathBuf>| existing_file(&path, document);
             IdentityPaths {
@@ -374,7 +391,7 @@ authority = "Cargo.toml"
 
     #[test]
     fn a_coordinator_may_issue_from_an_authority() {
-        let hub = "name = \"hub\"\nrole = \"coordinator\"\nlisten = \"0.0.0.0:7400\"\nidentity = \"id\"\n";
+        let hub = "name = \"hub\"\nrole = \"coordinator\"\nlisten = \"0.0.0.0:7400\"\nidentity = \"src\"\n";
         assert_eq!(parse(hub).unwrap().authority, None);
         let section = format!("{hub}[authority]\nfolder = \"src\"\n");
         let options = parse(&section).unwrap().authority.unwrap();
@@ -405,9 +422,9 @@ authority = "Cargo.toml"
     fn what_goes_before_the_file_replaces_what_it_says_or_leaves_out() {
         let folder = AGENT.split("[identity]").next().unwrap();
         let said =
-            format!("{folder}identity = \"id\"\nlog = \"debug\"\nworkers = 3\nreconnect_seconds = 9\n");
+            format!("{folder}identity = \"src\"\nlog = \"debug\"\nworkers = 3\nreconnect_seconds = 9\n");
         let node = parse(&said).unwrap();
-        let beside = Path::new(env!("CARGO_MANIFEST_DIR")).join("id");
+        let beside = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
         assert_eq!(node.identity, IdentityPaths::in_directory(&beside));
         assert_eq!(node.log, Some("debug".parse().unwrap()));
         let Duty::Agent { workers, reconnect, .. } = node.duty else { panic!("an agent") };
@@ -417,14 +434,15 @@ authority = "Cargo.toml"
             listen: Some("127.0.0.1:7".parse().unwrap()),
             log: Some("warn".parse().unwrap()),
             workers: Some("5".parse().unwrap()),
-            identity: Some("elsewhere".into()),
+            identity: Some("protocols".into()),
             reconnect_seconds: Some("0".parse().unwrap()),
+            said_by: SaidBy::default(),
         };
         let silent = folder.replace("listen = \"0.0.0.0:0\"\n", "");
         for text in [said.as_str(), &silent] {
             let node = parse_with(text, overrides.clone()).unwrap();
             assert_eq!(node.listen.port(), 7);
-            assert_eq!(node.identity, IdentityPaths::in_directory(Path::new("elsewhere")));
+            assert_eq!(node.identity, IdentityPaths::in_directory(Path::new("protocols")));
             assert_eq!(node.log, overrides.log);
             let Duty::Agent { workers, reconnect, .. } = node.duty else { panic!("an agent") };
             assert_eq!((workers.get(), reconnect), (5, Duration::ZERO));

@@ -11,6 +11,9 @@ use clap::Args;
 use serde::Deserialize;
 use tracing_subscriber::EnvFilter;
 
+/// The folder with the identity, of nodes and of operators.
+pub(crate) const IDENTITY_VARIABLE: &str = "SWARM_IDENTITY";
+
 /// How long an agent looks for the coordinators that it has lost where nobody says it.
 const RECONNECT_DEFAULT: Duration = Duration::from_secs(60);
 
@@ -37,6 +40,15 @@ pub(crate) struct Overrides {
     /// the file says
     #[arg(long, value_name = "SECONDS")]
     pub(crate) reconnect_seconds: Option<Reconnect>,
+    #[arg(skip)]
+    pub(crate) said_by: SaidBy,
+}
+
+/// Which flag or variable says what a machine may not have, for the error about it; `None` where the file says it.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct SaidBy {
+    pub(crate) listen: Option<&'static str>,
+    pub(crate) identity: Option<&'static str>,
 }
 
 /// A variable whose value cannot be used.
@@ -51,16 +63,42 @@ pub(crate) struct BadVariable {
 impl Overrides {
     /// What the environment says where `self` says nothing.
     pub(crate) fn or_environment(self) -> Result<Self, BadVariable> {
-        let Self { listen, log, workers, identity, reconnect_seconds } = self;
-        Ok(Self {
-            listen: listen.map_or_else(|| variable("SWARM_LISTEN"), |flag| Ok(Some(flag)))?,
-            log: log.map_or_else(LogFilter::of_environment, |flag| Ok(Some(flag)))?,
-            workers: workers.map_or_else(|| variable("SWARM_WORKERS"), |flag| Ok(Some(flag)))?,
-            identity: identity.map_or_else(|| variable("SWARM_IDENTITY"), |flag| Ok(Some(flag)))?,
-            reconnect_seconds: reconnect_seconds
-                .map_or_else(|| variable("SWARM_RECONNECT_SECONDS"), |flag| Ok(Some(flag)))?,
-        })
+        let Self { listen, log, workers, identity, reconnect_seconds, .. } = self;
+        let (listen, listen_by) = said(listen, "--listen", "SWARM_LISTEN")?;
+        let (identity, identity_by) = identity_said(identity);
+        let (workers, _) = said(workers, "--workers", "SWARM_WORKERS")?;
+        let (reconnect_seconds, _) =
+            said(reconnect_seconds, "--reconnect-seconds", "SWARM_RECONNECT_SECONDS")?;
+        let log = log.map_or_else(LogFilter::of_environment, |flag| Ok(Some(flag)))?;
+        let said_by = SaidBy { listen: listen_by, identity: identity_by };
+        Ok(Self { listen, log, workers, identity, reconnect_seconds, said_by })
     }
+}
+
+/// The folder with an identity that the flag `--identity` says, or else the environment, and which of the two it was.
+pub(crate) fn identity_said(flag: Option<PathBuf>) -> (Option<PathBuf>, Option<&'static str>) {
+    let of_environment = || env::var_os(IDENTITY_VARIABLE).filter(|folder| !folder.is_empty());
+    match flag {
+        Some(folder) => (Some(folder), Some("--identity")),
+        None => match of_environment() {
+            Some(folder) => (Some(folder.into()), Some(IDENTITY_VARIABLE)),
+            None => (None, None),
+        },
+    }
+}
+
+/// What a flag says, or else a variable, and which of the two it was.
+fn said<T: FromStr<Err: ToString>>(
+    flag: Option<T>,
+    flag_name: &'static str,
+    variable_name: &'static str,
+) -> Result<(Option<T>, Option<&'static str>), BadVariable> {
+    let (value, name) = match flag {
+        Some(value) => (Some(value), flag_name),
+        None => (variable(variable_name)?, variable_name),
+    };
+    let by = value.is_some().then_some(name);
+    Ok((value, by))
 }
 
 /// The value of a variable; an empty one says nothing.

@@ -23,7 +23,18 @@ pub(crate) struct Outcome {
     jobs: Vec<JobOutcome>,
     messages: Messages,
     #[serde(skip)]
+    shown: Shown,
+    #[serde(skip)]
     colour: Colour,
+}
+
+/// How much people are shown.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Shown {
+    /// A few lines for each job, and what may be tried next.
+    Summary,
+    /// The whole of every result, and each node.
+    All,
 }
 
 #[derive(Debug, Serialize)]
@@ -45,6 +56,8 @@ struct JobOutcome {
     credits: Option<String>,
     result: Box<RawValue>,
     #[serde(skip)]
+    summary: String,
+    #[serde(skip)]
     report: String,
 }
 
@@ -63,19 +76,21 @@ impl Outcome {
         fleet: &Fleet,
         jobs: Vec<(&Job, Done)>,
         status: &Status,
+        shown: Shown,
         colour: Colour,
     ) -> Self {
         let nodes = fleet.processes().map(|process| {
             let (name, pid, address) = (process.name.clone(), process.pid(), process.address());
             NodeOutcome { name, role: process.role, pid, address }
         });
-        let jobs = jobs.into_iter().map(|(job, Done { agents, time, json, report })| JobOutcome {
+        let jobs = jobs.into_iter().map(|(job, Done { agents, time, json, summary, report })| JobOutcome {
             name: job.name.to_string(),
             kind: job.kind.word,
             agents_used: agents,
             seconds: time.as_secs_f64(),
             credits: None,
             result: json,
+            summary,
             report,
         });
         let micros = |time: Duration| u64::try_from(time.as_micros()).unwrap_or(u64::MAX);
@@ -89,13 +104,41 @@ impl Outcome {
                 p50_us: status.p50.map(micros),
                 p99_us: status.p99.map(micros),
             },
+            shown,
             colour,
         }
     }
+
+    /// What ran, and what came of it.
+    fn summary(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        let agents = self.nodes.iter().filter(|node| node.role == Role::Agent).count();
+        let coordinators = self.nodes.iter().filter(|node| node.role == Role::Coordinator);
+        let coordinators: Vec<&str> = coordinators.map(|node| node.name.as_str()).collect();
+        writeln!(
+            f,
+            "The topology {} ran as {} processes of this machine: the coordinator {} and {agents} agents, which talked \
+             over QUIC with certificates of an authority made for this run.\n",
+            self.topology,
+            self.nodes.len(),
+            coordinators.join(", ")
+        )?;
+        for JobOutcome { name, kind, agents_used, seconds, summary, .. } in &self.jobs {
+            let title = self.colour.paint(BOLD, format!("Job {name} ({kind})"));
+            writeln!(f, "{title}, done by {agents_used} agents in {seconds:.2} s\n{summary}")?;
+        }
+        f.write_str(NEXT)
+    }
 }
+
+const NEXT: &str = "Next: `--full` shows all of it, `-o json` gives it to programs. With `--keep` the swarm stays up: kill \
+    an agent, then ask with `swarm agents` and `swarm submit`. To write an actor of your own, run `cargo doc --open` and \
+    read `guide`.\n";
 
 impl Display for Outcome {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        if self.shown == Shown::Summary {
+            return self.summary(f);
+        }
         for job in &self.jobs {
             writeln!(f, "{}\n", self.colour.paint(BOLD, format!("Job {} ({})", job.name, job.kind)))?;
             writeln!(f, "{}\nDone by {} agents in {:.2} s.\n", job.report, job.agents_used, job.seconds)?;

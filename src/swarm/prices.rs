@@ -6,21 +6,40 @@ use swarm_protocols::similar_windows::{BARS_MAX, Day, SeriesPart, Symbol};
 
 use crate::input::{InputError, Rows, Source};
 
+/// How the name of a file with bars ends.
+const BARS_SUFFIX: &str = "_daily.csv.gz";
+
+/// Whether `folder` can be one with bars.
+pub(crate) fn check_folder(folder: &Path) -> Result<(), InputError> {
+    if folder.is_dir() {
+        return Ok(());
+    }
+    Err(InputError::whole(&Source::File(folder.to_owned()), "is not a directory"))
+}
+
+/// Whether `folder` holds bars of a symbol.
+pub(crate) fn check_symbol(folder: &Path, symbol: &Symbol) -> Result<(), InputError> {
+    let file = format!("{}{BARS_SUFFIX}", prefix(symbol));
+    if folder.join(&file).exists() {
+        return Ok(());
+    }
+    let message = format!("holds no bars of {symbol}: there is no {file}");
+    Err(InputError::whole(&Source::File(folder.to_owned()), message))
+}
+
 /// Loads the series of a symbol from `folder`.
 ///
 /// A close is the traded one times both factors of the first factor row dated on or after its day,
 /// in the unit of the file, 1/10000 dollar. Bars before the first date of the map file belong to
 /// another security and are dropped.
 pub(crate) fn load(folder: &Path, symbol: &Symbol) -> Result<SeriesPart, InputError> {
-    let prefix = symbol.as_str().to_ascii_lowercase();
-    let source = |file: &str| Source::File(folder.join(format!("{prefix}_{file}")));
-    let bars = source("daily.csv.gz");
-    if matches!(&bars, Source::File(file) if !file.exists()) {
-        let message = format!("holds no bars of {symbol}: there is no {prefix}_daily.csv.gz");
-        return Err(InputError::whole(&Source::File(folder.to_owned()), message));
-    }
-    let listed = listing_day(&source("map_files.csv"))?;
-    let factors = factors(&source("factor_files.csv"))?;
+    check_folder(folder)?;
+    check_symbol(folder, symbol)?;
+    let prefix = prefix(symbol);
+    let source = |suffix: &str| Source::File(folder.join(format!("{prefix}{suffix}")));
+    let (bars, factor_file) = (source(BARS_SUFFIX), source("_factor_files.csv"));
+    let listed = listing_day(&source("_map_files.csv"))?;
+    let factors = factors(&factor_file)?;
 
     let (mut days, mut closes) = (Vec::new(), Vec::new());
     let mut factors = factors.into_iter().peekable();
@@ -47,13 +66,18 @@ pub(crate) fn load(folder: &Path, symbol: &Symbol) -> Result<SeriesPart, InputEr
         while factors.next_if(|(until, _)| *until < day).is_some() {}
         let Some((_, factor)) = factors.peek() else {
             let message = format!("has no row dated on or after {day}, the day of a bar");
-            return Err(InputError::whole(&source("factor_files.csv"), message));
+            return Err(InputError::whole(&factor_file, message));
         };
         days.push(day);
         closes.push(traded as f64 * factor);
     }
     SeriesPart::new(symbol.clone(), days, closes)
         .map_err(|error| InputError::whole(&bars, format!("is no series: {error}")))
+}
+
+/// How the names of all files of a symbol begin.
+fn prefix(symbol: &Symbol) -> String {
+    symbol.as_str().to_ascii_lowercase()
 }
 
 fn day(text: &str) -> Option<Day> {

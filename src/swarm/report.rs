@@ -66,6 +66,11 @@ impl Display for Report<'_> {
 }
 
 impl Report<'_> {
+    /// A line for each symbol, with the best match alone.
+    pub(crate) fn summary(&self) -> impl Display {
+        Summary(self)
+    }
+
     fn symbol(&self, f: &mut Formatter<'_>, similar: &SimilarToQuery) -> fmt::Result {
         let title = self.colour.paint(BOLD, similar.symbol.to_string());
         let candidates = grouped(similar.candidates);
@@ -106,6 +111,39 @@ impl Report<'_> {
     fn gain(&self, share: f64, width: usize) -> String {
         let text = format!("{:>width$}", format!("{:+.1} %", share * 100.0));
         self.colour.paint(if share < 0.0 { RED } else { GREEN }, text)
+    }
+}
+
+struct Summary<'a>(&'a Report<'a>);
+
+impl Display for Summary<'_> {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        let Report { outcome, rule, colour } = *self.0;
+        let head = format!(
+            "  {:<8}{:<34}{:>8}{:>11}",
+            "symbol",
+            format!("most like its last {} bars", rule.length),
+            "distance",
+            "followed"
+        );
+        writeln!(f, "{}", colour.paint(DIM, head))?;
+        for similar in &outcome.symbols {
+            let symbol = &similar.symbol;
+            let Some(Match { symbol: found, start, end, distance, following_return }) =
+                similar.matches.first()
+            else {
+                writeln!(f, "  {symbol:<8}nothing in the library lies before them")?;
+                continue;
+            };
+            let window = format!("{found:<6} {start} to {end}");
+            let followed = self.0.gain(*following_return, 11);
+            writeln!(f, "  {symbol:<8}{window:<34}{distance:>8.3}{followed}")?;
+        }
+        let statement = format!(
+            "Followed: over the next {} bars. It demonstrates matching and is no advice.",
+            rule.following
+        );
+        writeln!(f, "{}", colour.paint(DIM, statement))
     }
 }
 
@@ -179,6 +217,19 @@ Shown is what followed windows of 60 bars over the next 20. This demonstrates ma
 history; a handful of matches is no evidence about the future, and nothing here is advice.
 ";
         assert_eq!(report(Colour::Plain), expected);
+    }
+
+    #[test]
+    fn c6_the_summary_has_a_line_for_each_symbol() {
+        let expected = "  \
+  symbol  most like its last 60 bars        distance   followed
+  SPY     AAPL   2008-09-02 to 2008-11-25      1.250     +3.1 %
+  USO     nothing in the library lies before them
+Followed: over the next 20 bars. It demonstrates matching and is no advice.
+";
+        let outcome = outcome();
+        let report = Report { outcome: &outcome, rule: &WindowRule::DAILY, colour: Colour::Plain };
+        assert_eq!(report.summary().to_string(), expected);
     }
 
     #[test]

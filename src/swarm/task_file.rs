@@ -41,7 +41,9 @@ impl TryFrom<f64> for Seconds {
 
     fn try_from(seconds: f64) -> Result<Self, String> {
         let time = Duration::try_from_secs_f64(seconds).ok().filter(|time| !time.is_zero());
-        time.map(Self).ok_or_else(|| format!("{seconds} seconds, more than none are expected"))
+        // With an exponent where it is long.
+        time.map(Self)
+            .ok_or_else(|| format!("{seconds:?} seconds, expected are more than 0 and less than 2^64"))
     }
 }
 
@@ -114,11 +116,15 @@ mod tests {
             ("{\"kind\": \"similar-windows\", \"data\": \".\", \"symbols\": []}", "no symbols, at least one"),
             (
                 "{\"kind\": \"similar-windows\", \"data\": \".\", \"symbols\": [\"A\", \"A\"]}",
-                "A is named twice",
+                "two symbols are called A",
             ),
             ("{\"priority\": 11}", "11 is no priority"),
-            ("{\"deadline_seconds\": 0}", "0 seconds, more than none"),
-            ("{\"deadline_seconds\": -1}", "-1 seconds, more than none"),
+            ("{\"deadline_seconds\": 0}", "0.0 seconds, expected are more than 0"),
+            ("{\"deadline_seconds\": -1}", "-1.0 seconds, expected are more than 0"),
+            (
+                "{\"deadline_seconds\": 1e308}",
+                ":1:27: 1e308 seconds, expected are more than 0 and less than 2^64",
+            ),
             ("{\"kind\": \"similar-windows\", \"data\": \".\", \"symbols\": [\"A\"]} x", ":1:60: trailing"),
         ] {
             let error = parse(text).unwrap_err();

@@ -11,7 +11,7 @@ use swarm_protocols::{NodeId, Role};
 use toml::Spanned;
 use toml::de::DeValue;
 
-use super::document::{self, ConfigError, Document, Sections, Title, read_text};
+use super::document::{self, ConfigError, Document, Form, Sections, Title, read_text};
 use super::jobs::{self, Kind};
 use super::node_file::{AgentType, NO_OPERATOR, listen_address, only_for_agents};
 use super::node_options::Workers;
@@ -87,6 +87,7 @@ impl Topology {
         let text = read_text(file)?;
         let mut document = Document::new(file, &text);
         let sections = document.sections()?;
+        sections.expect(Form::Topology, &mut document)?;
         Self::parse(&mut document, sections, cores)
     }
 

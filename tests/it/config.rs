@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use crate::{Folder, swarm};
+use crate::{Folder, Run, ca, ops, swarm, swarm_in};
 
 #[test]
 fn the_example_topology_is_valid() {
@@ -60,4 +60,100 @@ fn many_faults_are_counted_instead_of_listed() {
 fn text_that_is_not_utf8_has_a_place() {
     let file = Folder::new("config_utf8").write("swarm.toml", b"name = \"a\"\nname = \"\xc3\xa9\xff\"\n");
     swarm(&["config", "check", &file]).fails(78, &["swarm.toml:2:10: the text is not valid UTF-8"]);
+}
+
+const TWO_NODES: &str = "name = \"t\"\n\
+    [[nodes]]\nname = \"hub\"\nrole = \"coordinator\"\n\
+    [[nodes]]\nname = \"agent-1\"\nrole = \"agent\"\nagent_type = \"pattern-matcher\"\nconnect = [\"hub\"]\n";
+
+#[test]
+fn c1_a_check_names_a_symbol_without_bars_in_the_words_of_up_and_of_submit() {
+    let folder = Folder::new("config_symbols");
+    let data = ops::project("examples/data/us_equity");
+    let job = format!("[[jobs]]\nname = \"j\"\nkind = \"similar-windows\"\ndata = \"{data}\"\n");
+    let topology = folder.write("t.toml", format!("{TWO_NODES}{job}symbols = [\"SPY\", \"NONE\"]\n"));
+    let said = format!("{data}: holds no bars of NONE: there is no none_daily.csv.gz");
+    for command in [&["config", "check", &topology][..], &["up", &topology]] {
+        swarm(command).fails(78, &[&format!("t.toml:14:19: {said}")]);
+    }
+    let task = format!("{{\"kind\": \"similar-windows\", \"data\": \"{data}\", \"symbols\": [\"NONE\"]}}");
+    let task = folder.write("task.json", task);
+    let hub = ops::Hub::start(&ops::Cluster::new("config_symbols_hub"));
+    let submit = ["submit", &task, "--connect", &hub.address, "--identity", &hub.operator];
+    swarm(&submit).fails(65, &[&said]);
+
+    let nowhere = folder.write("n.toml", format!("{TWO_NODES}{job}symbols = []\n").replace(&data, "none"));
+    swarm(&["config", "check", &nowhere])
+        .fails(78, &["n.toml:13:8: ", "none: is not a directory", "no symbols"]);
+    let task =
+        folder.write("n.json", "{\"kind\": \"similar-windows\", \"data\": \"none\", \"symbols\": [\"A\"]}");
+    let submit = ["submit", &task, "--connect", &hub.address, "--identity", &hub.operator];
+    swarm(&submit).fails(65, &["none: is not a directory"]);
+}
+
+#[test]
+fn c1_a_check_names_an_identity_that_is_not_there() {
+    let folder = Folder::new("config_identity");
+    let text = "name = \"hub\"\nrole = \"coordinator\"\nlisten = \"127.0.0.1:0\"\nidentity = \"none\"\n";
+    let file = folder.write("hub.toml", text);
+    for command in [["config", "check", &file], ["node", "--config", &file]] {
+        swarm(&command).fails(78, &["hub.toml:4:12: ", "none is not a directory"]);
+    }
+    fn says_who(run: Run, by: &str) {
+        run.fails(78, &["hub.toml:1:1: elsewhere is not a directory", by]);
+    }
+    let variable = [("SWARM_IDENTITY", "elsewhere")];
+    says_who(swarm_in(&variable, &["config", "check", &file]), "SWARM_IDENTITY names it");
+    says_who(swarm_in(&variable, &["node", "--config", &file]), "SWARM_IDENTITY names it");
+    says_who(swarm(&["node", "--config", &file, "--identity", "elsewhere"]), "--identity names it");
+}
+
+#[test]
+fn c2_a_file_of_the_other_kind_is_called_what_it_is() {
+    let folder = Folder::new("config_other_kind");
+    let topology = folder.write("t.toml", TWO_NODES);
+    let node = folder.write("n.toml", "name = \"hub\"\nrole = \"coordinator\"\nlisten = \"127.0.0.1:0\"\n");
+    let one_fault = |run: Run, parts: &[&str]| {
+        assert_eq!(run.stderr.lines().count(), 1, "{}", run.stderr);
+        run.fails(78, parts);
+    };
+    one_fault(swarm(&["up", &node]), &["n.toml:1:1: this is a node file, which `swarm node --config` runs"]);
+    one_fault(
+        swarm(&["node", "--config", &topology]),
+        &["t.toml:1:1: this is a topology, which `swarm up` runs"],
+    );
+}
+
+#[test]
+fn c3_an_error_about_a_setting_says_which_variable_it_is_from() {
+    let cluster = ca::Cluster::new("config_said_by");
+    cluster.issue("hub", "coordinator");
+    cluster.issue("other", "agent");
+    let file = cluster.node("hub", "role = \"coordinator\"");
+    let other = cluster.path("other");
+    let foreign = [("SWARM_IDENTITY", other.as_str())];
+    for command in [["config", "check", &file], ["node", "--config", &file]] {
+        swarm_in(&foreign, &command)
+            .fails(78, &["is the certificate of the agent other; SWARM_IDENTITY names it"]);
+    }
+    // An operator's commands read it too.
+    swarm_in(&foreign, &["status", "--connect", "127.0.0.1:1"])
+        .fails(77, &["that of the agent other, not of an operator; SWARM_IDENTITY names it"]);
+    let taken = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap().to_string();
+    let busy = [("SWARM_LISTEN", address.as_str())];
+    let said = format!("cannot listen on {address}");
+    swarm_in(&busy, &["node", "--config", &file]).fails(78, &[&said, "; SWARM_LISTEN names it"]);
+    let run = swarm(&["node", "--config", &file, "--listen", &address]);
+    run.fails(78, &[&said, "; --listen names it"]);
+    for (variable, wrong) in [
+        ("SWARM_LISTEN", "here"),
+        ("SWARM_LOG", "a=loud"),
+        ("RUST_LOG", "a=loud"),
+        ("SWARM_WORKERS", "0"),
+        ("SWARM_RECONNECT_SECONDS", "-1"),
+    ] {
+        let run = swarm_in(&[(variable, wrong)], &["node", "--config", &file]);
+        run.fails(78, &[&format!("the variable {variable} is {wrong:?}: ")]);
+    }
 }

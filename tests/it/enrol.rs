@@ -223,6 +223,20 @@ fn a_revocation_reaches_the_nodes_without_files_being_carried() {
 }
 
 #[test]
+fn c2_a_command_at_the_port_of_another_is_told_that_there_are_two() {
+    let cluster = Cluster::new("enrol_ports");
+    let hub = cluster.hub();
+    cluster.issue("desk", "operator");
+    let told = ["sessions and the enrolment of newcomers have ports of their own"];
+    let (enrols_at, desk) = (hub.enrols_at.to_string(), cluster.path("desk"));
+    swarm(&["status", "--connect", &enrols_at, "--identity", &desk]).fails(69, &told);
+    cluster.issue("early", "agent");
+    swarm(&["node", "--config", &cluster.agent("early", hub.enrols_at)]).fails(69, &told);
+    let token = cluster.token("agent-1", "agent");
+    cluster.enrol("agent-1", hub.address, &token, "agent-1").fails(69, &told);
+}
+
+#[test]
 fn an_authority_section_that_cannot_be_used_is_named() {
     let cluster = Cluster::new("enrol_config");
     cluster.issue("hub", "coordinator");

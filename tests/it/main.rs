@@ -142,3 +142,24 @@ fn data(name: &str) -> Option<String> {
     }
     Some(path.to_str().unwrap().to_owned())
 }
+
+#[test]
+fn c5_a_run_of_the_tests_ends_with_how_many_were_skipped_and_why() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let folder = Folder::new("skipped");
+    let run = |script: &str| {
+        let cargo = folder.write("cargo", format!("#!/bin/sh\n{script}\n"));
+        fs::set_permissions(cargo, fs::Permissions::from_mode(0o700)).unwrap();
+        let path = format!("{}:{}", folder.0.display(), std::env::var("PATH").unwrap());
+        let output = Command::new(ops::project(".ci/test")).env("PATH", path).output().unwrap();
+        (output.status.code(), String::from_utf8(output.stdout).unwrap())
+    };
+    let (code, said) =
+        run("echo 'test a ... SKIPPED: no x'; echo 'SKIPPED: no x'; echo 'SKIPPED: no y' >&2; exit 3");
+    assert_eq!(code, Some(3));
+    let (_, end) = said.split_once("skipped tests: 3, each with its reason:\n").expect("a summary");
+    let lines: Vec<&str> = end.lines().map(str::trim).collect();
+    assert_eq!(lines, ["2 no x", "1 no y"]);
+    let (code, said) = run("echo 'test a ... ok'");
+    assert_eq!((code, said.as_str()), (Some(0), "test a ... ok\nno test was skipped\n"));
+}

@@ -6,8 +6,11 @@ use std::io::Write as _;
 use std::path::Path;
 use std::process::Command;
 
+use serde_json::json;
+
 use crate::ca::Cluster;
-use crate::processes::Running;
+use crate::processes::{Running, eventually};
+use crate::{ops, stranger};
 
 /// The interpreter; `python3` where nothing is said.
 const PYTHON: &str = "ACTIX_SWARM_PYTHON";
@@ -106,11 +109,43 @@ fn an_operator_in_python_asks() {
 
 #[test]
 fn an_agent_in_python_does_a_task() {
-    play("agent");
+    let Some(mut hub) = play("agent") else { return };
+    hub.running.says("it exposes no protocol of tasks, and is given no work until it does");
 }
 
 #[test]
-fn the_rules_hold_against_a_peer_in_python() {
+fn a11_an_agent_in_python_of_an_own_task_kind_is_given_work_whose_answers_a_client_in_rust_merges() {
+    let Some(python) = Python::find() else { return };
+    let cluster = ops::Cluster::new("python_word_counter");
+    let hub = ops::Hub::start(&cluster);
+    let identity = cluster.identity("counter", "agent");
+    let agent = Running::spawn(python.command(&["word_counter.py", &identity, "hub", &hub.address]));
+    let listed = || hub.asked("agents").as_array().unwrap().first().cloned();
+    let listed = eventually("the agent", listed);
+    assert_eq!(
+        (&listed["name"], &listed["agent_type"], &listed["protocols"], &listed["slots"]),
+        (&json!("counter"), &json!("counting"), &json!(["word-counter"]), &json!(4)),
+    );
+
+    let texts = ["one two three", "", "four", "five\u{a0}six"];
+    let files = texts.iter().enumerate().map(|(at, text)| cluster.folder.write(&format!("text-{at}"), text));
+    let client = Command::new(stranger::program())
+        .args(["client", &hub.operator, "hub", &hub.address])
+        .args(files)
+        .output()
+        .unwrap();
+    assert!(client.status.success(), "{}", String::from_utf8_lossy(&client.stderr));
+    assert_eq!(String::from_utf8_lossy(&client.stdout), "3 0 1 2\n");
+    assert_eq!(hub.asked("agents")[0]["answered"], 4);
+
+    agent.signal("TERM");
+    let ended = agent.finish();
+    assert_eq!(ended.code, Some(0), "{}", ended.stderr);
+    assert_eq!(hub.asked("agents"), json!([]));
+}
+
+#[test]
+fn a11_the_rules_hold_against_a_peer_in_python() {
     play("rules");
 }
 
@@ -135,7 +170,7 @@ fn nobody_in_python_gets_in_with_a_certificate_that_does_not_hold() {
         (1, "this node refused the peer: the certificate was not issued by the authority of the cluster"),
         (2, "this node refused the peer: the certificate has expired or is not valid yet"),
         (1, "this node refused the peer: the certificate was revoked"),
-        (1, "this node refused the peer: the certificate is not for both servers and clients"),
+        (2, "this node refused the peer: the certificate is not for both servers and clients"),
         (4, "this node refused the peer: the certificate is not that of a node"),
         (2, "this node refused the peer: a signature does not match"),
         (1, "this node refused the peer: there is no application protocol in common"),

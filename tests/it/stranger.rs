@@ -9,7 +9,7 @@ use crate::ops::{Cluster, Hub, project};
 use crate::processes::eventually;
 
 /// Builds the crate beside the target folder of the workspace, and returns the program.
-fn program() -> PathBuf {
+pub(crate) fn program() -> PathBuf {
     let target = Path::new(env!("CARGO_TARGET_TMPDIR")).join("../stranger");
     let built = Command::new(env!("CARGO"))
         .args(["build", "--quiet", "--locked", "--manifest-path", &project("tests/stranger/Cargo.toml")])

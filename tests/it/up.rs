@@ -7,6 +7,7 @@ use std::process::Command;
 
 use serde_json::Value;
 
+use crate::ops::project;
 use crate::processes::{Running, eventually, is_running, signal_to, ticks};
 use crate::{Folder, Run, swarm};
 
@@ -125,13 +126,31 @@ fn check_shape(outcome: &Value, processes: &[(String, u32)]) {
 
 #[test]
 fn an_agent_that_dies_before_it_is_ready_holds_up_nothing() {
-    let run = Running::start(&["up", &star()]);
+    let run = Running::start(&["up", &star(), "--full"]);
     let (_, agent) = run.nodes(5).into_iter().find(|(name, _)| name == "agent-3").unwrap();
     signal_to(agent, "KILL");
     let Run { code, stdout, stderr } = run.finish();
     assert_eq!(code, Some(0), "{stderr}");
     assert!(stderr.contains(&format!("agent-3 (pid {agent}) ended")), "{stderr}");
     for part in ["compared with 45,416 windows", "Done by ", "agent-4      agent ", "The coordinator sent "] {
+        assert!(stdout.contains(part), "{part:?} is missing in {stdout}");
+    }
+}
+
+#[test]
+fn c6_what_ran_and_what_to_try_next_is_said_in_few_lines() {
+    let Run { code, stdout, stderr } = Running::start(&["up", &star()]).finish();
+    assert_eq!(code, Some(0), "{stderr}");
+    assert!(stdout.lines().count() < 25, "{stdout}");
+    for part in [
+        "ran as 5 processes of this machine: the coordinator coordinator and 4 agents",
+        "(similar-windows), done by ",
+        "most like its last 60 bars",
+        "`--full`",
+        "`--keep`",
+        "kill an agent",
+        "an actor of your own",
+    ] {
         assert!(stdout.contains(part), "{part:?} is missing in {stdout}");
     }
 }
@@ -242,11 +261,14 @@ fn what_cannot_be_started_is_said_with_its_place() {
     swarm(&["up", &folder.path("none.toml")]).fails(78, &["cannot read", "none.toml"]);
 
     let no_data = folder.write("no-data.toml", topology("127.0.0.1:0", "\"SPY\""));
-    swarm(&["up", &no_data]).fails(65, &["holds no bars of SPY", "spy_daily.csv.gz"]);
+    swarm(&["up", &no_data]).fails(78, &["no-data.toml:", "holds no bars of SPY", "spy_daily.csv.gz"]);
 
     let occupied = UdpSocket::bind("127.0.0.1:0").unwrap();
     let address = occupied.local_addr().unwrap().to_string();
-    let busy = folder.write("busy.toml", topology(&address, "\"SPY\""));
+    let busy = folder.write(
+        "busy.toml",
+        topology(&address, "\"SPY\"").replace("\".\"", &format!("{:?}", project("examples/data/us_equity"))),
+    );
     swarm(&["up", &busy]).fails(
         78,
         &["the coordinator hub did not start: exit status: 78", &format!("cannot listen on {address}")],

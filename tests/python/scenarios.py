@@ -10,7 +10,6 @@ import argparse
 import asyncio
 import contextlib
 import functools
-import hashlib
 import logging
 import math
 import os
@@ -33,6 +32,7 @@ import frames
 import matching
 import messages as m
 from codec1 import Variant
+from content_store import ContentStore, named
 from frames import Accepted, Answer, Code, Failed, Limits, Reply, Undelivered
 from swarm_client import (
     Close,
@@ -110,10 +110,6 @@ def series(symbol: str, bars: int, phase: float) -> m.SeriesPart:
     days = [18_000 + bar // 5 * 7 + bar % 5 for bar in range(bars)]
     wave = [math.sin(0.7 * bar + phase) + 0.4 * math.sin(1.9 * bar * phase) for bar in range(bars)]
     return m.SeriesPart(symbol, days, [100.0 + 5.0 * height for height in wave])
-
-
-def named(content: bytes) -> tuple[int, ...]:
-    return m.content_hash(hashlib.sha256(content).digest())
 
 
 def task(name: uuid.UUID, queries: list[m.WindowQuery], parts: list[bytes]) -> bytes:
@@ -261,27 +257,17 @@ class Matcher:
     """A pattern matcher and a content store, as an agent exposes them."""
 
     def __init__(self) -> None:
-        self.content: dict[tuple[int, ...], bytes] = {}
+        self.store = ContentStore()
         self.searches = 0
 
     def expose(self, session: Session) -> None:
-        stores = {"store-content": self.store_content, "missing-content": self.missing_content}
-        session.expose("content-store", "content-store", stores, through_coordinator=["operator"])
+        self.store.expose(session)
         handlers = {"find-similar": self.find_similar}
         session.expose("any-name", "pattern-matcher", handlers, through_coordinator=["operator"])
 
-    async def store_content(self, payload: bytes) -> bytes:
-        content = c1.decoded(m.STORE_CONTENT, payload).content
-        self.content[named(content)] = content
-        return c1.encoded(m.CONTENT_HASH, named(content))
-
-    async def missing_content(self, payload: bytes) -> bytes:
-        hashes = c1.decoded(m.MISSING_CONTENT, payload).hashes
-        return c1.encoded(m.HASHES, sorted({name for name in hashes if name not in self.content}))
-
     async def find_similar(self, payload: bytes) -> bytes:
         request = c1.decoded(m.FIND_SIMILAR, payload)
-        content = self.content.get(request.part)
+        content = self.store.content.get(request.part)
         if content is None:
             raise HandlerFailed(c1.encoded(m.PART_ERROR, Variant("MissingInputs", ([request.part],))))
         self.searches += 1
@@ -307,6 +293,11 @@ async def agent(place: Place) -> None:
     """A task of the Python operator is done by the Python agent."""
     matcher, stranger = Matcher(), Matcher()
     identity, other = place.identity("agent-1"), place.identity("operator-2")
+    async with place.connect("operator") as client:
+        # An agent that can do nothing is listed all the same.
+        async with place.connect("agent-1", expose=matcher.store.expose):
+            await agents_are(client, ["agent-1"])
+        await agents_are(client, [])
     async with (
         place.connect("operator") as client,
         # Offers the same, but its certificate is no agent's.
@@ -323,8 +314,8 @@ async def agent(place: Place) -> None:
         report = reply(m.TASK_REPORT, await within(client.ask(*submit)))
 
         equal([answer.agent for answer in report.answers], ["agent-1"] * len(parts))
-        equal((len(matcher.content), matcher.searches), (len(parts), len(parts)))
-        equal((stranger.content, stranger.searches), ({}, 0))
+        equal((len(matcher.store.content), matcher.searches), (len(parts), len(parts)))
+        equal((stranger.store.content, stranger.searches), ({}, 0))
         for answer, part in zip(report.answers, library, strict=True):
             found = c1.decoded(m.SIMILAR_IN_PART, answer.reply)
             equal(found, matching.search(part, RULE, queries))
@@ -364,6 +355,7 @@ async def refused(place: Place) -> None:
         ("one of the future", minted(begin=now + timedelta(days=1), end=future), 45),
         ("a revoked one", place.identity("revoked"), 44),
         ("another purpose", minted(purposes=[ExtendedKeyUsageOID.SERVER_AUTH]), 43),
+        ("no purpose", minted(purposes=[]), 43),
         ("two ids", minted(ids=["agent-1", "agent-2"]), 46),
         ("no role", minted(roles=[]), 46),
         ("two roles", minted(roles=["agent", "operator"]), 46),
@@ -426,9 +418,9 @@ def mint(
     if roles is not None:
         units = [x509.NameAttribute(NameOID.ORGANIZATIONAL_UNIT_NAME, role) for role in roles]
     names = x509.SubjectAlternativeName([x509.DNSName(name) for name in ids or ["agent-1"]])
-    uses = purposes or [ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.CLIENT_AUTH]
+    uses = [ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.CLIENT_AUTH] if purposes is None else purposes
     issuer_key = x509.AuthorityKeyIdentifier.from_issuer_public_key(authority.public_key())  # type: ignore[arg-type]
-    certificate = (
+    builder = (
         x509.CertificateBuilder()
         .subject_name(x509.Name(units))
         .issuer_name(authority.subject)
@@ -437,11 +429,11 @@ def mint(
         .not_valid_before(begin or now - timedelta(hours=1))
         .not_valid_after(end or now + timedelta(hours=1))
         .add_extension(names, critical=False)
-        .add_extension(x509.ExtendedKeyUsage(uses), critical=False)
         .add_extension(issuer_key, critical=False)
-        .sign(key, hashes.SHA256())
     )
-    return replace(like, certificate=certificate, key=own)
+    if uses:
+        builder = builder.add_extension(x509.ExtendedKeyUsage(uses), critical=False)
+    return replace(like, certificate=builder.sign(key, hashes.SHA256()), key=own)
 
 
 def no_longer(
@@ -609,6 +601,10 @@ async def allowed(session: Session) -> None:
     session.write(stream.stream, b"\x02\x08\x10")
     await status(session)
     session.quic.reset_stream(stream.stream, 0)
+    # Streams that end before they have asked anything: before their kind, their class, their frame.
+    for first in (b"", b"\x01", b"\x01\x01", b"\x02"):
+        on_new_stream(session, first, end=True)
+        await status(session)
     # A lane that is reset inside a frame ends.
     lane = session.open_stream(Lane.HIGH)
     pending = lane.expect(0)

@@ -336,9 +336,9 @@ class _Served:
                     self._ended = True
                     return
         if end:
-            if self._reader is None or not self._is_lane:
-                raise Violation("a stream ends before its first frame")
-            self._reader.end()
+            if self._reader is not None:
+                self._reader.end()
+            # Where nothing was asked there is no answer: this side ends its direction too.
             self._end()
 
     def _begin(self, data: bytes) -> bytes:
@@ -393,7 +393,7 @@ class _Served:
     def _end(self) -> None:
         """The caller ended its direction: those begun are answered, then this side ends its own."""
         self._ended = True
-        if self._is_lane and not self._running and not self._abandoned:
+        if not self._running and not self._abandoned:
             self._session.write(self._stream, b"", end=True)
 
     def reset(self) -> None:

@@ -12,9 +12,9 @@ from typing import Any
 import certificates as certs
 import codec1 as c1
 import frames
+import messages as m
 from codec1 import Err, Ok, Variant
 from frames import Code, Hello, Limits, Route, Undelivered
-from messages import Duration
 
 SPEC = Path(os.environ.get("ACTIX_SWARM_SPEC", Path(__file__).parents[2] / "protocols/SPEC.md"))
 
@@ -80,7 +80,7 @@ VALUES: dict[str, tuple[c1.Codec[Any], Any]] = {
     "RenewalRefusal::Revoked": (certs.RENEWAL_REFUSAL, Variant("Revoked")),
     "RenewalRefusal::NotDue {from: 300 s}": (
         certs.RENEWAL_REFUSAL,
-        Variant("NotDue", (Duration(300, 0),)),
+        Variant("NotDue", (m.Duration(300, 0),)),
     ),
     "RevocationList {known: none}": (certs.REVOCATION_LIST, certs.RevocationList(None)),
     'Enrol {token: "t", request: "r"}': (certs.ENROL, certs.Enrol("t", "r")),
@@ -98,7 +98,7 @@ VALUES: dict[str, tuple[c1.Codec[Any], Any]] = {
     ),
     "EnrolmentOutcome error Busy {retry_after: 5 s}": (
         certs.ENROLMENT_OUTCOME,
-        Err(Variant("Busy", (Duration(5, 0),))),
+        Err(Variant("Busy", (m.Duration(5, 0),))),
     ),
 }
 
@@ -163,6 +163,22 @@ FRAMES: dict[str, frames.Frame] = {
     "accepted": frames.Accepted(6),
 }
 
+ZEROS = (0,) * 32
+# Parts of a pattern library, and what an agent is asked about them.
+PARTS: dict[str, tuple[c1.Codec[Any], Any]] = {
+    "SeriesPart A, day 1: 1.5, day 300: 2": (m.SERIES_PART, m.SeriesPart("A", [1, 300], [1.5, 2.0])),
+    "FindSimilar z32 2 3 4 1 5 6, A from day 1 to 2: 1, 1": (
+        m.FIND_SIMILAR,
+        m.FindSimilar(ZEROS, m.WindowRule(2, 3, 4, 1, 5, 6), [m.WindowQuery("A", 1, 2, [1.0, 1.0])]),
+    ),
+    "SimilarInPart 1 candidate, hit 0, days 1 to 2, 0, 0.5": (
+        m.SIMILAR_IN_PART,
+        m.SimilarInPart([m.QueryMatches(1, [m.Hit(0, 1, 2, 0.0, 0.5)])], [0.5]),
+    ),
+    "MissingInputs [z32]": (m.PART_ERROR, Variant("MissingInputs", ([ZEROS],))),
+    "Busy": (m.PART_ERROR, Variant("Busy")),
+}
+
 
 def block(language: str) -> str:
     found = re.findall(rf"^```{language}\n(.*?)^```$", SPEC.read_text(), re.MULTILINE | re.DOTALL)
@@ -194,6 +210,15 @@ class Vectors(unittest.TestCase):
                 )
             seen.add(name)
         self.assertEqual(seen, set(FRAMES))
+
+    def test_parts(self) -> None:
+        lines = block("parts").replace("z32", "00 " * 32).splitlines()
+        shown = dict(line.rsplit(" = ", 1) for line in lines)
+        for text, (codec, value) in PARTS.items():
+            with self.subTest(text):
+                data = bytes.fromhex(shown[text.replace("z32", "00 " * 32)])
+                self.assertEqual(c1.encoded(codec, value), data)
+                self.assertEqual(c1.decoded(codec, data), value)
 
     def test_causes_have_the_numbers_of_the_text(self) -> None:
         for number, cause in enumerate(CAUSES):

@@ -125,8 +125,8 @@ impl Coordinator {
 
 /// Watches the peers of a node, and tells a coordinator of the agents that come, change and go.
 ///
-/// Every peer whose role is agent is one of them, as soon as it exposes a mailbox. What it can do is what it exposes, by
-/// the names of the protocols; how many parts it works on at once is in its capabilities, as [`Slots`].
+/// Every peer whose role is agent is one of them. What it can do is what it exposes, by the names of the protocols; how
+/// many parts it works on at once is in its capabilities, as [`Slots`].
 pub struct AgentWatch {
     node: Node,
     coordinator: Addr<Coordinator>,
@@ -182,9 +182,12 @@ impl AgentWatch {
         let looks_again = session.look == Look::Outdated;
         session.look = Look::Idle;
         let node = agent.clone();
+        if ports.mailboxes.is_empty() && !looks_again {
+            tracing::warn!(agent = %node, "it exposes no protocol of tasks, and is given no work until it does");
+        }
         if session.is_known {
             self.coordinator.do_send(AgentChanged { node, ports });
-        } else if !ports.mailboxes.is_empty() {
+        } else {
             session.is_known = true;
             let (agent_type, slots) = (session.peer.agent_type.clone(), session.slots);
             self.coordinator.do_send(AgentJoined { node, agent_type, slots, ports });

@@ -192,7 +192,11 @@ impl AuthorityFolder {
     /// # Errors
     /// When it is damaged or cannot be written.
     pub fn revocation_list(&self) -> Result<String, FolderError> {
-        self.change(|register| self.current_list(register))
+        // Nothing is locked where nothing is to be written: the folder may lie on a medium that can only be read.
+        match self.held_list(&self.register()?)? {
+            HeldList::Current(text) => Ok(text),
+            HeldList::Lags(_) => self.change(|register| self.current_list(register)),
+        }
     }
 
     /// Issues a certificate for a new key.
@@ -303,22 +307,35 @@ impl AuthorityFolder {
     }
 
     fn current_list(&self, register: &Register) -> Result<String, FolderError> {
-        let path = self.path.join(REVOKED);
-        let mut former = None;
-        if path.exists() {
-            let text = read(&path)?;
-            let list = RevocationList::from_pem(&text, self.authority.certificate_pem());
-            let list = list.map_err(|error| IdentityError { file: Some(path.clone()), ..error })?;
-            if list.len() == register.revoked().count() {
-                return Ok(text);
-            }
-            former = list.number();
-        }
+        let former = match self.held_list(register)? {
+            HeldList::Current(text) => return Ok(text),
+            HeldList::Lags(former) => former,
+        };
         let now = SystemTime::now();
         let text = self.authority.revocation_list(list_number(former, now), register.revoked(), now)?;
-        write(&path, &text, Access::Public, OnExisting::Replace)?;
+        write(&self.path.join(REVOKED), &text, Access::Public, OnExisting::Replace)?;
         Ok(text)
     }
+
+    fn held_list(&self, register: &Register) -> Result<HeldList, FolderError> {
+        let path = self.path.join(REVOKED);
+        if !path.exists() {
+            return Ok(HeldList::Lags(None));
+        }
+        let text = read(&path)?;
+        let list = RevocationList::from_pem(&text, self.authority.certificate_pem());
+        let list = list.map_err(|error| IdentityError { file: Some(path), ..error })?;
+        let is_current = list.len() == register.revoked().count();
+        Ok(if is_current { HeldList::Current(text) } else { HeldList::Lags(list.number()) })
+    }
+}
+
+/// The revocation list in its file.
+enum HeldList {
+    /// It says all that the register does.
+    Current(String),
+    /// It has this number, if there is one.
+    Lags(Option<u64>),
 }
 
 /// The number of a list that is signed `now`: more than the former one has, and by the clock, so that nodes also

@@ -4,9 +4,7 @@ use std::fmt;
 
 use quinn::ConnectionError;
 use rustls::AlertDescription;
-
-/// The longest text of a peer that is kept, in characters.
-const DETAIL_CHARS_MAX: usize = 300;
+use swarm_protocols::printable;
 
 /// QUIC's codes of the TLS alerts: this and the number of the alert (RFC 9001, section 4.8).
 const CRYPTO_ERROR: u64 = 0x100;
@@ -74,7 +72,7 @@ pub fn explain(error: &ConnectionError) -> Option<TlsFailure> {
         _ => return None,
     };
     let alert = u8::try_from(u64::from(code).checked_sub(CRYPTO_ERROR)?).ok()?;
-    let detail = detail.chars().filter(|c| !c.is_control()).take(DETAIL_CHARS_MAX).collect();
+    let detail = printable(&detail);
     Some(TlsFailure { by, reason: TlsReason::from_alert(alert), detail })
 }
 
@@ -107,7 +105,10 @@ impl fmt::Display for TlsReason {
             Self::WrongPurpose => "the certificate is not for both servers and clients",
             Self::NotANode => "the certificate is not that of a node",
             Self::NoCertificate => "no certificate was shown",
-            Self::NoCommonProtocol => "there is no application protocol in common",
+            Self::NoCommonProtocol => {
+                "there is no application protocol in common: sessions and the enrolment of newcomers have ports of \
+                 their own"
+            }
             Self::NoCommonKeyExchange => "there is no key exchange group in common",
             Self::Other(alert) => return write!(f, "the TLS handshake failed with alert {alert}"),
         })

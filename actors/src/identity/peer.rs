@@ -119,19 +119,28 @@ pub enum InvalidCertificate {
     /// The organizational unit is no role.
     #[error("the organizational unit of the certificate is no role: {0}")]
     Role(#[from] InvalidRole),
+    /// It does not say that it is for servers and for clients.
+    #[error("the extended key usage of the certificate does not name both server and client authentication")]
+    Purpose,
 }
 
 impl PeerIdentity {
     /// Reads a node's certificate. It says nothing about who signed that, and until when it holds.
     ///
     /// # Errors
-    /// When it does not name exactly one node and one role.
+    /// When it does not name exactly one node, one role and both purposes.
     pub fn from_certificate(certificate: &CertificateDer<'_>) -> Result<Self, InvalidCertificate> {
         let certificate = parse(certificate)?;
         let validity = certificate.validity();
+        let (id, role) = (node_id(&certificate)?, role(&certificate)?);
+        // webpki takes one that says nothing for one that is for everything.
+        let usage = certificate.extended_key_usage().map_err(malformed)?.map(|extension| extension.value);
+        if !usage.is_some_and(|usage| usage.server_auth && usage.client_auth) {
+            return Err(InvalidCertificate::Purpose);
+        }
         Ok(Self {
-            id: node_id(&certificate)?,
-            role: role(&certificate)?,
+            id,
+            role,
             serial: Serial::new(certificate.raw_serial()),
             valid_from: system_time(validity.not_before)?,
             valid_until: system_time(validity.not_after)?,

@@ -33,9 +33,9 @@ pub(crate) fn agent_params(validity: Validity) -> CertificateParams {
     node_params(&node("agent-1"), Role::Agent, validity).unwrap()
 }
 
-pub(crate) fn for_purpose(usage: rcgen::ExtendedKeyUsagePurpose) -> CertificateParams {
+pub(crate) fn for_purposes(usages: &[rcgen::ExtendedKeyUsagePurpose]) -> CertificateParams {
     let mut params = agent_params(today());
-    params.extended_key_usages = vec![usage];
+    params.extended_key_usages = usages.to_vec();
     params
 }
 
@@ -149,13 +149,21 @@ fn a_certificate_of_another_authority_is_refused() {
 }
 
 #[test]
-fn a_certificate_that_peers_would_refuse_is_refused_at_home() {
+fn a11_a_certificate_that_is_not_for_both_purposes_is_refused_at_home() {
+    use rcgen::ExtendedKeyUsagePurpose::{ClientAuth, ServerAuth};
     let authority = authority();
-    for usage in [rcgen::ExtendedKeyUsagePurpose::ServerAuth, rcgen::ExtendedKeyUsagePurpose::ClientAuth] {
-        let params = for_purpose(usage);
-        let fault = fault(authority.sign(&params).unwrap());
-        assert!(matches!(fault, (IdentityPart::Certificate, IdentityFault::Unacceptable(_))), "{fault:?}");
+    for usages in [&[ServerAuth][..], &[ClientAuth], &[]] {
+        let fault = fault(authority.sign(&for_purposes(usages)).unwrap());
+        let (part, IdentityFault::Certificate(InvalidCertificate::Purpose)) = fault else {
+            panic!("{usages:?}: {fault:?}")
+        };
+        assert_eq!(part, IdentityPart::Certificate);
     }
+}
+
+#[test]
+fn a_certificate_of_a_node_is_no_authority() {
+    let authority = authority();
     let pem = authority.issue(&node("one"), Role::Agent, today()).unwrap().to_pem().clone();
     let self_made = IdentityPem { authority: pem.certificate.clone(), ..pem };
     assert!(matches!(fault(self_made), (IdentityPart::Authority, IdentityFault::NotAnAuthority)));

@@ -249,6 +249,9 @@ fn unreadable_apart(error: rustls::Error) -> rustls::Error {
 }
 
 fn not_a_node(cause: InvalidCertificate) -> rustls::Error {
+    if cause == InvalidCertificate::Purpose {
+        return CertificateError::InvalidPurpose.into();
+    }
     CertificateError::Other(OtherError(Arc::new(InWords(cause)))).into()
 }
 

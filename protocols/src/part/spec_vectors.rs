@@ -9,6 +9,9 @@ use crate::{
     distance::{BandRule, Detail, MeasureDistance, MeasuredDistance, Scaling},
     series_group::SeriesGroup,
     series_search::{SearchSeries, SearchedSeries, Settled, WindowMatch, Zone},
+    similar_windows::{
+        Day, FindSimilar, Hit, QueryMatches, SeriesPart, SimilarInPart, WindowQuery, WindowRule,
+    },
     wire::codec,
     wire::spec_vectors::{SPEC, block, hex},
 };
@@ -42,7 +45,23 @@ fn values() -> BTreeMap<&'static str, Vec<u8>> {
     let correlate =
         |measure, from, until| bytes(CorrelateGroups { groups: vec![zeros], measure, from, until });
     let group = SeriesGroup::new(vec![vec![1.5].into(), vec![-2.0, 0.0].into()]).unwrap();
+    let day = |days| Day::from_epoch_days(days).unwrap();
+    let symbol = || "A".parse().unwrap();
+    let part = SeriesPart::new(symbol(), vec![day(1), day(300)], vec![1.5, 2.0]).unwrap();
+    let rule = WindowRule { length: 2, following: 3, max_gap_days: 4, band: 1, top: 5, apart: 6 };
+    let query = WindowQuery { symbol: symbol(), start: day(1), end: day(2), values: vec![1.0, 1.0].into() };
+    let hit = Hit { start: 0, first: day(1), last: day(2), distance_squared: 0.0, following_return: 0.5 };
+    let found = QueryMatches { candidates: 1, matches: vec![hit] };
     BTreeMap::from([
+        ("SeriesPart A, day 1: 1.5, day 300: 2", part.encode().to_vec()),
+        (
+            "FindSimilar z32 2 3 4 1 5 6, A from day 1 to 2: 1, 1",
+            bytes(FindSimilar { part: zeros, rule, queries: vec![query] }),
+        ),
+        (
+            "SimilarInPart 1 candidate, hit 0, days 1 to 2, 0, 0.5",
+            bytes(SimilarInPart { queries: vec![found], following_returns: vec![0.5].into() }),
+        ),
         ("Group [[1.5], [-2, 0]]", group.encode().to_vec()),
         ("SearchSeries z32 z32 0..300", bytes(search)),
         ("SearchedSeries (7, 1.5)", bytes(SearchedSeries { matches, settled })),
@@ -68,7 +87,7 @@ fn values() -> BTreeMap<&'static str, Vec<u8>> {
 }
 
 #[test]
-fn the_parts_in_the_specification_are_those_of_the_code() {
+fn a11_the_parts_in_the_specification_are_those_of_the_code() {
     let mut values = values();
     let zeros = ["00"; 32].join(" ");
     for line in block(SPEC, "parts").lines() {
@@ -88,6 +107,15 @@ fn the_limits_in_the_specification_are_those_of_the_code() {
             crate::series_group::SERIES_MAX,
             crate::series_group::VALUES_MAX
         ),
+        format!("1 to {}, ascending", crate::similar_windows::BARS_MAX),
+        format!(
+            "each from {:e} to {:e}",
+            crate::similar_windows::CLOSE_RANGE.start(),
+            crate::similar_windows::CLOSE_RANGE.end()
+        ),
+        format!("1 to {} bytes from A-Z", crate::similar_windows::SYMBOL_BYTES_MAX),
+        format!("byte from 0x01 to {:#04x}", crate::similar_windows::SYMBOL_BYTES_MAX),
+        format!("sequence<WindowQuery>  1 to {}", crate::similar_windows::QUERIES_MAX),
         format!("at most {} points", crate::series_search::QUERY_MAX),
         format!("how many matches, 1 to {}", crate::series_search::TOP_MAX),
         format!("none empty, at most {}", crate::series_search::ZONES_MAX),

@@ -58,7 +58,7 @@ pub enum EncodeError {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum DecodeError {
     /// They end early, name an unknown variant or hold what the type refuses, such as invalid text.
-    #[error("not decodable as {wanted}: {reason}")]
+    #[error("not decodable as {}: {reason}", without_paths(wanted))]
     Malformed {
         /// The Rust type that was wanted.
         wanted: &'static str,
@@ -66,7 +66,7 @@ pub enum DecodeError {
         reason: String,
     },
     /// The value ends before the bytes do.
-    #[error("{count} bytes follow the end of the {wanted}")]
+    #[error("{count} bytes follow the end of the {}", without_paths(wanted))]
     TrailingBytes {
         /// The Rust type that was wanted.
         wanted: &'static str,
@@ -74,7 +74,7 @@ pub enum DecodeError {
         count: usize,
     },
     /// There are more than [`MESSAGE_BYTES_MAX`] bytes.
-    #[error("{count} bytes are too many for a {wanted}: the limit is {MESSAGE_BYTES_MAX}")]
+    #[error("{count} bytes are too many for a {}: the limit is {MESSAGE_BYTES_MAX}", without_paths(wanted))]
     TooLarge {
         /// The Rust type that was wanted.
         wanted: &'static str,
@@ -82,17 +82,29 @@ pub enum DecodeError {
         count: usize,
     },
     /// Values lie within each other deeper than [`DEPTH_MAX`].
-    #[error("a {wanted} nested deeper than {DEPTH_MAX} levels")]
+    #[error("a {} nested deeper than {DEPTH_MAX} levels", without_paths(wanted))]
     TooDeep {
         /// The Rust type that was wanted.
         wanted: &'static str,
     },
     /// Sequences and maps claim more elements than the bytes can hold; see [`ELEMENTS_FREE`].
-    #[error("a {wanted} that claims more elements than its bytes can hold")]
+    #[error("a {} that claims more elements than its bytes can hold", without_paths(wanted))]
     TooManyElements {
         /// The Rust type that was wanted.
         wanted: &'static str,
     },
+}
+
+/// The name of a type without the modules that it lies in, which are no business of a peer.
+fn without_paths(type_name: &str) -> String {
+    let mut short = String::new();
+    for piece in type_name.split("::") {
+        // What precedes a `::` is the name of a module, back to the last sign that is none of a name.
+        let outside = |c: char| !c.is_alphanumeric() && c != '_';
+        short.truncate(short.rfind(outside).map_or(0, |at| at + 1));
+        short += piece;
+    }
+    short
 }
 
 /// Appends the encoding of `value` to `out`, which keeps its content on an error.

@@ -31,6 +31,8 @@ use crate::swarm::report::{Colour, Report};
 pub(super) const KIND: Kind =
     Kind { word: "similar-windows", agent_type: AgentType::PatternMatcher, in_topology, in_task_file };
 
+const NO_SYMBOLS: &str = "no symbols, at least one is expected";
+
 #[derive(Debug, PartialEq, Eq)]
 struct SimilarWindows {
     /// The folder with the daily bars.
@@ -53,16 +55,20 @@ struct Table {
 fn in_topology(table: Spanned<DeValue<'_>>, document: &mut Document<'_>) -> Option<Arc<dyn Job>> {
     let raw: Table = document::read(table, document)?;
     let data = document.resolve(raw.data.get_ref());
-    if !data.is_dir() {
-        document.fault(raw.data.span(), format_args!("{} is no folder", data.display()));
-    }
+    let folder = prices::check_folder(&data).map_err(|error| document.fault(raw.data.span(), error));
     if raw.symbols.get_ref().is_empty() {
-        document.fault(raw.symbols.span(), "no symbols, at least one is expected");
+        document.fault(raw.symbols.span(), NO_SYMBOLS);
     }
     document.find_duplicates(raw.symbols.get_ref().iter(), "symbols");
     let symbols = raw.symbols.into_inner().into_iter().filter_map(|symbol| {
         let parsed = symbol.get_ref().parse();
-        parsed.map_err(|error: InvalidSymbol| document.fault(symbol.span(), error)).ok()
+        let parsed = parsed.map_err(|error: InvalidSymbol| document.fault(symbol.span(), error)).ok()?;
+        if folder.is_ok()
+            && let Err(error) = prices::check_symbol(&data, &parsed)
+        {
+            document.fault(symbol.span(), error);
+        }
+        Some(parsed)
     });
     Some(Arc::new(SimilarWindows { symbols: symbols.collect(), data }))
 }
@@ -90,11 +96,11 @@ impl TryFrom<Vec<Symbol>> for Symbols {
 
     fn try_from(symbols: Vec<Symbol>) -> Result<Self, String> {
         if symbols.is_empty() {
-            return Err("no symbols, at least one is expected".to_owned());
+            return Err(NO_SYMBOLS.to_owned());
         }
         let mut seen = BTreeSet::new();
         match symbols.iter().find(|symbol| !seen.insert(*symbol)) {
-            Some(twice) => Err(format!("{twice} is named twice")),
+            Some(twice) => Err(format!("two symbols are called {twice}")),
             None => Ok(Self(symbols)),
         }
     }
@@ -155,10 +161,11 @@ impl Library {
         let merging = tokio::task::spawn_blocking(move || merge(&rule, &queries, &answers));
         let merged = merging.await.map_err(|_| JobError::Merge(WorkError::Panicked.to_string()))?;
         let result = merged.map_err(|error| JobError::Merge(error.to_string()))?;
-        let report = Report { outcome: &result, rule: &rule, colour: Colour::of_stdout() }.to_string();
+        let report = Report { outcome: &result, rule: &rule, colour: Colour::of_stdout() };
+        let (summary, report) = (report.summary().to_string(), report.to_string());
         let json =
             serde_json::value::to_raw_value(&result).map_err(|error| JobError::Merge(error.to_string()))?;
-        Ok(Done { agents, time: started.elapsed(), json, report })
+        Ok(Done { agents, time: started.elapsed(), json, summary, report })
     }
 }
 

@@ -40,7 +40,7 @@ workers = 3
 [[jobs]]
 name = "daily"
 kind = "similar-windows"
-data = "."
+data = "examples/data/us_equity"
 symbols = ["SPY", "AAPL"]
 "#;
 
@@ -55,7 +55,8 @@ fn a_topology_says_what_is_to_be_started() {
     assert!(topology.agents.iter().all(|agent| agent.listen.to_string() == "127.0.0.1:0"));
     let Job { name, kind, job } = &topology.jobs[0];
     assert_eq!((name.to_string().as_str(), kind.word), ("daily", "similar-windows"));
-    let described = "SimilarWindows { data: \".\", symbols: [Symbol(\"SPY\"), Symbol(\"AAPL\")] }";
+    let described =
+        "SimilarWindows { data: \"examples/data/us_equity\", symbols: [Symbol(\"SPY\"), Symbol(\"AAPL\")] }";
     assert_eq!(format!("{job:?}"), described);
 }
 
@@ -91,7 +92,7 @@ fn what_nodes_and_jobs_say_about_one_another_is_checked() {
         .replace("\"agent-2\"", "\"agent-1\"")
         .replacen("[\"hub\"]", "[\"hob\"]", 1)
         .replace("agent_type = \"pattern-matcher\"\nconnect = [\"hub\"]\nworkers", "workers")
-        .replace("data = \".\"", "data = \"nowhere\"")
+        .replace("data = \"examples/data/us_equity\"", "data = \"nowhere\"")
         .replace("\"AAPL\"", "\"SPY\", \"../A\"");
     assert_eq!(
         faults(&text),
@@ -100,7 +101,7 @@ fn what_nodes_and_jobs_say_about_one_another_is_checked() {
             "12:8: two nodes are called agent-1",
             "12:8: `connect` of agent-1 is missing: coordinators are expected",
             "12:8: `agent_type` of agent-1 is missing: pattern-matcher is expected",
-            "18:8: nowhere is no folder",
+            "18:8: nowhere: is not a directory",
             "19:19: two symbols are called SPY",
             "19:26: \"../A\" is no symbol: 24 or fewer capital letters, digits, dots and hyphens are expected, \
              with a letter or a digit at the beginning",

@@ -62,9 +62,9 @@ impl Joined {
 }
 
 #[actix::test]
-async fn whatever_an_agent_exposes_is_what_it_can_do_also_what_it_exposes_later() {
+async fn a11_an_agent_is_listed_also_before_it_exposes_what_it_can_do() {
     let swarm = joined(agent("worker-1")).await;
-    swarm.until_agents_do(&[]).await;
+    swarm.until_agents_do(&[("worker-1", &[])]).await;
     let (mut worker, registration) = swarm.expose().await;
     swarm.until_agents_do(&[("worker-1", &["worker"])]).await;
     assert_eq!(swarm.bench.mailbox.ask(ListAgents).await.unwrap()[0].slots, 7);

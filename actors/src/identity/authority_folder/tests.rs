@@ -169,6 +169,22 @@ fn a_list_is_numbered_above_the_former_one_when_the_clock_went_back() {
 }
 
 #[test]
+fn a10_an_authority_is_looked_at_where_nothing_can_be_written() {
+    let place = Place::new("read-only");
+    let folder = place.authority();
+    folder.issue(&node("a"), Role::Agent, lasting(DAY), OnExisting::Refuse).unwrap();
+    folder.revoke(&node("a"), now()).unwrap();
+    let list = folder.revocation_list().unwrap();
+    // The lock cannot be opened for writing any more, as on a medium that is only read.
+    let lock = place.path("ca").join(LOCK);
+    fs::remove_file(&lock).unwrap();
+    fs::create_dir(&lock).unwrap();
+    let opened = AuthorityFolder::open(&place.path("ca")).unwrap();
+    assert_eq!(opened.revocation_list().unwrap(), list);
+    assert!(opened.issue(&node("b"), Role::Agent, lasting(DAY), OnExisting::Refuse).is_err());
+}
+
+#[test]
 fn a_list_that_lags_behind_the_register_is_signed_anew() {
     let place = Place::new("lagging");
     let folder = place.authority();

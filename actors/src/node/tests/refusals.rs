@@ -11,7 +11,7 @@ use crate::{
     Refusal as RefusedFor,
     identity::{
         IdentityPem, RevocationList,
-        tests::{agent_params, for_purpose, forged, not_nodes, unchecked},
+        tests::{agent_params, for_purposes, forged, not_nodes, unchecked},
     },
 };
 use quinn::ConnectionError;
@@ -177,7 +177,12 @@ fn wrong_certificates(world: &World) -> Vec<Wrong> {
         let (case, told) = (cause.to_string(), cause.to_string());
         Wrong { case, shown: of(&params), list: RevocationList::default(), alert: 46, told }
     });
+    use ExtendedKeyUsagePurpose::{ClientAuth, ServerAuth};
+    let purposes = "not for both servers and clients";
     let mut all: Vec<Wrong> = [
+        ("for servers only", of(&for_purposes(&[ServerAuth])), 43, purposes),
+        ("for clients only", of(&for_purposes(&[ClientAuth])), 43, purposes),
+        ("without a purpose", of(&for_purposes(&[])), 43, purposes),
         ("another authority", stranger("another swarm"), 48, "not issued by the authority of the cluster"),
         ("its namesake", stranger("test"), 48, "not issued by the authority of the cluster"),
         ("forged", unchecked(forged(authority, &agent_params(world.day))), 51, "a signature does not match"),
@@ -214,13 +219,7 @@ fn refusal_of(case: &str, result: Result<Peer, ConnectError>) -> String {
 #[actix::test]
 async fn the_table_of_wrong_certificates_shown_by_the_node_that_dials() {
     let world = World::new();
-    let client_only =
-        unchecked(world.authority.sign(&for_purpose(ExtendedKeyUsagePurpose::ServerAuth)).unwrap());
-    let (case, told) = ("only for servers".to_owned(), "not for both servers and clients".to_owned());
-    let purpose = Wrong { case, shown: client_only, list: RevocationList::default(), alert: 43, told };
-    for Wrong { case, shown, list, alert: number, told } in
-        wrong_certificates(&world).into_iter().chain([purpose])
-    {
+    for Wrong { case, shown, list, alert: number, told } in wrong_certificates(&world) {
         let judge = world.issue("b", Role::Agent).with_revocation_list(&list);
         let (b, _registration) = world.counting(judge, Role::Agent).await;
         let address = b.address().unwrap();
@@ -261,21 +260,16 @@ async fn the_counter_counts(world: &World) {
 #[actix::test]
 async fn the_table_of_wrong_certificates_shown_by_the_node_that_is_dialled() {
     let world = World::new();
-    let server_only =
-        unchecked(world.authority.sign(&for_purpose(ExtendedKeyUsagePurpose::ClientAuth)).unwrap());
     let unlisted = |case: &str, shown, alert, told: &str| {
         let (case, told) = (case.to_owned(), told.to_owned());
         Wrong { case, shown, list: RevocationList::default(), alert, told }
     };
-    let more = [
-        unlisted("only for clients", server_only, 43, "not for both servers and clients"),
-        unlisted(
-            "another node",
-            world.issue("agent-2", Role::Agent),
-            42,
-            "another node than the expected one",
-        ),
-    ];
+    let more = [unlisted(
+        "another node",
+        world.issue("agent-2", Role::Agent),
+        42,
+        "another node than the expected one",
+    )];
     for Wrong { case, shown, list, alert: number, told } in wrong_certificates(&world).into_iter().chain(more)
     {
         // It is the dialler that can be asked here.

@@ -318,14 +318,14 @@ fn a_refusal_says_what_was_wanted_and_why() {
     let check = |bytes: &[u8], expected: &str| {
         assert_eq!(decode::<Option<bool>>(bytes).unwrap_err().to_string(), expected);
     };
-    check(&[], "not decodable as core::option::Option<bool>: UnexpectedEnd { additional: 1 }");
+    check(&[], "not decodable as Option<bool>: UnexpectedEnd { additional: 1 }");
     check(
         &[2],
-        "not decodable as core::option::Option<bool>: invalid value: integer `2`, expected 0 or 1 before an \
+        "not decodable as Option<bool>: invalid value: integer `2`, expected 0 or 1 before an \
          optional value",
     );
-    check(&[1, 2], "not decodable as core::option::Option<bool>: InvalidBooleanValue(2)");
-    check(&[0, 0, 0], "2 bytes follow the end of the core::option::Option<bool>");
+    check(&[1, 2], "not decodable as Option<bool>: InvalidBooleanValue(2)");
+    check(&[0, 0, 0], "2 bytes follow the end of the Option<bool>");
 }
 
 #[test]
@@ -360,4 +360,23 @@ fn types_that_need_a_self_describing_format_are_refused() {
     }
     let error = decode::<Untagged>(&[0]).unwrap_err();
     assert!(matches!(error, DecodeError::Malformed { .. }), "{error}");
+}
+
+#[test]
+fn a10_an_error_that_peers_read_holds_no_path_of_a_module() {
+    for (name, short) in [
+        ("u8", "u8"),
+        ("swarm_protocols::coordinator::requests::SubmitTask", "SubmitTask"),
+        ("alloc::vec::Vec<(core::option::Option<a_b::C9>, [u8; 32])>", "Vec<(Option<C9>, [u8; 32])>"),
+        ("&a::b::C", "&C"),
+    ] {
+        assert_eq!(without_paths(name), short);
+    }
+    type Wanted = Vec<(crate::coordinator::Part, String)>;
+    let mut beyond = encode(&Wanted::new()).unwrap();
+    beyond.push(0);
+    for bytes in [&[1][..], &beyond, &vec![0; MESSAGE_BYTES_MAX + 1], &[0xfd, 0, 0, 0, 0, 0, 0, 0, 1]] {
+        let error = decode::<Wanted>(bytes).unwrap_err().to_string();
+        assert!(error.contains("Vec<(Part, String)>") && !error.contains("::"), "{error}");
+    }
 }
