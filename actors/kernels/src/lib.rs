@@ -70,4 +70,4 @@ pub use lcss::Lcss;
 pub use matrix::Symmetric;
 pub use search::Search;
 pub use simd::Simd;
-pub use znorm::{z_normalize, z_normalize_into};
+pub use znorm::{is_constant, z_normalize, z_normalize_into};

@@ -37,6 +37,11 @@ pub fn z_normalize_into(series: &[f64], normalized: &mut [f64]) {
     }
 }
 
+/// Whether a series is constant, as [`z_normalize`] has it.
+pub fn is_constant(series: &[f64]) -> bool {
+    Moments::of(series).is_constant()
+}
+
 /// Mean and reciprocal deviation. The scale of a constant series is 0, which normalises it to zeros.
 ///
 /// The mean is `centre + shift`: as one number it would be off by up to half a unit in the last place of the
