@@ -16,6 +16,7 @@ mod foreground;
 mod logging;
 mod matching;
 mod node;
+mod number;
 mod operator;
 mod output;
 mod signals;
@@ -25,7 +26,7 @@ mod system;
 mod tasks;
 mod up;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use error::CliError;
 use output::Output;
@@ -82,7 +83,8 @@ enum Command {
 
 /// Runs the command that the process was started with; wrong usage ends the process with exit 2.
 pub(crate) fn run() -> Result<(), CliError> {
-    let Cli { output, command } = Cli::parse();
+    let matches = number::negative_ones_are_values(Cli::command()).get_matches();
+    let Cli { output, command } = Cli::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
     match command {
         Command::Match(command) => command.run(output),
         Command::Correlate(command) => command.run(output),

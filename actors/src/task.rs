@@ -13,13 +13,13 @@ use std::{
     time::Duration,
 };
 use swarm_protocols::{
-    Blob, ContentHash, DeliveryError, NodeId, Protocol,
+    Blob, ContentHash, DeliveryError, NodeId, Protocol, Request,
     content_store::{HASHES_MAX, MissingContent, StoreContent, StoreError},
     coordinator::{
         Coordinator, Part, PartAnswer, Progress, SubmitTask, TaskError, TaskId, TaskPriority, TaskProgress,
         TaskReport, Waiting,
     },
-    part::{PartRequest, Weight, waves},
+    part::{Impossible, PartRequest, Weight, waves},
     wire::codec,
 };
 use tokio::time::{Instant, sleep};
@@ -77,7 +77,11 @@ pub struct Task<'a, R: PartRequest> {
     deadline: Option<Duration>,
     waiting: Waiting,
     watcher: Option<Box<dyn FnMut(TaskEvent) + 'a>>,
+    checker: Option<Checker<'a, R>>,
 }
+
+/// Judges an answer by what the client knows.
+type Checker<'a, R> = Box<dyn Fn(&R, &<R as Request>::Reply) -> Result<(), Impossible> + 'a>;
 
 /// How far a task is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -173,6 +177,7 @@ impl<'a, R: PartRequest> Task<'a, R> {
             deadline: None,
             waiting: Waiting::ForAnyone,
             watcher: None,
+            checker: None,
         }
     }
 
@@ -206,12 +211,17 @@ impl<'a, R: PartRequest> Task<'a, R> {
         Self { watcher: Some(Box::new(watcher)), ..self }
     }
 
+    /// Checks answers by what the client knows beyond [`PartRequest::check_answer`], which they have passed.
+    pub fn check(self, checker: impl Fn(&R, &R::Reply) -> Result<(), Impossible> + 'a) -> Self {
+        Self { checker: Some(Box::new(checker)), ..self }
+    }
+
     /// Has the work done.
     pub async fn submit(
         self,
         coordinator: &Mailbox<Coordinator>,
     ) -> Result<Done<R::Reply>, SubmitError<R::Error>> {
-        let Task { requests, inputs, kind, priority, deadline, waiting, watcher } = self;
+        let Task { requests, inputs, kind, priority, deadline, waiting, watcher, checker } = self;
         let none = Inputs::new();
         let inputs = inputs.unwrap_or(&none);
         let hashes = requests.iter().flat_map(R::inputs);
@@ -230,6 +240,7 @@ impl<'a, R: PartRequest> Task<'a, R> {
             inputs,
             terms,
             watcher,
+            checker,
             answers,
             liars: BTreeMap::new(),
         };
@@ -253,6 +264,7 @@ struct Submission<'a, R: PartRequest> {
     inputs: &'a Inputs<R::Input>,
     terms: Terms,
     watcher: Option<Box<dyn FnMut(TaskEvent) + 'a>>,
+    checker: Option<Checker<'a, R>>,
     /// The answers so far, and whose they are.
     answers: Vec<Option<(NodeId, R::Reply)>>,
     liars: BTreeMap<NodeId, String>,
@@ -433,7 +445,11 @@ impl<R: PartRequest> Submission<'_, R> {
         let answer = codec::decode::<R::Reply>(reply).map_err(|error| error.to_string())?;
         let request = &self.requests[at];
         let possible = request.check_answer(&self.inputs.known(request), &answer);
-        possible.map(|()| answer).map_err(|impossible| impossible.to_string())
+        let checked = possible.and_then(|()| match &self.checker {
+            Some(checker) => checker(request, &answer),
+            None => Ok(()),
+        });
+        checked.map(|()| answer).map_err(|impossible| impossible.to_string())
     }
 
     fn failure(&self, positions: &[usize], error: AskError<TaskError>) -> SubmitError<R::Error> {

@@ -223,7 +223,7 @@ mod tests {
     }
 
     #[test]
-    fn impossible_answers_are_recognised() {
+    fn a6_impossible_answers_are_recognised() {
         let lengths: &[Lengths<'_>] = &[&[5; 3]];
         let check = |measure, values: &[f64]| {
             part(measure, 0..3).check_answer(lengths, &values.to_vec().into()).is_ok()

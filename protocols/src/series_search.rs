@@ -142,16 +142,18 @@ impl PartRequest for SearchSeries {
         64 + 13 * self.matches_max()
     }
 
-    fn check_answer(&self, _: &[Lengths<'_>], answer: &SearchedSeries) -> Result<(), Impossible> {
+    fn check_answer(&self, inputs: &[Lengths<'_>], answer: &SearchedSeries) -> Result<(), Impossible> {
         let matches = &answer.matches;
+        // Two vectors of length sqrt(m) are at most 2 sqrt(m) apart; rounding may add a little.
+        let points: u32 = inputs.iter().skip(1).copied().flatten().sum();
+        let distances = 0.0..=4.0 * f64::from(points) * (1.0 + 1e-9);
         Impossible::unless(
             matches.len() <= self.matches_max(),
             format_args!("{} matches, {} are the most", matches.len(), self.matches_max()),
         )?;
         let in_place = |found: &WindowMatch| {
             let start = found.start as usize;
-            found.distance_squared.is_finite()
-                && found.distance_squared >= 0.0
+            distances.contains(&found.distance_squared)
                 && self.starts().contains(&start)
                 && self.admits(start)
         };
@@ -161,7 +163,21 @@ impl PartRequest for SearchSeries {
         let mut starts: Vec<u32> = matches.iter().map(|found| found.start).collect();
         starts.sort_unstable();
         let apart = starts.windows(2).all(|pair| pair[1] - pair[0] >= self.apart);
-        Impossible::unless(ordered && apart, "matches out of order or too close to each other")
+        Impossible::unless(ordered && apart, "matches out of order or too close to each other")?;
+        let Settled { kim, keogh_query, keogh_data, abandoned, computed } = answer.settled;
+        let settled =
+            [kim, keogh_query, keogh_data, abandoned, computed].into_iter().fold(0, u64::saturating_add);
+        let windows = self.starts().filter(|start| self.admits(*start)).count() as u64;
+        Impossible::unless(settled == windows, format_args!("{settled} windows settled of {windows}"))?;
+        // With fewer matches than wanted there is no further window that lies apart from them.
+        let is_near = |start: &usize| {
+            let next = starts.partition_point(|other| (*other as usize) < *start);
+            let mut around = starts[next.saturating_sub(1)..].iter().take(2);
+            around.any(|other| start.abs_diff(*other as usize) < self.apart as usize)
+        };
+        let is_complete = matches.len() >= self.top as usize
+            || self.starts().filter(|start| self.admits(*start)).all(|it| is_near(&it));
+        Impossible::unless(is_complete, format_args!("{} matches, while there are more", matches.len()))
     }
 }
 
@@ -233,16 +249,24 @@ mod tests {
     }
 
     #[test]
-    fn impossible_answers_are_recognised() {
+    fn a6_impossible_answers_are_recognised() {
         let check = |matches: &[(u32, f64)]| {
             let found = |&(start, distance_squared)| WindowMatch { start, distance_squared };
             let matches = matches.iter().map(found).collect();
-            let answer = SearchedSeries { matches, settled: Settled::default() };
+            // Three starts are excluded.
+            let settled = Settled { kim: 10, computed: 5, ..Settled::default() };
+            let answer = SearchedSeries { matches, settled };
             search().check_answer(&[&[25], &[6]], &answer).is_ok()
         };
-        assert!(check(&[]) && check(&[(12, 0.5), (2, 0.5 + 1e-9), (7, 3.0), (19, 3.0)]));
+        assert!(
+            check(&[(12, 0.5), (2, 0.5 + 1e-9), (7, 3.0), (19, 3.0)])
+                && check(&[(11, 0.5), (16, 0.5), (5, 3.0)])
+        );
         for wrong in [
-            &[(1, 0.0)][..],
+            &[][..],
+            &[(12, 0.5), (2, 0.6), (7, 3.0)],
+            &[(12, 0.5), (2, 0.6), (7, 3.0), (19, 25.0)],
+            &[(1, 0.0)],
             &[(20, 0.0)],
             &[(3, 0.0)],
             &[(2, -1.0)],

@@ -17,6 +17,7 @@ use swarm_protocols::correlation::PairMeasure;
 use super::error::{CliError, Exit};
 use super::foreground::{self, Watch};
 use super::node::cores;
+use super::number::{at_least_one, whole};
 use super::operator::{Connection, MaybeConnection};
 use super::output::Output;
 use crate::input::{self, Gaps, InputError, Source, Table};
@@ -47,7 +48,7 @@ pub(crate) struct Correlate {
     #[arg(long, value_name = "DISTANCE", value_parser = distance)]
     epsilon: Option<f64>,
     /// How many rows apart points may be that match; any number when not given (lcss, dtw)
-    #[arg(long, value_name = "POINTS")]
+    #[arg(long, value_name = "POINTS", value_parser = whole)]
     window: Option<usize>,
     /// Compare the values as they are, not z-normalised (lcss, dtw)
     #[arg(long)]
@@ -56,7 +57,7 @@ pub(crate) struct Correlate {
     #[arg(long, value_name = "ROWS", conflicts_with_all = ["heatmap", "connect"], value_parser = window)]
     rolling: Option<NonZeroUsize>,
     /// How many rows lie between the ends of two windows; at most 10 million values are printed
-    #[arg(long, value_name = "ROWS", default_value = "1", requires = "rolling")]
+    #[arg(long, value_name = "ROWS", default_value = "1", requires = "rolling", value_parser = at_least_one)]
     every: NonZeroUsize,
     /// Draw the matrix too, as SVG or PNG after the end of the name
     #[arg(long, value_name = "FILE.svg|.png", value_parser = OsStringValueParser::new().try_map(PictureFile::parse))]
@@ -65,7 +66,7 @@ pub(crate) struct Correlate {
     #[arg(long, value_enum, requires = "heatmap", value_name = "ORDER")]
     order: Option<Order>,
     /// On how many threads; the result does not depend on it [default: one for each core]
-    #[arg(long, value_name = "COUNT", conflicts_with = "connect")]
+    #[arg(long, value_name = "COUNT", conflicts_with = "connect", value_parser = at_least_one)]
     threads: Option<NonZeroUsize>,
     #[command(flatten)]
     connection: MaybeConnection,
@@ -84,7 +85,10 @@ Methods:
 Missing values: a pair's correlation is over the rows in which neither is missing. It is undefined (null in JSON, - in
 the table) with fewer than two such rows, or when one of the two is constant there. lcss and dtw refuse missing values,
 and z-normalise each series (population deviation; a constant one becomes zeros) unless told --raw. --rolling refuses
-missing values too.
+missing values too; its correlations are within 1e-9 of those of each window by itself.
+
+Constant, for every method: all values are equal, or their deviation is below 1.5e-154, whose square is no normal number.
+Values that differ in their last digits only are not constant.
 
 Rolling JSON: {\"labels\", \"window\", \"pairs\": [[i, j], ...] as places in labels, \"steps\": [{\"row\": last row of the
 window, \"index\", \"correlations\": one for each pair}, ...], \"seconds\"}.

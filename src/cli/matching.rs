@@ -9,6 +9,7 @@ use swarm_kernels::classify::Width;
 use swarm_protocols::distance::BandRule;
 
 use super::error::{CliError, Exit};
+use super::number::whole;
 use super::output::Output;
 use crate::input::Source;
 
@@ -40,7 +41,7 @@ struct BandArgs {
     #[arg(long, value_name = "PERCENT", value_parser = percent)]
     band: Option<f64>,
     /// Half-width of the band in points
-    #[arg(long, value_name = "POINTS")]
+    #[arg(long, value_name = "POINTS", value_parser = whole)]
     window: Option<usize>,
 }
 

@@ -56,7 +56,8 @@ impl<'a> Lines<'a> {
                 continue;
             }
             if let Some(number) = blank_at {
-                let message = "a blank line between rows is a missing value";
+                let message = "the line is blank, expected a row: rows are counted by lines, so remove it, or \
+                               write the value that is missing";
                 return Err(InputError::at(self.input, number, 1, message));
             }
             return self.line().map(Some);
@@ -97,6 +98,11 @@ impl<'a> Lines<'a> {
         bytes = bytes.strip_suffix(b"\n").unwrap_or(bytes);
         bytes = bytes.strip_suffix(b"\r").unwrap_or(bytes);
         match std::str::from_utf8(bytes) {
+            Ok(text) if text.trim_ascii_end().contains('\r') => {
+                let before = text.split('\r').next().unwrap_or_default();
+                let message = "a carriage return without a line feed, expected lines that end in LF or CRLF";
+                Err(InputError::at(self.input, self.number, before.chars().count() + 1, message))
+            }
             Ok(text) => Ok(Line { input: self.input, number: self.number, text }),
             Err(error) => {
                 let column = String::from_utf8_lossy(&bytes[..error.valid_up_to()]).chars().count() + 1;
@@ -133,7 +139,7 @@ impl Line<'_> {
 }
 
 /// Text of an input as it may stand in a message: escaped and not too long.
-pub(super) fn quote(text: &str) -> String {
+pub(crate) fn quote(text: &str) -> String {
     const CHARS_MAX: usize = 40;
     if text.chars().nth(CHARS_MAX).is_none() {
         format!("{text:?}")

@@ -9,6 +9,9 @@ use super::{InputError, Source};
 
 const READ_BUFFER_BYTES: usize = 128 << 10;
 
+/// What a gzip member begins with.
+const GZIP_MARK: [u8; 2] = [0x1f, 0x8b];
+
 /// What the longest mark of a format takes.
 const START_BYTES: usize = 6;
 
@@ -21,7 +24,7 @@ pub(super) fn open(input: &Source) -> Result<Box<dyn BufRead>, InputError> {
     };
     let mut start = Vec::with_capacity(START_BYTES);
     bytes.by_ref().take(START_BYTES as u64).read_to_end(&mut start).map_err(failed)?;
-    let is_packed = start.starts_with(&[0x1f, 0x8b]) || is_called_gzip(input);
+    let is_packed = start.starts_with(&GZIP_MARK) || is_called_gzip(input);
     if let Some(format) = format_of(&start).filter(|_| !is_packed) {
         return Err(InputError::whole(input, format!("looks like {format}, expected text in UTF-8")));
     }
@@ -42,7 +45,8 @@ pub(super) fn text(input: &Source, bytes_max: u64) -> Result<String, InputError>
     if length > bytes_max {
         return Err(InputError::whole(input, format!("is longer than {bytes_max} bytes")));
     }
-    String::from_utf8(text).map_err(|_| InputError::whole(input, "is no valid UTF-8"))
+    let text = String::from_utf8(text).map_err(|_| InputError::whole(input, "is not valid UTF-8"))?;
+    Ok(text.strip_prefix('\u{feff}').map_or_else(|| text.clone(), str::to_owned))
 }
 
 /// Why an open input gave no more bytes.
@@ -85,7 +89,11 @@ impl<R: BufRead> Read for Members<R> {
             if length > 0 || buffer.is_empty() {
                 return Ok(length);
             }
-            let is_last = is_nothing_but_zeros(member.get_mut())?;
+            let rest = member.get_mut();
+            let is_last = is_nothing_but_zeros(rest)?;
+            if !is_last && rest.fill_buf()?.first() != Some(&GZIP_MARK[0]) {
+                return Err(io::Error::other("after its end come bytes that are no gzip, remove them"));
+            }
             self.member = self.member.take().filter(|_| !is_last).map(|it| GzDecoder::new(it.into_inner()));
         }
         Ok(0)

@@ -45,6 +45,11 @@ impl<'a> Rows<'a> {
 }
 
 impl Row<'_> {
+    /// The whole of it.
+    pub(crate) fn text(&self) -> &str {
+        self.line.text
+    }
+
     /// The field of a column, as `parse` reads it; `expected` says what that takes.
     pub(crate) fn field<T>(
         &self,

@@ -1,5 +1,6 @@
 //! Daily bars from files in the layout of QuantConnect's Lean, as series of total-return closes.
 
+use std::ops::RangeInclusive;
 use std::path::Path;
 
 use swarm_protocols::similar_windows::{BARS_MAX, Day, SeriesPart, Symbol};
@@ -30,15 +31,15 @@ pub(crate) fn check_symbol(folder: &Path, symbol: &Symbol) -> Result<(), InputEr
 /// Loads the series of a symbol from `folder`.
 ///
 /// A close is the traded one times both factors of the first factor row dated on or after its day,
-/// in the unit of the file, 1/10000 dollar. Bars before the first date of the map file belong to
-/// another security and are dropped.
+/// in the unit of the file, 1/10000 dollar. Bars before the first date of the map file, or after its
+/// last one, belong to another security and are dropped.
 pub(crate) fn load(folder: &Path, symbol: &Symbol) -> Result<SeriesPart, InputError> {
     check_folder(folder)?;
     check_symbol(folder, symbol)?;
     let prefix = prefix(symbol);
     let source = |suffix: &str| Source::File(folder.join(format!("{prefix}{suffix}")));
     let (bars, factor_file) = (source(BARS_SUFFIX), source("_factor_files.csv"));
-    let listed = listing_day(&source("_map_files.csv"))?;
+    let listed = listing(&source("_map_files.csv"))?;
     let factors = factors(&factor_file)?;
 
     let (mut days, mut closes) = (Vec::new(), Vec::new());
@@ -60,7 +61,7 @@ pub(crate) fn load(folder: &Path, symbol: &Symbol) -> Result<SeriesPart, InputEr
         let traded = row.field(close, "a price above zero in whole 1/10000 dollar", |text| {
             text.parse::<u64>().ok().filter(|price| *price > 0)
         })?;
-        if day < listed {
+        if !listed.contains(&day) {
             continue;
         }
         while factors.next_if(|(until, _)| *until < day).is_some() {}
@@ -85,31 +86,49 @@ fn day(text: &str) -> Option<Day> {
     text.parse().ok().filter(|_| text.len() == 8)
 }
 
-/// The first date of a map file, which lists what an exchange has called the security since when.
-fn listing_day(file: &Source) -> Result<Day, InputError> {
-    match Rows::open(file)?.next()? {
-        Some(row) => row.field(0, "a day as YYYYMMDD", day),
-        None => Err(InputError::whole(file, "is empty, expected rows of day, ticker and exchange")),
+/// The days between the dates of a map file, which lists until when an exchange has called the security what: the first
+/// row is its first day, the last one its last. A file of one row says nothing of a last day.
+fn listing(file: &Source) -> Result<RangeInclusive<Day>, InputError> {
+    let mut rows = Rows::open(file)?;
+    let mut days = Vec::new();
+    while let Some(row) = rows.next()? {
+        days.push(row.field(0, "a day as YYYYMMDD", day)?);
+        if days.len() > BARS_MAX {
+            return Err(InputError::whole(file, format!("holds more than {BARS_MAX} rows")));
+        }
+    }
+    days.sort_unstable();
+    match days[..] {
+        [] => Err(InputError::whole(file, "is empty, expected rows of day, ticker and exchange")),
+        [first] => Ok(first..=Day::MAX),
+        [first, .., last] => Ok(first..=last),
     }
 }
 
 /// The last day of each factor, and the product of price factor and split factor until then.
+///
+/// As for Lean's own reader, rows with a factor that is infinite or has an exponent above 0, which has lost its digits,
+/// and those whose product is 0 are no rows.
 fn factors(file: &Source) -> Result<Vec<(Day, f64)>, InputError> {
     let mut rows = Rows::open(file)?;
     let mut factors: Vec<(Day, f64)> = Vec::new();
+    let mut previous = None;
     while let Some(row) = rows.next()? {
-        let previous = factors.last().map(|(day, _)| *day);
         let until = row.field(0, "a later day than that of the row before, as YYYYMMDD", |text| {
             day(text).filter(|day| previous < Some(*day))
         })?;
-        let factor =
-            |text: &str| text.parse::<f64>().ok().filter(|factor| *factor > 0.0 && factor.is_finite());
-        let price = row.field(1, "a price factor above zero", factor)?;
-        let split = row.field(2, "a split factor above zero", factor)?;
+        let factor = |text: &str| text.parse::<f64>().ok().filter(|factor| *factor >= 0.0);
+        let price = row.field(1, "a price factor of at least zero", factor)?;
+        let split = row.field(2, "a split factor of at least zero", factor)?;
         if factors.len() == BARS_MAX {
             return Err(InputError::whole(file, format!("holds more than {BARS_MAX} factors")));
         }
-        factors.push((until, price * split));
+        previous = Some(until);
+        if !row.text().contains("e+")
+            && [price, split, price * split].iter().all(|f| *f > 0.0 && f.is_finite())
+        {
+            factors.push((until, price * split));
+        }
     }
     Ok(factors)
 }
@@ -158,6 +177,37 @@ mod tests {
         let days: Vec<String> = part.days().iter().map(Day::to_string).collect();
         assert_eq!(days, ["2020-01-03", "2020-01-06", "2020-01-07"], "an earlier bar is another security");
         assert_eq!(part.closes(), [110.0 * (0.9 * 0.5), 60.0 * 0.8, 70.0]);
+    }
+
+    #[test]
+    fn f7_rows_that_the_format_skips_change_nothing() {
+        let expected = load_ab(BARS, FACTORS, MAP).unwrap();
+        for rows in [
+            "20191230,inf,inf,0\n",
+            "20191230,0,1,0\n",
+            "20191230,1,0,1\n",
+            "20191230,INF,0,0\n",
+            "20191230,1.6e+6,1,2\n",
+            "20191230,inf,1,0\n20191231,1,inf,0\n20200101,0,0,0\n",
+        ] {
+            assert_eq!(load_ab(BARS, &format!("{rows}{FACTORS}"), MAP).unwrap(), expected, "{rows}");
+        }
+        let within = FACTORS.replace("20200106,", "20200105,inf,inf,0\n20200106,");
+        assert_eq!(load_ab(BARS, &within, MAP).unwrap(), expected);
+        let nothing = load_ab(BARS, "20501231,inf,inf,0\n", MAP).unwrap_err().to_string();
+        assert!(nothing.contains("factor_files.csv: has no row dated on or after 2020-01-03"), "{nothing}");
+    }
+
+    #[test]
+    fn f7_bars_after_the_last_date_of_the_map_belong_to_another_security() {
+        for (map, last) in [
+            ("20200103,ab,N\n20200106,ab,N\n", "2020-01-06"),
+            ("20200103,ab,N\n20200104,xy,N\n20200105,ab,N\n", "2020-01-03"),
+            ("20200103,ab,N\n", "2020-01-07"),
+        ] {
+            let part = load_ab(BARS, FACTORS, map).unwrap();
+            assert_eq!(part.days().last().unwrap().to_string(), last, "{map}");
+        }
     }
 
     #[test]

@@ -9,7 +9,7 @@ use swarm_protocols::coordinator::TaskPriority;
 use swarm_protocols::printable;
 
 use super::jobs::{Job, Kind, Terms};
-use crate::input::{self, InputError, Source};
+use crate::input::{self, InputError, Source, quote};
 
 /// The largest task file, in bytes.
 const FILE_BYTES_MAX: u64 = 1 << 20;
@@ -54,6 +54,7 @@ impl TaskFile {
     }
 
     fn parse(source: &Source, text: &str) -> Result<Self, InputError> {
+        refuse_other_values(source, text)?;
         let at = |error: serde_json::Error| fault(source, text, &error);
         let Head { kind, priority, deadline_seconds } = serde_json::from_str(text).map_err(at)?;
         let folder = match source {
@@ -64,6 +65,24 @@ impl TaskFile {
         let deadline = deadline_seconds.map(|seconds| seconds.0);
         Ok(Self { kind, job, terms: Terms { priority, deadline } })
     }
+}
+
+/// A list would be read as a task whose keys are left out, and nothing at all as one that ends too early.
+fn refuse_other_values(source: &Source, text: &str) -> Result<(), InputError> {
+    const EXPECTED: &str =
+        r#"expected a task, such as {"kind": "similar-windows", "data": "FOLDER", "symbols": ["SPY"]}"#;
+    let rest = text.trim_ascii_start();
+    let Some(first) = rest.chars().next() else {
+        return Err(InputError::whole(source, format!("is empty, {EXPECTED}")));
+    };
+    if first == '{' {
+        return Ok(());
+    }
+    let before = &text[..text.len() - rest.len()];
+    let (line, column) =
+        (before.matches('\n').count() + 1, before.rsplit('\n').next().map_or(0, str::len) + 1);
+    let found = if first == '[' { "a list".to_owned() } else { quote(&first.to_string()) };
+    Err(InputError::at(source, line, column, format!("{EXPECTED}, found {found}")))
 }
 
 /// The error with its place, which counts bytes in a line where ours count characters.
@@ -129,6 +148,22 @@ mod tests {
         ] {
             let error = parse(text).unwrap_err();
             assert!(error.starts_with("tasks/one.json:"), "{error}");
+            assert!(error.contains(expected), "{error}\ndoes not say\n{expected}");
+        }
+    }
+
+    #[test]
+    fn f14_what_is_no_task_at_all_is_named_with_what_is_expected() {
+        for (text, expected) in [
+            ("[]", ":1:1: expected a task, such as {\"kind\": "),
+            ("\n  [\"similar-windows\", 3, 1.5]", ":2:3: expected a task"),
+            ("[]", "\"symbols\": [\"SPY\"]}, found a list"),
+            ("5", "found \"5\""),
+            ("kind = 1", "found \"k\""),
+            ("", "tasks/one.json: is empty, expected a task"),
+            (" \r\n\t", "is empty"),
+        ] {
+            let error = parse(text).unwrap_err();
             assert!(error.contains(expected), "{error}\ndoes not say\n{expected}");
         }
     }

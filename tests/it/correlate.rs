@@ -196,7 +196,7 @@ fn malformed_tables_are_refused_with_their_place() {
 }
 
 #[test]
-fn no_single_cell_decides_that_the_first_column_is_the_index() {
+fn f1_no_single_cell_decides_that_the_first_column_is_the_index() {
     let folder = Folder::new("correlate_first_column");
     for (name, content, place, number_line) in [
         ("first", "ret_a,b,c\n#N/A,1,2\n0.5,2,1\n", ":2:1: ", 3),
@@ -207,6 +207,10 @@ fn no_single_cell_decides_that_the_first_column_is_the_index() {
         let number = format!("while line {number_line} of this column has a number");
         correlate(&bad, &[]).fails(65, &[&format!("{bad}{place}expected a number"), &number]);
     }
+}
+
+#[test]
+fn f11_tickers_that_read_as_numbers_are_an_index() {
     let labels = |table: &str| {
         swarm_reading(&["correlate", "--input", "-", "-o", "json"], table.as_bytes()).json()["labels"].clone()
     };
@@ -217,7 +221,7 @@ fn no_single_cell_decides_that_the_first_column_is_the_index() {
 }
 
 #[test]
-fn a_table_of_4097_columns_has_an_index_or_is_refused() {
+fn f10_a_table_of_4097_columns_has_an_index_or_is_refused() {
     let folder = Folder::new("correlate_4097");
     let header: String = (0..4096).map(|i| format!(",s{i}")).collect();
     let rows =
@@ -434,4 +438,46 @@ fn long_work_ends_at_once_on_a_signal() {
     let rows = format!("one\t{}\n", series.join("\t"));
     let train = folder.write("train.tsv", &rows);
     is_interrupted(&["match", "classify", "--train", &train, "--test", "-"], &rows.repeat(8));
+}
+
+#[test]
+fn f4_every_method_has_one_rule_of_what_is_constant() {
+    let shape = [3, 1, 2, 0, 3, 2, 0, 1, 1, 3];
+    let other = [5.0, 1.0, 4.0, 1.0, 9.0, 2.0, 6.0, 5.0, 3.0, 5.0];
+    let table = |column: &dyn Fn(usize) -> String| {
+        let rows = (0..10).map(|row| format!("{},{}\n", column(row), other[row]));
+        "a,b\n".to_owned() + &rows.collect::<String>()
+    };
+    let value = |table: &str, more: &[&str]| {
+        let arguments = [&["correlate", "--input", "-", "-o", "json"], more].concat();
+        let found = swarm_reading(&arguments, table.as_bytes()).json();
+        if more[0] == "--rolling" {
+            found["steps"][0]["correlations"][0].as_f64()
+        } else {
+            found["matrix"][0][1].as_f64()
+        }
+    };
+    let all: [&[&str]; 5] = [
+        &["--method", "pearson"],
+        &["--method", "spearman"],
+        &["--rolling", "10"],
+        &["--method", "dtw"],
+        &["--method", "lcss"],
+    ];
+    let plain = table(&|row| shape[row].to_string());
+    // Eighths are the last bits of numbers like that.
+    let last_bits = table(&|row| format!("{}", 1e15 + f64::from(shape[row]) / 8.0));
+    for method in all {
+        let (found, expected) = (value(&last_bits, method).unwrap(), value(&plain, method).unwrap());
+        assert!((found - expected).abs() < 1e-9, "{method:?}: {found} is not {expected}");
+    }
+    let constant = table(&|_| "10.33".to_owned());
+    let faint = table(&|row| format!("{}e-160", shape[row]));
+    for method in all {
+        assert_eq!(value(&faint, method), value(&constant, method), "{method:?}");
+        assert_eq!(value(&constant, method).is_none(), !["dtw", "lcss"].contains(&method[1]), "{method:?}");
+    }
+    assert!(
+        swarm(&["correlate", "--help"]).stdout.contains("Constant, for every method: all values are equal")
+    );
 }

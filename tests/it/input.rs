@@ -67,7 +67,7 @@ fn a_large_distance_is_a_power_of_ten() {
 
 #[cfg(unix)]
 #[test]
-fn a_pipe_that_is_named_twice_is_refused_instead_of_waited_for() {
+fn f8_a_pipe_that_is_named_twice_is_refused_instead_of_waited_for() {
     let folder = Folder::new("input_pipe");
     let pipe = folder.path("pipe");
     assert!(std::process::Command::new("mkfifo").arg(&pipe).status().unwrap().success());
@@ -83,7 +83,7 @@ fn a_pipe_that_is_named_twice_is_refused_instead_of_waited_for() {
 }
 
 #[test]
-fn zeros_after_the_members_of_a_gzip_file_are_padding() {
+fn f9_zeros_after_the_members_of_a_gzip_file_are_padding() {
     let folder = Folder::new("input_padded");
     let plain = folder.write("plain", "1\n2\n3\n");
     let padding = vec![0; 200 << 10];
@@ -97,7 +97,7 @@ fn zeros_after_the_members_of_a_gzip_file_are_padding() {
 }
 
 #[test]
-fn a_gzip_file_is_known_by_its_first_bytes_too() {
+fn f13_a_gzip_file_is_known_by_its_first_bytes_too() {
     let folder = Folder::new("input_magic");
     let (plain, packed) = (folder.write("plain", "1\n2\n"), gzip(b"1\n2\n"));
     let other_name = folder.write("packed.csv", &packed);
@@ -108,7 +108,7 @@ fn a_gzip_file_is_known_by_its_first_bytes_too() {
 }
 
 #[test]
-fn a_file_that_is_no_text_is_named_as_what_it_looks_like() {
+fn f13_a_file_that_is_no_text_is_named_as_what_it_looks_like() {
     let folder = Folder::new("input_formats");
     let utf16 = |mark: &[u8], text: &str| {
         [mark, &text.encode_utf16().flat_map(u16::to_le_bytes).collect::<Vec<_>>()].concat()
@@ -129,7 +129,7 @@ fn a_file_that_is_no_text_is_named_as_what_it_looks_like() {
 }
 
 #[test]
-fn other_separators_and_decimal_commas_are_named() {
+fn f13_other_separators_and_decimal_commas_are_named() {
     let folder = Folder::new("input_separators");
     let number = folder.write("number", "1\n");
     for (name, header, place, separators) in [
@@ -151,4 +151,60 @@ fn other_separators_and_decimal_commas_are_named() {
     let decimals = folder.write("decimals", "1,5\n");
     swarm(&["match", "distance", &number, &decimals])
         .fails(65, &["decimals:1:1: expected a number with a decimal point, found \"1,5\""]);
+}
+
+#[test]
+fn f14_negative_numbers_after_options_are_values_that_are_refused() {
+    let folder = Folder::new("input_negative");
+    let (table, column) = (folder.write("table", "a,b\n1,2\n2,1\n"), folder.write("column", "1\n2\n"));
+    for (arguments, expected) in [
+        (
+            &["correlate", "--input", &table, "--method", "lcss", "--epsilon", "-1"][..],
+            "a number that is not negative",
+        ),
+        (&["correlate", "--input", &table, "--method", "dtw", "--window", "-3"], "a whole number from 0 on"),
+        (&["correlate", "--input", &table, "--rolling", "-2"], "a number of rows from 2 on"),
+        (&["correlate", "--input", &table, "--rolling", "2", "--every", "-1"], "a whole number from 1 on"),
+        (&["match", "distance", &column, &column, "--band", "-5"], "a number from 0 to 100"),
+        (&["match", "distance", &column, &column, "--window", "-1.5"], "a whole number from 0 on"),
+    ] {
+        swarm(arguments).fails(2, &["invalid value '-", expected]);
+    }
+}
+
+#[test]
+fn f14_line_ends_blank_lines_and_what_follows_a_gzip_file_are_named() {
+    let folder = Folder::new("input_lines");
+    let good = folder.write("good", "1\n2\n");
+    for (name, content, expected) in [
+        (
+            "mac",
+            &b"1\r2\r3\r"[..],
+            ":1:2: a carriage return without a line feed, expected lines that end in LF or CRLF",
+        ),
+        ("mixed", b"1\r\n2\r3\n", ":2:2: a carriage return"),
+        ("blank", b"1\n\n2\n", ":2:1: the line is blank, expected a row"),
+        ("first", b"\n1\n2\n", ":1:1: the line is blank, expected a row"),
+        (
+            "tail.gz",
+            &[&gzip(b"1\n2\n")[..], b"tail"].concat(),
+            "after its end come bytes that are no gzip, remove them",
+        ),
+    ] {
+        let bad = folder.write(name, content);
+        swarm(&["match", "distance", &bad, &good]).fails(65, &[&bad, expected]);
+    }
+    let table = folder.write("table", "a,b\r1,2\r2,1\r");
+    swarm(&["correlate", "--input", &table]).fails(65, &["table:1:4: a carriage return"]);
+}
+
+#[test]
+fn f14_a_task_file_may_have_a_byte_order_mark() {
+    let folder = Folder::new("input_task");
+    let fault = |content: &str| {
+        let task = folder.write("task.json", content);
+        swarm(&["submit", &task, "--connect", "127.0.0.1:1"])
+    };
+    fault("\u{feff}{\"kind\": \"dance\"}").fails(65, &["task.json:1:16: unknown kind `dance`"]);
+    fault("\u{feff}[]").fails(65, &["task.json:1:1: expected a task", "found a list"]);
 }

@@ -372,3 +372,31 @@ fn the_reference_search_within_one_year_of_minutes_is_reproduced() {
     let expected = [(230_792, 1.331519080), (30_886, 1.421579963)];
     assert_matches(&swarm(&arguments).json(), &expected, 1e-6);
 }
+
+#[test]
+fn f6_labels_that_no_training_series_has_are_said() {
+    let folder = Folder::new("classify_labels");
+    let train = folder.write("train", "1\t1\t2\t3\n2\t3\t2\t1\n");
+    let classify = |test: &str| {
+        let test = folder.write("test", test);
+        swarm(&["match", "classify", "--train", &train, "--test", &test, "-o", "json"])
+    };
+    let run = classify("1.0000000e+00\t1\t2\t4\n2.0000000e+00\t4\t2\t1\n");
+    assert_eq!(run.json()["errors"], 2);
+    let said = "2 of 2 series in";
+    assert!(run.stderr.contains(said) && run.stderr.contains("such as \"1.0000000e+00\""), "{}", run.stderr);
+    assert!(run.stderr.contains("compared as text, and there is \"1\", \"2\""), "{}", run.stderr);
+    assert!(classify("1\t1\t2\t4\n3\t4\t2\t1\n").stderr.contains("1 of 2 series"));
+    assert_eq!(classify("1\t1\t2\t4\n2\t4\t2\t1\n").stderr, "");
+}
+
+#[test]
+fn f2_a_constant_query_is_said_to_tell_nothing() {
+    let folder = Folder::new("search_constant");
+    let file = folder.write("series.csv", csv_file(&walk(300, 11)));
+    let flat = folder.write("flat.csv", csv_file(&[10.33; 40]));
+    let run = search(&file, &flat, 0, 30, &["--top", "3"]);
+    assert_matches(&run.json(), &[(0, 30.0), (30, 30.0), (60, 30.0)], 0.0);
+    assert!(run.stderr.contains("the query is constant"), "{}", run.stderr);
+    assert_eq!(search(&file, &file, 0, 30, &[]).stderr, "");
+}

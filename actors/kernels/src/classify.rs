@@ -5,6 +5,7 @@ mod neighbours;
 pub use neighbours::{Neighbours, Width};
 
 use crate::band::Band;
+use crate::compare::{compared, compared_max};
 use crate::dtw::sweep::sweep;
 use crate::input::{KernelError, Series, check};
 use crate::lower_bound::{self, Envelope, excess_squared, shares_to_limits};
@@ -18,7 +19,7 @@ const ROUNDING_ROOM: f64 = 1e-9;
 pub struct Nearest {
     /// Index among the training series.
     pub index: usize,
-    /// Squared DTW distance between the z-normalised series.
+    /// Squared DTW distance between the z-normalised series, as [`compared`] has it.
     pub distance_squared: f64,
 }
 
@@ -86,11 +87,14 @@ impl NearestNeighbour {
         let mut candidates: Vec<(f64, usize)> = self.train.iter().enumerate().map(bound_of).collect();
         candidates.sort_by(|a, b| a.0.total_cmp(&b.0).then(a.1.cmp(&b.1)));
 
+        let longest = self.train.iter().map(|(other, _)| other.len()).fold(query.len(), usize::max);
         // In the order of the answer.
         let mut nearest: Vec<Nearest> = Vec::new();
         for (bound, index) in candidates {
             let worst = if nearest.len() < count { None } else { nearest.last() };
-            let limit = worst.map_or(f64::INFINITY, |worst| worst.distance_squared * (1.0 + ROUNDING_ROOM));
+            let limit = worst.map_or(f64::INFINITY, |worst| {
+                compared_max(worst.distance_squared, longest) * (1.0 + ROUNDING_ROOM)
+            });
             if bound > limit {
                 break;
             }
@@ -100,6 +104,7 @@ impl NearestNeighbour {
             else {
                 continue;
             };
+            let distance_squared = compared(distance_squared, query.len().max(other.len()));
             let is_before =
                 |other: &Nearest| (other.distance_squared, other.index) < (distance_squared, index);
             let place = nearest.partition_point(is_before);

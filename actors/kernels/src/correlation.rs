@@ -6,21 +6,20 @@
 use crate::input::{KernelError, MAGNITUDE_MAX, Series};
 use crate::matrix::Symmetric;
 use crate::simd::Simd;
-use crate::znorm::sum;
+use crate::znorm::Moments;
 
 mod clustering;
+mod gaps;
 mod pairs;
 mod rolling;
 
 pub use clustering::{Dendrogram, Join};
+use gaps::{Form, Gaps};
 pub use pairs::{LCSS_POINTS_MAX, Measure, Pairs, Partition};
 pub use rolling::RollingPearson;
 
 /// Lanes of the sums of products: part of the answer's rounding, so the same for all instructions.
 const LANES: usize = 8;
-
-/// A series whose deviation is at most this share of its mean is constant: the rest is rounding noise.
-const NOISE: f64 = f64::EPSILON;
 
 /// Pearson's correlation of two series of one length.
 ///
@@ -38,17 +37,17 @@ pub fn pearson(a: &[f64], b: &[f64]) -> Result<f64, KernelError> {
 /// Spearman's correlation: Pearson's of the ranks, equal values sharing the mean of theirs.
 pub fn spearman(a: &[f64], b: &[f64]) -> Result<f64, KernelError> {
     check_lengths(&[(Series::First, a), (Series::Second, b)])?;
-    Ok(pairwise(a, b, |values| unit(&ranks(values))))
+    Ok(pairwise(a, b, rank_unit))
 }
 
 /// [`pearson`] of all pairs.
 pub fn pearson_matrix<S: AsRef<[f64]>>(series: &[S]) -> Result<Symmetric<f64>, KernelError> {
-    all_pairs(series, unit)
+    all_pairs(series, Form::Values)
 }
 
 /// [`spearman`] of all pairs.
 pub fn spearman_matrix<S: AsRef<[f64]>>(series: &[S]) -> Result<Symmetric<f64>, KernelError> {
-    all_pairs(series, |values| unit(&ranks(values)))
+    all_pairs(series, Form::Ranks)
 }
 
 /// Missing values are let through, others checked as everywhere; all have one length.
@@ -78,21 +77,17 @@ fn check_lengths(series: &[(Series, &[f64])]) -> Result<(), KernelError> {
 
 /// The series less its mean, as a vector of length 1; nothing of a constant series.
 fn unit(values: &[f64]) -> Option<Vec<f64>> {
-    let points = values.len() as f64;
-    let centre = sum(values, |x| x) / points;
-    let shift = sum(values, |x| x - centre) / points;
-    let squares = sum(values, |x| (x - centre - shift) * (x - centre - shift));
-    if squares.is_normal() {
-        let is_constant = (squares / points).sqrt() <= NOISE * centre.abs();
-        let scale = 1.0 / squares.sqrt();
-        return (!is_constant).then(|| values.iter().map(|x| (x - centre - shift) * scale).collect());
-    }
-    // Deviations whose squares are too large or too small: scaled to the largest first, which makes its square 1.
-    let largest = values.iter().fold(0.0_f64, |largest, x| largest.max((x - centre - shift).abs()));
-    if largest <= NOISE * centre.abs() || values.len() < 2 {
+    let moments = Moments::of(values);
+    if moments.is_constant() {
         return None;
     }
-    unit(&values.iter().map(|x| (x - centre - shift) / largest).collect::<Vec<_>>())
+    let unit = Moments { scale: moments.scale / (values.len() as f64).sqrt(), ..moments };
+    Some(values.iter().map(|&x| unit.normalize(x)).collect())
+}
+
+/// The same of the ranks; nothing of a constant series, whose values may differ.
+fn rank_unit(values: &[f64]) -> Option<Vec<f64>> {
+    if Moments::of(values).is_constant() { None } else { unit(&ranks(values)) }
 }
 
 /// Ranks from 1, equal values sharing the mean of theirs.
@@ -121,29 +116,24 @@ fn pairwise(a: &[f64], b: &[f64], unit: impl Fn(&[f64]) -> Option<Vec<f64>>) -> 
     }
 }
 
-fn all_pairs<S: AsRef<[f64]>>(
-    series: &[S],
-    unit: impl Fn(&[f64]) -> Option<Vec<f64>>,
-) -> Result<Symmetric<f64>, KernelError> {
+fn all_pairs<S: AsRef<[f64]>>(series: &[S], form: Form) -> Result<Symmetric<f64>, KernelError> {
     let series: Vec<&[f64]> = series.iter().map(AsRef::as_ref).collect();
     let named: Vec<_> = series.iter().enumerate().map(|(i, &values)| (Series::Member(i), values)).collect();
     check_lengths(&named)?;
-    let is_gapped: Vec<bool> =
-        series.iter().map(|values| values.iter().fold(false, |any, x| any | x.is_nan())).collect();
     // In one piece: many small ones would be fetched from the system and returned to it by every call.
     let points = series.first().map_or(1, |first| first.len());
-    let mut units = vec![f64::NAN; series.len() * points];
-    for (i, own) in units.chunks_exact_mut(points).enumerate().filter(|&(i, _)| !is_gapped[i]) {
-        if let Some(unit) = unit(series[i]) {
-            own.copy_from_slice(&unit);
-        }
-    }
+    let mut units = vec![0.0; series.len() * points];
+    let mut gaps = Gaps::new(form);
+    units.chunks_exact_mut(points).zip(&series).for_each(|(own, values)| gaps.push(values, own));
     let units: Vec<&[f64]> = units.chunks_exact(points).collect();
     let mut correlations = Symmetric::filled(series.len(), f64::NAN);
     products(Simd::active(), &units, &mut correlations);
-    for i in (0..series.len()).filter(|&i| is_gapped[i]) {
-        for j in 0..series.len() {
-            correlations.set(i, j, pairwise(series[i], series[j], &unit));
+    let compared = if gaps.is_any() { series.len() } else { 0 };
+    for i in 0..compared {
+        for j in i..compared {
+            let product = correlations.get(i, j);
+            let value = gaps.correlation([i, j], [series[i], series[j]], [units[i], units[j]], product);
+            correlations.set(i, j, value);
         }
     }
     Ok(correlations)

@@ -25,8 +25,10 @@
 //!   DTW distance take its square root. tslearn, dtaidistance and augurs report the root, aeon the sum.
 //! - A [`Band`] is a half-width in points; a percentage is of the longer series and rounds up. The archive's
 //!   published 1-NN errors follow from that.
-//! - z-normalisation uses the population deviation; a constant series becomes zeros ([`z_normalize`]).
-//! - Among equal distances the smaller start, or the smaller training index, comes first.
+//! - z-normalisation uses the population deviation; a constant series becomes zeros ([`z_normalize`] says what is
+//!   constant, for all kernels).
+//! - Among equal distances the smaller start, or the smaller training index, comes first. Distances are compared as
+//!   [`compared`] has them, so that rounding decides nothing.
 //! - Empty series, NaN, infinities and magnitudes beyond [`MAGNITUDE_MAX`] are refused with the series and the
 //!   index ([`KernelError`]); nothing overflows below that magnitude. NaN is a missing point to
 //!   [`Search::run_with_missing`], which leaves out the windows that hold one, and to [`correlation`], which leaves out
@@ -49,6 +51,7 @@
 mod band;
 pub mod bars;
 pub mod classify;
+mod compare;
 pub mod correlation;
 pub mod dtw;
 mod input;
@@ -61,9 +64,10 @@ mod znorm;
 
 pub use band::Band;
 pub use classify::NearestNeighbour;
+pub use compare::compared;
 pub use input::{KernelError, MAGNITUDE_MAX, MAGNITUDE_MAX_F32, Series};
 pub use lcss::Lcss;
 pub use matrix::Symmetric;
 pub use search::Search;
 pub use simd::Simd;
-pub use znorm::{z_normalize, z_normalize_into};
+pub use znorm::{is_constant, z_normalize, z_normalize_into};

@@ -20,6 +20,7 @@ pub use many::run_all;
 pub use stream::{Leaders, Monitor};
 
 use crate::band::{Band, Reach};
+use crate::compare::{compared, compared_max};
 use crate::dtw::{self, sweep::sweep};
 use crate::input::{KernelError, Series, check};
 use crate::lower_bound::{self, Envelope, excess_squared, shares_to_limits};
@@ -44,7 +45,7 @@ const SEEDS_MIN: usize = 32;
 pub struct Match {
     /// Row of the window's first point.
     pub start: usize,
-    /// Squared DTW distance between the z-normalised query and the z-normalised window.
+    /// Squared DTW distance between the z-normalised query and the z-normalised window, as [`compared`] has it.
     pub distance_squared: f64,
 }
 
@@ -77,7 +78,7 @@ pub struct Found {
 /// The matches are those of the exhaustive search: all candidate windows in order of `(distance_squared, start)`,
 /// each picked unless it starts fewer than [`apart`](Self::apart) rows from one picked before, until there are
 /// [`top`](Self::top). Distances are those of [`dtw::distance_squared`] on
-/// [`z_normalize`]d series, to the last bit; pruning never changes the answer.
+/// [`z_normalize`]d series as [`compared`] has them, to the last bit; pruning never changes the answer.
 ///
 /// Beside the series, memory is proportional to the query, plus one entry for every `apart` rows (or every query
 /// length, when that is more), plus at most `4 top` x `apart` windows; while fewer than `2 top - 1` windows fit apart
@@ -448,12 +449,10 @@ impl<'s> Pass<'s> {
         let points = self.search.query.len();
         self.normalize_window(start, Moments::of(&self.series[start..start + points]));
         let band = Band::Points(self.search.half_width);
-        let (query, window, bound) = (&self.search.query, &self.window, self.picks.bound());
+        let (query, window, bound) = (&self.search.query, &self.window, self.bound());
         match dtw::distance_checked_within(self.search.simd, query, window, band, bound) {
             Some(distance_squared) => {
-                self.pruned.computed += 1;
-                self.picks.offer(Match { start, distance_squared });
-                self.limit = prune_above(self.picks.bound(), points);
+                self.offer(start, distance_squared);
             }
             None => self.pruned.abandoned += 1,
         }
@@ -475,9 +474,20 @@ impl<'s> Pass<'s> {
             self.pruned.abandoned += 1;
             return Ok(());
         };
-        self.pruned.computed += 1;
-        self.picks.offer(Match { start, distance_squared });
-        self.limit = prune_above(self.picks.bound(), self.search.query.len());
+        self.offer(start, distance_squared);
         Ok(())
+    }
+
+    /// Takes a window whose distance was computed to the end.
+    fn offer(&mut self, start: usize, distance_squared: f64) {
+        let points = self.search.query.len();
+        self.pruned.computed += 1;
+        self.picks.offer(Match { start, distance_squared: compared(distance_squared, points) });
+        self.limit = prune_above(self.bound(), points);
+    }
+
+    /// A window farther than this cannot change the answer.
+    fn bound(&self) -> f64 {
+        compared_max(self.picks.bound(), self.search.query.len())
     }
 }

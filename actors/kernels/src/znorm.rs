@@ -1,16 +1,16 @@
 //! z-normalisation: mean 0, population standard deviation 1.
 
-/// A deviation of at most this many times the mean's magnitude is rounding noise of the values themselves.
-const NOISE: f64 = f64::EPSILON;
+/// A deviation beyond this share of the mean is none of rounding: the first sum is off by far less.
+const DOUBTLESS: f64 = 1e-12;
 
-/// A variance below this has few digits or none, so that what is divided by its root is anything but normalised.
+/// The least variance that is one: the square of a smaller deviation is no normal number, with few digits or none.
 pub(crate) const VARIANCE_MIN: f64 = f64::MIN_POSITIVE;
 
 /// z-normalises a series: subtracts the mean and divides by the population standard deviation.
 ///
-/// A constant series becomes zeros. Constant means: the deviation does not exceed 2⁻⁵² times the magnitude of the
-/// mean, about one unit in the last place of the values, or is too small for its square to be a normal number (below
-/// 1.5e-154). So thirty times 0.1 is constant, and 1e6 with noise of 1e-6 is not.
+/// A constant series becomes zeros. A series is constant when all its values are equal, or when its deviation is below
+/// 1.5e-154, whose square is no normal number. That is the rule of all kernels. So thirty times 0.1 is constant, and 0.3
+/// beside 0.1 + 0.2, which is one unit in the last place more, is not.
 ///
 /// The mean is corrected in a second pass, which keeps large offsets accurate. Values that are not finite or
 /// lie beyond [`MAGNITUDE_MAX`](crate::MAGNITUDE_MAX) give NaN, which the kernels refuse.
@@ -37,6 +37,11 @@ pub fn z_normalize_into(series: &[f64], normalized: &mut [f64]) {
     }
 }
 
+/// Whether a series is constant, as [`z_normalize`] has it.
+pub fn is_constant(series: &[f64]) -> bool {
+    Moments::of(series).is_constant()
+}
+
 /// Mean and reciprocal deviation. The scale of a constant series is 0, which normalises it to zeros.
 ///
 /// The mean is `centre + shift`: as one number it would be off by up to half a unit in the last place of the
@@ -56,16 +61,34 @@ impl Moments {
         let centre = sum(series, |x| x) / points;
         let shift = sum(series, |x| x - centre) / points;
         let squares = sum(series, |x| (x - centre) * (x - centre)) / points;
-        let variance = (squares - shift * shift).max(0.0);
-        let deviation = variance.sqrt();
-        let scale = if !squares.is_finite() {
-            f64::NAN
-        } else if deviation <= NOISE * centre.abs() || variance < VARIANCE_MIN {
-            0.0
+        if !squares.is_finite() {
+            return Self { centre, shift, scale: f64::NAN };
+        }
+        let variance = squares - shift * shift;
+        let deviation = variance.max(0.0).sqrt();
+        if deviation > DOUBTLESS * centre.abs() && variance >= VARIANCE_MIN {
+            Self { centre, shift, scale: 1.0 / deviation }
         } else {
-            1.0 / deviation
-        };
+            Self::in_doubt(series)
+        }
+    }
+
+    /// Of a series that is constant or nearly so: differences from one of its values are exact, or as good as the
+    /// values, and the mean of those is as exact as they are.
+    #[cold]
+    fn in_doubt(series: &[f64]) -> Self {
+        let points = series.len() as f64;
+        let centre = series.first().copied().unwrap_or(0.0);
+        let shift = sum(series, |x| x - centre) / points;
+        let variance = sum(series, |x| (x - centre - shift) * (x - centre - shift)) / points;
+        // Of equal values all differences are 0.
+        let scale = if variance < VARIANCE_MIN { 0.0 } else { 1.0 / variance.sqrt() };
         Self { centre, shift, scale }
+    }
+
+    /// Whether the series is constant, or has no points.
+    pub(crate) fn is_constant(&self) -> bool {
+        self.scale == 0.0 || self.scale.is_nan()
     }
 
     #[inline(always)]
@@ -113,9 +136,25 @@ mod tests {
                 assert_eq!(z_normalize(&vec![value; length]), vec![0.0; length], "{value} x {length}");
             }
         }
-        // 0.1 + 0.2 is one unit in the last place above 0.3.
-        assert_eq!(z_normalize(&[0.1 + 0.2, 0.3, 0.3]), [0.0; 3]);
+        assert_eq!(z_normalize(&[0.0, -0.0]), [0.0; 2]);
         assert!(z_normalize(&[]).is_empty());
+    }
+
+    #[test]
+    fn f4_values_that_differ_in_their_last_bits_are_not_constant() {
+        // 0.1 + 0.2 is one unit in the last place above 0.3.
+        assert_normal(&z_normalize(&[0.1 + 0.2, 0.3, 0.3]), 1e-14);
+        for unit in [0.3, 1e15, -1e100, 1e-100] {
+            let ulp = f64::EPSILON * 2.0_f64.powf(f64::abs(unit).log2().floor());
+            for length in [2, 17, 3001, 200_000] {
+                let mut series = vec![unit; length];
+                series[length / 2] += ulp;
+                let z = z_normalize(&series);
+                assert_normal(&z, 1e-9);
+                let highest = ((length - 1) as f64).sqrt();
+                assert!((z[length / 2] - highest).abs() < 1e-9 * highest, "{unit} x {length}");
+            }
+        }
     }
 
     #[test]

@@ -4,7 +4,7 @@ use std::os::unix::fs::PermissionsExt;
 
 use crate::content_store::Contents;
 use proptest::prelude::*;
-use swarm_kernels::{dtw, z_normalize};
+use swarm_kernels::{compared, dtw, z_normalize};
 use uuid::Uuid;
 
 /// A folder that is removed with everything in it.
@@ -144,7 +144,8 @@ proptest! {
         let found = file.nearest_neighbour(band).unwrap().nearest(&query, count).unwrap();
 
         let distance = |values: &Vec<f64>| {
-            dtw::distance_squared(&z_normalize(&query), &z_normalize(values), band).unwrap()
+            let distance = dtw::distance_squared(&z_normalize(&query), &z_normalize(values), band).unwrap();
+            compared(distance, query.len().max(values.len()))
         };
         let mut expected: Vec<(usize, f64)> = values.iter().map(distance).enumerate().collect();
         expected.sort_by(|a, b| a.1.total_cmp(&b.1).then(a.0.cmp(&b.0)));

@@ -32,7 +32,7 @@ impl<I: ?Sized> Inputs<I> {
     }
 
     /// What is known of the inputs of a request, all of which are here.
-    pub(super) fn known<R: PartRequest<Input = I>>(&self, request: &R) -> Vec<&I> {
+    pub fn known<R: PartRequest<Input = I>>(&self, request: &R) -> Vec<&I> {
         let inputs = request.inputs();
         inputs.iter().filter_map(|hash| self.0.get(hash)).map(|input| &*input.known).collect()
     }

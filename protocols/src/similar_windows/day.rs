@@ -18,6 +18,9 @@ pub struct InvalidDay(pub String);
 const RANGE: std::ops::RangeInclusive<i32> = -719_162..=2_932_896;
 
 impl Day {
+    /// The last one, 9999-12-31.
+    pub const MAX: Self = Self(*RANGE.end());
+
     /// The day of a year, month (1 to 12) and day of the month, when the calendar has it.
     pub fn from_civil(year: i32, month: u32, day: u32) -> Option<Self> {
         let in_year = (1..=9999).contains(&year) && (1..=12).contains(&month) && (1..=31).contains(&day);

@@ -97,6 +97,15 @@ impl PartRequest for FindSimilar {
                 found.matches.iter().all(is_window),
                 format_args!("a match of {symbol} that is no window of the part"),
             )?;
+            // With fewer matches than wanted there is no further window that lies apart from them.
+            let is_near = |start: &usize| {
+                found.matches.iter().any(|hit| start.abs_diff(hit.start as usize) < self.rule.apart.into())
+            };
+            let candidates = &windows.starts()[..found.candidates as usize];
+            Impossible::unless(
+                found.matches.len() >= self.rule.top.into() || candidates.iter().all(is_near),
+                format_args!("{} matches of {symbol}, while there are more", found.matches.len()),
+            )?;
         }
         let returns = windows.reply(answer.queries.clone()).following_returns;
         Impossible::unless(*returns == *answer.following_returns, "returns that are not those of the part")
@@ -213,10 +222,11 @@ impl QueryMatches {
         let apart = self.matches.iter().enumerate().all(|(at, hit)| {
             self.matches[..at].iter().all(|better| better.start.abs_diff(hit.start) >= u32::from(rule.apart))
         });
-        let in_place = self
-            .matches
-            .iter()
-            .all(|hit| hit.distance_squared >= 0.0 && hit.first < hit.last && hit.last < query.start);
+        // Two vectors of length sqrt(m) are at most 2 sqrt(m) apart; rounding may add a little.
+        let distances = 0.0..=4.0 * f64::from(rule.length) * (1.0 + 1e-9);
+        let in_place = self.matches.iter().all(|hit| {
+            distances.contains(&hit.distance_squared) && hit.first < hit.last && hit.last < query.start
+        });
         if ordered && apart && in_place { Ok(()) } else { Err(InvalidReply::Rule { symbol }) }
     }
 }
@@ -275,6 +285,7 @@ mod tests {
         assert_eq!(check(reply(9, &[hit(0, 2.0), hit(60, 1.0)])), broken, "worse one first");
         assert_eq!(check(reply(9, &[hit(60, 1.0), hit(0, 1.0)])), broken, "later one first");
         assert_eq!(check(reply(9, &[hit(0, -1.0)])), broken, "negative");
+        assert_eq!(check(reply(9, &[hit(0, 241.0)])), broken, "farther than two windows can be");
         assert_eq!(check(reply(9, &[hit(441, 1.0)])), broken, "reaches into the query");
         assert_eq!(check(reply(9, &[hit(0, f64::NAN)])), Err(InvalidReply::NotFinite));
         assert!(matches!(check(reply(9, &[])), Err(InvalidReply::Matches { .. })));

@@ -168,7 +168,7 @@ fn a_wrong_reply_is_blamed_on_its_part() {
 }
 
 #[test]
-fn what_an_agent_claims_of_a_part_is_held_against_the_part() {
+fn a6_what_an_agent_claims_of_a_part_is_held_against_the_part() {
     let library = library(3);
     let part = &library[&"A".parse::<Symbol>().unwrap()];
     let find = FindSimilar {
@@ -178,13 +178,15 @@ fn what_an_agent_claims_of_a_part_is_held_against_the_part() {
     };
     let honest = search(part, &find.queries);
     assert_eq!(find.check_answer(&[part], &honest), Ok(()));
-    let lies: [fn(&mut SimilarInPart); 4] = [
+    let lies: [fn(&mut SimilarInPart); 6] = [
         |reply| {
             reply.queries[0].candidates += 1;
             reply.following_returns = [&reply.following_returns[..], &[0.0]].concat().into();
         },
         |reply| reply.following_returns = vec![99.0; reply.following_returns.len()].into(),
         |reply| reply.queries[0].matches[0].following_return = 99.0,
+        |reply| reply.queries[0].matches.truncate(1),
+        |reply| reply.queries[0].matches.last_mut().unwrap().distance_squared = 1e300,
         |reply| reply.queries[0].matches[0].first = Day::from_epoch_days(0).unwrap(),
     ];
     for lie in lies {

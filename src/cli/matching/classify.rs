@@ -1,6 +1,6 @@
 //! `swarm match classify`.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::num::NonZeroUsize;
 use std::panic::resume_unwind;
@@ -18,9 +18,12 @@ use crate::cli::error::CliError;
 use crate::cli::foreground::{self, Watch};
 use crate::cli::operator::{Connection, MaybeConnection};
 use crate::cli::output::Output;
-use crate::input::{self, InputError, LabelledSeries, Source};
-use crate::swarm::progress::Progress;
+use crate::input::{self, InputError, LabelledSeries, Source, quote};
+use crate::swarm::progress::{Progress, say};
 use crate::swarm::spread::classify::classify;
+
+/// How many labels are named where one is unknown.
+const LABELS_SHOWN: usize = 5;
 
 #[derive(Debug, Args)]
 pub(crate) struct Classify {
@@ -65,7 +68,27 @@ impl Classify {
     }
 
     fn read(&self) -> Result<(Vec<LabelledSeries>, Vec<LabelledSeries>), InputError> {
-        Ok((input::ucr(&self.train)?, input::ucr(&self.test)?))
+        let (train, test) = (input::ucr(&self.train)?, input::ucr(&self.test)?);
+        self.note_unknown_labels(&train, &test);
+        Ok((train, test))
+    }
+
+    /// Says which test series cannot be classified rightly.
+    fn note_unknown_labels(&self, train: &[LabelledSeries], test: &[LabelledSeries]) {
+        let known: BTreeSet<&str> = train.iter().map(|series| series.label.as_str()).collect();
+        let unknown: Vec<&str> =
+            test.iter().map(|series| series.label.as_str()).filter(|label| !known.contains(label)).collect();
+        if let Some(example) = unknown.first() {
+            let (unknown, total) = (unknown.len(), test.len());
+            say(format_args!(
+                "swarm: {unknown} of {total} series in {} have a label that no series in {} has, such as {}; \
+                 labels are compared as text, and there is {}",
+                self.test,
+                self.train,
+                quote(example),
+                known.iter().take(LABELS_SHOWN).map(|label| quote(label)).collect::<Vec<_>>().join(", ")
+            ));
+        }
     }
 
     fn errors_here(

@@ -8,18 +8,19 @@ use clap::Args;
 use clap::builder::{OsStringValueParser, TypedValueParser};
 use serde::Serialize;
 use swarm_kernels::search::{self as kernel, Found};
-use swarm_kernels::z_normalize;
+use swarm_kernels::{is_constant, z_normalize};
 use swarm_protocols::series_search::{QUERY_MAX, Settled, TOP_MAX};
 
 use super::refuse_stdin_twice;
 use crate::cli::error::{CliError, Exit};
 use crate::cli::foreground::{self, Watch};
+use crate::cli::number::{at_least_one, whole};
 use crate::cli::operator::{Connection, MaybeConnection};
 use crate::cli::output::Output;
 use crate::input::{self, InputError, Source};
 use crate::plot::matches::{Match as Drawn, Matches};
 use crate::plot::{PictureFile, Scene, count};
-use crate::swarm::progress::Progress;
+use crate::swarm::progress::{Progress, say};
 use crate::swarm::spread::search::{SearchTerms, search};
 
 #[derive(Debug, Args)]
@@ -38,16 +39,16 @@ pub(crate) struct Search {
     #[arg(long, value_name = "NAME")]
     query_column: String,
     /// The query's first row, counted from 0 after the header
-    #[arg(long, value_name = "ROW")]
+    #[arg(long, value_name = "ROW", value_parser = whole)]
     query_start: usize,
     /// How many rows the query has
-    #[arg(long, value_name = "ROWS")]
+    #[arg(long, value_name = "ROWS", value_parser = at_least_one)]
     query_length: NonZeroUsize,
     /// Half-width of the warping band in points
-    #[arg(long, value_name = "POINTS")]
+    #[arg(long, value_name = "POINTS", value_parser = whole)]
     window: usize,
-    /// How many windows to find
-    #[arg(long, value_name = "COUNT", default_value = "1")]
+    /// How many windows to find; of those that are equally far but for rounding, those that start first
+    #[arg(long, value_name = "COUNT", default_value = "1", value_parser = at_least_one)]
     top: NonZeroUsize,
     /// Draw the matches too, as SVG or PNG after the end of the name
     #[arg(long, value_name = "FILE.svg|.png", value_parser = OsStringValueParser::new().try_map(PictureFile::parse))]
@@ -120,6 +121,11 @@ impl Search {
             let (rows, length) = (series.len(), query.len());
             let message = format!("has {rows} rows, a query of {length} does not fit in it");
             return Err(InputError::whole(&self.series, message));
+        }
+        if is_constant(&query) {
+            say(
+                "swarm: the query is constant: all windows that vary are equally far from it, so the first are found",
+            );
         }
         Ok(Inputs { series, query, in_same_file })
     }

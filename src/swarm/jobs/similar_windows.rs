@@ -11,10 +11,12 @@ use serde::Deserialize;
 use serde::de::IgnoredAny;
 use swarm_actors::WorkError;
 use swarm_actors::task::{Inputs, Task};
+use swarm_kernels::{Band, compared, dtw, is_constant, z_normalize};
 use swarm_protocols::ContentHash;
 use swarm_protocols::coordinator::Waiting;
+use swarm_protocols::part::Impossible;
 use swarm_protocols::similar_windows::{
-    FindSimilar, InvalidSymbol, SeriesPart, Symbol, WindowQuery, WindowRule, merge,
+    FindSimilar, InvalidSymbol, SeriesPart, SimilarInPart, Symbol, WindowQuery, WindowRule, merge,
 };
 use toml::Spanned;
 use toml::de::DeValue;
@@ -27,6 +29,9 @@ use crate::swarm::operator::{JobError, Operator};
 use crate::swarm::prices;
 use crate::swarm::progress::Progress;
 use crate::swarm::report::{Colour, Report};
+
+/// What another way of rounding may change in a squared distance.
+const DISTANCE_TOLERANCE: f64 = 1e-6;
 
 pub(super) const KIND: Kind =
     Kind { word: "similar-windows", agent_type: AgentType::PatternMatcher, in_topology, in_task_file };
@@ -135,6 +140,12 @@ impl Library {
             let folder = Source::File(folder.to_owned());
             InputError::whole(&folder, format!("{symbol} has {bars} bars, a window has {length}"))
         })?;
+        if is_constant(&query.values) {
+            let symbol = part.symbol();
+            tracing::warn!(
+                "the last closes of {symbol} are all equal: all windows that vary are equally far from them"
+            );
+        }
         self.queries.push(query);
         self.parts.push(self.inputs.add(part.encode(), part));
         Ok(())
@@ -152,7 +163,10 @@ impl Library {
         let rule = WindowRule::DAILY;
         let find = |part: &ContentHash| FindSimilar { part: *part, rule, queries: queries.clone() };
         // A part is searched fast, and best where it is kept.
-        let task = Task::parts(parts.iter().map(find)).inputs(&inputs).waiting(Waiting::ForHome);
+        let check = |find: &FindSimilar, answer: &SimilarInPart| {
+            distances_are_right(find, &inputs.known(find), answer)
+        };
+        let task = Task::parts(parts.iter().map(find)).inputs(&inputs).waiting(Waiting::ForHome).check(check);
         let done = operator.compute(name, task.kind(KIND.word), terms, progress).await?;
         let agents = done.agents.len();
         let symbols = queries.iter().map(|query| query.symbol.clone());
@@ -169,6 +183,32 @@ impl Library {
     }
 }
 
+/// Whether matches lie as far from their queries as is claimed: they are few, so each distance is computed again.
+fn distances_are_right(
+    find: &FindSimilar,
+    parts: &[&SeriesPart],
+    answer: &SimilarInPart,
+) -> Result<(), Impossible> {
+    let [part] = parts else { return Err(Impossible::because("it is about one part")) };
+    let (points, band) = (usize::from(find.rule.length), Band::Points(find.rule.band.into()));
+    for (query, found) in find.queries.iter().zip(&answer.queries) {
+        let values = z_normalize(&query.values);
+        for hit in &found.matches {
+            let window = &part.closes()[hit.start as usize..][..points];
+            let distance = dtw::distance_squared(&values, &z_normalize(window), band);
+            let distance = compared(distance.map_err(Impossible::because)?, points);
+            Impossible::unless(
+                (hit.distance_squared - distance).abs() <= DISTANCE_TOLERANCE,
+                format_args!(
+                    "a squared distance of {} to {}, it is {distance}",
+                    hit.distance_squared, query.symbol
+                ),
+            )?;
+        }
+    }
+    Ok(())
+}
+
 impl Loaded for Library {
     fn run<'a>(
         self: Box<Self>,
@@ -178,5 +218,36 @@ impl Loaded for Library {
         progress: &'a mut Progress,
     ) -> LocalBoxFuture<'a, Result<Done, JobError>> {
         self.search(operator, name, terms, progress).boxed_local()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use swarm_kernels::Search;
+    use swarm_protocols::similar_windows::{Day, QueryMatches, Windows};
+
+    #[test]
+    fn a6_distances_that_are_not_those_of_the_windows_are_refused() {
+        let rule = WindowRule::DAILY;
+        let days = (0..400).map(|day| Day::from_epoch_days(day).unwrap()).collect();
+        let closes = (0..400_i32).map(|day| 500.0 + f64::from(day * day % 997)).collect();
+        let part = SeriesPart::new("A".parse().unwrap(), days, closes).unwrap();
+        let query = part.last_window(&rule).unwrap();
+        let windows = Windows::of(&part, &rule);
+        let admitted = |start: usize| windows.is_candidate(start, query.start);
+        let search = Search::new(&query.values, 3).unwrap().top(5).apart(60).starts(&admitted);
+        let found = search.run(part.closes()).unwrap().matches;
+        let matches = found.iter().map(|found| windows.hit(found.start, found.distance_squared)).collect();
+        let candidates = windows.before(query.start) as u32;
+        let honest = windows.reply(vec![QueryMatches { candidates, matches }]);
+        let find = FindSimilar { part: ContentHash::of(&part.encode()), rule, queries: vec![query] };
+        assert_eq!(distances_are_right(&find, &[&part], &honest), Ok(()));
+        for lie in [0.0, 1e-3, 240.0] {
+            let mut reply = honest.clone();
+            reply.queries[0].matches[0].distance_squared = lie;
+            let refused = distances_are_right(&find, &[&part], &reply).unwrap_err().to_string();
+            assert!(refused.starts_with(&format!("a squared distance of {lie} to A, it is ")), "{refused}");
+        }
     }
 }

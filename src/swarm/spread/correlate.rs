@@ -3,12 +3,14 @@
 use std::ops::Range;
 
 use swarm_actors::task::Task;
-use swarm_kernels::Symmetric;
-use swarm_kernels::correlation::Partition;
+use swarm_kernels::correlation::{Partition, pearson, spearman};
+use swarm_kernels::{Band, Lcss, Symmetric, dtw, is_constant};
+use swarm_protocols::Floats;
 use swarm_protocols::coordinator::INPUTS_MAX;
 use swarm_protocols::correlation::{
-    CorrelateGroups, GROUP_VALUES, PairMeasure, ROWS_STEP, VALUES_MAX, row_blocks,
+    CorrelateGroups, GROUP_VALUES, PairMeasure, ROWS_STEP, VALUES_MAX, partners, row_blocks,
 };
+use swarm_protocols::part::Impossible;
 use swarm_protocols::series_matcher::runs;
 
 use super::{Groups, add};
@@ -44,7 +46,9 @@ pub(crate) async fn correlate(
         let (groups, from, until) = (groups.clone(), rows.start, rows.end);
         CorrelateGroups { groups, measure, from, until }
     };
-    let task = Task::parts(blocks.iter().map(request)).inputs(&inputs).kind("correlate");
+    let facts = Facts::of(series, measure);
+    let check = |request: &CorrelateGroups, answer: &Floats| facts.check(request.from..request.until, answer);
+    let task = Task::parts(blocks.iter().map(request)).inputs(&inputs).kind("correlate").check(check);
     let answers = operator.compute("correlate", task, Terms::default(), progress).await?.answers;
 
     let partition = Partition::new(series.len());
@@ -58,4 +62,109 @@ pub(crate) async fn correlate(
         }
     }
     Ok(partition.matrix(parts))
+}
+
+/// What another way of rounding may change in a value.
+const TOLERANCE: f64 = 1e-6;
+
+/// What is known of the series without comparing all of them.
+struct Facts<'a> {
+    series: &'a [Vec<f64>],
+    measure: PairMeasure,
+    /// Those that lack a point.
+    is_gapped: Vec<bool>,
+    /// Those that have no deviation where they have points.
+    is_constant: Vec<bool>,
+}
+
+impl<'a> Facts<'a> {
+    fn of(series: &'a [Vec<f64>], measure: PairMeasure) -> Self {
+        let known = |values: &Vec<f64>| values.iter().copied().filter(|x| !x.is_nan()).collect::<Vec<f64>>();
+        let is_gapped = series.iter().map(|values| values.iter().any(|x| x.is_nan())).collect();
+        let is_constant = series.iter().map(|values| is_constant(&known(values))).collect();
+        Self { series, measure, is_gapped, is_constant }
+    }
+
+    /// Whether the values of some rows can be right: those that must be undefined are, those that cannot be are not, and
+    /// one pair that no agent can foresee has the value that it has here.
+    fn check(&self, rows: Range<u32>, answer: &[f64]) -> Result<(), Impossible> {
+        let order = u32::try_from(self.series.len()).map_err(Impossible::because)?;
+        let pairs: Vec<(usize, usize)> =
+            rows.flat_map(|i| partners(order, i).map(move |j| (i as usize, j as usize))).collect();
+        let correlates = matches!(self.measure, PairMeasure::Pearson | PairMeasure::Spearman);
+        for (&(i, j), value) in pairs.iter().zip(answer) {
+            let is_undefined = correlates && (self.is_constant[i] || self.is_constant[j]);
+            let is_defined = !is_undefined && (i == j || !(self.is_gapped[i] || self.is_gapped[j]));
+            let is_possible = if value.is_nan() { !is_defined } else { !is_undefined };
+            Impossible::unless(is_possible, format_args!("{value} for the series {i} and {j}"))?;
+        }
+        let others: Vec<usize> = (0..pairs.len()).filter(|&at| pairs[at].0 != pairs[at].1).collect();
+        let Some(&at) = others.get(foreseen_by_nobody(others.len())) else { return Ok(()) };
+        let ((i, j), value) = (pairs[at], answer[at]);
+        let expected = self.value(i, j)?;
+        let is_right = (value - expected).abs() <= TOLERANCE || value.is_nan() && expected.is_nan();
+        Impossible::unless(is_right, format_args!("{value} for the series {i} and {j}, it is {expected}"))
+    }
+
+    fn value(&self, i: usize, j: usize) -> Result<f64, Impossible> {
+        let (a, b) = (&self.series[i], &self.series[j]);
+        let points = |window: Option<u64>| window.map(|points| usize::try_from(points).unwrap_or(usize::MAX));
+        let value = match self.measure {
+            PairMeasure::Pearson => pearson(a, b),
+            PairMeasure::Spearman => spearman(a, b),
+            PairMeasure::Lcss { epsilon, window } => Lcss::new(epsilon)
+                .map(|lcss| points(window).map_or(lcss, |points| lcss.window(points)))
+                .and_then(|lcss| lcss.similarity(a, b)),
+            PairMeasure::Dtw { window } => {
+                let band = points(window).map_or(Band::Full, Band::Points);
+                dtw::distance_squared(a, b, band).map(|distance| 1.0 / (1.0 + distance.sqrt()))
+            }
+        };
+        value.map_err(Impossible::because)
+    }
+}
+
+/// A number below `count`, or 0.
+fn foreseen_by_nobody(count: usize) -> usize {
+    use std::hash::{BuildHasher, RandomState};
+    // The keys of a hasher are random.
+    (RandomState::new().hash_one(0) as usize).checked_rem(count).unwrap_or(0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a6_matrices_that_are_not_those_of_the_series_are_refused() {
+        let mut series: Vec<Vec<f64>> =
+            (1..=5_u32).map(|s| (0..50).map(|row| f64::from(row * row * s % 23)).collect()).collect();
+        let dtw = PairMeasure::Dtw { window: None };
+        let lcss = PairMeasure::Lcss { epsilon: 1.0, window: Some(3) };
+        for measure in [PairMeasure::Pearson, PairMeasure::Spearman, dtw, lcss] {
+            let facts = Facts::of(&series, measure);
+            let pairs: Vec<(u32, u32)> = (0..5).flat_map(|i| partners(5, i).map(move |j| (i, j))).collect();
+            let honest: Vec<f64> =
+                pairs.iter().map(|&(i, j)| facts.value(i as usize, j as usize).unwrap()).collect();
+            assert_eq!(facts.check(0..5, &honest), Ok(()), "{measure:?}");
+            let diagonal_alone = |value: f64| -> Vec<f64> {
+                pairs.iter().map(|(i, j)| if i == j { 1.0 } else { value }).collect()
+            };
+            for lie in
+                [vec![f64::NAN; 15], diagonal_alone(0.0), diagonal_alone(1.0), diagonal_alone(f64::NAN)]
+            {
+                assert!(facts.check(0..5, &lie).is_err(), "{measure:?} {lie:?}");
+            }
+        }
+        series[2].fill(0.1);
+        series[3][7] = f64::NAN;
+        let facts = Facts::of(&series, PairMeasure::Pearson);
+        let value = |i: u32, j: u32| facts.value(i as usize, j as usize).unwrap();
+        let honest: Vec<f64> =
+            (0..5).flat_map(|i| partners(5, i).map(move |j| (i, j))).map(|(i, j)| value(i, j)).collect();
+        assert_eq!(facts.check(0..5, &honest), Ok(()));
+        let invented: Vec<f64> =
+            honest.iter().map(|value| if value.is_nan() { 0.0 } else { *value }).collect();
+        assert!(facts.check(0..5, &invented).is_err(), "a constant series has no correlation");
+    }
 }

@@ -3,7 +3,8 @@
 use std::ops::Range;
 
 use crate::band::Band;
-use crate::correlation::{check_lengths, pairwise, ranks, unit};
+use crate::correlation::check_lengths;
+use crate::correlation::gaps::{Form, Gaps};
 use crate::dtw::{self, Ring};
 use crate::input::{KernelError, Series, check};
 use crate::lcss::{self, Lcss};
@@ -112,8 +113,8 @@ pub struct Pairs {
 #[derive(Debug, Clone)]
 enum Prepared {
     Nothing,
-    /// Each series as a vector of length 1, nothing where values are missing; NaN where it is constant.
-    Units(Vec<Option<Vec<f64>>>),
+    /// Each series as a vector of length 1, and what they lack.
+    Units(Vec<Vec<f64>>, Gaps),
     Ring(Ring<f64>),
     Order(lcss::Order),
 }
@@ -128,8 +129,8 @@ impl Pairs {
     /// By LCSS when the series have 2³² points together, or more.
     pub fn new(measure: Measure, series: Vec<Vec<f64>>) -> Result<Self, KernelError> {
         let prepared = match measure {
-            Measure::Pearson => units(&series, unit)?,
-            Measure::Spearman => units(&series, |values| unit(&ranks(values)))?,
+            Measure::Pearson => units(&series, Form::Values)?,
+            Measure::Spearman => units(&series, Form::Ranks)?,
             Measure::Lcss(lcss) => {
                 check_all(&series, LCSS_POINTS_MAX)?;
                 Prepared::Order(lcss.order(&series))
@@ -157,7 +158,7 @@ impl Pairs {
         let check_cancelled = || if cancelled() { Err(KernelError::Cancelled) } else { Ok(()) };
         let mut values = Vec::with_capacity(partition.pairs_in(part));
         match (self.measure, &self.prepared) {
-            (_, Prepared::Units(units)) => return self.correlations(part, units, cancelled),
+            (_, Prepared::Units(units, gaps)) => return self.correlations(part, units, gaps, cancelled),
             (_, Prepared::Ring(ring)) => {
                 for i in partition.rows(part) {
                     values.push(1.0);
@@ -198,16 +199,14 @@ impl Pairs {
     fn correlations(
         &self,
         part: usize,
-        units: &[Option<Vec<f64>>],
+        units: &[Vec<f64>],
+        gaps: &Gaps,
         cancelled: &dyn Fn() -> bool,
     ) -> Result<Vec<f64>, KernelError> {
         let partition = self.partition();
         let (rows, order) = (partition.rows(part), self.series.len());
         let mut of_rows: [Vec<f64>; PART_ROWS] = Default::default();
-        // In place of one that has gaps, or of a row that is absent, stands another: its products are not looked at.
-        let other = units.iter().find_map(Option::as_deref).unwrap_or(&[]);
-        let vector = |i: usize| units[i % order].as_deref().unwrap_or(other);
-        let vectors = |first: usize| std::array::from_fn(|k| vector(first + k));
+        let vectors = |first: usize| std::array::from_fn(|k| units[(first + k) % order].as_slice());
         let furthest = rows.clone().map(|i| i + partition.ahead(i)).max().unwrap_or(0);
         for first in (rows.start..=furthest).step_by(PART_ROWS) {
             if cancelled() {
@@ -218,23 +217,15 @@ impl Pairs {
                 for (partner, product) in (first..).zip(products) {
                     if (i..=i + partition.ahead(i)).contains(&partner) {
                         let j = partner % order;
-                        let is_whole = units[i].is_some() && units[j].is_some();
-                        let value = if is_whole { product.clamp(-1.0, 1.0) } else { self.pairwise(i, j) };
+                        let values_of = [self.series[i].as_slice(), &self.series[j]];
+                        let units_of = [units[i].as_slice(), &units[j]];
+                        let value = gaps.correlation([i, j], values_of, units_of, product.clamp(-1.0, 1.0));
                         values.push(if i == j && !value.is_nan() { 1.0 } else { value });
                     }
                 }
             }
         }
         Ok(of_rows.concat())
-    }
-
-    /// A pair of which a point is missing somewhere.
-    fn pairwise(&self, i: usize, j: usize) -> f64 {
-        let (a, b) = (&self.series[i], &self.series[j]);
-        match self.measure {
-            Measure::Spearman => pairwise(a, b, |values| unit(&ranks(values))),
-            _ => pairwise(a, b, unit),
-        }
     }
 }
 
@@ -273,14 +264,16 @@ fn check_all(series: &[Vec<f64>], points_max: usize) -> Result<(), KernelError> 
     Ok(())
 }
 
-fn units(series: &[Vec<f64>], unit: impl Fn(&[f64]) -> Option<Vec<f64>>) -> Result<Prepared, KernelError> {
+fn units(series: &[Vec<f64>], form: Form) -> Result<Prepared, KernelError> {
     let named = series.iter().enumerate().map(|(i, values)| (Series::Member(i), values.as_slice()));
     check_lengths(&named.collect::<Vec<_>>())?;
+    let mut gaps = Gaps::new(form);
     let unit = |values: &Vec<f64>| {
-        let is_gapped = values.iter().fold(false, |any, x| any | x.is_nan());
-        (!is_gapped).then(|| unit(values).unwrap_or_else(|| vec![f64::NAN; values.len()]))
+        let mut unit = vec![0.0; values.len()];
+        gaps.push(values, &mut unit);
+        unit
     };
-    Ok(Prepared::Units(series.iter().map(unit).collect()))
+    Ok(Prepared::Units(series.iter().map(unit).collect(), gaps))
 }
 
 type Tile<T> = [[T; PART_ROWS]; PART_ROWS];

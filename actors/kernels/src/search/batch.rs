@@ -146,7 +146,7 @@ fn limit(pass: &Pass<'_>) -> f32 {
     let single = 2_f64.powi(-24);
     let along = 2.0 * (points * (2 * pass.search.half_width + 1) as f64).sqrt();
     let room = (2.0 * ROLLED_ERROR + 2.0 * single) * along;
-    let bound = prune_above(pass.picks.bound(), pass.search.query.len());
+    let bound = prune_above(pass.bound(), pass.search.query.len());
     ((bound.sqrt() + room).powi(2) * (1.0 + (2.0 * points + 20.0) * single)) as f32
 }
 

@@ -10,10 +10,7 @@ pub(super) const BLOCK_STARTS: usize = 1024;
 /// A window whose sum of squares is below this share of the largest one in its block gets its own two passes.
 pub(super) const TRUSTED_SHARE: f64 = 1e-4;
 
-/// So does a window whose mean exceeds its deviation by more than this factor: it may count as constant.
-pub(super) const TRUSTED_OFFSET: f64 = 1e15;
-
-/// So does one of no more variance than this, for the same reason.
+/// So does one of no more variance than this: it may be constant.
 pub(super) const TRUSTED_VARIANCE: f64 = 2.0 * VARIANCE_MIN;
 
 /// Largest error of a rolled z-value `z`, relative to `1 + |z|`.
@@ -72,9 +69,7 @@ impl Rolling {
             let variance = variance_sum * share;
             let deviation = variance.sqrt();
             // False for NaN, the root of a variance that rounding made negative.
-            let trusted = (variance_sum >= TRUSTED_SHARE * squares_peak)
-                & (variance > TRUSTED_VARIANCE)
-                & ((centre + *shift).abs() < TRUSTED_OFFSET * deviation);
+            let trusted = (variance_sum >= TRUSTED_SHARE * squares_peak) & (variance > TRUSTED_VARIANCE);
             *scale = if trusted { 1.0 / deviation } else { f64::NAN };
             all_trusted &= trusted;
         }
@@ -170,10 +165,11 @@ mod tests {
             .collect();
         let steps: Vec<f64> =
             noise(1.0).iter().enumerate().map(|(i, x)| (i / 600) as f64 * 1e4 + x.max(0.0)).collect();
+        let last_bits: Vec<f64> = noise(4.0).iter().map(|x| 1e15 + x).collect();
         let flat: Vec<f64> = walk.iter().map(|x| x.round() + 0.1).collect();
         // About half of the deviations have squares with all their digits.
         let faint: Vec<f64> = noise(1.0).iter().map(|x| x * 5e-154).collect();
-        for series in [walk, offset, far_offset, spikes, steps, flat, faint] {
+        for series in [walk, offset, far_offset, last_bits, spikes, steps, flat, faint] {
             for points in [1, 2, 17, 128, 1500] {
                 let error = worst_error(&series, points);
                 assert!(error <= ROLLED_ERROR, "{error:e} with {points} points");

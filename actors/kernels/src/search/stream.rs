@@ -6,6 +6,7 @@ use super::picks::Picks;
 use super::rolling::prune_above;
 use super::{ABANDON_POINTS, Match, Search};
 use crate::band::Band;
+use crate::compare::{compared, compared_max};
 use crate::dtw;
 use crate::input::{KernelError, Series, check};
 use crate::lower_bound::{self, Envelope, excess_squared};
@@ -167,7 +168,9 @@ impl StreamQuery {
         if !self.tail.push(point) {
             return Ok(None);
         }
-        let limit = prune_above(bound, self.search.query.len());
+        let points = self.search.query.len();
+        let farthest = compared_max(bound, points);
+        let limit = prune_above(farthest, points);
         let moments = self.tail.moments();
         if self.kim(&moments) > limit || self.exceeds(&moments, limit) {
             return Ok(None);
@@ -175,7 +178,9 @@ impl StreamQuery {
         z_normalize_into(self.tail.window(), &mut self.window);
         let Search { query, half_width, simd, .. } = &self.search;
         let distance =
-            dtw::distance_checked_within(*simd, query, &self.window, Band::Points(*half_width), bound);
+            dtw::distance_checked_within(*simd, query, &self.window, Band::Points(*half_width), farthest);
+        let distance =
+            distance.map(|distance| compared(distance, points)).filter(|distance| *distance <= bound);
         Ok(distance.map(|distance_squared| Match { start: self.tail.start(), distance_squared }))
     }
 

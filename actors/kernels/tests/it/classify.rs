@@ -1,12 +1,16 @@
 use proptest::prelude::*;
-use swarm_kernels::{Band, KernelError, NearestNeighbour, Series, z_normalize};
+use swarm_kernels::{Band, KernelError, NearestNeighbour, Series, compared, z_normalize};
 
 use crate::oracle;
 
+/// By the definition.
+fn distance(a: &[f64], b: &[f64], band: Band) -> f64 {
+    compared(oracle::distance_squared(&z_normalize(a), &z_normalize(b), band), a.len().max(b.len()))
+}
+
 /// The first nearest training series by the definition.
 fn nearest(train: &[Vec<f64>], series: &[f64], band: Band) -> (usize, f64) {
-    let series = z_normalize(series);
-    let distance = |other: &Vec<f64>| oracle::distance_squared(&series, &z_normalize(other), band);
+    let distance = |other: &Vec<f64>| distance(series, other, band);
     let distances: Vec<f64> = train.iter().map(distance).collect();
     let least = distances.iter().copied().fold(f64::INFINITY, f64::min);
     (distances.iter().position(|&distance| distance == least).unwrap(), least)
@@ -52,8 +56,7 @@ proptest! {
         series in oracle::any_series(), band in oracle::bands(), count in 0_usize..25,
     ) {
         let train: Vec<Vec<f64>> = train.iter().chain(train.iter().take(twins)).cloned().collect();
-        let query = z_normalize(&series);
-        let distance = |other: &Vec<f64>| oracle::distance_squared(&query, &z_normalize(other), band);
+        let distance = |other: &Vec<f64>| distance(&series, other, band);
         let mut expected: Vec<(usize, f64)> = train.iter().map(distance).enumerate().collect();
         expected.sort_by(|a, b| a.1.total_cmp(&b.1).then(a.0.cmp(&b.0)));
         expected.truncate(count);
@@ -70,4 +73,21 @@ fn bad_input_is_named() {
     assert_eq!(refused(&[vec![1.0], vec![]]), Some(KernelError::Empty { series: Series::Training(1) }));
     let ready = NearestNeighbour::new(&[[1.0, 2.0]], Band::Full).unwrap();
     assert_eq!(ready.classify(&[f64::NAN]), Err(KernelError::NotANumber { series: Series::Query, index: 0 }));
+}
+
+#[test]
+fn f2_of_equally_near_series_in_other_units_the_first_wins() {
+    let shape = [0.3, 1.7, 0.9, 2.4, 1.1, 0.2, 3.3];
+    let scaled = |unit: f64, level: f64| shape.map(|x| unit * x + level);
+    for band in [Band::Points(0), Band::Full] {
+        for (unit, level) in [(3.0, 0.0), (0.7, 5.3), (10.1, -20.7), (1e-3, 0.1)] {
+            let train = [[1.0, 9.0, 2.0, 8.0, 3.0, 7.0, 4.0], scaled(unit, level), shape, scaled(2.3, 0.6)];
+            for series in [shape.map(|x| x * x), scaled(1.3, 0.7)] {
+                let found = NearestNeighbour::new(&train, band).unwrap().nearest(&series, 4).unwrap();
+                let copies: Vec<usize> =
+                    found.iter().map(|near| near.index).filter(|&index| index > 0).collect();
+                assert_eq!(copies, [1, 2, 3], "{unit} {level} {band:?}");
+            }
+        }
+    }
 }

@@ -2,7 +2,7 @@
 
 use proptest::prelude::*;
 use swarm_kernels::search::Match;
-use swarm_kernels::{Band, z_normalize};
+use swarm_kernels::{Band, compared, z_normalize};
 
 pub(crate) fn distance_squared(a: &[f64], b: &[f64], band: Band) -> f64 {
     let (n, m) = (a.len(), b.len());
@@ -33,7 +33,9 @@ pub(crate) fn ranked(
     admitted: &dyn Fn(usize) -> bool,
 ) -> Vec<Match> {
     let query = z_normalize(query);
-    let distance = |values: &[f64]| distance_squared(&query, &z_normalize(values), Band::Points(window));
+    let distance = |values: &[f64]| {
+        compared(distance_squared(&query, &z_normalize(values), Band::Points(window)), query.len())
+    };
     let mut windows: Vec<Match> = (0..=series.len() - query.len())
         .filter(|&start| admitted(start))
         .map(|start| Match { start, distance_squared: distance(&series[start..start + query.len()]) })

@@ -161,3 +161,71 @@ fn faint_series_agree_too() {
         }
     }
 }
+
+/// The first `top` places, in their order.
+fn starts(series: &[f64], query: &[f64], top: usize, simd: Simd) -> Vec<usize> {
+    let found = Search::new(query, 3).unwrap().top(top).simd(simd).run(series).unwrap();
+    found.matches.iter().map(|window| window.start).collect()
+}
+
+#[test]
+fn f2_copies_in_other_units_and_at_other_levels_go_by_start() {
+    let mut random = StdRng::seed_from_u64(21);
+    for points in [8, 60, 128] {
+        let (shape, query) = (random_walk(&mut random, points), random_walk(&mut random, points));
+        let mut series = random_walk(&mut random, 4_000);
+        let places = [5, 700, 1_500, 2_222, 3_800];
+        for place in places {
+            let (unit, level) = (random.random_range(0.01..100.0), random.random_range(-10.0..10.0));
+            for (x, y) in series[place..place + points].iter_mut().zip(&shape) {
+                *x = unit * y + level;
+            }
+        }
+        for simd in [Simd::Avx512, Simd::Avx2, Simd::Portable] {
+            assert_eq!(starts(&series, &shape, 5, simd), places, "{simd:?}, {points} points");
+            // From another query they are all equally far.
+            let all =
+                Search::new(&query, 3).unwrap().top(usize::MAX).simd(simd).run(&series).unwrap().matches;
+            let at = |place: usize| all.iter().find(|window| window.start == place);
+            let distances: Vec<f64> =
+                places.iter().filter_map(|&place| at(place)).map(|it| it.distance_squared).collect();
+            assert!(distances.windows(2).all(|pair| pair[0] == pair[1]), "{distances:?}");
+        }
+    }
+}
+
+#[test]
+fn f2_to_a_constant_query_and_from_constant_windows_all_are_equally_far() {
+    let mut random = StdRng::seed_from_u64(22);
+    for points in [3, 60, 500, 1_024] {
+        let mut series: Vec<f64> = random_walk(&mut random, 9 * points).iter().map(|x| 40.0 + x).collect();
+        for simd in [Simd::Avx512, Simd::Avx2, Simd::Portable] {
+            let found = Search::new(&vec![10.33; points], 3).unwrap().top(9).simd(simd).run(&series).unwrap();
+            let expected = |place| Match { start: place * points, distance_squared: points as f64 };
+            assert_eq!(found.matches, (0..9).map(expected).collect::<Vec<_>>(), "{simd:?}");
+        }
+        series[2 * points..3 * points].fill(0.1);
+        series[7 * points..8 * points].fill(7e9);
+        for simd in [Simd::Avx512, Simd::Avx2, Simd::Portable] {
+            assert_eq!(
+                starts(&series, &vec![10.33; points], 3, simd),
+                [2 * points, 7 * points, 0],
+                "{simd:?}"
+            );
+        }
+    }
+}
+
+#[test]
+fn f4_windows_that_vary_in_their_last_bits_have_the_distance_of_their_shape() {
+    let mut random = StdRng::seed_from_u64(23);
+    let shape: Vec<f64> = (0..3_000).map(|_| f64::from(random.random_range(0..4_u8))).collect();
+    // Steps of one unit in the last place.
+    let faint: Vec<f64> = shape.iter().map(|x| 1e15 + x / 8.0).collect();
+    for simd in [Simd::Avx512, Simd::Avx2, Simd::Portable] {
+        let found = |series: &[f64]| {
+            Search::new(&series[100..164], 3).unwrap().top(5).simd(simd).run(series).unwrap().matches
+        };
+        assert_eq!(found(&faint), found(&shape), "{simd:?}");
+    }
+}

@@ -1,7 +1,7 @@
 //! The end of a series that only grows: its last window with mean and deviation, and the envelope around it.
 
 use crate::lower_bound::Envelope;
-use crate::search::rolling::{BLOCK_STARTS, TRUSTED_OFFSET, TRUSTED_SHARE, TRUSTED_VARIANCE};
+use crate::search::rolling::{BLOCK_STARTS, TRUSTED_SHARE, TRUSTED_VARIANCE};
 use crate::znorm::{Moments, sum};
 
 /// At least so many rows are taken before those that no window needs any more are dropped.
@@ -61,9 +61,7 @@ impl Sums {
         let variance_sum = self.squares - self.total * shift;
         let variance = variance_sum * share;
         let deviation = variance.sqrt();
-        let is_trusted = variance_sum >= TRUSTED_SHARE * self.squares_peak
-            && variance > TRUSTED_VARIANCE
-            && (self.centre + shift).abs() < TRUSTED_OFFSET * deviation;
+        let is_trusted = variance_sum >= TRUSTED_SHARE * self.squares_peak && variance > TRUSTED_VARIANCE;
         is_trusted.then(|| Moments { centre: self.centre, shift, scale: 1.0 / deviation })
     }
 }
