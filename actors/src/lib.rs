@@ -13,6 +13,7 @@ pub mod correlator;
 pub mod enrolment;
 mod gate;
 pub mod identity;
+mod log_limit;
 mod mailbox;
 mod node;
 mod parts;

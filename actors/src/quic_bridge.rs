@@ -23,6 +23,7 @@ pub use statistics::{NodeStatistics, SessionStatistics};
 pub(crate) use statistics::{Sessions, Statistics};
 
 use crate::{
+    log_limit::LogLimit,
     session::{
         ChangeRoutes, ConnectionSession, DrainSession, EndSession, ExposeError, Exposure, Routes,
         SessionParts, new_histogram,
@@ -46,7 +47,11 @@ use swarm_protocols::{
         control::{Hello, Limits, RouteChange, WIRE_VERSIONS},
     },
 };
+use tokio::time::Instant;
 use uuid::Uuid;
+
+/// How often a bridge looks at what is due.
+const LOOK: Duration = Duration::from_secs(1);
 
 /// What a bridge says of its node in every hello.
 pub(crate) struct LocalNode {
@@ -73,6 +78,7 @@ pub(crate) struct QuicBridge {
     dialling: Vec<Dialling>,
     watchers: Vec<Recipient<PeerEvent>>,
     subscribers: Vec<Recipient<NameEvent>>,
+    refusals: LogLimit,
     past: (u64, u64),
     latency: Histogram<u32>,
 }
@@ -94,6 +100,7 @@ impl QuicBridge {
             known: BTreeMap::new(),
             watchers: Vec::new(),
             subscribers: Vec::new(),
+            refusals: LogLimit::default(),
             past: (0, 0),
             latency: new_histogram(),
         }
@@ -128,10 +135,11 @@ impl QuicBridge {
             replaces: follows,
         };
         if let Err(limit) = self.peers.begin(key, beginning) {
+            self.refused("a connection", &peer.node, &limit.to_string());
             link.close(CloseCode::Refused, &limit.to_string());
             if let Some(opened) = opened {
                 // The node that dialled may have lost interest.
-                let _left = opened.send(Err((Refusal::Session, limit.to_string())));
+                let _left = opened.send(Err((Refusal::Busy, limit.to_string())));
             }
             return;
         }
@@ -149,6 +157,21 @@ impl QuicBridge {
         };
         let address = ConnectionSession::new(parts).start();
         self.sessions.insert(key, Attached { address, side, peer, shown, open: None, handing_over: false });
+    }
+
+    /// Says in the log what a node was refused.
+    fn refused(&mut self, what: &str, peer: &NodeId, reason: &str) {
+        if self.refusals.admits(Instant::now()) {
+            tracing::warn!(%peer, reason, "{what} was refused");
+        }
+    }
+
+    /// Looks at what is due.
+    fn look(&mut self, _: &mut Context<Self>) {
+        if self.refusals.due().is_some_and(|due| due <= Instant::now()) {
+            let (more, minutes) = (self.refusals.take_left_out(), LogLimit::WINDOW.as_secs() / 60);
+            tracing::warn!(more, minutes, "more connections and sessions were refused");
+        }
     }
 
     fn announce(&mut self, event: &PeerEvent) {
@@ -169,6 +192,7 @@ impl Actor for QuicBridge {
     fn started(&mut self, context: &mut Self::Context) {
         let accepted = self.transport.accept(self.local.timing.handshake);
         context.add_stream(accepted);
+        context.run_interval(LOOK, Self::look);
     }
 
     fn stopped(&mut self, _: &mut Self::Context) {

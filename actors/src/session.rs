@@ -43,7 +43,7 @@ use swarm_protocols::{
     peers::{SessionKey, Side},
     session::{Action, CloseCode, Session, Timing},
     wire::{
-        control::{Control, Hello, Limits},
+        control::{Control, Hello, Limits, RefuseCause},
         frame::{CONTROL_BYTES_MAX, STREAM_CONTROL},
     },
 };
@@ -330,9 +330,15 @@ impl Actor for ConnectionSession {
         }
         self.link.close(CloseCode::Done, &reason);
         if let Some(opened) = self.opened.take() {
-            let refusal =
-                if code == CloseCode::BadCertificate { Refusal::Certificate } else { Refusal::Session };
-            let _left = opened.send(Err((refusal, reason.clone())));
+            let refusal = match self.rule.refused() {
+                Some(RefuseCause::Unavailable) => (Refusal::Busy, reason.clone()),
+                Some(_) => (Refusal::Session, reason.clone()),
+                None if code == CloseCode::BadCertificate => (Refusal::Certificate, reason.clone()),
+                // The acceptor judges the dialler's certificate after the dialler is through with its own part: then
+                // the close of the connection says what was wrong.
+                None => self.link.refusal().unwrap_or_else(|| (Refusal::Session, reason.clone())),
+            };
+            let _left = opened.send(Err(refusal));
         }
         self.tell_owner(SessionChange::Closed { reason });
     }

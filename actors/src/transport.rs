@@ -153,6 +153,8 @@ pub(crate) enum LinkError {
 pub enum Refusal {
     /// The certificate of one side, which the other does not accept.
     Certificate,
-    /// Anything else: no common version, another session, no room.
+    /// The peer has no room at present, or is stopping: the same may succeed later.
+    Busy,
+    /// Anything else: no common version, another session.
     Session,
 }

@@ -10,9 +10,9 @@ mod hostile;
 mod in_hand;
 mod lenient;
 mod library;
+mod newcomers;
 mod posts;
 mod refusals;
-
 mod resumption;
 mod versions;
 

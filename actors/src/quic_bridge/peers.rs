@@ -191,7 +191,8 @@ impl QuicBridge {
                 Command::Admit(session) => self.tell(session, Admission(Ok(Uuid::now_v7()))),
                 Command::Refuse { session, cause, reason } => {
                     if let Some(Attached { peer, .. }) = self.sessions.get(&session) {
-                        tracing::warn!(peer = %peer.node, reason, "a session was refused");
+                        let node = peer.node.clone();
+                        self.refused("a session", &node, &reason);
                     }
                     self.tell(session, Admission(Err((cause, reason))));
                 }

@@ -3,22 +3,25 @@
 use super::{QuicLink, describe};
 use crate::{
     identity::{Identity, KeyExchange, PeerChain, Serial, TlsReason, explain, server_name},
+    log_limit::LogLimit,
     transport::{Connection, DialError, Refusal, Shown, Transport, parameters},
 };
 use futures_util::{
-    future::BoxFuture,
-    stream::{self, LocalBoxStream},
+    StreamExt,
+    future::{AbortHandle, Aborted, BoxFuture, abortable},
+    stream::{self, FuturesUnordered, LocalBoxStream},
 };
 use quinn::ConnectionError;
-use std::{cell::Cell, collections::BTreeMap, io, net::SocketAddr, rc::Rc, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, io, net::SocketAddr, sync::Arc, time::Duration};
 use swarm_protocols::{
     NodeId,
+    peers::{HANDSHAKES_MAX, Handshakes},
     session::{CloseCode, Timing},
 };
-use tokio::sync::{mpsc, watch};
-
-/// The most connections that may be in their handshake at once; beyond it new ones are refused.
-const HANDSHAKES_MAX: u32 = 256;
+use tokio::{
+    sync::{mpsc, watch},
+    time::{Instant, sleep_until},
+};
 
 /// Of how many peers the TLS sessions are kept, to be resumed when they are dialled again.
 const PEERS_KEPT: usize = 256;
@@ -92,7 +95,7 @@ impl Transport for QuicTransport {
     }
 
     fn accept(&mut self, within: Duration) -> LocalBoxStream<'static, Connection> {
-        let (connections, mut accepted) = mpsc::channel(HANDSHAKES_MAX as usize);
+        let (connections, mut accepted) = mpsc::channel(HANDSHAKES_MAX);
         actix_rt::spawn(accept(self.endpoint.clone(), self.listening.subscribe(), connections, within));
         Box::pin(stream::poll_fn(move |cx| accepted.poll_recv(cx)))
     }
@@ -142,35 +145,57 @@ async fn accept(
     connections: mpsc::Sender<Connection>,
     within: Duration,
 ) {
-    let handshakes = Rc::new(Cell::new(0_u32));
-    while let Some(incoming) = endpoint.accept().await {
-        if handshakes.get() >= HANDSHAKES_MAX {
-            incoming.refuse();
-            continue;
-        }
-        if handshakes.get() >= HANDSHAKES_MAX / 2
-            && !incoming.remote_address_validated()
-            && incoming.may_retry()
-        {
+    let mut handshakes = Handshakes::default();
+    let mut under_way = BTreeMap::<u64, AbortHandle>::new();
+    let mut outcomes = FuturesUnordered::new();
+    let mut refusals = LogLimit::default();
+    loop {
+        let summary = refusals.due();
+        let incoming = tokio::select! {
+            incoming = endpoint.accept() => incoming,
+            Some((number, from, outcome)) = outcomes.next(), if !outcomes.is_empty() => {
+                handshakes.ended(number);
+                under_way.remove(&number);
+                let reason = match outcome {
+                    Ok(Ok(())) => continue,
+                    Ok(Err(Handshake::Abandoned)) => {
+                        tracing::debug!(%from, "this node stopped during a handshake");
+                        continue;
+                    }
+                    Ok(Err(Handshake::Refused(reason))) => reason,
+                    Err(Aborted) => "it gave way to another handshake".to_owned(),
+                };
+                if refusals.admits(Instant::now()) {
+                    tracing::warn!(%from, reason, "a connection was refused");
+                }
+                continue;
+            }
+            () = sleep_until(summary.unwrap_or_else(Instant::now)), if summary.is_some() => {
+                let (more, minutes) = (refusals.take_left_out(), LogLimit::WINDOW.as_secs() / 60);
+                tracing::warn!(more, minutes, "more connections were refused");
+                continue;
+            }
+        };
+        let Some(incoming) = incoming else { return };
+        if handshakes.are_many() && !incoming.remote_address_validated() && incoming.may_retry() {
             // Costs an honest peer one round trip, and one with a forged address everything.
             let _too_late = incoming.retry();
             continue;
         }
-        let (connections, handshakes) = (connections.clone(), Rc::clone(&handshakes));
-        let Listening { config, own } = listening.borrow().clone();
-        handshakes.set(handshakes.get() + 1);
-        actix_rt::spawn(async move {
-            let from = incoming.remote_address();
-            match handshake(incoming, config, own, within).await {
-                Ok(connection) => {
-                    // Where the node has stopped, dropping the connection ends it.
-                    let _stopped = connections.send(connection).await;
-                }
-                Err(Handshake::Refused(reason)) => tracing::warn!(%from, reason, "a connection was refused"),
-                Err(Handshake::Abandoned) => tracing::debug!(%from, "this node stopped during a handshake"),
-            }
-            handshakes.set(handshakes.get() - 1);
+        let from = incoming.remote_address();
+        let (number, displaced) = handshakes.begin(from.ip());
+        if let Some(displaced) = displaced.and_then(|displaced| under_way.remove(&displaced)) {
+            displaced.abort();
+        }
+        let (connections, Listening { config, own }) = (connections.clone(), listening.borrow().clone());
+        let (shaken, abort) = abortable(async move {
+            let connection = handshake(incoming, config, own, within).await?;
+            // Where the node has stopped, dropping the connection ends it.
+            let _stopped = connections.send(connection).await;
+            Ok(())
         });
+        under_way.insert(number, abort);
+        outcomes.push(async move { (number, from, shaken.await) });
     }
 }
 
@@ -225,11 +250,11 @@ pub(super) fn refused_for(error: &ConnectionError) -> Option<(Refusal, String)> 
         };
         return Some((refusal, failure.to_string()));
     }
-    let bad_certificate = u64::from(CloseCode::BadCertificate as u32);
-    match error {
-        ConnectionError::ApplicationClosed(close) if close.error_code.into_inner() == bad_certificate => {
-            Some((Refusal::Certificate, describe(error.clone())))
-        }
-        _ => None,
-    }
+    let ConnectionError::ApplicationClosed(close) = error else { return None };
+    let refusal = match CloseCode::from_number(close.error_code.into_inner())? {
+        CloseCode::BadCertificate => Refusal::Certificate,
+        CloseCode::Refused => Refusal::Busy,
+        _ => return None,
+    };
+    Some((refusal, describe(error.clone())))
 }
