@@ -23,6 +23,7 @@ pub use statistics::{NodeStatistics, SessionStatistics};
 pub(crate) use statistics::{Sessions, Statistics};
 
 use crate::{
+    budget::{Budget, WINDOW_MIN},
     log_limit::LogLimit,
     session::{
         ChangeRoutes, ConnectionSession, DrainSession, EndSession, ExposeError, Exposure, Routes,
@@ -36,6 +37,7 @@ use std::{
     collections::{BTreeMap, BTreeSet},
     net::SocketAddr,
     rc::Rc,
+    sync::Arc,
     time::Duration,
 };
 use swarm_protocols::{
@@ -60,6 +62,7 @@ pub(crate) struct LocalNode {
     pub(crate) capabilities: Vec<String>,
     pub(crate) limits: Limits,
     pub(crate) timing: Timing,
+    pub(crate) budget: Arc<Budget>,
 }
 
 /// The actor.
@@ -79,6 +82,8 @@ pub(crate) struct QuicBridge {
     watchers: Vec<Recipient<PeerEvent>>,
     subscribers: Vec<Recipient<NameEvent>>,
     refusals: LogLimit,
+    /// How much may wait on each connection with an open session, in bytes.
+    window: u32,
     past: (u64, u64),
     latency: Histogram<u32>,
 }
@@ -101,6 +106,7 @@ impl QuicBridge {
             watchers: Vec::new(),
             subscribers: Vec::new(),
             refusals: LogLimit::default(),
+            window: WINDOW_MIN,
             past: (0, 0),
             latency: new_histogram(),
         }
@@ -152,11 +158,23 @@ impl QuicBridge {
             shown: shown.clone(),
             timing: self.local.timing,
             routes: Rc::clone(&self.routes),
+            share: self.local.budget.share(&peer.node),
             owner: context.address().recipient(),
             opened,
         };
         let address = ConnectionSession::new(parts).start();
         self.sessions.insert(key, Attached { address, side, peer, shown, open: None, handing_over: false });
+        self.divide_windows();
+    }
+
+    /// Divides what may wait on connections among the open ones.
+    fn divide_windows(&mut self) {
+        let window = self.local.budget.window(self.sessions.len());
+        if window != self.window {
+            self.window = window;
+            let open = self.sessions.values().filter_map(|session| session.open.as_ref());
+            open.for_each(|open| open.outbound.set_window(window));
+        }
     }
 
     /// Says in the log what a node was refused.

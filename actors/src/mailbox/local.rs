@@ -114,7 +114,7 @@ pub(crate) struct Local<P: Protocol> {
 impl<P: Protocol> Local<P> {
     /// `ports[P::INDEX]` holds the `Box<dyn Port<R>>` of every `R` in the protocol.
     pub(crate) fn new(ports: Vec<Box<dyn Any + Send + Sync>>, in_flight_max: usize) -> Self {
-        Self { ports, gate: Gate::new(in_flight_max, usize::MAX), protocol: std::marker::PhantomData }
+        Self { ports, gate: Gate::new(in_flight_max), protocol: std::marker::PhantomData }
     }
 
     fn port<R: Request>(&self) -> &dyn Port<R>
@@ -127,7 +127,7 @@ impl<P: Protocol> Local<P> {
 
     /// A place for one more request, if there is one.
     pub(crate) fn admit(&self) -> Result<Permit, DeliveryError> {
-        self.gate.enter(0).ok_or(DeliveryError::Overloaded { retry_after: RETRY_AFTER })
+        self.gate.enter().ok_or(DeliveryError::Overloaded { retry_after: RETRY_AFTER })
     }
 
     /// Begins to ask, with a permit of this mailbox in the call. The actor has the call once the future

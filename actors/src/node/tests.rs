@@ -1,6 +1,7 @@
 //! Two nodes that ask each other: over QUIC on loopback where sockets and certificates matter, in
 //! memory and in virtual time where only the order of events does.
 
+mod bounds;
 mod brittle;
 mod certificates;
 mod delegation;
@@ -515,7 +516,7 @@ impl Transport for Failed {
 }
 
 #[actix::test]
-async fn a_node_whose_endpoint_has_failed_stops_and_says_so() {
+async fn s7_a_node_whose_endpoint_has_failed_stops_and_says_so() {
     let (log, _listening) = refusals::Log::listen();
     let local = LocalNode {
         node: "a".parse().unwrap(),
@@ -523,6 +524,7 @@ async fn a_node_whose_endpoint_has_failed_stops_and_says_so() {
         capabilities: Vec::new(),
         limits: Limits::default(),
         timing: Timing::default(),
+        budget: Budget::new(MEMORY_BYTES_DEFAULT),
     };
     let node = Node::of(local, Box::new(Failed));
     log.says("a failed endpoint", "the endpoint has failed, and the node stops").await;

@@ -149,6 +149,7 @@ impl QuicBridge {
     fn opened(&mut self, session: SessionKey, opened: Opened, context: &mut Context<Self>) {
         let (id, incarnation) = (opened.id, opened.hello.incarnation);
         let Some(attached) = self.sessions.get_mut(&session) else { return };
+        opened.outbound.set_window(self.window);
         attached.open = Some(Open::new(attached.peer.clone(), opened));
         if attached.side == Side::Dialler {
             // The last bits of the id are random.
@@ -267,5 +268,6 @@ impl QuicBridge {
             }
             _ => tracing::debug!(reason, "a session ended before it was open"),
         }
+        self.divide_windows();
     }
 }

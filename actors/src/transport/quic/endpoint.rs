@@ -2,6 +2,7 @@
 
 use super::{QuicLink, describe};
 use crate::{
+    budget::WINDOW_MIN,
     identity::{Identity, KeyExchange, PeerChain, Serial, TlsReason, explain, server_name},
     log_limit::LogLimit,
     transport::{Connection, DialError, Refusal, Shown, Transport, parameters},
@@ -49,7 +50,10 @@ impl QuicTransport {
         address: SocketAddr,
         timing: &Timing,
     ) -> io::Result<Self> {
-        let parameters = parameters(timing);
+        let mut parameters = parameters(timing);
+        // Little before the session is open: then the node divides what it has.
+        parameters.receive_window(WINDOW_MIN.into()).send_window(WINDOW_MIN.into());
+        let parameters = Arc::new(parameters);
         let listening = Listening::new(&identity, key_exchange, &parameters);
         let endpoint = quinn::Endpoint::server(quinn::ServerConfig::clone(&listening.config), address)?;
         let (address, listening) = (endpoint.local_addr()?, watch::Sender::new(listening));
