@@ -186,6 +186,10 @@ impl QuicBridge {
 
     /// Looks at what is due.
     fn look(&mut self, _: &mut Context<Self>) {
+        for (name, registration) in self.routes.stopped() {
+            tracing::error!(%name, "an actor has stopped, and what it exposed is withdrawn");
+            self.withdraw(&name, registration);
+        }
         if self.refusals.due().is_some_and(|due| due <= Instant::now()) {
             let (more, minutes) = (self.refusals.take_left_out(), LogLimit::WINDOW.as_secs() / 60);
             tracing::warn!(more, minutes, "more connections and sessions were refused");
@@ -195,6 +199,14 @@ impl QuicBridge {
     fn announce(&mut self, event: &PeerEvent) {
         self.watchers.retain(Recipient::connected);
         self.watchers.iter().for_each(|watcher| watcher.do_send(event.clone()));
+    }
+
+    fn withdraw(&mut self, name: &MailboxName, registration: u64) {
+        let node = self.local.node.clone();
+        let removed = self.changing_names(&node, |bridge| bridge.routes.remove(name, registration));
+        if let Some(change) = removed {
+            self.tell_routes(&change);
+        }
     }
 
     fn tell_routes(&self, change: &RouteChange) {
@@ -246,11 +258,7 @@ impl Handler<Withdraw> for QuicBridge {
     type Result = ();
 
     fn handle(&mut self, Withdraw { name, registration }: Withdraw, _: &mut Self::Context) {
-        let node = self.local.node.clone();
-        let removed = self.changing_names(&node, |bridge| bridge.routes.remove(&name, registration));
-        if let Some(change) = removed {
-            self.tell_routes(&change);
-        }
+        self.withdraw(&name, registration);
     }
 }
 

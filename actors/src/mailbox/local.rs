@@ -80,6 +80,10 @@ pub(crate) trait Port<R: Request>: Send + Sync {
     fn ask(&self, call: Call<R>) -> Pending<R>;
     /// Hands the call over at once; nobody waits for the answer.
     fn tell(&self, call: Call<R>) -> Result<(), (R, DeliveryError)>;
+    /// Whether anybody takes calls, as far as that is known.
+    fn is_alive(&self) -> bool {
+        true
+    }
 }
 
 /// An answer that has not come yet.
@@ -90,6 +94,10 @@ pub(crate) enum Pending<R: Request> {
 }
 
 impl<R: Request> Port<R> for Recipient<Call<R>> {
+    fn is_alive(&self) -> bool {
+        self.connected()
+    }
+
     fn ask(&self, call: Call<R>) -> Pending<R> {
         Pending::Actor(self.send(call))
     }
@@ -123,6 +131,14 @@ impl<P: Protocol> Local<P> {
     {
         let port = self.ports[P::INDEX].downcast_ref::<Box<dyn Port<R>>>();
         port.expect("a port is stored at the index of its own request type").as_ref()
+    }
+
+    /// Whether its actor runs.
+    pub(crate) fn is_alive<R: Request>(&self) -> bool
+    where
+        P: Accepts<R>,
+    {
+        self.port::<R>().is_alive()
     }
 
     /// A place for one more request, if there is one.

@@ -87,6 +87,13 @@ where
     W::Reply: From<R::Reply>,
     W::Error: From<R::Error>,
 {
+    fn is_alive(&self) -> bool {
+        match &self.mailbox.target {
+            Target::Local(local) => local.is_alive::<R>(),
+            Target::Remote(_) | Target::Layered(_) => true,
+        }
+    }
+
     fn start(
         &self,
         head: RequestHead,

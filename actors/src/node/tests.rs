@@ -483,6 +483,25 @@ async fn an_ask_may_be_given_all_the_time_in_the_world() {
     assert_eq!(service.ask(Echo(vec![1])).timeout(Duration::MAX).await, Ok(vec![1]));
 }
 
+#[actix::test]
+async fn s16_what_an_actor_exposed_is_withdrawn_when_it_has_panicked() {
+    let (service, _registration, [a, b]) = over_quic().await;
+    assert_eq!(service.ask(Misbehave::Panic).await, Err(DeliveryError::Panicked.into()));
+    let withdrawn = async {
+        while !a.names().await.is_empty() || !b.names().await.is_empty() {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(10), withdrawn).await.expect("it stays exposed");
+    assert!(matches!(a.resolve::<Service>("b/service").await, Err(ResolveError::NotFound { .. })));
+    // The name is free for the next one, under another route.
+    b.expose("service", server()).allow(Role::Operator).register().await.unwrap().detach();
+    let again: Mailbox<Service> = resolve_soon(&a, "b/service").await.unwrap();
+    assert_eq!(again.ask(Echo(vec![1])).await, Ok(vec![1]));
+    let gone = service.ask(Echo(vec![1])).await;
+    assert!(matches!(gone, Err(AskError::Delivery(DeliveryError::NotExposed { .. }))), "{gone:?}");
+}
+
 /// A transport that accepts nobody any more, as one whose socket has failed.
 struct Failed;
 

@@ -118,7 +118,7 @@ impl Handler<SessionEvent> for QuicBridge {
 impl QuicBridge {
     /// The open session with a node; one of them, where an operator has several.
     pub(super) fn open(&self, node: &NodeId) -> Option<&Open> {
-        self.open_sessions(node).next()
+        self.open_sessions(node).find(|open| !open.outbound.is_lost())
     }
 
     pub(super) fn open_sessions(&self, node: &NodeId) -> impl Iterator<Item = &Open> {

@@ -99,6 +99,11 @@ impl Outbound {
         self.lanes.iter().for_each(|lane| lane.lose(reason));
     }
 
+    /// Whether the session is known to have ended: a lane may learn it before the session does.
+    pub(crate) fn is_lost(&self) -> bool {
+        self.lost.get().is_some() || self.lanes.iter().any(|lane| lane.is_lost())
+    }
+
     /// Where the peer is; `None` in memory.
     pub(crate) fn remote(&self) -> Option<SocketAddr> {
         self.link.remote()

@@ -335,6 +335,11 @@ impl Lane {
         }
     }
 
+    /// Whether its session is known to have ended.
+    pub(crate) fn is_lost(&self) -> bool {
+        self.state().lost.is_some()
+    }
+
     /// How many requests went out.
     pub(crate) fn sent(&self) -> u64 {
         self.state().sent

@@ -42,7 +42,7 @@ mod tests {
     use std::time::Duration;
 
     #[test]
-    fn quic_gives_up_on_a_silent_peer_after_the_session_does() {
+    fn s6_quic_gives_up_on_a_silent_peer_after_the_session_does() {
         for seconds in [10, 60, 86_400] {
             let timing = Timing { silence: Duration::from_secs(seconds), ..Timing::default() };
             let idle = format!("max_idle_timeout: Some({})", seconds * 1_500);

@@ -80,7 +80,7 @@ fn a_second_session_of_the_same_process_is_refused_at_once() {
 }
 
 #[test]
-fn another_incarnation_gets_in_when_the_one_before_does_not_answer_whichever_number_it_has() {
+fn s11_another_incarnation_gets_in_when_the_one_before_does_not_answer_whichever_number_it_has() {
     for incarnation in [6, 8] {
         let mut table = Table::new();
         let old = table.accepted("a", 7, shown(1, 1));
@@ -98,7 +98,7 @@ fn another_incarnation_gets_in_when_the_one_before_does_not_answer_whichever_num
 }
 
 #[test]
-fn of_two_processes_with_one_identity_the_first_keeps_its_place_and_the_second_is_told() {
+fn s12_of_two_processes_with_one_identity_the_first_keeps_its_place_and_the_second_is_told() {
     let mut table = Table::new();
     let first = table.accepted("a", 1, shown(1, 1));
     for restart in 2..10 {

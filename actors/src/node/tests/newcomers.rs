@@ -10,7 +10,7 @@ use crate::{
 };
 use std::net::{IpAddr, SocketAddr};
 use swarm_protocols::wire::frame::STREAM_CONTROL;
-use tokio::net::UdpSocket;
+use tokio::{net::UdpSocket, sync::watch};
 
 /// A client at `from` that follows a Retry and hears nothing else: between it and the node lies this relay.
 async fn begin_and_stay_silent(
@@ -106,4 +106,47 @@ async fn a10_an_operator_with_too_many_sessions_is_told_to_try_again_later() {
     }
     let (refusal, reason) = connect().await;
     assert_eq!(refusal, Refused::Busy, "{reason}");
+}
+
+/// Passes datagrams between whoever sends first and the node at the address of the moment.
+async fn relay(socket: UdpSocket, target: watch::Receiver<SocketAddr>) {
+    let (mut datagram, mut client) = ([0; 2_048], None);
+    loop {
+        let (length, source) = socket.recv_from(&mut datagram).await.unwrap();
+        let client = *client.get_or_insert(source);
+        let target = *target.borrow();
+        let to = match source {
+            _ if source == client => target,
+            _ if source == target => client,
+            _ => continue,
+        };
+        socket.send_to(&datagram[..length], to).await.unwrap();
+    }
+}
+
+#[actix::test]
+async fn s8_a_peer_that_was_killed_and_restarted_at_its_address_is_noticed_by_the_next_call() {
+    let stage = stage().await;
+    let identity = stage.authority.issue(&"c".parse().unwrap(), Role::Agent, stage.day).unwrap();
+    let start = async || {
+        let config = NodeConfig::new(identity.clone(), "127.0.0.1:0".parse().unwrap());
+        let node = Node::start(config).await.unwrap();
+        node.expose("service", server()).allow(Role::Operator).register().await.unwrap().detach();
+        node
+    };
+    let (killed, restarted) = (start().await, start().await);
+    let socket = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+    let (address, target) = (socket.local_addr().unwrap(), watch::Sender::new(killed.address().unwrap()));
+    actix_rt::spawn(relay(socket, target.subscribe()));
+    let a = Node::start(NodeConfig::new(stage.operator("a"), "127.0.0.1:0".parse().unwrap())).await.unwrap();
+    a.connect("c".parse().unwrap(), address).await.unwrap();
+    let service: Mailbox<Service> = a.resolve("c/service").await.unwrap();
+    assert_eq!(service.ask(Echo(vec![1; 100])).await, Ok(vec![1; 100]));
+    target.send_replace(restarted.address().unwrap());
+    // Nothing more is heard of the one that was killed. A second is far from the ten of a silent peer.
+    let asked = tokio::time::timeout(Duration::from_secs(1), service.ask(Echo(vec![2; 100])).into_future());
+    let lost = asked.await.expect("it is not noticed");
+    assert!(matches!(lost, Err(AskError::Delivery(DeliveryError::SessionLost { .. }))), "{lost:?}");
+    let service: Mailbox<Service> = resolve_soon(&a, "c/service").await.unwrap();
+    assert_eq!(service.ask(Echo(vec![3])).await, Ok(vec![3]));
 }

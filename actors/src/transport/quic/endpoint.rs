@@ -12,8 +12,14 @@ use futures_util::{
     future::{AbortHandle, Aborted, BoxFuture, abortable},
     stream::{self, FuturesUnordered, LocalBoxStream},
 };
-use quinn::ConnectionError;
-use std::{collections::BTreeMap, io, net::SocketAddr, sync::Arc, time::Duration};
+use quinn::{ConnectionError, ConnectionId, ConnectionIdGenerator};
+use std::{
+    collections::BTreeMap,
+    io,
+    net::{SocketAddr, UdpSocket},
+    sync::Arc,
+    time::Duration,
+};
 use swarm_protocols::{
     NodeId,
     peers::{HANDSHAKES_MAX, Handshakes},
@@ -23,6 +29,7 @@ use tokio::{
     sync::{mpsc, watch},
     time::{Instant, sleep_until},
 };
+use uuid::Uuid;
 
 /// Of how many peers the TLS sessions are kept, to be resumed when they are dialled again.
 const PEERS_KEPT: usize = 256;
@@ -55,7 +62,11 @@ impl QuicTransport {
         parameters.receive_window(WINDOW_MIN.into()).send_window(WINDOW_MIN.into());
         let parameters = Arc::new(parameters);
         let listening = Listening::new(&identity, key_exchange, &parameters);
-        let endpoint = quinn::Endpoint::server(quinn::ServerConfig::clone(&listening.config), address)?;
+        let mut config = quinn::EndpointConfig::new(identity.reset_key());
+        config.cid_generator(|| Box::new(RandomIds));
+        let runtime = quinn::default_runtime().ok_or_else(|| io::Error::other("there is no runtime"))?;
+        let server = quinn::ServerConfig::clone(&listening.config);
+        let endpoint = quinn::Endpoint::new(config, Some(server), UdpSocket::bind(address)?, runtime)?;
         let (address, listening) = (endpoint.local_addr()?, watch::Sender::new(listening));
         let dialling = BTreeMap::new();
         Ok(Self { endpoint, address, listening, identity, key_exchange, parameters, dialling })
@@ -125,6 +136,25 @@ impl Transport for QuicTransport {
     fn closed(&self) -> BoxFuture<'static, ()> {
         let endpoint = self.endpoint.clone();
         Box::pin(async move { endpoint.wait_idle().await })
+    }
+}
+
+/// Ids of connections that are nothing but random. Those that quinn makes by default are known to one process alone,
+/// so that the one after it would not answer its peers.
+struct RandomIds;
+
+impl ConnectionIdGenerator for RandomIds {
+    fn generate_cid(&mut self) -> ConnectionId {
+        // The random half of it.
+        ConnectionId::new(&Uuid::now_v7().into_bytes()[8..])
+    }
+
+    fn cid_len(&self) -> usize {
+        8
+    }
+
+    fn cid_lifetime(&self) -> Option<Duration> {
+        None
     }
 }
 
