@@ -119,7 +119,9 @@ mod tests {
         let mut handshakes = Handshakes::default();
         let ip = |text: String| -> IpAddr { text.parse().unwrap() };
         let (single, _) = handshakes.begin(HONEST);
-        (2..HANDSHAKES_MAX).for_each(|host| drop(handshakes.begin(ip(format!("2001:db8:{host:x}::1")))));
+        for host in 2..HANDSHAKES_MAX {
+            assert_eq!(handshakes.begin(ip(format!("2001:db8:{host:x}::1"))).1, None);
+        }
         assert_eq!(handshakes.begin(ip("2001:db8:0:1::1".to_owned())).1, None);
         let (_, displaced) = handshakes.begin(ip("2001:db8:2:0:ffff::1".to_owned()));
         assert_eq!(displaced, Some(1), "the first of the only network that has two");
