@@ -76,6 +76,7 @@ mod newcomer;
 mod peer;
 mod renewal_request;
 mod request;
+mod reset;
 mod revocation;
 #[cfg(test)]
 pub(crate) mod tests;

@@ -4,6 +4,7 @@
 //! The parts that an application meets: [`Node`], [`Mailbox`], [`Call`] and, in tests,
 //! [`testing::Probe`].
 
+mod budget;
 mod call;
 pub mod certificate_authority;
 pub mod certificate_keeper;
@@ -14,6 +15,7 @@ pub mod correlator;
 pub mod enrolment;
 mod gate;
 pub mod identity;
+mod log_limit;
 mod mailbox;
 mod node;
 #[cfg(feature = "kernels")]

@@ -18,6 +18,7 @@ pub use keeping::{ConnectionState, KeptConnection};
 pub use signals::{StopSignal, StopSignals};
 
 use crate::{
+    budget::Budget,
     identity::{Identity, KeyExchange, RevocationList},
     mailbox::{EncodedMailbox, Mailbox, Other, Remote, exposed_as, requests_of},
     quic_bridge::{self, Found, LocalNode, QuicBridge},
@@ -51,6 +52,11 @@ pub struct NodeConfig {
     pub capabilities: Vec<String>,
     /// What it accepts from each peer.
     pub limits: Limits,
+    /// How much memory it spends on what peers send and do not take, over all sessions: 768 MiB by default, and at
+    /// least twelve times the longest message. A quarter is for the windows of the connections, the rest for frames that
+    /// are not complete, requests in progress and answers that wait. A peer may hold as much of that as is free; what
+    /// it asks beyond answers [`Overloaded`](swarm_protocols::DeliveryError::Overloaded).
+    pub memory_bytes: usize,
     /// How long its sessions wait.
     pub timing: Timing,
     /// Whether it makes do with a peer that knows no post-quantum key exchange.
@@ -66,6 +72,7 @@ impl NodeConfig {
             agent_type: String::new(),
             capabilities: Vec::new(),
             limits: Limits::default(),
+            memory_bytes: MEMORY_BYTES_DEFAULT,
             timing: Timing::default(),
             key_exchange: KeyExchange::default(),
         }
@@ -86,8 +93,10 @@ pub enum StartError {
     /// The agent type or the capabilities are longer or more than a hello can carry.
     #[error("at most {} capabilities of {} bytes each fit into a hello", CAPABILITIES_MAX.0, CAPABILITIES_MAX.1)]
     TooMuchToSay,
-    /// Limits that let nothing in, or more than the codec can decode.
-    #[error("limits of 1 to {MESSAGE_BYTES_MAX} bytes a message and at least 1 request are expected")]
+    /// Limits that let nothing in, or more than the codec can decode, or less memory than a few messages take.
+    #[error(
+        "limits of 1 to {MESSAGE_BYTES_MAX} bytes a message, at least 1 request, and memory for twelve messages are expected"
+    )]
     UnusableLimits,
     /// Times of zero or over a day, or a silence no longer than the heartbeat.
     #[error("times of up to a day, and a silence longer than the heartbeat, are expected")]
@@ -96,6 +105,9 @@ pub enum StartError {
     #[error("cannot start a thread for the node: {0}")]
     Thread(std::io::Error),
 }
+
+/// What a node spends on its peers where it is not told otherwise, in bytes.
+pub(crate) const MEMORY_BYTES_DEFAULT: usize = 768 << 20;
 
 /// The longest time that a session can be told to wait.
 const TIMING_MAX: Duration = Duration::from_secs(86_400);
@@ -185,14 +197,26 @@ impl Node {
 
     /// Starts a node on the current arbiter.
     async fn start_here(config: NodeConfig) -> Result<Self, StartError> {
-        let NodeConfig { identity, listen, agent_type, capabilities, limits, timing, key_exchange } = config;
+        let NodeConfig {
+            identity,
+            listen,
+            agent_type,
+            capabilities,
+            limits,
+            memory_bytes,
+            timing,
+            key_exchange,
+        } = config;
         let (count, bytes) = CAPABILITIES_MAX;
         if capabilities.len() > count
             || capabilities.iter().chain([&agent_type]).any(|text| text.len() > bytes)
         {
             return Err(StartError::TooMuchToSay);
         }
-        if !(1..=MESSAGE_BYTES_MAX as u64).contains(&limits.message_bytes) || limits.in_flight == 0 {
+        if !(1..=MESSAGE_BYTES_MAX as u64).contains(&limits.message_bytes)
+            || limits.in_flight == 0
+            || (memory_bytes as u64) < 12 * limits.message_bytes
+        {
             return Err(StartError::UnusableLimits);
         }
         let Timing { handshake, heartbeat, silence, frame } = timing;
@@ -202,7 +226,9 @@ impl Node {
         {
             return Err(StartError::UnusableTiming);
         }
-        let local = LocalNode { node: identity.id().clone(), agent_type, capabilities, limits, timing };
+        let budget = Budget::new(memory_bytes);
+        let local =
+            LocalNode { node: identity.id().clone(), agent_type, capabilities, limits, timing, budget };
         let at = |source| StartError::Listen { address: listen, source };
         let transport = QuicTransport::listen(identity, key_exchange, listen, &timing).map_err(at)?;
         Ok(Self::of(local, Box::new(transport)))

@@ -23,6 +23,8 @@ pub use statistics::{NodeStatistics, SessionStatistics};
 pub(crate) use statistics::{Sessions, Statistics};
 
 use crate::{
+    budget::{Budget, WINDOW_MIN},
+    log_limit::LogLimit,
     session::{
         ChangeRoutes, ConnectionSession, DrainSession, EndSession, ExposeError, Exposure, Routes,
         SessionParts, new_histogram,
@@ -35,6 +37,7 @@ use std::{
     collections::{BTreeMap, BTreeSet},
     net::SocketAddr,
     rc::Rc,
+    sync::Arc,
     time::Duration,
 };
 use swarm_protocols::{
@@ -46,7 +49,11 @@ use swarm_protocols::{
         control::{Hello, Limits, RouteChange, WIRE_VERSIONS},
     },
 };
+use tokio::time::Instant;
 use uuid::Uuid;
+
+/// How often a bridge looks at what is due.
+const LOOK: Duration = Duration::from_secs(1);
 
 /// What a bridge says of its node in every hello.
 pub(crate) struct LocalNode {
@@ -55,6 +62,7 @@ pub(crate) struct LocalNode {
     pub(crate) capabilities: Vec<String>,
     pub(crate) limits: Limits,
     pub(crate) timing: Timing,
+    pub(crate) budget: Arc<Budget>,
 }
 
 /// The actor.
@@ -73,6 +81,9 @@ pub(crate) struct QuicBridge {
     dialling: Vec<Dialling>,
     watchers: Vec<Recipient<PeerEvent>>,
     subscribers: Vec<Recipient<NameEvent>>,
+    refusals: LogLimit,
+    /// How much may wait on each connection with an open session, in bytes.
+    window: u32,
     past: (u64, u64),
     latency: Histogram<u32>,
 }
@@ -94,6 +105,8 @@ impl QuicBridge {
             known: BTreeMap::new(),
             watchers: Vec::new(),
             subscribers: Vec::new(),
+            refusals: LogLimit::default(),
+            window: WINDOW_MIN,
             past: (0, 0),
             latency: new_histogram(),
         }
@@ -128,10 +141,11 @@ impl QuicBridge {
             replaces: follows,
         };
         if let Err(limit) = self.peers.begin(key, beginning) {
+            self.refused("a connection", &peer.node, &limit.to_string());
             link.close(CloseCode::Refused, &limit.to_string());
             if let Some(opened) = opened {
                 // The node that dialled may have lost interest.
-                let _left = opened.send(Err((Refusal::Session, limit.to_string())));
+                let _left = opened.send(Err((Refusal::Busy, limit.to_string())));
             }
             return;
         }
@@ -144,16 +158,55 @@ impl QuicBridge {
             shown: shown.clone(),
             timing: self.local.timing,
             routes: Rc::clone(&self.routes),
+            share: self.local.budget.share(&peer.node),
             owner: context.address().recipient(),
             opened,
         };
         let address = ConnectionSession::new(parts).start();
         self.sessions.insert(key, Attached { address, side, peer, shown, open: None, handing_over: false });
+        self.divide_windows();
+    }
+
+    /// Divides what may wait on connections among the open ones.
+    fn divide_windows(&mut self) {
+        let window = self.local.budget.window(self.sessions.len());
+        if window != self.window {
+            self.window = window;
+            let open = self.sessions.values().filter_map(|session| session.open.as_ref());
+            open.for_each(|open| open.outbound.set_window(window));
+        }
+    }
+
+    /// Says in the log what a node was refused.
+    fn refused(&mut self, what: &str, peer: &NodeId, reason: &str) {
+        if self.refusals.admits(Instant::now()) {
+            tracing::warn!(%peer, reason, "{what} was refused");
+        }
+    }
+
+    /// Looks at what is due.
+    fn look(&mut self, _: &mut Context<Self>) {
+        for (name, registration) in self.routes.stopped() {
+            tracing::error!(%name, "an actor has stopped, and what it exposed is withdrawn");
+            self.withdraw(&name, registration);
+        }
+        if self.refusals.due().is_some_and(|due| due <= Instant::now()) {
+            let (more, minutes) = (self.refusals.take_left_out(), LogLimit::WINDOW.as_secs() / 60);
+            tracing::warn!(more, minutes, "more connections and sessions were refused");
+        }
     }
 
     fn announce(&mut self, event: &PeerEvent) {
         self.watchers.retain(Recipient::connected);
         self.watchers.iter().for_each(|watcher| watcher.do_send(event.clone()));
+    }
+
+    fn withdraw(&mut self, name: &MailboxName, registration: u64) {
+        let node = self.local.node.clone();
+        let removed = self.changing_names(&node, |bridge| bridge.routes.remove(name, registration));
+        if let Some(change) = removed {
+            self.tell_routes(&change);
+        }
     }
 
     fn tell_routes(&self, change: &RouteChange) {
@@ -169,6 +222,7 @@ impl Actor for QuicBridge {
     fn started(&mut self, context: &mut Self::Context) {
         let accepted = self.transport.accept(self.local.timing.handshake);
         context.add_stream(accepted);
+        context.run_interval(LOOK, Self::look);
     }
 
     fn stopped(&mut self, _: &mut Self::Context) {
@@ -204,11 +258,7 @@ impl Handler<Withdraw> for QuicBridge {
     type Result = ();
 
     fn handle(&mut self, Withdraw { name, registration }: Withdraw, _: &mut Self::Context) {
-        let node = self.local.node.clone();
-        let removed = self.changing_names(&node, |bridge| bridge.routes.remove(&name, registration));
-        if let Some(change) = removed {
-            self.tell_routes(&change);
-        }
+        self.withdraw(&name, registration);
     }
 }
 

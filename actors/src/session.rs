@@ -7,13 +7,14 @@ mod calls;
 mod control;
 mod lane;
 mod owner;
+mod parked;
 mod routes;
 mod scratch;
 
 pub(crate) use callee::{Inbound, InboundParts};
 pub(crate) use caller::{Outbound, Posting, Sending, Way, WireCall, unfit};
 use control::{ControlError, ControlInput, control_frames, write_control};
-pub(crate) use lane::{Outbox, new_histogram};
+pub(crate) use lane::{Outbox, new_histogram, no_room};
 pub(crate) use owner::{
     Admission, ChangeRoutes, DrainSession, EndSession, JudgeSession, Opened, ProbeSession, RetireSession,
     SessionChange, SessionEvent,
@@ -23,6 +24,7 @@ pub(crate) use routes::{Arrival, ExposedRequest, Exposure, Handle, Permission, R
 pub(crate) use scratch::with_scratch;
 
 use crate::{
+    budget::Share,
     call::Caller,
     transport::{Link, Refusal, Shown, Stream},
 };
@@ -43,7 +45,7 @@ use swarm_protocols::{
     peers::{SessionKey, Side},
     session::{Action, CloseCode, Session, Timing},
     wire::{
-        control::{Control, Hello, Limits},
+        control::{Control, Hello, Limits, RefuseCause},
         frame::{CONTROL_BYTES_MAX, STREAM_CONTROL},
     },
 };
@@ -80,6 +82,8 @@ pub(crate) struct SessionParts {
     pub(crate) shown: Option<Shown>,
     pub(crate) timing: Timing,
     pub(crate) routes: Rc<Routes>,
+    /// What the node may hold for the peer.
+    pub(crate) share: Arc<Share>,
     /// Told what happens to it.
     pub(crate) owner: Recipient<SessionEvent>,
     /// Told when the session is open, or why it did not open.
@@ -97,6 +101,7 @@ pub(crate) struct ConnectionSession {
     peer: Caller,
     shown: Option<Shown>,
     routes: Rc<Routes>,
+    share: Arc<Share>,
     owner: Recipient<SessionEvent>,
     opened: Option<oneshot::Sender<Opening>>,
     outbox: Rc<RefCell<Outbox>>,
@@ -113,7 +118,8 @@ pub(crate) struct ConnectionSession {
 
 impl ConnectionSession {
     pub(crate) fn new(parts: SessionParts) -> Self {
-        let SessionParts { key, side, link, local, peer, shown, timing, routes, owner, opened } = parts;
+        let SessionParts { key, side, link, local, peer, shown, timing, routes, share, owner, opened } =
+            parts;
         let limits = local.limits;
         let now = Instant::now().into_std();
         let rule = match side {
@@ -130,6 +136,7 @@ impl ConnectionSession {
             peer,
             shown,
             routes,
+            share,
             owner,
             opened,
             outbox: Rc::default(),
@@ -217,7 +224,8 @@ impl ConnectionSession {
 
     fn open(&mut self, session: Uuid, peer: &Hello, context: &mut Context<Self>) {
         let message_bytes_max = self.limits.message_bytes as usize;
-        let outbound = Outbound::new(Arc::clone(&self.link), peer.limits, message_bytes_max);
+        let share = Arc::clone(&self.share);
+        let outbound = Outbound::new(Arc::clone(&self.link), peer.limits, message_bytes_max, share);
         let routes = Rc::clone(&self.routes);
         let inbound = Inbound::new(InboundParts {
             link: Arc::clone(&self.link),
@@ -226,6 +234,7 @@ impl ConnectionSession {
             limits: self.limits,
             answer_bytes_max: peer.limits.message_bytes,
             frame_timeout: self.frame_timeout,
+            share: Arc::clone(&self.share),
         });
         let serving = Rc::clone(&inbound).run().into_actor(self);
         context.spawn(serving.map(|error, session, context| {
@@ -330,9 +339,15 @@ impl Actor for ConnectionSession {
         }
         self.link.close(CloseCode::Done, &reason);
         if let Some(opened) = self.opened.take() {
-            let refusal =
-                if code == CloseCode::BadCertificate { Refusal::Certificate } else { Refusal::Session };
-            let _left = opened.send(Err((refusal, reason.clone())));
+            let refusal = match self.rule.refused() {
+                Some(RefuseCause::Unavailable) => (Refusal::Busy, reason.clone()),
+                Some(_) => (Refusal::Session, reason.clone()),
+                None if code == CloseCode::BadCertificate => (Refusal::Certificate, reason.clone()),
+                // The acceptor judges the dialler's certificate after the dialler is through with its own part: then
+                // the close of the connection says what was wrong.
+                None => self.link.refusal().unwrap_or_else(|| (Refusal::Session, reason.clone())),
+            };
+            let _left = opened.send(Err(refusal));
         }
         self.tell_owner(SessionChange::Closed { reason });
     }

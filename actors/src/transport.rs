@@ -101,6 +101,9 @@ pub(crate) trait Link: Send + Sync {
     fn accept(&self) -> BoxFuture<'_, Result<Stream, LinkError>>;
     /// Says how many streams the peer may have open at once.
     fn allow_streams(&self, count: u32);
+    /// Says how many bytes may wait on it in either direction, unread or not taken: more of them than a moment ago are
+    /// let go first.
+    fn set_window(&self, bytes: u32);
     /// Ends the connection and all its streams at once.
     fn close(&self, code: CloseCode, reason: &str);
     /// Where the peer can be dialled again; `None` in memory.
@@ -153,6 +156,8 @@ pub(crate) enum LinkError {
 pub enum Refusal {
     /// The certificate of one side, which the other does not accept.
     Certificate,
-    /// Anything else: no common version, another session, no room.
+    /// The peer has no room at present, or is stopping: the same may succeed later.
+    Busy,
+    /// Anything else: no common version, another session.
     Session,
 }

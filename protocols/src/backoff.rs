@@ -50,7 +50,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn pauses_double_up_to_a_bound_whatever_the_number_of_failures() {
+    fn s10_pauses_double_up_to_a_bound_whatever_the_number_of_failures() {
         let mut backoff = Backoff::new(Duration::from_millis(250), Duration::from_secs(8));
         let millis: Vec<_> = (0..8).map(|_| backoff.next(u32::MAX).as_millis()).collect();
         assert_eq!(millis, [250, 500, 1_000, 2_000, 4_000, 8_000, 8_000, 8_000]);

@@ -16,6 +16,9 @@
 //! - A certificate never displaces one that was issued after it.
 
 mod admission;
+mod handshakes;
+
+pub use handshakes::{HANDSHAKES_MAX, Handshakes, source_of};
 
 use crate::{NodeId, Role, session::CloseCode, wire::control::RefuseCause};
 use std::{
@@ -25,6 +28,9 @@ use std::{
 
 /// The most sessions of a node, those in their handshake included.
 pub const SESSIONS_MAX: usize = 4096;
+
+/// The most sessions that one node has dialled and that have no slot: in their handshake, or told to end.
+pub const HANDSHAKES_OF_NODE_MAX: usize = 16;
 
 /// The most sessions at once under the id of one operator.
 pub const OPERATOR_SESSIONS_MAX: u32 = 32;
@@ -169,9 +175,15 @@ pub struct Peers {
 }
 
 /// There are as many sessions as a node takes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("session limit reached ({SESSIONS_MAX})")]
-pub struct SessionLimit;
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum SessionLimit {
+    /// Of all others together.
+    #[error("session limit reached ({SESSIONS_MAX})")]
+    All,
+    /// Of this one, in their handshake or about to end.
+    #[error("{0} has {HANDSHAKES_OF_NODE_MAX} sessions in their handshake or about to end")]
+    OfNode(NodeId),
+}
 
 type Refusal = (RefuseCause, String);
 
@@ -200,10 +212,21 @@ impl Peers {
     /// A session begins on a connection.
     ///
     /// # Errors
-    /// Where there are [`SESSIONS_MAX`] already.
+    /// Where there are [`SESSIONS_MAX`] already, or [`HANDSHAKES_OF_NODE_MAX`] of that node without a slot.
     pub fn begin(&mut self, session: SessionKey, beginning: Beginning) -> Result<(), SessionLimit> {
         if self.sessions.len() >= SESSIONS_MAX {
-            return Err(SessionLimit);
+            return Err(SessionLimit::All);
+        }
+        let without_slot = |known: &&Known| {
+            let Beginning { node, side, .. } = &known.beginning;
+            *side == Side::Acceptor
+                && *node == beginning.node
+                && matches!(known.place, Place::Handshake | Place::Ended)
+        };
+        if beginning.side == Side::Acceptor
+            && self.sessions.values().filter(without_slot).count() >= HANDSHAKES_OF_NODE_MAX
+        {
+            return Err(SessionLimit::OfNode(beginning.node));
         }
         let known = Known { beginning, incarnation: 0, open: false, place: Place::Handshake };
         self.sessions.insert(session, known);

@@ -144,6 +144,7 @@ pub struct Session {
     /// The first ping whose answer, or one to a later ping, shows that the peer lives, and until when.
     probe: Option<(u64, Instant)>,
     deferred: Vec<RouteChange>,
+    refused: Option<RefuseCause>,
     actions: VecDeque<Action>,
 }
 
@@ -177,6 +178,7 @@ impl Session {
             pings: 0,
             probe: None,
             deferred: Vec::new(),
+            refused: None,
             actions: VecDeque::new(),
         }
     }
@@ -209,6 +211,7 @@ impl Session {
             (State::AwaitingHello, Control::Hello(hello)) => self.hello(hello),
             (State::AwaitingWelcome, Control::Welcome(welcome)) => self.welcome(welcome, now),
             (State::AwaitingWelcome, Control::Refuse(refuse)) => {
+                self.refused = Some(refuse.cause);
                 self.close(CloseCode::Refused, crate::printable(&refuse.reason));
             }
             (State::Open, Control::Routes(change)) => self.routes(change),
@@ -278,6 +281,11 @@ impl Session {
             }
             _ => self.actions.push_back(Action::Answered),
         }
+    }
+
+    /// What the peer refused the session for, if it did.
+    pub fn refused(&self) -> Option<RefuseCause> {
+        self.refused
     }
 
     /// The actor does not admit it.

@@ -168,6 +168,7 @@ impl From<JobError> for CliError {
             JobError::Connect(ConnectError::Refused { refusal: Refusal::Certificate, .. }) => {
                 Exit::NotPermitted
             }
+            JobError::Connect(ConnectError::Refused { refusal: Refusal::Busy, .. }) => Exit::TryAgain,
             JobError::Connect(_) | JobError::Resolve(_) => Exit::Unavailable,
             JobError::Start(_) => Exit::Failed,
             JobError::Question(AskError::Delivery(error)) | JobError::Task(SubmitError::Delivery(error)) => {

@@ -87,6 +87,10 @@ pub(crate) trait Port<R: Request>: Send + Sync {
     fn ask(&self, call: Call<R>) -> Pending<R>;
     /// Hands the call over at once; nobody waits for the answer.
     fn tell(&self, call: Call<R>) -> Result<(), (R, DeliveryError)>;
+    /// Whether anybody takes calls, as far as that is known.
+    fn is_alive(&self) -> bool {
+        true
+    }
 }
 
 pin_project! {
@@ -100,6 +104,10 @@ pin_project! {
 }
 
 impl<R: Request> Port<R> for Recipient<Call<R>> {
+    fn is_alive(&self) -> bool {
+        self.connected()
+    }
+
     fn ask(&self, call: Call<R>) -> Pending<R> {
         Pending::Actor { request: self.send(call) }
     }
@@ -124,7 +132,7 @@ pub(crate) struct Local<P: Protocol> {
 impl<P: Protocol> Local<P> {
     /// `ports[P::INDEX]` holds the `Box<dyn Port<R>>` of every `R` in the protocol.
     pub(crate) fn new(ports: Vec<Box<dyn Any + Send + Sync>>, in_flight_max: usize) -> Self {
-        Self { ports, gate: Gate::new(in_flight_max, usize::MAX), protocol: std::marker::PhantomData }
+        Self { ports, gate: Gate::new(in_flight_max), protocol: std::marker::PhantomData }
     }
 
     fn port<R: Request>(&self) -> &dyn Port<R>
@@ -135,9 +143,17 @@ impl<P: Protocol> Local<P> {
         port.expect("a port is stored at the index of its own request type").as_ref()
     }
 
+    /// Whether its actor runs.
+    pub(crate) fn is_alive<R: Request>(&self) -> bool
+    where
+        P: Accepts<R>,
+    {
+        self.port::<R>().is_alive()
+    }
+
     /// A place for one more request, if there is one.
     pub(crate) fn admit(&self) -> Result<Permit, DeliveryError> {
-        self.gate.enter(0).ok_or(DeliveryError::Overloaded { retry_after: RETRY_AFTER })
+        self.gate.enter().ok_or(DeliveryError::Overloaded { retry_after: RETRY_AFTER })
     }
 
     /// Begins to ask, with a permit of this mailbox in the call. The actor has the call once the future

@@ -1,16 +1,17 @@
 //! A mailbox whose actor is on another node.
 
-use super::AskError;
+use super::{AskError, ask::AskResult, served::DECODED_HERE_BYTES_MAX};
 use crate::{
     call::Origin,
     session::{Posting, Sending, Way, WireCall, unfit, with_scratch},
 };
 use bytes::Bytes;
 use std::{
+    fmt,
     marker::PhantomData,
     pin::Pin,
     sync::Arc,
-    task::{Context, Poll},
+    task::{Context, Poll, ready},
 };
 use swarm_protocols::{
     Accepts, Delivery, DeliveryError, MailboxAddress, Protocol, Request, Visitor,
@@ -20,6 +21,7 @@ use swarm_protocols::{
         frame::{Answered, Intent},
     },
 };
+use tokio::task::JoinHandle;
 
 /// A mailbox on another node.
 pub(crate) struct Remote<P: Protocol> {
@@ -81,7 +83,7 @@ impl<P: Protocol> Remote<P> {
     where
         P: Accepts<R>,
     {
-        RemoteCall(self.call(request, sending, asking(origin)), PhantomData)
+        RemoteCall::Asked(self.call(request, sending, asking(origin)))
     }
 
     /// Asks what is encoded already.
@@ -98,7 +100,7 @@ impl<P: Protocol> Remote<P> {
             Ok(route) => self.way.call(route, request, sending, asking(origin)),
             Err(error) => WireCall::Refused(Some(error)),
         };
-        RemoteCall(call, PhantomData)
+        RemoteCall::Asked(call)
     }
 
     /// Hands a message over that is not answered.
@@ -194,16 +196,40 @@ impl<P: Protocol> Visitor<P> for RouteMatcher<'_> {
 }
 
 /// A request to another node that has no answer yet. Dropping it cancels the request.
-pub(crate) struct RemoteCall<R: Request>(WireCall, PhantomData<fn() -> R>);
+pub(crate) enum RemoteCall<R: Request> {
+    Asked(WireCall),
+    /// A long answer is there, and is decoded on a thread of its own.
+    Decoding(JoinHandle<AskResult<R>>),
+}
 
 impl<R: Request> RemoteCall<R> {
-    pub(crate) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<R::Reply, AskError<R::Error>>> {
-        Pin::new(&mut self.0).poll(cx).map(|answered| match answered? {
-            Answered::Reply(bytes) => decode(&bytes, R::NAME),
-            Answered::Failed(bytes) => Err(AskError::Handler(decode::<R::Error, R::Error>(&bytes, R::NAME)?)),
-            Answered::Undelivered(error) => Err(error.into()),
-            Answered::Accepted => Err(unfit("an acceptance as the answer to a request").into()),
-        })
+    pub(crate) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<AskResult<R>> {
+        loop {
+            match self {
+                Self::Asked(call) => match ready!(Pin::new(call).poll(cx)) {
+                    Ok(Answered::Reply(bytes)) if bytes.len() > DECODED_HERE_BYTES_MAX => {
+                        let decoding = move || decode::<R::Reply, R::Error>(&bytes, R::NAME);
+                        *self = Self::Decoding(tokio::task::spawn_blocking(decoding));
+                    }
+                    answered => return Poll::Ready(read::<R>(answered)),
+                },
+                Self::Decoding(decoding) => {
+                    let panicked = || undecodable_answer(R::NAME, "decoding it panicked").into();
+                    return Pin::new(decoding)
+                        .poll(cx)
+                        .map(|decoded| decoded.unwrap_or_else(|_| Err(panicked())));
+                }
+            }
+        }
+    }
+}
+
+fn read<R: Request>(answered: Result<Answered, DeliveryError>) -> AskResult<R> {
+    match answered? {
+        Answered::Reply(bytes) => decode(&bytes, R::NAME),
+        Answered::Failed(bytes) => Err(AskError::Handler(decode::<R::Error, R::Error>(&bytes, R::NAME)?)),
+        Answered::Undelivered(error) => Err(error.into()),
+        Answered::Accepted => Err(unfit("an acceptance as the answer to a request").into()),
     }
 }
 
@@ -211,8 +237,10 @@ fn decode<T: serde::de::DeserializeOwned, E: std::error::Error>(
     bytes: &[u8],
     name: &str,
 ) -> Result<T, AskError<E>> {
-    codec::decode(bytes).map_err(|error| {
-        let reason = format!("the answer to {name}: {error}");
-        AskError::Delivery(DeliveryError::Codec { reason, delivery: Delivery::Delivered })
-    })
+    codec::decode(bytes).map_err(|error| undecodable_answer(name, error).into())
+}
+
+fn undecodable_answer(name: &str, fault: impl fmt::Display) -> DeliveryError {
+    let reason = format!("the answer to {name}: {fault}");
+    DeliveryError::Codec { reason, delivery: Delivery::Delivered }
 }

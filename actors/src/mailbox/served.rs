@@ -7,7 +7,7 @@ use super::{
 };
 use crate::{
     call::{Call, CallContext, CallState, Origin, Priority},
-    session::{Arrival, ExposedRequest, Handle, Outbox, Sending, Serving, with_scratch},
+    session::{Arrival, ExposedRequest, Handle, Outbox, Sending, Serving, no_room, with_scratch},
 };
 use bytes::Bytes;
 use futures_util::{FutureExt, future::BoxFuture};
@@ -31,6 +31,9 @@ use swarm_protocols::{
     },
 };
 use tokio::time::Instant;
+
+/// What is longer than this is decoded on a thread of its own, in bytes: this much takes about a millisecond.
+pub(super) const DECODED_HERE_BYTES_MAX: usize = 256 << 10;
 
 /// The requests of a mailbox, each with its handler.
 pub(crate) fn requests_of<P: Protocol>(mailbox: &Mailbox<P>) -> Vec<ExposedRequest> {
@@ -85,6 +88,13 @@ where
     W::Reply: From<R::Reply>,
     W::Error: From<R::Error>,
 {
+    fn is_alive(&self) -> bool {
+        match &self.mailbox.target {
+            Target::Local(local) => local.is_alive::<R>(),
+            Target::Remote(_) | Target::Layered(_) => true,
+        }
+    }
+
     fn start(
         &self,
         head: RequestHead,
@@ -98,23 +108,28 @@ where
         let on_behalf_of = intent.principal().map(Box::new);
         let origin = Origin { caller: Some(caller), on_behalf_of };
         let to = Reply { correlation, bytes_max: answer_bytes_max, outbox };
-        let Target::Local(local) = &self.mailbox.target else {
-            // The places that the inner mailbox has are its own; this one is that of the session.
-            let state = Arc::new(CallState::new([Some(permit), None]));
-            let request = match decode::<W, R>(&payload) {
-                Ok(request) => request,
-                Err(error) => return to.put(Wire::<W>::Undelivered(error)),
-            };
-            let mailbox = self.mailbox.clone();
-            if told {
-                let told = mailbox.pass_on(request, priority, origin, Acceptance::There);
-                return to.serve(state, told.map(Wire::<W>::of_tell));
+        let local = match &self.mailbox.target {
+            Target::Local(local) if payload.len() <= DECODED_HERE_BYTES_MAX => local,
+            _ => {
+                // The places that the inner mailbox has are its own; this one is that of the session.
+                let state = Arc::new(CallState::new([Some(permit), None]));
+                let mailbox = self.mailbox.clone();
+                if told {
+                    let told = async move {
+                        let request = decode_aside::<W, R>(payload).await?;
+                        mailbox.pass_on(request, priority, origin, Acceptance::There).await
+                    };
+                    return to.serve(state, told.map(Wire::<W>::of_tell));
+                }
+                let asked = async move {
+                    let request = decode_aside::<W, R>(payload).await?;
+                    let left = |deadline: Instant| deadline.saturating_duration_since(Instant::now());
+                    let timeout = deadline.map_or(TIMEOUT_MAX, left);
+                    let sending = Sending { timeout, priority, own_stream: false };
+                    mailbox.start_ask(request, sending, origin).await
+                };
+                return to.serve(state, guarded::<R>(asked).map(Wire::<W>::of_ask::<R>));
             }
-            let left = |deadline: Instant| deadline.saturating_duration_since(Instant::now());
-            let timeout = deadline.map_or(TIMEOUT_MAX, left);
-            let sending = Sending { timeout, priority, own_stream: false };
-            let asked = async move { mailbox.start_ask(request, sending, origin).await };
-            return to.serve(state, guarded::<R>(asked).map(Wire::<W>::of_ask::<R>));
         };
         let admitted = local.admit().and_then(|place| {
             let (request, permits) = (decode::<W, R>(&payload)?, [Some(place), Some(permit)]);
@@ -134,13 +149,18 @@ where
     fn post(&self, payload: Bytes, arrival: Arrival) -> Result<(), DeliveryError> {
         let Arrival { caller, priority, permit, .. } = arrival;
         let origin = Origin { caller: Some(caller), on_behalf_of: None };
-        if let Target::Local(local) = &self.mailbox.target {
+        if let Target::Local(local) = &self.mailbox.target
+            && payload.len() <= DECODED_HERE_BYTES_MAX
+        {
             let place = local.admit()?;
             let context = CallContext::told(origin, priority, [Some(place), Some(permit)]);
             return local.tell(Call::new(decode::<W, R>(&payload)?, context)).map_err(|(_, error)| error);
         }
-        let message = decode::<W, R>(&payload)?;
-        let mut told = Box::pin(self.mailbox.clone().pass_on(message, priority, origin, Acceptance::Here));
+        let mailbox = self.mailbox.clone();
+        let mut told = Box::pin(async move {
+            let message = decode_aside::<W, R>(payload).await?;
+            mailbox.pass_on(message, priority, origin, Acceptance::Here).await
+        });
         match told.as_mut().now_or_never() {
             Some(told) => told,
             None => {
@@ -198,6 +218,18 @@ async fn guarded<R: Request>(asked: impl Future<Output = AskResult<R>>) -> AskRe
     answer.unwrap_or_else(|_panic| Err(DeliveryError::Panicked.into()))
 }
 
+/// Decodes what is short at once, and what would hold up the arbiter on a thread for that.
+async fn decode_aside<W: Request, R: From<W> + Send + 'static>(payload: Bytes) -> Result<R, DeliveryError> {
+    if payload.len() <= DECODED_HERE_BYTES_MAX {
+        return decode::<W, R>(&payload);
+    }
+    let decoded = tokio::task::spawn_blocking(move || decode::<W, R>(&payload)).await;
+    decoded.unwrap_or_else(|_panic| {
+        let reason = format!("{}: decoding it panicked", W::NAME);
+        Err(DeliveryError::Codec { reason, delivery: Delivery::NotSent })
+    })
+}
+
 fn decode<W: Request, R: From<W>>(payload: &[u8]) -> Result<R, DeliveryError> {
     convert(codec::decode::<W>(payload).map_err(undecodable::<W>)?)
 }
@@ -217,7 +249,7 @@ struct Reply<'a> {
 impl Reply<'_> {
     /// Answers at once: nothing is left to be served.
     fn put<R: Request, T>(self, answer: Wire<R>) -> Option<T> {
-        answer.put(self.correlation, self.bytes_max, self.outbox.borrow_mut().frames());
+        answer.put(self.correlation, self.bytes_max, &mut self.outbox.borrow_mut());
         None
     }
 
@@ -266,7 +298,7 @@ impl<R: Request, F: Future<Output = Wire<R>>> Future for Answering<F> {
             true => Wire::Undelivered(DeliveryError::Cancelled),
             false => task::ready!(this.answer.poll(cx)),
         };
-        answer.put(*this.correlation, *this.bytes_max, this.outbox.borrow_mut().frames());
+        answer.put(*this.correlation, *this.bytes_max, &mut this.outbox.borrow_mut());
         Poll::Ready(*this.correlation)
     }
 }
@@ -302,24 +334,30 @@ impl<W: Request> Wire<W> {
         outcome.map_or_else(Self::Undelivered, |()| Self::Accepted)
     }
 
-    fn put(self, correlation: u64, bytes_max: u64, out: &mut Vec<u8>) {
+    fn put(self, correlation: u64, bytes_max: u64, outbox: &mut Outbox) {
         with_scratch(|payload| {
             let encoded = match &self {
                 Wire::Reply(reply) => codec::encode_into(reply, payload).map(|()| false),
                 Wire::Failed(error) => codec::encode_into(error, payload).map(|()| true),
-                Wire::Accepted => return frame::put_accepted(correlation, out),
-                Wire::Undelivered(error) => return frame::put_undelivered(correlation, error, out),
+                Wire::Accepted => return frame::put_accepted(correlation, outbox.frames()),
+                Wire::Undelivered(error) => {
+                    return frame::put_undelivered(correlation, error, outbox.frames());
+                }
             };
             let fault = match encoded {
                 Ok(failed) if payload.len() as u64 <= bytes_max => {
-                    return frame::put_outcome(correlation, failed, payload, out);
+                    if outbox.admits(payload.len()) {
+                        return frame::put_outcome(correlation, failed, payload, outbox.frames());
+                    }
+                    let error = no_room(payload.len(), Delivery::Delivered);
+                    return frame::put_undelivered(correlation, &error, outbox.frames());
                 }
                 Ok(_) => {
                     format!("its {} bytes are more than the {bytes_max} that the caller takes", payload.len())
                 }
                 Err(error) => error.to_string(),
             };
-            frame::put_undelivered(correlation, &unencodable::<W>(fault), out);
+            frame::put_undelivered(correlation, &unencodable::<W>(fault), outbox.frames());
         });
     }
 }

@@ -165,7 +165,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_dead_first_address_costs_a_head_start_and_no_more() {
+    async fn s13_a_dead_first_address_costs_a_head_start_and_no_more() {
         let (began, addresses) = (Instant::now(), addresses());
         let reached = PeerAddress::first_that_answers(&addresses, async |address| match address.port() {
             3 => Ok(3),

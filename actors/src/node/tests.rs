@@ -1,6 +1,7 @@
 //! Two nodes that ask each other: over QUIC on loopback where sockets and certificates matter, in
 //! memory and in virtual time where only the order of events does.
 
+mod bounds;
 mod brittle;
 mod certificates;
 mod delegation;
@@ -10,9 +11,9 @@ mod hostile;
 mod in_hand;
 mod lenient;
 mod library;
+mod newcomers;
 mod posts;
 mod refusals;
-
 mod resumption;
 mod versions;
 
@@ -482,6 +483,25 @@ async fn an_ask_may_be_given_all_the_time_in_the_world() {
     assert_eq!(service.ask(Echo(vec![1])).timeout(Duration::MAX).await, Ok(vec![1]));
 }
 
+#[actix::test]
+async fn s16_what_an_actor_exposed_is_withdrawn_when_it_has_panicked() {
+    let (service, _registration, [a, b]) = over_quic().await;
+    assert_eq!(service.ask(Misbehave::Panic).await, Err(DeliveryError::Panicked.into()));
+    let withdrawn = async {
+        while !a.names().await.is_empty() || !b.names().await.is_empty() {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(10), withdrawn).await.expect("it stays exposed");
+    assert!(matches!(a.resolve::<Service>("b/service").await, Err(ResolveError::NotFound { .. })));
+    // The name is free for the next one, under another route.
+    b.expose("service", server()).allow(Role::Operator).register().await.unwrap().detach();
+    let again: Mailbox<Service> = resolve_soon(&a, "b/service").await.unwrap();
+    assert_eq!(again.ask(Echo(vec![1])).await, Ok(vec![1]));
+    let gone = service.ask(Echo(vec![1])).await;
+    assert!(matches!(gone, Err(AskError::Delivery(DeliveryError::NotExposed { .. }))), "{gone:?}");
+}
+
 /// A transport that accepts nobody any more, as one whose socket has failed.
 struct Failed;
 
@@ -515,7 +535,7 @@ impl Transport for Failed {
 }
 
 #[actix::test]
-async fn a_node_whose_endpoint_has_failed_stops_and_says_so() {
+async fn s7_a_node_whose_endpoint_has_failed_stops_and_says_so() {
     let (log, _listening) = refusals::Log::listen();
     let local = LocalNode {
         node: "a".parse().unwrap(),
@@ -523,6 +543,7 @@ async fn a_node_whose_endpoint_has_failed_stops_and_says_so() {
         capabilities: Vec::new(),
         limits: Limits::default(),
         timing: Timing::default(),
+        budget: Budget::new(MEMORY_BYTES_DEFAULT),
     };
     let node = Node::of(local, Box::new(Failed));
     log.says("a failed endpoint", "the endpoint has failed, and the node stops").await;

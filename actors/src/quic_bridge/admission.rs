@@ -84,8 +84,8 @@ impl QuicBridge {
         match self.judge(shown.as_ref()) {
             Ok(()) => self.start_session(attach, context),
             Err(reason) => {
-                tracing::warn!(peer = %peer.node, reason, "a connection was refused");
                 link.close(CloseCode::BadCertificate, &reason);
+                self.refused("a connection", &peer.node, &reason);
                 if let Some(opened) = attach.opened {
                     // The node that dialled may have lost interest.
                     let _left = opened.send(Err((Refusal::Certificate, reason)));

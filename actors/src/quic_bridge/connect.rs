@@ -253,12 +253,7 @@ async fn dial_at_leisure(target: Target, bridge: Addr<QuicBridge>) -> Result<Dia
     bridge.do_send(Attach { side: Side::Dialler, connection, follows, opened: Some(opened) });
     match open.await {
         Ok(Ok(())) => Ok(dialled),
-        Ok(Err(ended)) => {
-            // The acceptor judges the dialler's certificate after the dialler is through with its own
-            // part: then the close of the connection says what was wrong.
-            let (refusal, reason) = link.refusal().unwrap_or(ended);
-            Err(refused(refusal, reason))
-        }
+        Ok(Err((refusal, reason))) => Err(refused(refusal, reason)),
         Err(_) => Err(unreachable("the node has stopped".to_owned())),
     }
 }

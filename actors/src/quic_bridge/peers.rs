@@ -118,7 +118,7 @@ impl Handler<SessionEvent> for QuicBridge {
 impl QuicBridge {
     /// The open session with a node; one of them, where an operator has several.
     pub(super) fn open(&self, node: &NodeId) -> Option<&Open> {
-        self.open_sessions(node).next()
+        self.open_sessions(node).find(|open| !open.outbound.is_lost())
     }
 
     pub(super) fn open_sessions(&self, node: &NodeId) -> impl Iterator<Item = &Open> {
@@ -149,6 +149,7 @@ impl QuicBridge {
     fn opened(&mut self, session: SessionKey, opened: Opened, context: &mut Context<Self>) {
         let (id, incarnation) = (opened.id, opened.hello.incarnation);
         let Some(attached) = self.sessions.get_mut(&session) else { return };
+        opened.outbound.set_window(self.window);
         attached.open = Some(Open::new(attached.peer.clone(), opened));
         if attached.side == Side::Dialler {
             // The last bits of the id are random.
@@ -191,7 +192,8 @@ impl QuicBridge {
                 Command::Admit(session) => self.tell(session, Admission(Ok(Uuid::now_v7()))),
                 Command::Refuse { session, cause, reason } => {
                     if let Some(Attached { peer, .. }) = self.sessions.get(&session) {
-                        tracing::warn!(peer = %peer.node, reason, "a session was refused");
+                        let node = peer.node.clone();
+                        self.refused("a session", &node, &reason);
                     }
                     self.tell(session, Admission(Err((cause, reason))));
                 }
@@ -266,5 +268,6 @@ impl QuicBridge {
             }
             _ => tracing::debug!(reason, "a session ended before it was open"),
         }
+        self.divide_windows();
     }
 }

@@ -4,11 +4,14 @@ use super::{
     FAREWELL, Received,
     calls::{Duplicate, InProgress, LaneCalls, Panicked},
     lane::Outbox,
+    parked::Parked,
     routes::{Arrival, Routes, Serving},
 };
 use crate::{
+    budget::{Room, SHORT_BYTES_MAX, Share},
     call::{CallState, Caller, Priority},
     gate::{Gate, Permit, RETRY_AFTER},
+    log_limit::LogLimit,
     transport::{self, Link, LinkError, RecvHalf, SendHalf, Stream},
 };
 use bytes::{Buf, Bytes};
@@ -36,9 +39,11 @@ use tokio::{sync::watch, time::Instant};
 /// The most lanes that a peer may have open at once.
 const LANES_MAX: usize = 16;
 
-/// How many answers may wait for a peer that does not take them before no more of its requests are
-/// read, in bytes.
+/// How many answers may wait for a peer that does not take them before its requests wait too, in bytes.
 const UNSENT_BYTES_MAX: usize = 4 << 20;
+
+/// How much of a long answer is written at once: a peer that takes so much in time is waited for.
+const PIECE_BYTES: usize = 64 << 10;
 
 /// The callee's side of one session. Lives on the arbiter of the bridge.
 pub(crate) struct Inbound {
@@ -55,7 +60,9 @@ pub(crate) struct Inbound {
     streams: Arc<Gate>,
     lanes: Arc<Gate>,
     streams_allowed: Cell<u32>,
-    partial_bytes: Cell<usize>,
+    /// What the node holds for this peer.
+    share: Arc<Share>,
+    audit: RefCell<LogLimit>,
 }
 
 /// What an [`Inbound`] is made of.
@@ -68,13 +75,13 @@ pub(crate) struct InboundParts {
     /// The longest answer that the caller accepts, in bytes.
     pub(crate) answer_bytes_max: u64,
     pub(crate) frame_timeout: Duration,
+    /// What the node may hold for the caller.
+    pub(crate) share: Arc<Share>,
 }
 
 impl Inbound {
     pub(crate) fn new(parts: InboundParts) -> Rc<Self> {
-        let InboundParts { link, caller, routes, limits, answer_bytes_max, frame_timeout } = parts;
-        // Four of the longest requests, or many shorter ones.
-        let held_bytes_max = (limits.message_bytes as usize).saturating_mul(4);
+        let InboundParts { link, caller, routes, limits, answer_bytes_max, frame_timeout, share } = parts;
         Rc::new(Self {
             link,
             caller: Arc::new(caller),
@@ -82,14 +89,15 @@ impl Inbound {
             limits,
             answer_bytes_max,
             frame_timeout,
-            in_flight: Gate::new(limits.in_flight as usize, held_bytes_max),
+            in_flight: Gate::new(limits.in_flight as usize),
             received: Received::default(),
             draining: Cell::new(false),
             closing: watch::Sender::new(false),
-            streams: Gate::new(usize::MAX, usize::MAX),
-            lanes: Gate::new(LANES_MAX, usize::MAX),
+            streams: Gate::new(usize::MAX),
+            lanes: Gate::new(LANES_MAX),
             streams_allowed: Cell::new(transport::STREAMS_MIN),
-            partial_bytes: Cell::new(0),
+            share,
+            audit: RefCell::default(),
         })
     }
 
@@ -119,7 +127,7 @@ impl Inbound {
                 Err(error) => return error,
             };
             // Counted until it is done, also where serving it panics. QUIC bounds how many there are.
-            let counted = self.streams.enter(0);
+            let counted = self.streams.enter();
             self.allow_more_streams();
             actix_rt::spawn(Rc::clone(&self).serve_stream(stream, counted));
         }
@@ -135,20 +143,25 @@ impl Inbound {
     }
 
     async fn serve_stream(self: Rc<Self>, stream: Stream, _counted: Option<Permit>) {
-        if let Err(Fault::Violation(reason)) = self.dispatch(stream).await {
-            tracing::warn!(peer = %self.caller.node, reason, "the peer broke the protocol");
-            self.link.close(CloseCode::ProtocolViolation, &reason);
+        match self.dispatch(stream).await {
+            Err(Fault::Violation(reason)) => {
+                tracing::warn!(peer = %self.caller.node, reason, "the peer broke the protocol");
+                self.link.close(CloseCode::ProtocolViolation, &reason);
+            }
+            Err(Fault::Refused(error)) => {
+                tracing::debug!(peer = %self.caller.node, %error, "a lane is given up");
+            }
+            Ok(()) | Err(Fault::Gone) => {}
         }
     }
 
     async fn dispatch(&self, Stream { mut send, recv }: Stream) -> Result<(), Fault> {
         let limit = self.limits.message_bytes as usize + OVERHEAD_BYTES_MAX;
-        let mut input =
-            Input { recv, reader: FrameReader::new(limit), inbound: self, began: None, partial: 0 };
+        let mut input = Input { recv, reader: FrameReader::new(limit), inbound: self, room: None };
         match input.head(1).await?.as_deref() {
             Some([frame::STREAM_LANE]) => {
                 let Some(class) = input.head(1).await? else { return Ok(()) };
-                let Some(_lane) = self.lanes.enter(0) else {
+                let Some(_lane) = self.lanes.enter() else {
                     return Err(Fault::Violation(format!("more than {LANES_MAX} lanes")));
                 };
                 let priority = Priority::of_class(class[0]);
@@ -168,7 +181,7 @@ impl Inbound {
         mut input: Input<'_>,
         priority: Priority,
     ) -> Result<(), Fault> {
-        let outbox = Rc::new(RefCell::new(Outbox::default()));
+        let outbox = Rc::new(RefCell::new(Outbox::of(&self.share)));
         let unwanted = send.stopped();
         let requests = async {
             let mut lane = LaneCalls::new(Rc::clone(&outbox));
@@ -190,33 +203,41 @@ impl Inbound {
         priority: Priority,
     ) -> Result<(), Fault> {
         let (mut ended, mut closing) = (false, self.closing.subscribe());
+        // Where the peer takes no answers its requests wait here, while what it cancels is read.
+        let mut parked = Parked::new(&self.share, self.limits.in_flight);
         loop {
             let came = Came { at: Instant::now(), priority };
-            while let Some(frame) = input.next_frame()? {
+            let crowded = outbox.borrow().len() > UNSENT_BYTES_MAX;
+            while !crowded && let Some((head, payload, came)) = parked.pop() {
+                self.request(head, payload, came, outbox, lane)?;
+            }
+            while !parked.is_full()
+                && let Some(frame) = input.next_frame()?
+            {
                 match Frame::decode(frame)? {
+                    Frame::Request { head, payload } if crowded => parked.push(head, &payload, came),
                     Frame::Request { head, payload } => self.request(head, payload, came, outbox, lane)?,
-                    Frame::Cancel { correlation } => {
-                        lane.cancel(correlation);
+                    Frame::Cancel { correlation } if parked.cancel(correlation) => {
+                        let cancelled = DeliveryError::Cancelled;
+                        frame::put_undelivered(correlation, &cancelled, outbox.borrow_mut().frames());
                     }
+                    Frame::Cancel { correlation } => lane.cancel(correlation),
                     Frame::Answer { .. } => {
                         return Err(Fault::Violation("an answer to no request".to_owned()));
                     }
                 }
             }
-            let next = async {
-                poll_fn(|cx| outbox.borrow_mut().poll_at_most(UNSENT_BYTES_MAX, cx)).await;
-                input.read().await
-            };
             // What has come is read before the calls are looked at, so that those of all of it get to
             // their actors first. It is bounded by the flow control of the stream.
             tokio::select! {
                 biased;
-                chunk = next, if !ended => match chunk? {
+                chunk = input.read(), if !ended && !parked.is_full() => match chunk? {
                     Some(chunk) => input.reader.feed(chunk),
                     None => ended = true,
                 },
+                () = poll_fn(|cx| outbox.borrow_mut().poll_at_most(UNSENT_BYTES_MAX, cx)), if crowded => {}
                 _ = closing.wait_for(|closing| *closing), if !ended => ended = true,
-                () = lane.answer(ended) => {
+                () = lane.answer(ended && parked.is_empty()) => {
                     outbox.borrow_mut().end();
                     return std::future::pending().await;
                 }
@@ -251,7 +272,7 @@ impl Inbound {
         let post = head.intent == Intent::Post;
         let refused = if self.draining.get() {
             DeliveryError::Draining
-        } else if let Some(permit) = self.in_flight.enter(payload.len()) {
+        } else if let Some(permit) = self.admit(payload.len()) {
             match self.routes.handler(head.route, &self.caller, &head.intent) {
                 Ok(handler) => {
                     let deadline = (head.deadline_ms > 0 && head.intent != Intent::Tell && !post)
@@ -276,8 +297,7 @@ impl Inbound {
                 }
                 Err(error) => {
                     if matches!(error, DeliveryError::NotPermitted { .. }) {
-                        let Caller { node, role } = &*self.caller;
-                        tracing::warn!(target: "audit", %node, %role, %error, "a request was refused");
+                        self.note(&error);
                     }
                     error
                 }
@@ -286,6 +306,24 @@ impl Inbound {
             DeliveryError::Overloaded { retry_after: RETRY_AFTER }
         };
         self.refuse_request(head.correlation, post, &refused, outbox)
+    }
+
+    /// A place for a request of so many bytes, with room for them.
+    fn admit(&self, bytes: usize) -> Option<Permit> {
+        let permit = self.in_flight.enter()?;
+        if bytes <= SHORT_BYTES_MAX {
+            return Some(permit);
+        }
+        Some(permit.with(self.share.take(bytes)?))
+    }
+
+    /// Writes down what the caller may not do, though not without end.
+    fn note(&self, error: &DeliveryError) {
+        let mut audit = self.audit.borrow_mut();
+        if audit.admits(Instant::now()) {
+            let (Caller { node, role }, more) = (&*self.caller, audit.take_left_out());
+            tracing::warn!(target: "audit", %node, %role, %error, more, "a request was refused");
+        }
     }
 
     fn refuse_request<T>(
@@ -305,15 +343,26 @@ impl Inbound {
     }
 
     async fn serve_request(&self, mut send: Box<dyn SendHalf>, mut input: Input<'_>) -> Result<(), Fault> {
-        let Some(frame) = input.only_frame().await? else { return Ok(()) };
+        // A request stream says nothing of its priority; its answer goes with those of normal lanes.
+        let came = Came { at: Instant::now(), priority: Priority::Normal };
+        send.set_priority(-(came.priority as i32));
+        let outbox = Rc::new(RefCell::new(Outbox::of(&self.share)));
+        let frame = match input.only_frame().await {
+            Ok(Some(frame)) => frame,
+            Ok(None) => return Ok(()),
+            Err(Fault::Refused(error)) => {
+                frame::put_undelivered(0, &error, outbox.borrow_mut().frames());
+                // What is left of the request is not wanted.
+                drop(input);
+                return self.answer_request(send, &outbox).await;
+            }
+            Err(fault) => return Err(fault),
+        };
         let Frame::Request { head, payload } = Frame::decode(frame)? else {
             return Err(Fault::Violation("a request stream without a request".to_owned()));
         };
         input.end();
-        // A request stream says nothing of its priority; its answer goes with those of normal lanes.
-        let came = Came { at: Instant::now(), priority: Priority::Normal };
-        send.set_priority(-(came.priority as i32));
-        let outbox = Rc::new(RefCell::new(Outbox::default()));
+        let came = Came { at: Instant::now(), ..came };
         let mut in_hand = None;
         if let Some((call, state)) = self.start(head, payload, came, &outbox) {
             let mut call = InProgress::new(0, call);
@@ -337,23 +386,46 @@ impl Inbound {
             // Its place is taken until the answer is out.
             in_hand = Some(state);
         }
-        let answer = std::mem::take(outbox.borrow_mut().frames());
+        let answered = self.answer_request(send, &outbox).await;
+        drop(in_hand);
+        answered
+    }
+
+    /// Writes the answer on a request stream, if there is one, and gives up a peer that takes nothing of it in time.
+    async fn answer_request(
+        &self,
+        mut send: Box<dyn SendHalf>,
+        outbox: &RefCell<Outbox>,
+    ) -> Result<(), Fault> {
+        let mut answer = Bytes::from(std::mem::take(outbox.borrow_mut().frames()));
         if answer.is_empty() {
             send.finish();
             return Ok(());
         }
-        if let Ok(written) = tokio::time::timeout(self.frame_timeout, send.write(answer.into())).await {
+        while !answer.is_empty() {
+            let piece = answer.split_to(answer.len().min(PIECE_BYTES));
+            let Ok(written) = tokio::time::timeout(self.frame_timeout, send.write(piece)).await else {
+                return Ok(());
+            };
             written?;
-            finish(send).await;
         }
-        drop(in_hand);
+        finish(send).await;
         Ok(())
+    }
+}
+
+impl Drop for Inbound {
+    fn drop(&mut self) {
+        let more = self.audit.get_mut().take_left_out();
+        if more > 0 {
+            tracing::warn!(target: "audit", node = %self.caller.node, more, "more requests were refused");
+        }
     }
 }
 
 /// When a request came, and with which priority.
 #[derive(Debug, Clone, Copy)]
-struct Came {
+pub(super) struct Came {
     at: Instant,
     priority: Priority,
 }
@@ -391,6 +463,8 @@ pub(crate) async fn finish(mut send: Box<dyn SendHalf>) {
 enum Fault {
     /// The peer broke the rules of the wire. It costs it the connection.
     Violation(String),
+    /// The request cannot be taken. It costs the caller that request, or the lane on which it came.
+    Refused(DeliveryError),
     /// The peer abandoned the stream, or the connection is lost.
     Gone,
 }
@@ -407,14 +481,14 @@ impl From<LinkError> for Fault {
     }
 }
 
-/// The receiving half of a stream, cut into frames, with a bound on how long and how much it may
-/// keep unfinished.
+/// The receiving half of a stream, cut into frames, with a bound on how long the peer may pause within one and how much
+/// it may keep unfinished.
 struct Input<'a> {
     recv: Box<dyn RecvHalf>,
     reader: FrameReader,
     inbound: &'a Inbound,
-    began: Option<Instant>,
-    partial: usize,
+    /// What an unfinished frame takes, where it is long.
+    room: Option<Room>,
 }
 
 impl Input<'_> {
@@ -439,22 +513,20 @@ impl Input<'_> {
     }
 
     fn next_frame(&mut self) -> Result<Option<Bytes>, FrameError> {
-        let frame = self.reader.next_frame()?;
-        if frame.is_some() {
-            self.began = None;
-        }
-        Ok(frame)
+        self.reader.next_frame()
     }
 
     /// The next chunk; `None` where the peer ended or reset the stream.
     async fn read(&mut self) -> Result<Option<Bytes>, Fault> {
-        self.note_partial()?;
+        let partial = self.reader.partial_bytes();
+        self.make_room(partial)?;
         let within = self.inbound.frame_timeout;
-        let chunk = match self.began {
-            None => self.recv.read().await,
-            Some(began) => match tokio::time::timeout_at(began + within, self.recv.read()).await {
+        let chunk = match partial {
+            0 => self.recv.read().await,
+            // However long the frame is, it may take its time as long as it comes on.
+            _ => match tokio::time::timeout(within, self.recv.read()).await {
                 Ok(chunk) => chunk,
-                Err(_) => return Err(Fault::Violation(format!("a frame took over {within:?}"))),
+                Err(_) => return Err(Fault::Violation(format!("a frame came no further for {within:?}"))),
             },
         };
         match chunk {
@@ -468,9 +540,15 @@ impl Input<'_> {
 
     /// The one frame of a request stream.
     async fn only_frame(&mut self) -> Result<Option<Bytes>, Fault> {
+        let limit = self.inbound.limits.message_bytes;
         loop {
-            if let Some(frame) = self.next_frame()? {
-                return Ok(Some(frame));
+            match self.next_frame() {
+                Ok(Some(frame)) => return Ok(Some(frame)),
+                Ok(None) => {}
+                Err(FrameError::TooLong { bytes, .. }) => {
+                    return Err(Fault::Refused(DeliveryError::TooLarge { bytes, limit }));
+                }
+                Err(error) => return Err(error.into()),
             }
             match self.read().await? {
                 Some(chunk) => self.reader.feed(chunk),
@@ -485,23 +563,15 @@ impl Input<'_> {
         let _end_or_later = self.recv.read().now_or_never();
     }
 
-    fn note_partial(&mut self) -> Result<(), Fault> {
-        let partial = self.reader.partial_bytes();
-        let total = &self.inbound.partial_bytes;
-        total.set(total.get() + partial - self.partial);
-        self.partial = partial;
-        self.began = (partial > 0).then(|| self.began.unwrap_or_else(Instant::now));
-        // Two of the longest messages at once, or many shorter ones.
-        if total.get() > 2 * (self.inbound.limits.message_bytes as usize + OVERHEAD_BYTES_MAX) {
-            return Err(Fault::Violation(format!("{} bytes of unfinished frames", total.get())));
+    /// Room for so many bytes of an unfinished frame.
+    fn make_room(&mut self, partial: usize) -> Result<(), Fault> {
+        if partial <= SHORT_BYTES_MAX {
+            self.room = None;
+            return Ok(());
         }
-        Ok(())
-    }
-}
-
-impl Drop for Input<'_> {
-    fn drop(&mut self) {
-        let total = &self.inbound.partial_bytes;
-        total.set(total.get() - self.partial);
+        match self.inbound.share.extend(&mut self.room, partial) {
+            true => Ok(()),
+            false => Err(Fault::Refused(DeliveryError::Overloaded { retry_after: RETRY_AFTER })),
+        }
     }
 }

@@ -1,7 +1,8 @@
 //! The caller's side of a session: requests to another node, on lanes and on streams of their own.
 
-use super::lane::{Lane, LaneCall, Places, new_histogram};
+use super::lane::{Lane, LaneCall, Places, new_histogram, no_room};
 use crate::{
+    budget::{Room, SHORT_BYTES_MAX, Share},
     call::Priority,
     gate::RETRY_AFTER,
     transport::{Link, LinkError, RecvHalf, SendHalf, Stream},
@@ -27,10 +28,12 @@ use swarm_protocols::{
         frame::{self, Answered, Frame, FrameReader, Intent, OVERHEAD_BYTES_MAX, RequestHead},
     },
 };
-use tokio::time::Instant;
-
-/// Requests up to this many bytes share a lane; longer ones would make the others wait.
-pub(crate) const LANE_PAYLOAD_BYTES_MAX: usize = 16 << 10;
+use tokio::{
+    runtime::Handle,
+    sync::{Semaphore, SemaphorePermit},
+    task::{JoinError, JoinHandle},
+    time::{Instant, timeout_at},
+};
 
 /// One lane for each [`Priority`].
 const LANES: usize = 3;
@@ -45,6 +48,11 @@ pub(crate) struct Outbound {
     limits: Limits,
     message_bytes_max: usize,
     places: Arc<Places>,
+    /// What this node may hold for the peer: answers that nobody has taken.
+    share: Arc<Share>,
+    /// How much more of long requests may be in progress at the peer, in KiB: two of the longest, or many shorter ones.
+    sendable: Semaphore,
+    runtime: Handle,
     own_streams: AtomicUsize,
     /// Made with the first answer.
     own_latency: Mutex<Option<Box<Histogram<u32>>>>,
@@ -54,16 +62,28 @@ pub(crate) struct Outbound {
 }
 
 impl Outbound {
-    /// Over `link` to a peer that accepts `limits`; answers of up to `message_bytes_max` are taken.
-    pub(crate) fn new(link: Arc<dyn Link>, limits: Limits, message_bytes_max: usize) -> Arc<Self> {
+    /// Over `link` to a peer that accepts `limits`; answers of up to `message_bytes_max` are taken, for which the peer
+    /// has a `share` of the memory.
+    pub(crate) fn new(
+        link: Arc<dyn Link>,
+        limits: Limits,
+        message_bytes_max: usize,
+        share: Arc<Share>,
+    ) -> Arc<Self> {
         let places = Places::new(limits.in_flight.min(IN_FLIGHT_MAX) as usize);
-        let lane = |class| Lane::new(Arc::clone(&link), class, Arc::clone(&places), message_bytes_max);
+        let lane = |class| {
+            let (link, places, share) = (Arc::clone(&link), Arc::clone(&places), Arc::clone(&share));
+            Lane::new(link, class, places, share, message_bytes_max)
+        };
         Arc::new(Self {
             lanes: [lane(0), lane(1), lane(2)],
             link,
             limits,
             message_bytes_max,
             places,
+            sendable: Semaphore::new(2 * kib(limits.message_bytes) as usize),
+            share,
+            runtime: Handle::current(),
             own_streams: AtomicUsize::new(0),
             own_latency: Mutex::default(),
             own_sent: AtomicU64::new(0),
@@ -79,9 +99,19 @@ impl Outbound {
         self.lanes.iter().for_each(|lane| lane.lose(reason));
     }
 
+    /// Whether the session is known to have ended: a lane may learn it before the session does.
+    pub(crate) fn is_lost(&self) -> bool {
+        self.lost.get().is_some() || self.lanes.iter().any(|lane| lane.is_lost())
+    }
+
     /// Where the peer is; `None` in memory.
     pub(crate) fn remote(&self) -> Option<SocketAddr> {
         self.link.remote()
+    }
+
+    /// Says how many bytes may wait on the connection in either direction.
+    pub(crate) fn set_window(&self, bytes: u32) {
+        self.link.set_window(bytes);
     }
 
     /// The peer takes no new requests.
@@ -112,7 +142,10 @@ impl Outbound {
     /// Whether the peer takes a request of so many bytes.
     fn admit(&self, bytes: usize) -> Result<(), DeliveryError> {
         if self.draining.load(Ordering::Relaxed) {
-            return Err(DeliveryError::Draining);
+            // It has drained and gone, or is about to.
+            return Err(self.lost.get().map_or(DeliveryError::Draining, |reason| {
+                DeliveryError::SessionLost { reason: reason.clone(), delivery: Delivery::NotSent }
+            }));
         }
         let (bytes, limit) = (bytes as u64, self.limits.message_bytes);
         if bytes > limit {
@@ -130,9 +163,21 @@ impl Outbound {
         let opened = self.link.open().await;
         let Stream { mut send, recv } = opened.map_err(|error| self.ended(error, Delivery::NotSent))?;
         send.set_priority(-(priority as i32));
-        send.write(request).await.map_err(|error| self.ended(error, Delivery::Unknown))?;
-        send.finish();
+        match send.write(request).await {
+            Ok(()) => send.finish(),
+            // The peer has read enough to answer.
+            Err(LinkError::StreamAbandoned) => {}
+            Err(error) => return Err(self.ended(error, Delivery::Unknown)),
+        }
         Ok((send, recv))
+    }
+
+    /// Waits until so many bytes more may be in progress at the peer: those that wait take none of its room.
+    async fn sendable(&self, bytes: usize) -> Option<SemaphorePermit<'_>> {
+        match bytes {
+            0..=SHORT_BYTES_MAX => None,
+            bytes => self.sendable.acquire_many(kib(bytes as u64)).await.ok(),
+        }
     }
 
     fn ended(&self, error: LinkError, delivery: Delivery) -> DeliveryError {
@@ -230,7 +275,7 @@ impl Way {
         intent: Intent,
     ) -> Result<WireCall, DeliveryError> {
         let Sending { timeout, priority, own_stream } = sending;
-        if own_stream || payload.len() > LANE_PAYLOAD_BYTES_MAX {
+        if own_stream || payload.len() > SHORT_BYTES_MAX {
             self.with(|outbound| outbound.admit(payload.len()))?;
             let request = own_stream_request(route, payload, timeout, intent);
             return Ok(WireCall::Own(Box::pin(on_own_stream(Arc::clone(self), request, timeout, priority))));
@@ -250,7 +295,7 @@ impl Way {
         sending: Sending,
     ) -> Result<Option<Posting>, DeliveryError> {
         let Sending { timeout, priority, own_stream } = sending;
-        if own_stream || payload.len() > LANE_PAYLOAD_BYTES_MAX {
+        if own_stream || payload.len() > SHORT_BYTES_MAX {
             self.with(|outbound| outbound.admit(payload.len()))?;
             let message = own_stream_request(route, payload, timeout, Intent::Post);
             return Ok(Some(Box::pin(post_on_own_stream(Arc::clone(self), message, timeout, priority))));
@@ -295,15 +340,52 @@ async fn on_own_stream(
 ) -> Result<Answered, DeliveryError> {
     // With the session of the moment at which it is first waited for.
     let place = way.own_stream()?;
-    let outbound = &place.0;
-    let asked = Instant::now();
-    let answered = tokio::time::timeout(timeout, exchange(outbound, request, priority))
-        .await
-        .map_err(|_| DeliveryError::TimedOut { after: timeout, delivery: Delivery::Unknown })?;
-    let took = asked.elapsed().as_micros() as u64;
-    let mut latency = outbound.own_latency.lock().unwrap_or_else(PoisonError::into_inner);
-    latency.get_or_insert_with(|| Box::new(new_histogram())).saturating_record(took);
-    answered
+    let outbound = Arc::clone(&place.0);
+    // A task of its own takes the answer as it comes: one that nobody waits for would else keep what the connection
+    // may have unread from all other streams.
+    let exchanging = Exchanging(place.0.runtime.spawn(async move {
+        let asked = Instant::now();
+        let timed_out = |delivery| move |_| DeliveryError::TimedOut { after: timeout, delivery };
+        let sendable = timeout_at(asked + timeout, outbound.sendable(request.len()));
+        let _in_progress = sendable.await.map_err(timed_out(Delivery::NotSent))?;
+        let answered = timeout_at(asked + timeout, exchange(&outbound, request, priority))
+            .await
+            .map_err(timed_out(Delivery::Unknown))?;
+        let took = asked.elapsed().as_micros() as u64;
+        let mut latency = outbound.own_latency.lock().unwrap_or_else(PoisonError::into_inner);
+        latency.get_or_insert_with(|| Box::new(new_histogram())).saturating_record(took);
+        answered
+    }));
+    let (answered, _room) = exchanging.await?;
+    Ok(answered)
+}
+
+/// A request on a stream of its own and its answer, with the room that it takes. Dropping it cancels the request.
+struct Exchanging(JoinHandle<Result<(Answered, Option<Room>), DeliveryError>>);
+
+impl Future for Exchanging {
+    type Output = Result<(Answered, Option<Room>), DeliveryError>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let ended = |ended: Result<_, JoinError>| {
+            ended.unwrap_or_else(|_| {
+                let reason = "the node has stopped".to_owned();
+                Err(DeliveryError::SessionLost { reason, delivery: Delivery::Unknown })
+            })
+        };
+        Pin::new(&mut self.0).poll(cx).map(ended)
+    }
+}
+
+impl Drop for Exchanging {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+/// Bytes in KiB, rounded up, as many as a semaphore can count.
+fn kib(bytes: u64) -> u32 {
+    bytes.div_ceil(1 << 10).clamp(1, 1 << 28) as u32
 }
 
 async fn post_on_own_stream(
@@ -314,7 +396,11 @@ async fn post_on_own_stream(
 ) -> Result<(), DeliveryError> {
     let place = way.own_stream()?;
     // A stream that is dropped before its end is a message that was not sent.
-    tokio::time::timeout(timeout, place.0.send(message, priority))
+    let sent = async {
+        let _on_its_way = place.0.sendable(message.len()).await;
+        place.0.send(message, priority).await
+    };
+    tokio::time::timeout(timeout, sent)
         .await
         .map_err(|_| DeliveryError::TimedOut { after: timeout, delivery: Delivery::NotSent })?
         .map(|_no_answer| ())
@@ -334,19 +420,25 @@ async fn exchange(
     outbound: &Outbound,
     request: Bytes,
     priority: Priority,
-) -> Result<Answered, DeliveryError> {
+) -> Result<(Answered, Option<Room>), DeliveryError> {
     let (_sent, mut recv) = outbound.send(request, priority).await?;
     let mut reader = FrameReader::new(outbound.message_bytes_max + OVERHEAD_BYTES_MAX);
+    let (mut room, mut come) = (None, 0);
     loop {
         let chunk: Option<Bytes> =
             recv.read().await.map_err(|error| outbound.ended(error, Delivery::Unknown))?;
-        reader.feed(chunk.ok_or_else(|| unfit("no answer"))?);
+        let chunk = chunk.ok_or_else(|| unfit("no answer"))?;
+        come += chunk.len();
+        if come > SHORT_BYTES_MAX && !outbound.share.extend(&mut room, come) {
+            return Err(no_room(come, Delivery::Unknown));
+        }
+        reader.feed(chunk);
         if let Some(frame) = reader.next_frame().map_err(|error| unfit(&error.to_string()))? {
             // Taking the end of the stream, where it has come already, spares telling the peer that the
             // rest is not wanted.
             let _end_or_later = recv.read().now_or_never();
             return match Frame::decode(frame) {
-                Ok(Frame::Answer { correlation: 0, answer }) => Ok(answer),
+                Ok(Frame::Answer { correlation: 0, answer }) => Ok((answer, room)),
                 Ok(_) => Err(unfit("something else than an answer")),
                 Err(error) => Err(unfit(&error.to_string())),
             };

@@ -1,6 +1,9 @@
 //! The caller's end of a lane: requests pipelined on one stream, their answers matched by number.
 
-use crate::transport::{Link, LinkError, RecvHalf, SendHalf, Stream};
+use crate::{
+    budget::{Room, SHORT_BYTES_MAX, Share},
+    transport::{Link, LinkError, RecvHalf, SendHalf, Stream},
+};
 use bytes::Bytes;
 use hdrhistogram::Histogram;
 use slab::Slab;
@@ -37,9 +40,34 @@ pub(crate) struct Outbox {
     writer: Option<Waker>,
     throttled: Option<Waker>,
     ended: bool,
+    /// Whose room long answers take, where they are for a peer.
+    share: Option<Arc<Share>>,
+    /// What the long answers among the bytes take.
+    room: Option<Room>,
+    /// What those take that the writer has.
+    in_writing: Option<Room>,
+    long_bytes: usize,
 }
 
 impl Outbox {
+    /// For answers to a peer.
+    pub(crate) fn of(share: &Arc<Share>) -> Self {
+        Self { share: Some(Arc::clone(share)), ..Self::default() }
+    }
+
+    /// How many bytes wait.
+    pub(crate) fn len(&self) -> usize {
+        self.bytes.len()
+    }
+
+    /// Whether an answer of so many bytes may wait here; if so it has to be appended.
+    pub(crate) fn admits(&mut self, bytes: usize) -> bool {
+        let Some(share) = self.share.as_ref().filter(|_| bytes > SHORT_BYTES_MAX) else { return true };
+        let admitted = share.extend(&mut self.room, self.long_bytes + bytes);
+        self.long_bytes += if admitted { bytes } else { 0 };
+        admitted
+    }
+
     /// Where to append frames; the writer learns of them.
     pub(crate) fn frames(&mut self) -> &mut Vec<u8> {
         if let Some(writer) = self.writer.take() {
@@ -66,6 +94,7 @@ impl Outbox {
     /// Everything appended since the last time; `None` after the end.
     pub(crate) fn poll_take(&mut self, cx: &mut Context<'_>) -> Poll<Option<Bytes>> {
         if self.bytes.is_empty() {
+            self.in_writing = None;
             if self.ended {
                 return Poll::Ready(None);
             }
@@ -75,6 +104,7 @@ impl Outbox {
         if let Some(throttled) = self.throttled.take() {
             throttled.wake();
         }
+        (self.in_writing, self.long_bytes) = (self.room.take(), 0);
         let next = Vec::with_capacity(self.bytes.len().min(BATCH_BYTES_KEPT));
         Poll::Ready(Some(std::mem::replace(&mut self.bytes, next).into()))
     }
@@ -82,6 +112,8 @@ impl Outbox {
 
 /// Why a lane goes no further.
 enum Fault {
+    /// There is no room for an answer on it that is not complete.
+    NoRoom(usize),
     /// Its stream, or the connection, ended.
     Ended(LinkError),
     /// The peer answered what makes no sense. It costs it the connection.
@@ -102,6 +134,8 @@ pub(crate) struct Lane {
     /// Where it runs as soon as it is used.
     runtime: Handle,
     places: Arc<Places>,
+    /// What this node may hold for the peer: answers that nobody has taken.
+    share: Arc<Share>,
     state: Mutex<State>,
     earlier_deadline: Notify,
 }
@@ -160,7 +194,11 @@ enum Slot {
         asked: Instant,
         deadline: Instant,
     },
-    Ended(Result<Answered, DeliveryError>),
+    /// With the room that its answer takes until somebody does, where that is long.
+    Ended(
+        Result<Answered, DeliveryError>,
+        #[expect(dead_code, reason = "it is given back when this is dropped")] Option<Box<Room>>,
+    ),
     /// The caller left. The number stays taken until the callee's answer has come.
     Abandoned,
 }
@@ -171,6 +209,7 @@ impl Lane {
         link: Arc<dyn Link>,
         class: u8,
         places: Arc<Places>,
+        share: Arc<Share>,
         message_bytes_max: usize,
     ) -> Arc<Self> {
         Arc::new(Self {
@@ -179,6 +218,7 @@ impl Lane {
             message_bytes_max,
             runtime: Handle::current(),
             places,
+            share,
             state: Mutex::new(State {
                 outbox: Outbox::default(),
                 calls: Slab::new(),
@@ -283,7 +323,7 @@ impl Lane {
     /// way. Nobody may have taken the answer yet: that of a mark is taken when there is a request to wait for it.
     pub(crate) fn is_idle(&self) -> bool {
         let state = self.state();
-        state.posts == 0 && state.calls.iter().all(|(_, slot)| matches!(slot, Slot::Ended(Ok(_))))
+        state.posts == 0 && state.calls.iter().all(|(_, slot)| matches!(slot, Slot::Ended(Ok(_), _)))
     }
 
     /// Adds how long the answered requests took, in microseconds, and forgets it.
@@ -293,6 +333,11 @@ impl Lane {
             let _same_bounds = into.add(&**latency);
             latency.reset();
         }
+    }
+
+    /// Whether its session is known to have ended.
+    pub(crate) fn is_lost(&self) -> bool {
+        self.state().lost.is_some()
     }
 
     /// How many requests went out.
@@ -312,6 +357,8 @@ impl Lane {
             never = self.expire() => match never {},
         };
         match fault {
+            Fault::Ended(LinkError::StreamAbandoned) => self.begin_anew("the peer gave up the lane"),
+            Fault::NoRoom(bytes) => self.begin_anew(&no_room_for(bytes)),
             Fault::Ended(error) => self.lose(&error.to_string()),
             Fault::Violation(reason) => {
                 self.lose(&reason);
@@ -335,9 +382,13 @@ impl Lane {
         };
         send.set_priority(-i32::from(*class));
         let head = Bytes::copy_from_slice(&[frame::STREAM_LANE, *class]);
+        let unwanted = send.stopped();
         tokio::select! {
-            error = self.write(send, [head, first]) => error.into(),
+            // An answer, or why the connection ended, comes before what follows from it.
+            biased;
             fault = self.read(recv, limit) => fault,
+            error = self.write(send, [head, first]) => error.into(),
+            () = unwanted => LinkError::StreamAbandoned.into(),
         }
     }
 
@@ -369,11 +420,11 @@ impl Lane {
 
     async fn read(&self, mut recv: Box<dyn RecvHalf>, limit: usize) -> Fault {
         let mut reader = FrameReader::new(limit);
-        let mut wakers = Vec::new();
+        let (mut wakers, mut room) = (Vec::new(), None);
         loop {
             let chunk = match recv.read().await {
                 Ok(Some(chunk)) => chunk,
-                Ok(None) => return LinkError::Lost("the peer ended the session".to_owned()).into(),
+                Ok(None) => return LinkError::StreamAbandoned.into(),
                 Err(error) => return error.into(),
             };
             reader.feed(chunk);
@@ -381,6 +432,11 @@ impl Lane {
             wakers.drain(..).for_each(Waker::wake);
             if let Err(reason) = read {
                 return Fault::Violation(reason);
+            }
+            match reader.partial_bytes() {
+                0..=SHORT_BYTES_MAX => room = None,
+                partial if self.share.extend(&mut room, partial) => {}
+                partial => return Fault::NoRoom(partial),
             }
         }
     }
@@ -396,14 +452,14 @@ impl Lane {
                         Some(Slot::Waiting { waker, asked, .. }) => {
                             let took = now.saturating_duration_since(*asked);
                             wakers.extend(waker.take());
-                            state.calls[correlation as usize] = Slot::Ended(Ok(answer));
+                            state.calls[correlation as usize] = self.ended(answer);
                             let latency = state.latency.get_or_insert_with(|| Box::new(new_histogram()));
                             latency.saturating_record(took.as_micros() as u64);
                         }
                         Some(Slot::Abandoned) => self.remove(&mut state, correlation as usize),
-                        Some(Slot::Ended(Err(_))) => {
+                        Some(Slot::Ended(Err(_), _)) => {
                             // It timed out and its caller has not looked yet: see `LaneCall::drop`.
-                            state.calls[correlation as usize] = Slot::Ended(Ok(answer));
+                            state.calls[correlation as usize] = self.ended(answer);
                         }
                         _ => return Err(format!("an answer to request {correlation}, which was not asked")),
                     }
@@ -412,6 +468,18 @@ impl Lane {
             }
         }
         Ok(())
+    }
+
+    fn ended(&self, answer: Answered) -> Slot {
+        match &answer {
+            Answered::Reply(bytes) | Answered::Failed(bytes) if bytes.len() > SHORT_BYTES_MAX => {
+                match self.share.take(bytes.len()) {
+                    Some(room) => Slot::Ended(Ok(answer), Some(Box::new(room))),
+                    None => Slot::Ended(Err(no_room(bytes.len(), Delivery::Unknown)), None),
+                }
+            }
+            _ => Slot::Ended(Ok(answer), None),
+        }
     }
 
     /// Ends requests whose time is over. Sleeps until the earliest deadline, so that an ask costs no
@@ -444,7 +512,7 @@ impl Lane {
             }
             wakers.extend(waker.take());
             let after = *deadline - *asked;
-            *slot = Slot::Ended(Err(DeliveryError::TimedOut { after, delivery: Delivery::Unknown }));
+            *slot = Slot::Ended(Err(DeliveryError::TimedOut { after, delivery: Delivery::Unknown }), None);
             cancelled.push(key as u64);
         }
         for correlation in cancelled {
@@ -463,17 +531,54 @@ impl Lane {
         }
         state.lost = Some(reason.to_owned());
         state.outbox.end();
-        let mut wakers = Vec::new();
+        end_all(state, reason);
+    }
+
+    /// Ends every request, as this lane goes no further. The next one opens another.
+    fn begin_anew(&self, reason: &str) {
+        let mut state = self.state();
+        (state.running, state.armed, state.outbox) = (false, None, Outbox::default());
+        self.places.give_many(std::mem::take(&mut state.posts));
+        // The answers to these will not come.
+        let abandoned: Vec<usize> = state
+            .calls
+            .iter()
+            .filter(|(_, slot)| matches!(slot, Slot::Abandoned))
+            .map(|(key, _)| key)
+            .collect();
+        abandoned.into_iter().for_each(|key| self.remove(&mut state, key));
         for (_, slot) in &mut state.calls {
-            if let Slot::Waiting { waker, .. } = slot {
-                wakers.extend(waker.take());
-                let reason = reason.to_owned();
-                *slot = Slot::Ended(Err(DeliveryError::SessionLost { reason, delivery: Delivery::Unknown }));
+            if let Slot::Ended(Err(error @ DeliveryError::TimedOut { .. }), _) = slot {
+                *error = lost(reason);
             }
         }
-        drop(state);
-        wakers.into_iter().for_each(Waker::wake);
+        end_all(state, reason);
     }
+}
+
+fn end_all(mut state: MutexGuard<'_, State>, reason: &str) {
+    let mut wakers = Vec::new();
+    for (_, slot) in &mut state.calls {
+        if let Slot::Waiting { waker, .. } = slot {
+            wakers.extend(waker.take());
+            *slot = Slot::Ended(Err(lost(reason)), None);
+        }
+    }
+    drop(state);
+    wakers.into_iter().for_each(Waker::wake);
+}
+
+fn lost(reason: &str) -> DeliveryError {
+    DeliveryError::SessionLost { reason: reason.to_owned(), delivery: Delivery::Unknown }
+}
+
+/// What becomes of an answer for which there is no room.
+pub(crate) fn no_room(bytes: usize, delivery: Delivery) -> DeliveryError {
+    DeliveryError::Codec { reason: no_room_for(bytes), delivery }
+}
+
+fn no_room_for(bytes: usize) -> String {
+    format!("there is no room for an answer of {bytes} bytes, as others wait to be taken")
 }
 
 /// Microseconds up to a minute, to two digits.
@@ -512,7 +617,7 @@ impl Future for LaneCall {
                 Poll::Pending
             }
             slot => {
-                let timed_out = matches!(slot, Slot::Ended(Err(DeliveryError::TimedOut { .. })));
+                let timed_out = matches!(slot, Slot::Ended(Err(DeliveryError::TimedOut { .. }), _));
                 let ended = std::mem::replace(slot, Slot::Abandoned);
                 if !timed_out {
                     self.lane.remove(&mut state, self.key);
@@ -520,7 +625,7 @@ impl Future for LaneCall {
                 drop(state);
                 self.ended = true;
                 match ended {
-                    Slot::Ended(answer) => Poll::Ready(answer),
+                    Slot::Ended(answer, _) => Poll::Ready(answer),
                     Slot::Waiting { .. } | Slot::Abandoned => {
                         let after = self.timeout;
                         Poll::Ready(Err(DeliveryError::TimedOut { after, delivery: Delivery::Unknown }))
@@ -544,8 +649,8 @@ impl Drop for LaneCall {
                 frame::put_cancel(correlation, state.outbox.frames());
             }
             // Timed out, and cancelled then: the callee's answer is still to come.
-            Slot::Ended(Err(DeliveryError::TimedOut { .. })) => state.calls[self.key] = Slot::Abandoned,
-            Slot::Ended(_) | Slot::Abandoned => self.lane.remove(&mut state, self.key),
+            Slot::Ended(Err(DeliveryError::TimedOut { .. }), _) => state.calls[self.key] = Slot::Abandoned,
+            Slot::Ended(..) | Slot::Abandoned => self.lane.remove(&mut state, self.key),
         }
     }
 }

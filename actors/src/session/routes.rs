@@ -28,7 +28,9 @@ use tokio::time::Instant;
 #[derive(Default)]
 pub(crate) struct Routes {
     names: RefCell<BTreeMap<MailboxName, Named>>,
-    handlers: RefCell<Vec<Option<Entry>>>,
+    /// In the order of their numbers, of which none is given twice.
+    handlers: RefCell<Vec<(u32, Entry)>>,
+    next_route: Cell<u32>,
     registrations: Cell<u64>,
 }
 
@@ -127,10 +129,11 @@ impl Routes {
         let (mut handlers, permission) = (self.handlers.borrow_mut(), Arc::new(permission));
         let mut routes = Vec::with_capacity(requests.len());
         for ExposedRequest { name: request, version, handler } in requests {
-            // Ids are positions in a list that never shrinks, so none is given twice.
-            let id = u32::try_from(handlers.len()).expect("fewer than 2^32 registrations in one process");
+            let id = self.next_route.get();
+            self.next_route.set(id.checked_add(1).expect("fewer than 2^32 registrations in one process"));
             let (mailbox, protocol) = (name.clone(), protocol.to_owned());
-            handlers.push(Some(Entry { name: name.clone(), permission: Arc::clone(&permission), handler }));
+            let entry = Entry { name: name.clone(), permission: Arc::clone(&permission), handler };
+            handlers.push((id, entry));
             routes.push(Route { id, mailbox, protocol, request: request.to_owned(), version });
         }
         let registration = self.registrations.get() + 1;
@@ -147,11 +150,20 @@ impl Routes {
             return None;
         }
         let removed: Vec<u32> = names.remove(name)?.routes.iter().map(|route| route.id).collect();
-        let mut handlers = self.handlers.borrow_mut();
-        for id in &removed {
-            handlers[*id as usize] = None;
-        }
+        self.handlers.borrow_mut().retain(|(id, _)| !removed.contains(id));
         Some(RouteChange { added: Vec::new(), removed })
+    }
+
+    /// What is exposed of actors that have stopped: name and registration of each.
+    pub(crate) fn stopped(&self) -> Vec<(MailboxName, u64)> {
+        let (names, handlers) = (self.names.borrow(), self.handlers.borrow());
+        let mut stopped: Vec<&MailboxName> = handlers
+            .iter()
+            .filter(|(_, entry)| !entry.handler.is_alive())
+            .map(|(_, entry)| &entry.name)
+            .collect();
+        stopped.dedup();
+        stopped.into_iter().filter_map(|name| Some((name.clone(), names.get(name)?.registration))).collect()
     }
 
     /// What a session announces in its hello.
@@ -175,9 +187,10 @@ impl Routes {
         intent: &Intent,
     ) -> Result<Arc<dyn Handle>, DeliveryError> {
         let handlers = self.handlers.borrow();
-        let Some(Some(Entry { name, permission, handler })) = handlers.get(route as usize) else {
+        let Ok(position) = handlers.binary_search_by_key(&route, |(id, _)| *id) else {
             return Err(DeliveryError::NotExposed { what: format!("the mailbox behind route {route}") });
         };
+        let (_, Entry { name, permission, handler }) = &handlers[position];
         permission.check(name, caller, intent)?;
         Ok(Arc::clone(handler))
     }
@@ -185,6 +198,9 @@ impl Routes {
 
 /// Handles encoded requests of one type.
 pub(crate) trait Handle: Send + Sync {
+    /// Whether there is an actor to handle them, as far as that is known here.
+    fn is_alive(&self) -> bool;
+
     /// Decodes the request and hands it to the actor. What can be answered at once is; else the
     /// future puts the answer into `outbox` and yields the number of the request.
     ///

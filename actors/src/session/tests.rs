@@ -1,8 +1,8 @@
 //! The caller's side of a session, on a link of which the test is the other end.
 
 use super::*;
-use crate::Priority;
 use crate::transport::memory::{Line, MemoryLink, Network, link_pair};
+use crate::{Priority, budget::Budget};
 use futures_util::FutureExt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use swarm_protocols::{Delivery, DeliveryError, wire::frame::Intent};
@@ -12,7 +12,9 @@ const HOUR: Duration = Duration::from_secs(3_600);
 /// The caller's side to a peer that takes so many requests at once.
 fn caller(in_flight: u32) -> (Arc<Outbound>, Arc<Way>, MemoryLink) {
     let (_wire, [here, there]) = link_pair(&Line::new(Network::perfect()));
-    let outbound = Outbound::new(Arc::new(here), Limits { in_flight, ..Limits::default() }, 1 << 10);
+    let limits = Limits { in_flight, ..Limits::default() };
+    let share = Budget::new(1 << 20).share(&"there".parse().unwrap());
+    let outbound = Outbound::new(Arc::new(here), limits, 1 << 10, share);
     let way = Way::new(Arc::clone(&outbound));
     (outbound, way, there)
 }
@@ -22,7 +24,7 @@ fn sending(priority: Priority, own_stream: bool) -> Sending {
 }
 
 #[actix::test]
-async fn requests_of_every_class_and_stream_share_one_limit() {
+async fn s14_requests_of_every_class_and_stream_share_one_limit() {
     let (_outbound, way, _there) = caller(3);
     let mut calls: Vec<WireCall> =
         [(Priority::High, false), (Priority::Low, false), (Priority::Normal, true)]
@@ -41,7 +43,7 @@ async fn requests_of_every_class_and_stream_share_one_limit() {
 }
 
 #[actix::test]
-async fn a_request_that_is_polled_after_its_end_takes_no_answer_of_another() {
+async fn s15_a_request_that_is_polled_after_its_end_takes_no_answer_of_another() {
     let (outbound, way, _there) = caller(3);
     let mut ended = way.call(0, b"x", sending(Priority::Normal, false), Intent::Ask);
     outbound.lose("the cable was pulled");

@@ -2,9 +2,10 @@
 
 use super::probe::WITHIN_DEFAULT;
 use crate::{
+    budget::Budget,
     call::Caller,
     mailbox::Mailbox,
-    node::{Node, ResolveError},
+    node::{MEMORY_BYTES_DEFAULT, Node, ResolveError},
     quic_bridge::LocalNode,
     transport::memory::{Direction, LastWire, Line, Network, transports},
 };
@@ -76,7 +77,9 @@ pub async fn pair_over(
     let ([to_acceptor, to_dialler], last) = transports(&line, callers);
     let [a, b] = [(dialler, to_acceptor), (acceptor, to_dialler)].map(|(node, transport)| {
         let MemoryNode { id, agent_type, capabilities, limits, timing, role: _ } = node;
-        Node::of(LocalNode { node: id, agent_type, capabilities, limits, timing }, Box::new(transport))
+        let budget = Budget::new(MEMORY_BYTES_DEFAULT);
+        let local = LocalNode { node: id, agent_type, capabilities, limits, timing, budget };
+        Node::of(local, Box::new(transport))
     });
     let nodes = [a.clone(), b.clone()];
     let session = connect(&nodes).await;

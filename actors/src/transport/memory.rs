@@ -249,6 +249,8 @@ impl Link for MemoryLink {
 
     fn allow_streams(&self, _: u32) {}
 
+    fn set_window(&self, _: u32) {}
+
     fn close(&self, _: CloseCode, reason: &str) {
         self.connection.close(self.side, reason);
     }

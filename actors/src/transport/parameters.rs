@@ -1,6 +1,5 @@
 //! The transport parameters of a node's connections.
 
-use std::sync::Arc;
 use swarm_protocols::session::Timing;
 
 /// How many streams a peer may have open at once in the beginning. Every stream allowed costs the
@@ -10,14 +9,15 @@ pub const STREAMS_MIN: u32 = 100;
 /// The most streams that a busy peer is allowed to have open at once.
 pub const STREAMS_MAX: u32 = 1024;
 
-/// How many bytes of a connection may have come and not been read, over all its streams.
+/// How many bytes of a connection may have come and not been read, over all its streams. A node divides
+/// [its memory](crate::NodeConfig::memory_bytes) among its connections, and gives each this much where it has few.
 pub const RECEIVE_WINDOW: u32 = 16 << 20;
 
 /// The transport parameters of the connections of a node whose sessions wait so long.
 ///
 /// A session finds out by itself whether its peer is silent, and has to be the first: QUIC gives up half as long again
 /// after. It sends nothing by itself to keep a connection alive, as the heartbeat of a session does that.
-pub fn parameters(timing: &Timing) -> Arc<quinn::TransportConfig> {
+pub fn parameters(timing: &Timing) -> quinn::TransportConfig {
     let mut config = quinn::TransportConfig::default();
     let idle = timing.silence + timing.silence / 2;
     config
@@ -27,7 +27,7 @@ pub fn parameters(timing: &Timing) -> Arc<quinn::TransportConfig> {
         .datagram_receive_buffer_size(None)
         // One that QUIC cannot count is longer than any session lasts.
         .max_idle_timeout(idle.try_into().ok());
-    Arc::new(config)
+    config
 }
 
 /// How many streams a peer that has `open` of the `allowed` ones should be allowed from now on, if
@@ -42,7 +42,7 @@ mod tests {
     use std::time::Duration;
 
     #[test]
-    fn quic_gives_up_on_a_silent_peer_after_the_session_does() {
+    fn s6_quic_gives_up_on_a_silent_peer_after_the_session_does() {
         for seconds in [10, 60, 86_400] {
             let timing = Timing { silence: Duration::from_secs(seconds), ..Timing::default() };
             let idle = format!("max_idle_timeout: Some({})", seconds * 1_500);

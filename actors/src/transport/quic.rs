@@ -48,6 +48,11 @@ impl Link for QuicLink {
         self.connection.set_max_concurrent_bi_streams(count.into());
     }
 
+    fn set_window(&self, bytes: u32) {
+        self.connection.set_receive_window(bytes.into());
+        self.connection.set_send_window(bytes.into());
+    }
+
     fn close(&self, code: CloseCode, reason: &str) {
         // The first reason counts, also where the peer gave it: quinn would forget that.
         if self.connection.close_reason().is_some() {

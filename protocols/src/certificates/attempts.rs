@@ -1,8 +1,9 @@
 //! How many failed enrolments one address may cause.
 
+use crate::peers::source_of;
 use std::{
     collections::BTreeMap,
-    net::{IpAddr, Ipv6Addr},
+    net::IpAddr,
     time::{Duration, Instant},
 };
 
@@ -19,8 +20,7 @@ pub const SOURCES_MAX: usize = 1024;
 /// How many enrolments of one source are in progress at once.
 pub const AT_ONCE_MAX: usize = 8;
 
-/// Counts failed enrolments, and those in progress, by where they came from: an IPv4 address, or the network of 64 bits
-/// of an IPv6 address, which is what one machine is given.
+/// Counts failed enrolments, and those in progress, by [where they came from](source_of).
 ///
 /// It keeps noise down. What keeps intruders out is that a token has 256 random bits.
 #[derive(Debug, Default)]
@@ -38,7 +38,7 @@ struct Window {
 impl Attempts {
     /// How long a source has to wait before it may try again; `None` where it may now.
     fn wait(&self, source: IpAddr, now: Instant) -> Option<Duration> {
-        let window = self.failures.get(&network(source))?;
+        let window = self.failures.get(&source_of(source))?;
         let ends = window.began + WINDOW;
         (window.failures >= FAILURES_MAX && now < ends).then(|| ends - now)
     }
@@ -49,7 +49,7 @@ impl Attempts {
         if self.wait(source, now).is_some() {
             return false;
         }
-        let in_hand = self.in_hand.entry(network(source)).or_default();
+        let in_hand = self.in_hand.entry(source_of(source)).or_default();
         let free = *in_hand < AT_ONCE_MAX;
         *in_hand += usize::from(free);
         free
@@ -57,7 +57,7 @@ impl Attempts {
 
     /// An enrolment that a source began is over.
     pub fn ended(&mut self, source: IpAddr) {
-        let source = network(source);
+        let source = source_of(source);
         if let Some(in_hand) = self.in_hand.get_mut(&source) {
             *in_hand -= 1;
             if *in_hand == 0 {
@@ -68,7 +68,7 @@ impl Attempts {
 
     /// A source has failed.
     pub fn failed(&mut self, source: IpAddr, now: Instant) {
-        let source = network(source);
+        let source = source_of(source);
         self.failures.retain(|_, window| now < window.began + WINDOW);
         if self.failures.len() >= SOURCES_MAX && !self.failures.contains_key(&source) {
             let oldest = self.failures.iter().min_by_key(|(_, window)| window.began);
@@ -78,13 +78,6 @@ impl Attempts {
         }
         let window = self.failures.entry(source).or_insert(Window { began: now, failures: 0 });
         window.failures = window.failures.saturating_add(1);
-    }
-}
-
-fn network(source: IpAddr) -> IpAddr {
-    match source.to_canonical() {
-        IpAddr::V6(address) => Ipv6Addr::from_bits(address.to_bits() & !u128::from(u64::MAX)).into(),
-        address => address,
     }
 }
 

@@ -19,7 +19,7 @@ impl Peers {
             return Ok(Place::Successor(slot));
         }
         if self.slots.len() >= SESSIONS_MAX {
-            return Err((Unavailable, SessionLimit.to_string()));
+            return Err((Unavailable, SessionLimit::All.to_string()));
         }
         if *node == self.local {
             return Err((AlreadyConnected, format!("{node} is this node")));

@@ -80,7 +80,7 @@ fn a_second_session_of_the_same_process_is_refused_at_once() {
 }
 
 #[test]
-fn another_incarnation_gets_in_when_the_one_before_does_not_answer_whichever_number_it_has() {
+fn s11_another_incarnation_gets_in_when_the_one_before_does_not_answer_whichever_number_it_has() {
     for incarnation in [6, 8] {
         let mut table = Table::new();
         let old = table.accepted("a", 7, shown(1, 1));
@@ -98,7 +98,7 @@ fn another_incarnation_gets_in_when_the_one_before_does_not_answer_whichever_num
 }
 
 #[test]
-fn of_two_processes_with_one_identity_the_first_keeps_its_place_and_the_second_is_told() {
+fn s12_of_two_processes_with_one_identity_the_first_keeps_its_place_and_the_second_is_told() {
     let mut table = Table::new();
     let first = table.accepted("a", 1, shown(1, 1));
     for restart in 2..10 {
@@ -262,6 +262,39 @@ fn a_node_that_stops_or_is_full_or_is_asked_by_itself_takes_no_session() {
         table.begin_as(beginning(number));
     }
     let full = table.peers.begin(SessionKey(u64::MAX), beginning(0));
-    assert_eq!(full, Err(SessionLimit));
-    assert_eq!(SessionLimit.to_string(), "session limit reached (4096)");
+    assert_eq!(full, Err(SessionLimit::All));
+    assert_eq!(SessionLimit::All.to_string(), "session limit reached (4096)");
+}
+
+#[test]
+fn a7_one_node_has_few_sessions_without_a_slot_and_keeps_no_other_node_out() {
+    let mut table = Table::new();
+    let key = |table: &mut Table, side| {
+        table.begun += 1;
+        let beginning =
+            Beginning { node: node("a"), role: Role::Operator, side, credentials: None, replaces: None };
+        (SessionKey(table.begun), beginning)
+    };
+    let mut silent = Vec::new();
+    let refused = loop {
+        let (session, beginning) = key(&mut table, Side::Acceptor);
+        match table.peers.begin(session, beginning) {
+            Ok(()) => silent.push(session),
+            Err(refused) => break refused,
+        }
+    };
+    assert_eq!((silent.len(), &refused), (HANDSHAKES_OF_NODE_MAX, &SessionLimit::OfNode(node("a"))));
+    assert_eq!(refused.to_string(), "a has 16 sessions in their handshake or about to end");
+    table.asks("b", 1, None);
+    // What this node dials is not the other's doing, and one that opens makes room.
+    let (dialled, beginning) = key(&mut table, Side::Dialler);
+    assert_eq!(table.peers.begin(dialled, beginning), Ok(()));
+    table.peers.asked(silent[0], 1);
+    let (session, beginning) = key(&mut table, Side::Acceptor);
+    assert_eq!(table.peers.begin(session, beginning), Ok(()));
+    // One that is refused takes its place until it has ended.
+    table.peers.stop();
+    table.peers.asked(session, 1);
+    let (session, beginning) = key(&mut table, Side::Acceptor);
+    assert_eq!(table.peers.begin(session, beginning), Err(refused));
 }

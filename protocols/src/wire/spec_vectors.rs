@@ -19,6 +19,7 @@ use crate::{
         EnrolmentOutcome, EnrolmentRefusal, FAILURES_MAX, PEM_BYTES_MAX, RenewCertificate, RenewalRefusal,
         Renewed, RevocationList, WINDOW,
     },
+    peers::{HANDSHAKES_MAX, HANDSHAKES_OF_NODE_MAX},
     session::{CloseCode, Timing},
 };
 use bytes::Bytes;
@@ -463,6 +464,8 @@ fn the_limits_are_those_of_the_code() {
         ("handshake of the session", seconds(timing.handshake)),
         ("pause between two PINGs", seconds(timing.heartbeat)),
         ("silence of a peer", seconds(timing.silence)),
+        ("TLS handshakes at once", HANDSHAKES_MAX.to_string()),
+        ("connections of one node without an open session, at once", HANDSHAKES_OF_NODE_MAX.to_string()),
         ("Enrol", format!("{ENROL_BYTES_MAX} bytes")),
         ("EnrolmentOutcome", format!("{ENROLLED_BYTES_MAX} bytes")),
         (

@@ -36,7 +36,7 @@ pub(super) fn lost(error: impl std::error::Error) -> MessagingError {
 /// How to dial `peer` as `identity`. Only what is dialled with one and the same value resumes a TLS session.
 pub(super) fn dialling(identity: &Identity, peer: &NodeId) -> ClientConfig {
     let mut config = identity.client_config(Some(peer), KeyExchange::default());
-    config.transport_config(transport::parameters(&Timing::default()));
+    config.transport_config(transport::parameters(&Timing::default()).into());
     config
 }
 

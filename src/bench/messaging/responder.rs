@@ -83,7 +83,7 @@ pub(crate) fn run() -> Result<(), MessagingError> {
         node.expose("echo", mailbox).allow(Role::Operator).register().await.map_err(failed)?.detach();
 
         let mut config = identity.server_config(KeyExchange::default());
-        config.transport_config(transport::parameters(&Timing::default()));
+        config.transport_config(transport::parameters(&Timing::default()).into());
         let endpoint = quinn::Endpoint::server(config, loopback).map_err(failed)?;
         let floor = endpoint.local_addr().map_err(failed)?;
         actix_rt::spawn(floor::serve(endpoint));

@@ -413,7 +413,7 @@ async fn another_incarnation_with_an_earlier_certificate_takes_nothing_over() {
 }
 
 #[actix::test]
-async fn a_node_that_was_restarted_gets_in_whatever_its_clock_says_and_the_one_before_is_told() {
+async fn s11_a_node_that_was_restarted_gets_in_whatever_its_clock_says_and_the_one_before_is_told() {
     let stage = stage().await;
     let identity = stage.issue("mallory", Role::Agent);
     let mut old = ByHand::open_as_incarnation(&stage, &identity, 1_000).await;
@@ -435,7 +435,7 @@ async fn a_node_that_was_restarted_gets_in_whatever_its_clock_says_and_the_one_b
 }
 
 #[actix::test]
-async fn of_two_processes_with_one_identity_the_one_that_answers_keeps_its_place() {
+async fn s12_of_two_processes_with_one_identity_the_one_that_answers_keeps_its_place() {
     let stage = stage().await;
     let (b, address) = (|| "b".parse::<NodeId>().unwrap(), stage.node.address().unwrap());
     let first = start(stage.issue("a", Role::Agent)).await;
@@ -455,7 +455,7 @@ async fn of_two_processes_with_one_identity_the_one_that_answers_keeps_its_place
 }
 
 #[actix::test]
-async fn those_who_need_a_lost_peer_at_the_same_time_dial_it_once() {
+async fn s19_those_who_need_a_lost_peer_at_the_same_time_dial_it_once() {
     let stage = stage().await;
     let config = stage.issue("hub", Role::Coordinator).server_config(KeyExchange::default());
     let hub = quinn::Endpoint::server(config, "127.0.0.1:0".parse().unwrap()).unwrap();

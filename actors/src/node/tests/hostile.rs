@@ -33,10 +33,16 @@ pub(super) async fn stage() -> Stage {
 }
 
 async fn stage_with(timing: Timing) -> Stage {
+    staged(|config| config.timing = timing).await
+}
+
+/// A stage whose node is configured so.
+pub(super) async fn staged(configure: impl FnOnce(&mut NodeConfig)) -> Stage {
     let day = Validity::starting(SystemTime::now(), Duration::from_secs(86_400)).unwrap();
     let authority = Authority::new("test", day).unwrap();
     let identity = authority.issue(&"b".parse().unwrap(), Role::Agent, day).unwrap();
-    let config = NodeConfig { timing, ..NodeConfig::new(identity, "127.0.0.1:0".parse().unwrap()) };
+    let mut config = NodeConfig::new(identity, "127.0.0.1:0".parse().unwrap());
+    configure(&mut config);
     let node = Node::start(config).await.unwrap();
     let registration = node.expose("service", server()).allow(Role::Operator).register().await.unwrap();
     Stage { authority, day, node, _registration: registration }
@@ -60,7 +66,7 @@ impl Stage {
     }
 
     /// A connection with an open session, its control stream, and the route of `echo`.
-    async fn session(&self, id: &str) -> (Connection, SendStream, RecvStream, u32) {
+    pub(super) async fn session(&self, id: &str) -> (Connection, SendStream, RecvStream, u32) {
         self.session_as(&self.operator(id)).await
     }
 
@@ -82,7 +88,7 @@ impl Stage {
     }
 
     /// Whatever happened: a well-behaved node is served.
-    async fn serves_others(&self) {
+    pub(super) async fn serves_others(&self) {
         let good = Node::start(NodeConfig::new(self.operator("good"), "127.0.0.1:0".parse().unwrap()))
             .await
             .unwrap();
@@ -236,7 +242,7 @@ async fn a_stream_that_breaks_the_rules_ends_the_connection() {
         (lane(&[1, 0x10]), "malformed lane frame".to_owned()),
         (lane(&never(route)), "two requests with the number 5 at once".to_owned()),
         ([&[STREAM_REQUEST][..], &answer].concat(), "a request stream without a request".to_owned()),
-        (lane(&request(1, route, b"abc")[..4]), "a frame took over 400ms".to_owned()),
+        (lane(&request(1, route, b"abc")[..4]), "a frame came no further for 400ms".to_owned()),
         (vec![STREAM_LANE], "a stream without a first byte for 400ms".to_owned()),
     ];
     for (bytes, reason) in cases {

@@ -2,6 +2,7 @@
 
 use super::super::*;
 use super::*;
+use crate::{budget::Budget, transport::memory::MemoryLink};
 use crate::{
     mailbox::Remote,
     session::{Outbound, Way},
@@ -17,12 +18,17 @@ use swarm_protocols::wire::{
 };
 use tokio::time::timeout;
 
+fn outbound(link: MemoryLink) -> Arc<Outbound> {
+    let share = Budget::new(1 << 20).share(&"there".parse().unwrap());
+    Outbound::new(Arc::new(link), Limits::default(), 1 << 20, share)
+}
+
 #[test]
 fn what_is_asked_after_a_handover_goes_out_when_the_peer_has_read_what_was_asked_before() {
     without_actix(async {
         let [old, new] = [(); 2].map(|()| Line::new(Network::perfect()));
         let [(_, [old, old_peer]), (_, [new, new_peer])] = [&old, &new].map(link_pair);
-        let [old, new] = [old, new].map(|link| Outbound::new(Arc::new(link), Limits::default(), 1 << 20));
+        let [old, new] = [old, new].map(outbound);
         let way = Way::new(Arc::clone(&old));
         let address = "b/service".parse().unwrap();
         let mailbox =
@@ -78,7 +84,7 @@ fn what_is_asked_after_a_handover_waits_for_what_was_told_before() {
     without_actix(async {
         let lines = [(); 2].map(|()| Line::new(Network::perfect()));
         let [(_, [old, _old_peer]), (_, [new, new_peer])] = lines.each_ref().map(link_pair);
-        let [old, new] = [old, new].map(|link| Outbound::new(Arc::new(link), Limits::default(), 1 << 20));
+        let [old, new] = [old, new].map(outbound);
         let way = Way::new(Arc::clone(&old));
         let address = "b/service".parse().unwrap();
         let mailbox =
@@ -102,8 +108,7 @@ fn a_lane_that_was_not_used_between_two_handovers_lets_nothing_overtake() {
         let lines = [(); 3].map(|()| Line::new(Network::perfect()));
         let [(_, [old, _old_peer]), (_, [unused, _unused_peer]), (_, [new, new_peer])] =
             lines.each_ref().map(link_pair);
-        let [old, unused, new] =
-            [old, unused, new].map(|link| Outbound::new(Arc::new(link), Limits::default(), 1 << 20));
+        let [old, unused, new] = [old, unused, new].map(outbound);
         let way = Way::new(Arc::clone(&old));
         let address = "b/service".parse().unwrap();
         let mailbox =

@@ -2,23 +2,34 @@
 
 use super::{QuicLink, describe};
 use crate::{
+    budget::WINDOW_MIN,
     identity::{Identity, KeyExchange, PeerChain, Serial, TlsReason, explain, server_name},
+    log_limit::LogLimit,
     transport::{Connection, DialError, Refusal, Shown, Transport, parameters},
 };
 use futures_util::{
-    future::BoxFuture,
-    stream::{self, LocalBoxStream},
+    StreamExt,
+    future::{AbortHandle, Aborted, BoxFuture, abortable},
+    stream::{self, FuturesUnordered, LocalBoxStream},
 };
-use quinn::ConnectionError;
-use std::{cell::Cell, collections::BTreeMap, io, net::SocketAddr, rc::Rc, sync::Arc, time::Duration};
+use quinn::{ConnectionError, ConnectionId, ConnectionIdGenerator};
+use std::{
+    collections::BTreeMap,
+    io,
+    net::{SocketAddr, UdpSocket},
+    sync::Arc,
+    time::Duration,
+};
 use swarm_protocols::{
     NodeId,
+    peers::{HANDSHAKES_MAX, Handshakes},
     session::{CloseCode, Timing},
 };
-use tokio::sync::{mpsc, watch};
-
-/// The most connections that may be in their handshake at once; beyond it new ones are refused.
-const HANDSHAKES_MAX: u32 = 256;
+use tokio::{
+    sync::{mpsc, watch},
+    time::{Instant, sleep_until},
+};
+use uuid::Uuid;
 
 /// Of how many peers the TLS sessions are kept, to be resumed when they are dialled again.
 const PEERS_KEPT: usize = 256;
@@ -46,9 +57,16 @@ impl QuicTransport {
         address: SocketAddr,
         timing: &Timing,
     ) -> io::Result<Self> {
-        let parameters = parameters(timing);
+        let mut parameters = parameters(timing);
+        // Little before the session is open: then the node divides what it has.
+        parameters.receive_window(WINDOW_MIN.into()).send_window(WINDOW_MIN.into());
+        let parameters = Arc::new(parameters);
         let listening = Listening::new(&identity, key_exchange, &parameters);
-        let endpoint = quinn::Endpoint::server(quinn::ServerConfig::clone(&listening.config), address)?;
+        let mut config = quinn::EndpointConfig::new(identity.reset_key());
+        config.cid_generator(|| Box::new(RandomIds));
+        let runtime = quinn::default_runtime().ok_or_else(|| io::Error::other("there is no runtime"))?;
+        let server = quinn::ServerConfig::clone(&listening.config);
+        let endpoint = quinn::Endpoint::new(config, Some(server), UdpSocket::bind(address)?, runtime)?;
         let (address, listening) = (endpoint.local_addr()?, watch::Sender::new(listening));
         let dialling = BTreeMap::new();
         Ok(Self { endpoint, address, listening, identity, key_exchange, parameters, dialling })
@@ -92,7 +110,7 @@ impl Transport for QuicTransport {
     }
 
     fn accept(&mut self, within: Duration) -> LocalBoxStream<'static, Connection> {
-        let (connections, mut accepted) = mpsc::channel(HANDSHAKES_MAX as usize);
+        let (connections, mut accepted) = mpsc::channel(HANDSHAKES_MAX);
         actix_rt::spawn(accept(self.endpoint.clone(), self.listening.subscribe(), connections, within));
         Box::pin(stream::poll_fn(move |cx| accepted.poll_recv(cx)))
     }
@@ -121,6 +139,25 @@ impl Transport for QuicTransport {
     }
 }
 
+/// Ids of connections that are nothing but random. Those that quinn makes by default are known to one process alone,
+/// so that the one after it would not answer its peers.
+struct RandomIds;
+
+impl ConnectionIdGenerator for RandomIds {
+    fn generate_cid(&mut self) -> ConnectionId {
+        // The random half of it.
+        ConnectionId::new(&Uuid::now_v7().into_bytes()[8..])
+    }
+
+    fn cid_len(&self) -> usize {
+        8
+    }
+
+    fn cid_lifetime(&self) -> Option<Duration> {
+        None
+    }
+}
+
 /// How a connection is accepted, and which certificate is shown there.
 #[derive(Clone)]
 struct Listening {
@@ -142,35 +179,57 @@ async fn accept(
     connections: mpsc::Sender<Connection>,
     within: Duration,
 ) {
-    let handshakes = Rc::new(Cell::new(0_u32));
-    while let Some(incoming) = endpoint.accept().await {
-        if handshakes.get() >= HANDSHAKES_MAX {
-            incoming.refuse();
-            continue;
-        }
-        if handshakes.get() >= HANDSHAKES_MAX / 2
-            && !incoming.remote_address_validated()
-            && incoming.may_retry()
-        {
+    let mut handshakes = Handshakes::default();
+    let mut under_way = BTreeMap::<u64, AbortHandle>::new();
+    let mut outcomes = FuturesUnordered::new();
+    let mut refusals = LogLimit::default();
+    loop {
+        let summary = refusals.due();
+        let incoming = tokio::select! {
+            incoming = endpoint.accept() => incoming,
+            Some((number, from, outcome)) = outcomes.next(), if !outcomes.is_empty() => {
+                handshakes.ended(number);
+                under_way.remove(&number);
+                let reason = match outcome {
+                    Ok(Ok(())) => continue,
+                    Ok(Err(Handshake::Abandoned)) => {
+                        tracing::debug!(%from, "this node stopped during a handshake");
+                        continue;
+                    }
+                    Ok(Err(Handshake::Refused(reason))) => reason,
+                    Err(Aborted) => "it gave way to another handshake".to_owned(),
+                };
+                if refusals.admits(Instant::now()) {
+                    tracing::warn!(%from, reason, "a connection was refused");
+                }
+                continue;
+            }
+            () = sleep_until(summary.unwrap_or_else(Instant::now)), if summary.is_some() => {
+                let (more, minutes) = (refusals.take_left_out(), LogLimit::WINDOW.as_secs() / 60);
+                tracing::warn!(more, minutes, "more connections were refused");
+                continue;
+            }
+        };
+        let Some(incoming) = incoming else { return };
+        if handshakes.are_many() && !incoming.remote_address_validated() && incoming.may_retry() {
             // Costs an honest peer one round trip, and one with a forged address everything.
             let _too_late = incoming.retry();
             continue;
         }
-        let (connections, handshakes) = (connections.clone(), Rc::clone(&handshakes));
-        let Listening { config, own } = listening.borrow().clone();
-        handshakes.set(handshakes.get() + 1);
-        actix_rt::spawn(async move {
-            let from = incoming.remote_address();
-            match handshake(incoming, config, own, within).await {
-                Ok(connection) => {
-                    // Where the node has stopped, dropping the connection ends it.
-                    let _stopped = connections.send(connection).await;
-                }
-                Err(Handshake::Refused(reason)) => tracing::warn!(%from, reason, "a connection was refused"),
-                Err(Handshake::Abandoned) => tracing::debug!(%from, "this node stopped during a handshake"),
-            }
-            handshakes.set(handshakes.get() - 1);
+        let from = incoming.remote_address();
+        let (number, displaced) = handshakes.begin(from.ip());
+        if let Some(displaced) = displaced.and_then(|displaced| under_way.remove(&displaced)) {
+            displaced.abort();
+        }
+        let (connections, Listening { config, own }) = (connections.clone(), listening.borrow().clone());
+        let (shaken, abort) = abortable(async move {
+            let connection = handshake(incoming, config, own, within).await?;
+            // Where the node has stopped, dropping the connection ends it.
+            let _stopped = connections.send(connection).await;
+            Ok(())
         });
+        under_way.insert(number, abort);
+        outcomes.push(async move { (number, from, shaken.await) });
     }
 }
 
@@ -225,11 +284,11 @@ pub(super) fn refused_for(error: &ConnectionError) -> Option<(Refusal, String)> 
         };
         return Some((refusal, failure.to_string()));
     }
-    let bad_certificate = u64::from(CloseCode::BadCertificate as u32);
-    match error {
-        ConnectionError::ApplicationClosed(close) if close.error_code.into_inner() == bad_certificate => {
-            Some((Refusal::Certificate, describe(error.clone())))
-        }
-        _ => None,
-    }
+    let ConnectionError::ApplicationClosed(close) = error else { return None };
+    let refusal = match CloseCode::from_number(close.error_code.into_inner())? {
+        CloseCode::BadCertificate => Refusal::Certificate,
+        CloseCode::Refused => Refusal::Busy,
+        _ => return None,
+    };
+    Some((refusal, describe(error.clone())))
 }

@@ -1,0 +1,388 @@
+//! How much a node holds for its peers, what it refuses beyond that, and that a refusal costs a call and no session.
+
+use super::{
+    hostile::{Stage, in_incarnation, request, staged},
+    *,
+};
+use bytes::Bytes;
+use futures_util::{FutureExt, future::join_all};
+use quinn::{RecvStream, SendStream};
+use std::{sync::Mutex, thread};
+use swarm_protocols::{
+    Blob,
+    wire::{
+        codec,
+        control::{Control, Hello, Route},
+        frame::{self, Answered, Frame, FrameReader, STREAM_CONTROL, STREAM_LANE, STREAM_REQUEST},
+        varint,
+    },
+};
+
+/// A silence that no test takes.
+const LONG: Duration = Duration::from_secs(60);
+
+/// Carries bytes there, and so many back.
+#[derive(Debug, Serialize, Deserialize, Request)]
+#[request(name = "carry", reply = Blob)]
+struct Carry {
+    there: Blob,
+    back: u32,
+}
+
+protocol! { Carrying = "carrying" { Carry } }
+
+struct Carrier;
+
+impl Actor for Carrier {
+    type Context = Context<Self>;
+}
+
+impl Handler<Call<Carry>> for Carrier {
+    type Result = Result<Blob, NoError>;
+
+    fn handle(&mut self, call: Call<Carry>, _: &mut Self::Context) -> Self::Result {
+        Ok(vec![7; call.request.back as usize].into())
+    }
+}
+
+fn carry(there: usize, back: u32) -> Carry {
+    Carry { there: vec![7; there].into(), back }
+}
+
+/// A stage whose node exposes a [`Carrier`] too, and a node `a` that asks it; one of them has these limits.
+async fn carried(
+    of_the_callee: bool,
+    message_bytes: u64,
+    memory_bytes: usize,
+    silence: Duration,
+) -> (Stage, Node, Mailbox<Carrying>) {
+    let configure = |config: &mut NodeConfig| {
+        (config.limits.message_bytes, config.memory_bytes) = (message_bytes, memory_bytes);
+    };
+    let stage = staged(|config| {
+        if of_the_callee {
+            configure(config)
+        }
+    })
+    .await;
+    let mailbox: Mailbox<Carrying> = Mailbox::local(Carrier.start());
+    stage.node.expose("carrier", mailbox).allow(Role::Operator).register().await.unwrap().detach();
+    let mut config = NodeConfig::new(stage.operator("a"), "127.0.0.1:0".parse().unwrap());
+    if !of_the_callee {
+        configure(&mut config);
+    }
+    let timing = Timing { heartbeat: silence / 4, silence, ..Timing::default() };
+    let a = Node::start(NodeConfig { timing, ..config }).await.unwrap();
+    a.connect("b".parse().unwrap(), stage.node.address().unwrap()).await.unwrap();
+    let mailbox = a.resolve("b/carrier").await.unwrap();
+    (stage, a, mailbox)
+}
+
+/// What comes next on a stream of answers.
+async fn answer(recv: &mut RecvStream, reader: &mut FrameReader) -> (u64, Answered) {
+    loop {
+        if let Some(frame) = reader.next_frame().unwrap() {
+            let Frame::Answer { correlation, answer } = Frame::decode(frame).unwrap() else { panic!() };
+            return (correlation, answer);
+        }
+        let chunk = tokio::time::timeout(Duration::from_secs(10), recv.read_chunk(usize::MAX, true));
+        reader.feed(chunk.await.expect("no answer").unwrap().unwrap().bytes);
+    }
+}
+
+fn reader() -> FrameReader {
+    FrameReader::new(64 << 20)
+}
+
+#[actix::test]
+async fn s3_many_requests_of_nearly_the_longest_size_at_once_all_succeed() {
+    for message_bytes in [64 << 10, 1 << 20] {
+        let (_stage, _a, carrier) = carried(true, message_bytes, 12 * message_bytes as usize, LONG).await;
+        let asked = (0..30).map(|_| carrier.ask(carry(message_bytes as usize - 100, 1)).into_future());
+        for answer in join_all(asked).await {
+            assert_eq!(answer, Ok(vec![7].into()), "{message_bytes}");
+        }
+    }
+}
+
+#[actix::test]
+async fn s3_a_request_beyond_the_longest_size_costs_that_request_and_no_session() {
+    let stage = staged(|config| config.limits.message_bytes = 1 << 10).await;
+    let (connection, _control, _recv, route) = stage.session("mallory").await;
+    let payload = codec::encode(&Echo(vec![1; 2_000])).unwrap();
+    let mut claim = vec![STREAM_REQUEST];
+    varint::put(1 << 40, &mut claim);
+    for bytes in [[&[STREAM_REQUEST], &request(0, route, &payload)[..]].concat(), claim] {
+        let (mut send, mut recv) = connection.open_bi().await.unwrap();
+        send.write_all(&bytes).await.unwrap();
+        let (_, answer) = answer(&mut recv, &mut reader()).await;
+        let Answered::Undelivered(error) = answer else { panic!("{answer:?}") };
+        assert!(matches!(error, DeliveryError::TooLarge { limit: 1024, .. }), "{error:?}");
+        assert_eq!(error.delivery(), Delivery::NotSent);
+    }
+    assert_eq!(connection.close_reason(), None);
+}
+
+#[actix::test]
+async fn a7_unfinished_frames_beyond_the_share_of_a_peer_are_answered_overloaded() {
+    let (stage, _a, carrier) = carried(true, 1 << 20, 12 << 20, LONG).await;
+    // Nine MiB are for messages, of which one peer holds half whatever the number of its sessions.
+    let mut begun = request(0, 0, &vec![0; 1_000_000]);
+    begun.truncate(300_000);
+    begun.insert(0, STREAM_REQUEST);
+    let (mut held, mut refused) = (Vec::new(), 0);
+    let mallory = stage.operator("mallory");
+    for _ in 0..3 {
+        let (connection, control, control_recv, _) = stage.session_as(&mallory).await;
+        for _ in 0..8 {
+            let (mut send, mut recv) = connection.open_bi().await.unwrap();
+            // A stream that is refused is stopped while it is written.
+            let _stopped = send.write_all(&begun).await;
+            let mut reader = reader();
+            let answered = tokio::time::timeout(Duration::from_millis(100), answer(&mut recv, &mut reader));
+            if let Ok((_, answer)) = answered.await {
+                let overloaded = Answered::Undelivered(DeliveryError::Overloaded {
+                    retry_after: crate::gate::RETRY_AFTER,
+                });
+                assert_eq!(answer, overloaded);
+                refused += 1;
+            }
+            held.push((send, recv));
+        }
+        assert_eq!(connection.close_reason(), None);
+        held.push((control, control_recv));
+    }
+    assert!((6..=12).contains(&refused), "{refused} of 24 were refused");
+    // Others find room.
+    assert_eq!(carrier.ask(carry(1_000_000, 1_000_000)).await.map(|back| back.len()), Ok(1_000_000));
+}
+
+#[actix::test]
+async fn s4_answers_that_nobody_takes_cost_neither_the_session_nor_each_other() {
+    let (_stage, a, carrier) = carried(true, 64 << 20, 768 << 20, Duration::from_secs(1)).await;
+    let asked: Vec<_> = (0..20)
+        .map(|_| {
+            let mut ask = carrier.ask(carry(1, 2 << 20)).on_own_stream().into_future();
+            // It is asked, and then left alone for longer than a peer may be silent.
+            let first = (&mut ask).now_or_never();
+            assert!(first.is_none());
+            ask
+        })
+        .collect();
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    for answer in join_all(asked).await {
+        assert_eq!(answer.map(|back| back.len()), Ok(2 << 20));
+    }
+    assert_eq!(a.statistics().await.unwrap().sessions, 1);
+}
+
+#[actix::test]
+async fn a7_answers_that_nobody_takes_are_held_up_to_a_share() {
+    let (_stage, _a, carrier) = carried(false, 1 << 20, 12 << 20, LONG).await;
+    let asked = (0..12).map(|i| {
+        let ask = carrier.ask(carry(1, 1_000_000));
+        let mut ask = if i % 2 == 0 { ask.on_own_stream() } else { ask }.into_future();
+        let _begun = (&mut ask).now_or_never();
+        ask
+    });
+    let asked: Vec<_> = asked.collect();
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    let (mut came, mut refused) = (0, 0);
+    for answer in join_all(asked).await {
+        match answer {
+            Ok(back) => came += back.len() / 1_000_000,
+            Err(AskError::Delivery(
+                DeliveryError::Codec { reason, .. } | DeliveryError::SessionLost { reason, .. },
+            )) => {
+                assert!(reason.starts_with("there is no room for an answer of"), "{reason}");
+                refused += 1;
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+    assert!(came >= 2 && refused > 0 && came + refused == 12, "{came} came, {refused} found no room");
+    assert_eq!(carrier.ask(carry(1, 1_000_000)).await.map(|back| back.len()), Ok(1_000_000));
+}
+
+#[actix::test]
+async fn s5_a_frame_that_comes_on_may_take_longer_than_a_pause_may_be() {
+    let stage = staged(|config| config.timing.frame = Duration::from_millis(600)).await;
+    let (connection, _control, _recv, route) = stage.session("slow").await;
+    let payload = codec::encode(&Echo(vec![1; 50])).unwrap();
+    let (mut send, mut recv) = connection.open_bi().await.unwrap();
+    send.write_all(&[STREAM_REQUEST]).await.unwrap();
+    for piece in request(0, route, &payload).chunks(10) {
+        tokio::time::sleep(Duration::from_millis(150)).await;
+        send.write_all(piece).await.unwrap();
+    }
+    let (_, answer) = answer(&mut recv, &mut reader()).await;
+    assert_eq!(answer, Answered::Reply(Bytes::from(payload)));
+}
+
+#[actix::test]
+async fn s2_what_is_cancelled_is_cancelled_while_answers_wait() {
+    let (mailbox, mut probe) = Probe::<Service>::new();
+    let stage = staged(|_| {}).await;
+    let _registration = stage.node.expose("aside", mailbox).allow(Role::Operator).register().await.unwrap();
+    let (connection, _control, _recv, probed) = stage.session("mallory").await;
+    let (mut send, mut recv) = connection.open_bi().await.unwrap();
+    send.write_all(&[&[STREAM_LANE, 1], &request(5_000, probed, &[0])[..]].concat()).await.unwrap();
+    let asked = probe.expect::<Echo>().await;
+    // Routes are announced in the order of names: this is that of the server.
+    let echo = probed - 2;
+    let payload = codec::encode(&Echo(vec![1; 60_000])).unwrap();
+    // Far more answers than may wait, of which none is taken.
+    for correlation in 0..150 {
+        send.write_all(&request(correlation, echo, &payload)).await.unwrap();
+    }
+    let mut cancels = Vec::new();
+    frame::put_cancel(5_000, &mut cancels);
+    frame::put_cancel(149, &mut cancels);
+    send.write_all(&cancels).await.unwrap();
+    let cancelled = tokio::time::timeout(Duration::from_secs(10), async {
+        asked.cancellation().cancelled().await;
+    });
+    cancelled.await.expect("the cancel is not read");
+    // Every request is answered once its answers are taken, that which waited and was cancelled too.
+    let (mut reader, mut replies, mut others) = (reader(), 0, Vec::new());
+    while replies + others.len() < 151 {
+        match answer(&mut recv, &mut reader).await {
+            (_, Answered::Reply(_)) => replies += 1,
+            other => others.push(other),
+        }
+    }
+    let cancelled = || Answered::Undelivered(DeliveryError::Cancelled);
+    others.sort_by_key(|(correlation, _)| *correlation);
+    assert_eq!(others, [(149, cancelled()), (5_000, cancelled())]);
+}
+
+/// Answers the pings of a node on a control stream, so that it believes its peer to be alive.
+async fn stay_alive(mut send: SendStream, mut recv: RecvStream) {
+    let mut reader = FrameReader::new(1 << 20);
+    while let Ok(Some(chunk)) = recv.read_chunk(usize::MAX, true).await {
+        reader.feed(chunk.bytes);
+        while let Some(frame) = reader.next_frame().unwrap() {
+            if let Control::Ping(number) = Control::decode(frame).unwrap() {
+                let mut pong = Vec::new();
+                Control::Pong(number).encode(&mut pong).unwrap();
+                send.write_all(&pong).await.unwrap();
+            }
+        }
+    }
+}
+
+#[actix::test]
+async fn a9_a_lane_that_the_peer_stops_loses_its_requests_at_once_and_is_followed_by_another() {
+    let stage = staged(|_| {}).await;
+    let route = |id, request: &str| Route {
+        id,
+        mailbox: "service".parse().unwrap(),
+        protocol: "service".to_owned(),
+        request: request.to_owned(),
+        version: 1,
+    };
+    let connection = stage.connect_as(&stage.operator("callee")).await;
+    let (mut send, mut recv) = connection.open_bi().await.unwrap();
+    let routes = vec![route(0, "echo"), route(1, "misbehave")];
+    let mut opening = vec![STREAM_CONTROL];
+    Control::Hello(Hello { routes, ..in_incarnation("callee", 1) }).encode(&mut opening).unwrap();
+    send.write_all(&opening).await.unwrap();
+    recv.read_chunk(usize::MAX, true).await.unwrap();
+    actix_rt::spawn(stay_alive(send, recv));
+    let service: Mailbox<Service> = resolve_soon(&stage.node, "callee/service").await.unwrap();
+    for stopped in [true, false] {
+        let asked = [1, 2].map(|number| actix_rt::spawn(service.ask(Echo(vec![number])).into_future()));
+        let (_unfinished, mut lane) = connection.accept_bi().await.unwrap();
+        lane.read_chunk(usize::MAX, true).await.unwrap();
+        if stopped {
+            lane.stop(0_u8.into()).unwrap();
+        } else {
+            drop(_unfinished);
+        }
+        for asked in asked {
+            let lost =
+                tokio::time::timeout(Duration::from_secs(5), asked).await.expect("still waits").unwrap();
+            let Err(AskError::Delivery(error)) = lost else { panic!("{lost:?}") };
+            assert!(matches!(error, DeliveryError::SessionLost { .. }), "{error}");
+            assert_eq!(error.delivery(), Delivery::Unknown);
+        }
+    }
+    let asked = actix_rt::spawn(service.ask(Echo(vec![3])).into_future());
+    let (mut answers, mut lane) = connection.accept_bi().await.unwrap();
+    let asked_for = lane.read_chunk(usize::MAX, true).await.unwrap().unwrap().bytes;
+    // Behind the two bytes of the lane.
+    let mut reader = reader();
+    reader.feed(asked_for.slice(2..));
+    let frame = Frame::decode(reader.next_frame().unwrap().unwrap()).unwrap();
+    let Frame::Request { head, .. } = frame else { panic!("{frame:?}") };
+    let mut reply = Vec::new();
+    frame::put_outcome(head.correlation, false, &[1, 3], &mut reply);
+    answers.write_all(&reply).await.unwrap();
+    assert_eq!(asked.await.unwrap(), Ok(vec![3]));
+}
+
+#[actix::test]
+async fn s20_a_peer_that_has_drained_and_gone_is_gone() {
+    let (a, b, _cut) = pair(memory("a", Role::Operator), memory("b", Role::Agent)).await;
+    b.expose("service", server()).allow(Role::Operator).register().await.unwrap().detach();
+    let service: Mailbox<Service> = resolve_soon(&a, "b/service").await.unwrap();
+    b.stop(Duration::from_secs(1)).await;
+    while a.statistics().await.unwrap().sessions > 0 {
+        tokio::task::yield_now().await;
+    }
+    for own_stream in [false, true] {
+        let ask = service.ask(Echo(vec![1]));
+        let gone = if own_stream { ask.on_own_stream() } else { ask }.await;
+        let Err(AskError::Delivery(error)) = gone else { panic!("{gone:?}") };
+        assert!(matches!(error, DeliveryError::SessionLost { delivery: Delivery::NotSent, .. }), "{error:?}");
+    }
+}
+
+static DECODED_ON: Mutex<Vec<thread::ThreadId>> = Mutex::new(Vec::new());
+
+/// Bytes that note on which thread they are decoded.
+fn noting_the_thread<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Blob, D::Error> {
+    DECODED_ON.lock().unwrap().push(thread::current().id());
+    Blob::deserialize(deserializer)
+}
+
+#[derive(Debug, PartialEq, Serialize, Deserialize)]
+struct Noted(#[serde(deserialize_with = "noting_the_thread")] Blob);
+
+#[derive(Debug, Serialize, Deserialize, Request)]
+#[request(name = "give-back", reply = Noted)]
+struct GiveBack(Noted);
+
+protocol! { Notes = "notes" { GiveBack } }
+
+struct GiverBack;
+
+impl Actor for GiverBack {
+    type Context = Context<Self>;
+}
+
+impl Handler<Call<GiveBack>> for GiverBack {
+    type Result = Result<Noted, NoError>;
+
+    fn handle(&mut self, call: Call<GiveBack>, _: &mut Self::Context) -> Self::Result {
+        Ok(call.request.0)
+    }
+}
+
+#[actix::test]
+async fn s17_large_messages_are_decoded_beside_the_arbiter_and_small_ones_on_it() {
+    let (a, b, _cut) = pair(memory("a", Role::Operator), memory("b", Role::Agent)).await;
+    let mailbox: Mailbox<Notes> = Mailbox::local(GiverBack.start());
+    b.expose("notes", mailbox).allow(Role::Operator).register().await.unwrap().detach();
+    let notes: Mailbox<Notes> = resolve_soon(&a, "b/notes").await.unwrap();
+    for (bytes, on_the_arbiter) in [(1_000, 2), (1 << 20, 0)] {
+        let message = || Noted(vec![7; bytes].into());
+        assert_eq!(notes.ask(GiveBack(message())).await, Ok(message()));
+        let threads = std::mem::take(&mut *DECODED_ON.lock().unwrap());
+        let here = threads.iter().filter(|thread| **thread == thread::current().id()).count();
+        assert_eq!((threads.len(), here), (2, on_the_arbiter), "{bytes} bytes, request and reply");
+        // What is told arrives as well.
+        notes.tell(GiveBack(message())).acknowledged().await.unwrap();
+        DECODED_ON.lock().unwrap().clear();
+    }
+}

@@ -1,0 +1,152 @@
+//! Nodes that connect while others keep the node busy with connections that lead to nothing.
+
+use super::{
+    hostile::{hello, stage},
+    *,
+};
+use crate::{
+    identity::{KeyExchange, server_name},
+    node::Refusal as Refused,
+};
+use std::net::{IpAddr, SocketAddr};
+use swarm_protocols::wire::frame::STREAM_CONTROL;
+use tokio::{net::UdpSocket, sync::watch};
+
+/// A client at `from` that follows a Retry and hears nothing else: between it and the node lies this relay.
+async fn begin_and_stay_silent(
+    client: &quinn::Endpoint,
+    config: quinn::ClientConfig,
+    from: IpAddr,
+    to: SocketAddr,
+) {
+    let relay = UdpSocket::bind((from, 0)).await.unwrap();
+    let connecting = client.connect_with(config, relay.local_addr().unwrap(), server_name(None)).unwrap();
+    let pass_on = async {
+        let (mut datagram, home) = ([0; 2_048], client.local_addr().unwrap());
+        loop {
+            let (length, source) = relay.recv_from(&mut datagram).await.unwrap();
+            // A Retry has a long header of type 3 (RFC 9000, section 17.2.5).
+            let retry = datagram[0] & 0xf0 == 0xf0;
+            let target = if source == home { to } else { home };
+            if source == home || retry {
+                relay.send_to(&datagram[..length], target).await.unwrap();
+            }
+        }
+    };
+    tokio::select! {
+        () = pass_on => {}
+        _never = connecting => {}
+    }
+}
+
+#[actix::test]
+async fn a4_nobody_is_refused_while_one_address_fills_the_handshakes_and_stays_silent() {
+    let stage = stage().await;
+    let to = stage.node.address().unwrap();
+    let (silent, other): (IpAddr, IpAddr) = ([127, 0, 0, 2].into(), [127, 0, 0, 1].into());
+    let client = quinn::Endpoint::client((silent, 0).into()).unwrap();
+    let config = stage.operator("mallory").client_config(None, KeyExchange::default());
+    let mut refused = Vec::new();
+    for round in 0..16 {
+        for _ in 0..20 {
+            let (client, config) = (client.clone(), config.clone());
+            actix_rt::spawn(async move { begin_and_stay_silent(&client, config, silent, to).await });
+        }
+        // Half of the honest ones are behind the same address.
+        let from = if round % 2 == 0 { other } else { silent };
+        let identity = stage.operator(&format!("good-{round}"));
+        let good = Node::start(NodeConfig::new(identity, (from, 0).into())).await.unwrap();
+        if let Err(error) = good.connect("b".parse().unwrap(), to).await {
+            refused.push(error);
+        }
+        good.stop(Duration::ZERO).await;
+    }
+    assert_eq!(refused, []);
+}
+
+#[actix::test]
+async fn a7_one_certificate_holds_few_connections_that_say_nothing() {
+    let stage = stage().await;
+    let mallory = stage.operator("mallory");
+    let mut held = Vec::new();
+    for _ in 0..40 {
+        held.push(stage.connect_as(&mallory).await);
+    }
+    let mut refused = 0;
+    for connection in &held[16..] {
+        let (code, reason) = super::hostile::closed(connection).await;
+        assert_eq!(code, swarm_protocols::session::CloseCode::Refused);
+        assert_eq!(reason, "mallory has 16 sessions in their handshake or about to end");
+        refused += 1;
+    }
+    assert_eq!(refused, 24);
+    stage.session_as(&stage.operator("good")).await;
+}
+
+#[actix::test]
+async fn a10_an_operator_with_too_many_sessions_is_told_to_try_again_later() {
+    let stage = stage().await;
+    let (mut sessions, alice) = (Vec::new(), stage.operator("alice"));
+    for _ in 0..32 {
+        sessions.push(stage.session_as(&alice).await);
+    }
+    let node = Node::start(NodeConfig::new(alice.clone(), "127.0.0.1:0".parse().unwrap())).await.unwrap();
+    let connect = async || match node.connect("b".parse().unwrap(), stage.node.address().unwrap()).await {
+        Err(ConnectError::Refused { refusal, reason, .. }) => (refusal, reason),
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(connect().await, (Refused::Busy, "session limit of alice reached (32)".to_owned()));
+    // So is one whose connections that say nothing are too many.
+    let mut silent = Vec::new();
+    for _ in 0..20 {
+        let connection = stage.connect_as(&alice).await;
+        let (mut send, _recv) = connection.open_bi().await.unwrap();
+        send.write_all(&[&[STREAM_CONTROL], &hello("alice")[..7]].concat()).await.unwrap();
+        silent.push(connection);
+    }
+    let (refusal, reason) = connect().await;
+    assert_eq!(refusal, Refused::Busy, "{reason}");
+}
+
+/// Passes datagrams between whoever sends first and the node at the address of the moment.
+async fn relay(socket: UdpSocket, target: watch::Receiver<SocketAddr>) {
+    let (mut datagram, mut client) = ([0; 2_048], None);
+    loop {
+        let (length, source) = socket.recv_from(&mut datagram).await.unwrap();
+        let client = *client.get_or_insert(source);
+        let target = *target.borrow();
+        let to = match source {
+            _ if source == client => target,
+            _ if source == target => client,
+            _ => continue,
+        };
+        socket.send_to(&datagram[..length], to).await.unwrap();
+    }
+}
+
+#[actix::test]
+async fn s8_a_peer_that_was_killed_and_restarted_at_its_address_is_noticed_by_the_next_call() {
+    let stage = stage().await;
+    let identity = stage.authority.issue(&"c".parse().unwrap(), Role::Agent, stage.day).unwrap();
+    let start = async || {
+        let config = NodeConfig::new(identity.clone(), "127.0.0.1:0".parse().unwrap());
+        let node = Node::start(config).await.unwrap();
+        node.expose("service", server()).allow(Role::Operator).register().await.unwrap().detach();
+        node
+    };
+    let (killed, restarted) = (start().await, start().await);
+    let socket = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+    let (address, target) = (socket.local_addr().unwrap(), watch::Sender::new(killed.address().unwrap()));
+    actix_rt::spawn(relay(socket, target.subscribe()));
+    let a = Node::start(NodeConfig::new(stage.operator("a"), "127.0.0.1:0".parse().unwrap())).await.unwrap();
+    a.connect("c".parse().unwrap(), address).await.unwrap();
+    let service: Mailbox<Service> = a.resolve("c/service").await.unwrap();
+    assert_eq!(service.ask(Echo(vec![1; 100])).await, Ok(vec![1; 100]));
+    target.send_replace(restarted.address().unwrap());
+    // Nothing more is heard of the one that was killed. A second is far from the ten of a silent peer.
+    let asked = tokio::time::timeout(Duration::from_secs(1), service.ask(Echo(vec![2; 100])).into_future());
+    let lost = asked.await.expect("it is not noticed");
+    assert!(matches!(lost, Err(AskError::Delivery(DeliveryError::SessionLost { .. }))), "{lost:?}");
+    let service: Mailbox<Service> = resolve_soon(&a, "c/service").await.unwrap();
+    assert_eq!(service.ask(Echo(vec![3])).await, Ok(vec![3]));
+}
