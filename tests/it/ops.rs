@@ -203,7 +203,7 @@ fn a_task_file_is_judged_before_anything_is_asked() {
     submit("{\n  \"kind\": \"dance\"\n}").fails(65, &["task.json:2:", "unknown kind `dance`"]);
     submit("{\"kind\": \"similar-windows\", \"data\": \".\", \"symbols\": [], \"x\": 1}")
         .fails(65, &["task.json:1:", "no symbols"]);
-    submit("").fails(65, &["task.json:1:1: "]);
+    submit("").fails(65, &["task.json: is empty, expected a task"]);
 }
 
 #[test]

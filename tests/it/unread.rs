@@ -43,7 +43,7 @@ fn results_that_nobody_reads_do_not_hold_up_a_signal() {
 fn progress_that_nobody_reads_holds_up_nothing() {
     let file = Folder::new("unread_progress").write("idle.toml", IDLE);
     let (_reader, stderr) = full_pipe();
-    let run = Running::start_on(&["up", &file, "--keep"], Stdio::piped(), stderr);
+    let run = Running::start_on(&["up", &file, "--keep", "--full"], Stdio::piped(), stderr);
     let nodes = run.nodes(2);
     eventually("the result", || run.stdout().contains("The coordinator sent").then_some(()));
     run.signal("INT");

@@ -176,7 +176,7 @@ PARTS: dict[str, tuple[c1.Codec[Any], Any]] = {
         m.SimilarInPart([m.QueryMatches(1, [m.Hit(0, 1, 2, 0.0, 0.5)])], [0.5]),
     ),
     "MissingInputs [z32]": (m.PART_ERROR, Variant("MissingInputs", ([ZEROS],))),
-    "Busy": (m.PART_ERROR, Variant("Busy")),
+    "Cancelled": (m.PART_ERROR, Variant("Cancelled")),
 }
 
 
