@@ -48,7 +48,7 @@ impl Handler<Call<Mean>> for Statistician {
 
 async fn serve(identity: Identity) -> Result<(), Box<dyn Error>> {
     let node = Node::start(NodeConfig::new(identity, "127.0.0.1:0".parse()?)).await?;
-    let mailbox = Mailbox::local(Statistician.start());
+    let mailbox = Mailbox::start(Statistician);
     let _exposed = node.expose::<Statistics>("statistics", mailbox).allow(Role::Operator).register().await?;
     println!("{}", node.address().ok_or("no socket")?);
     // Until the process that asks closes this one's standard input.

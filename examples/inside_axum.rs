@@ -55,7 +55,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
 
     // No actix system runs here, so the node has a thread of its own, and the actor starts there.
     let node = Node::start(NodeConfig::new(identity, "127.0.0.1:0".parse()?)).await?;
-    let statistics: Mailbox<Statistics> = node.run(|| Mailbox::local(Statistician.start())).await;
+    let statistics: Mailbox<Statistics> = node.run(|| Mailbox::start(Statistician)).await;
     let app = Router::new().route("/mean", get(mean)).with_state(statistics);
     let listener = TcpListener::bind("127.0.0.1:0").await?;
     let address = listener.local_addr()?;

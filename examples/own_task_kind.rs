@@ -98,7 +98,7 @@ async fn expose_counter(
         .register()
         .await?
         .detach();
-    let counter: Mailbox<WordCounter> = Mailbox::local(Counter { contents, begun, time }.start());
+    let counter: Mailbox<WordCounter> = Mailbox::start(Counter { contents, begun, time });
     // It works for operators, through any coordinator of the cluster.
     let exposing = node.expose("word-counter", counter).allow_through_coordinator(Role::Operator);
     exposing.register().await?.detach();

@@ -51,7 +51,7 @@ impl Handler<Call<IsFreezing>> for Watch {
 }
 
 fn watch(thermometer: Mailbox<Thermometer>) -> Mailbox<FrostWatch> {
-    Mailbox::local(Watch { thermometer }.start())
+    Mailbox::start(Watch { thermometer })
 }
 
 async fn a_watch_knows_frost_and_gives_up_on_a_broken_thermometer() {

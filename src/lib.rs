@@ -42,7 +42,7 @@
 //! # let identity_b = authority.issue(&"desk".parse()?, Role::Operator, day)?;
 //! // Machine A: start the actor and expose it to operators.
 //! let a = Node::start(NodeConfig::new(identity_a, "127.0.0.1:0".parse()?)).await?;
-//! let mailbox = Mailbox::local(Statistician.start());
+//! let mailbox = Mailbox::start(Statistician);
 //! let _exposed = a.expose::<Statistics>("statistics", mailbox).allow(Role::Operator).register().await?;
 //!
 //! // Machine B: connect, resolve, ask.

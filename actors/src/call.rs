@@ -67,27 +67,27 @@ impl<R: Request> Call<R> {
 
     /// A handle that says whether the caller still waits: to be polled by work on other threads.
     pub fn cancellation(&self) -> Cancellation {
-        Cancellation(Arc::clone(&self.context.state))
+        Cancellation(self.context.watched())
     }
 
     /// Answers with what the future of `work` yields, and drops that future when the caller stops
     /// waiting.
-    pub fn answer<F>(self, work: impl FnOnce(Self) -> F) -> Answer<R>
+    pub fn answer<F>(mut self, work: impl FnOnce(Self) -> F) -> Answer<R>
     where
         F: Future<Output = Outcome<R>> + 'static,
     {
-        let (state, work) = (self.state(), work(self));
+        let (state, work) = (self.context.state(), work(self));
         Answer::new(state, async move { Some(work.await) })
     }
 
     /// The same, where `work` may find no room: when it yields `None` nothing was begun, and the caller is told
     /// [`Overloaded`](DeliveryError::Overloaded). A coordinator gives the part to another agent then, and spends no
     /// attempt.
-    pub fn answer_or_decline<F>(self, work: impl FnOnce(Self) -> F) -> Answer<R>
+    pub fn answer_or_decline<F>(mut self, work: impl FnOnce(Self) -> F) -> Answer<R>
     where
         F: Future<Output = Option<Outcome<R>>> + 'static,
     {
-        let (state, work) = (self.state(), work(self));
+        let (state, work) = (self.context.state(), work(self));
         let declined = Arc::clone(&state);
         Answer::new(state, async move {
             let outcome = work.await;
@@ -98,8 +98,9 @@ impl<R: Request> Call<R> {
         })
     }
 
-    pub(crate) fn state(&self) -> Arc<CallState> {
-        self.context.state()
+    /// Notes why no answer comes, for an asker that sees that none does.
+    pub(crate) fn fail(&mut self, error: DeliveryError) {
+        self.context.state().fail(error);
     }
 
     pub(crate) fn into_request(self) -> R {
@@ -155,28 +156,80 @@ pub(crate) struct CallContext {
     pub(crate) priority: Priority,
     /// Nobody waits for the answer.
     pub(crate) told: bool,
-    state: Arc<CallState>,
+    watch: Watch,
+}
+
+/// Where the state of a call is: most calls that come over a session are answered without ever having one.
+enum Watch {
+    Made(Arc<CallState>),
+    /// Its session knows it, and holds its permits.
+    Arrived {
+        known: Arc<dyn Known>,
+        key: CallKey,
+        made: OnceLock<Arc<CallState>>,
+    },
+    /// It was told, so that nobody can cancel it.
+    Told(Permits),
+}
+
+/// The requests of a stream that have no answer yet.
+pub(crate) trait Known: Send + Sync {
+    /// Who asks.
+    fn caller(&self) -> &Arc<Caller>;
+    /// The state of a request, made when it is first asked for.
+    fn watch(&self, key: CallKey) -> Arc<CallState>;
+}
+
+/// A request of a stream: its number on the wire, and which of those it is that had this number.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct CallKey {
+    pub(crate) correlation: u64,
+    pub(crate) serial: u32,
 }
 
 impl CallContext {
-    /// `permits` are given back when the call is answered and nobody works on it any more.
+    /// That of a request whose `state` is there.
     pub(crate) fn asked(
         origin: Origin,
         deadline: Option<Instant>,
         priority: Priority,
-        permits: Permits,
+        state: Arc<CallState>,
     ) -> Self {
-        Self { origin, deadline, priority, told: false, state: Arc::new(CallState::new(permits)) }
+        Self { origin, deadline, priority, told: false, watch: Watch::Made(state) }
     }
 
-    /// The same for a message that is not answered.
+    /// That of a request that came over a session.
+    pub(crate) fn arrived(
+        origin: Origin,
+        deadline: Option<Instant>,
+        priority: Priority,
+        known: Arc<dyn Known>,
+        key: CallKey,
+    ) -> Self {
+        let watch = Watch::Arrived { known, key, made: OnceLock::new() };
+        Self { origin, deadline, priority, told: false, watch }
+    }
+
+    /// That of a message that is not answered. Its permits are given back when nobody works on it any more.
     pub(crate) fn told(origin: Origin, priority: Priority, permits: Permits) -> Self {
-        let state = Arc::new(CallState::new(permits));
-        Self { origin, deadline: None, priority, told: true, state }
+        Self { origin, deadline: None, priority, told: true, watch: Watch::Told(permits) }
     }
 
-    pub(crate) fn state(&self) -> Arc<CallState> {
-        Arc::clone(&self.state)
+    /// The state of the call. For a message that was told it gets the permits.
+    pub(crate) fn state(&mut self) -> Arc<CallState> {
+        if let Watch::Told(permits) = &mut self.watch {
+            self.watch = Watch::Made(Arc::new(CallState::new(std::mem::take(permits))));
+        }
+        self.watched()
+    }
+
+    /// What says whether the caller still waits.
+    fn watched(&self) -> Arc<CallState> {
+        match &self.watch {
+            Watch::Made(state) => Arc::clone(state),
+            Watch::Arrived { known, key, made } => Arc::clone(made.get_or_init(|| known.watch(*key))),
+            Watch::Told(_) => Arc::default(),
+        }
     }
 }
 
@@ -184,8 +237,10 @@ impl Drop for CallContext {
     /// A handler that panics drops its call while its stack unwinds: this is how a panic is told
     /// from an actor that stopped.
     fn drop(&mut self) {
-        if std::thread::panicking() {
-            self.state.fail(DeliveryError::Panicked);
+        if std::thread::panicking()
+            && let Watch::Made(state) = &self.watch
+        {
+            state.fail(DeliveryError::Panicked);
         }
     }
 }
@@ -195,9 +250,9 @@ pub(crate) type Permits = [Option<Permit>; 2];
 
 /// What the two ends of a call, and whoever works on it, share. It lives as long as the last of them,
 /// so the call counts as in progress exactly as long as it costs something.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(crate) struct CallState {
-    _permits: Permits,
+    permits: OnceLock<Permits>,
     cancelled: AtomicBool,
     /// Why no answer comes. Boxed, as there is hardly ever one.
     fault: OnceLock<Box<DeliveryError>>,
@@ -207,13 +262,13 @@ pub(crate) struct CallState {
 
 impl CallState {
     pub(crate) fn new(permits: Permits) -> Self {
-        Self {
-            _permits: permits,
-            cancelled: AtomicBool::new(false),
-            fault: OnceLock::new(),
-            server: AtomicWaker::new(),
-            handlers: Notify::new(),
-        }
+        Self { permits: permits.into(), ..Self::default() }
+    }
+
+    /// Keeps the permits of the call as long as it lives.
+    pub(crate) fn keep(&self, permits: Permits) {
+        let kept = self.permits.set(permits);
+        debug_assert!(kept.is_ok(), "the permits of a call are given once");
     }
 
     pub(crate) fn cancel(&self) {

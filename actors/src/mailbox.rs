@@ -3,6 +3,7 @@
 mod ask;
 mod encoded;
 mod forward;
+mod inbox;
 mod layer;
 mod layered;
 mod local;
@@ -13,6 +14,7 @@ mod tell;
 pub use crate::session::TIMEOUT_MAX;
 pub use ask::{Ask, AskError, AskFuture};
 pub use encoded::{EncodedAsk, EncodedAskError, EncodedMailbox};
+pub use inbox::InboxPorts;
 pub use layer::{Attempt, Choice, End, Ended, Layer};
 pub use local::ActorPorts;
 pub(crate) use local::{Local, Pending, Port};

@@ -3,24 +3,27 @@
 
 mod callee;
 mod caller;
-mod calls;
 mod control;
 mod lane;
+mod outbox;
 mod owner;
 mod parked;
+mod replies;
 mod routes;
 mod scratch;
 
 pub(crate) use callee::{Inbound, InboundParts};
 pub(crate) use caller::{Outbound, Posting, Sending, Way, WireCall, unfit};
 use control::{ControlError, ControlInput, control_frames, write_control};
-pub(crate) use lane::{Outbox, new_histogram, no_room};
+pub(crate) use lane::new_histogram;
+use outbox::Outbox;
 pub(crate) use owner::{
     Admission, ChangeRoutes, DrainSession, EndSession, JudgeSession, Opened, ProbeSession, RetireSession,
     SessionChange, SessionEvent,
 };
+pub(crate) use replies::{Answer, Batch, Form, Replies, serve};
 pub use routes::ExposeError;
-pub(crate) use routes::{Arrival, ExposedRequest, Exposure, Handle, Permission, Routes, Serving};
+pub(crate) use routes::{Arrival, ExposedRequest, Exposure, Handle, Permission, Routes};
 pub(crate) use scratch::with_scratch;
 
 use crate::{

@@ -64,7 +64,7 @@
 //! }
 //!
 //! fn watch(thermometer: Mailbox<Thermometer>) -> Mailbox<FrostWatch> {
-//!     Mailbox::local(Watch { thermometer }.start())
+//!     Mailbox::start(Watch { thermometer })
 //! }
 //!
 //! # actix::System::new().block_on(async {

@@ -138,6 +138,11 @@ pub(crate) trait SendHalf: Send {
 pub(crate) trait RecvHalf: Send {
     /// What comes next; `None` at the end of the stream. May be dropped without losing bytes.
     fn read(&mut self) -> BoxFuture<'_, Result<Option<Bytes>, LinkError>>;
+
+    /// What has come with it already.
+    fn next_ready(&mut self) -> Option<Bytes> {
+        None
+    }
 }
 
 /// Why a stream or a connection cannot go on.

@@ -89,7 +89,7 @@ pub enum DeliveryError {
     /// The actor behind the mailbox stopped.
     #[error("the actor stopped before it answered")]
     Stopped,
-    /// The actor panicked, over this request or over one before it in its queue.
+    /// The actor panicked, over this request or, where it is reached through its address, over one before it.
     #[error("the actor panicked")]
     Panicked,
     /// The request was cancelled by its caller.

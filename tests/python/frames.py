@@ -7,7 +7,7 @@ import enum
 import re
 import uuid
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import codec1 as c1
 from codec1 import CodecError
@@ -238,10 +238,16 @@ class Accepted:
     correlation: int
 
 
+@dataclass(frozen=True)
+class Part:
+    correlation: int
+    payload: bytes
+
+
 ControlFrame = Hello | Welcome | Refuse | RouteChange | Ping | Pong | Drain
 CallerFrame = Request | Tell | Delegated | Post | Cancel
 Answer = Reply | Failed | Undelivered | Accepted
-Frame = ControlFrame | CallerFrame | Answer
+Frame = ControlFrame | CallerFrame | Answer | Part
 
 _KINDS: dict[type, int] = {
     Hello: 0x01,
@@ -260,8 +266,22 @@ _KINDS: dict[type, int] = {
     Failed: 0x21,
     Undelivered: 0x22,
     Accepted: 0x23,
+    Part: 0x28,
 }
 _TYPES = {kind: made for made, kind in _KINDS.items()}
+
+
+# The longest payload of an answer on a lane; a longer one comes in parts.
+LANE_ANSWER_BYTES = 32768
+
+
+def on_lane(answer: Answer) -> Iterator[bytes]:
+    """The frames of an answer on a lane."""
+    if isinstance(answer, (Reply, Failed)):
+        while len(answer.payload) > LANE_ANSWER_BYTES:
+            yield encode_frame(Part(answer.correlation, answer.payload[:LANE_ANSWER_BYTES]))
+            answer = replace(answer, payload=answer.payload[LANE_ANSWER_BYTES:])
+    yield encode_frame(answer)
 
 
 def encode_frame(frame: Frame) -> bytes:
@@ -286,7 +306,7 @@ def encode_frame(frame: Frame) -> bytes:
         body = numbers + bytes([frame.role, len(node)]) + node + frame.payload
     elif isinstance(frame, (Cancel, Accepted)):
         body = varint(frame.correlation)
-    elif isinstance(frame, (Reply, Failed)):
+    elif isinstance(frame, (Reply, Failed, Part)):
         body = varint(frame.correlation) + frame.payload
     else:
         body = varint(frame.correlation) + varint(frame.code) + varint(frame.number) + frame.reason.encode()
@@ -352,6 +372,7 @@ _BODIES: dict[type, tuple[int, bool]] = {
     Failed: (1, True),
     Undelivered: (3, True),
     Accepted: (1, False),
+    Part: (1, True),
 }
 
 

@@ -205,7 +205,11 @@ class Calls:
         # The unanswered ones by their numbers: what they are, and who waits.
         self.open: dict[int, tuple[type, asyncio.Future[Answer]]] = {}
         self._next = 0
-        self._reader = frames.FrameReader(session.hello.limits.message_bytes + frames.FRAME_OVERHEAD)
+        self._longest = session.hello.limits.message_bytes
+        longest = self._longest if lane is None else frames.LANE_ANSWER_BYTES
+        self._reader = frames.FrameReader(longest + frames.FRAME_OVERHEAD)
+        # What has come of long answers.
+        self._parts: dict[int, bytes] = {}
         # The first byte goes out with the first request.
         self._first = b"\x02" if lane is None else bytes([0x01, lane])
 
@@ -241,10 +245,19 @@ class Calls:
         if self.lost:
             return
         for frame in self._reader.feed(data):
-            if not isinstance(frame, (frames.Reply, frames.Failed, Undelivered, frames.Accepted)):
+            part = isinstance(frame, frames.Part) and self._lane is not None
+            if not part and not isinstance(frame, (frames.Reply, frames.Failed, Undelivered, frames.Accepted)):
                 raise Violation(f"{type(frame).__name__} among answers")
             if frame.correlation not in self.open:
                 raise Violation(f"an answer to the number {frame.correlation}, which was not asked")
+            if part:
+                self._parts[frame.correlation] = self._parts.get(frame.correlation, b"") + frame.payload
+                if len(self._parts[frame.correlation]) > self._longest:
+                    raise Violation(f"too long an answer to the number {frame.correlation}")
+                continue
+            before = self._parts.pop(frame.correlation, b"")
+            if isinstance(frame, (frames.Reply, frames.Failed)):
+                frame = replace(frame, payload=before + frame.payload)
             made, answer = self.open.pop(frame.correlation)
             accepted = isinstance(frame, frames.Accepted)
             if not isinstance(frame, Undelivered) and (made is frames.Tell) != accepted:
@@ -388,7 +401,8 @@ class _Served:
         if self._abandoned or self._session.ended:
             return
         last = not self._is_lane or (self._ended and not self._running)
-        self._session.write(self._stream, frames.encode_frame(answer), end=last)
+        whole = frames.on_lane(answer) if self._is_lane else [frames.encode_frame(answer)]
+        self._session.write(self._stream, b"".join(whole), end=last)
 
     def _end(self) -> None:
         """The caller ended its direction: those begun are answered, then this side ends its own."""

@@ -161,6 +161,7 @@ FRAMES: dict[str, frames.Frame] = {
     "undelivered-12": undelivered(Code.SESSION_LOST, reason="silent"),
     "undelivered-13": undelivered(Code.INCOMPATIBLE, number=3 + 65536 * 3, reason="add"),
     "accepted": frames.Accepted(6),
+    "part": frames.Part(5, b"\x01"),
 }
 
 ZEROS = (0,) * 32

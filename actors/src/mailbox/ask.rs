@@ -2,7 +2,7 @@
 
 use super::{Local, Mailbox, RemoteCall, TIMEOUT_DEFAULT, TIMEOUT_MAX, Target, layered};
 use crate::{
-    call::{Call, CallContext, CancelOnDrop, Origin, Priority},
+    call::{Call, CallContext, CallState, CancelOnDrop, Origin, Priority},
     session::Sending,
 };
 use bytes::Bytes;
@@ -14,6 +14,7 @@ use std::{
     error::Error,
     future::{Future, IntoFuture, ready},
     pin::Pin,
+    sync::Arc,
     task::{Context, Poll},
     time::Duration,
 };
@@ -137,9 +138,10 @@ fn ask_local<P: Accepts<R>, R: Request>(
         Err(error) => return Asked::Boxed(Box::pin(ready(Err(error.into())))),
     };
     let deadline = Instant::now() + timeout;
-    let context = CallContext::asked(origin, Some(deadline), priority, [Some(permit), None]);
-    let cancel = CancelOnDrop::new(context.state());
-    let mut answer = Box::pin(maybe_done(local.ask(Call::new(request, context))));
+    let state = Arc::new(CallState::new([Some(permit), None]));
+    let cancel = CancelOnDrop::new(Arc::clone(&state));
+    let context = CallContext::asked(origin, Some(deadline), priority, Arc::clone(&state));
+    let mut answer = Box::pin(maybe_done(local.ask(Call::new(request, context), state)));
     // Polled here, so that the actor gets requests in the order in which they were asked.
     let _answered = answer.as_mut().now_or_never();
     Asked::Boxed(Box::pin(local_answer(answer, cancel, timeout)))

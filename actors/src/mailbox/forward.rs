@@ -18,7 +18,7 @@ impl<R: Request> Call<R> {
     /// An actor of this process sees the caller of this call; a mailbox of another node sees this node. A message
     /// that was told is told there.
     pub fn forward<P: Accepts<R>>(self, mailbox: &Mailbox<P>) -> Answer<R> {
-        let (request, context) = self.into_parts();
+        let (request, mut context) = self.into_parts();
         let (state, origin, priority) = (context.state(), context.origin.clone(), context.priority);
         let left = |deadline: Instant| deadline.saturating_duration_since(Instant::now());
         let timeout = context.deadline.map_or(TIMEOUT_MAX, left);

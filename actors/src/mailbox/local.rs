@@ -4,6 +4,7 @@ use super::{AskError, Mailbox, ask::AskResult};
 use crate::{
     call::{Call, CallState, Outcome},
     gate::{Gate, Permit, RETRY_AFTER},
+    session::{Arrival, Form},
 };
 use actix::{
     Actor, Addr, Handler, Recipient,
@@ -21,7 +22,7 @@ use swarm_protocols::{Accepts, DeliveryError, Ports, Protocol, Request, ServedBy
 use tokio::sync::oneshot;
 
 /// How many requests may be in flight to one local mailbox unless it says otherwise.
-const IN_FLIGHT_DEFAULT: usize = 4096;
+pub(super) const IN_FLIGHT_DEFAULT: usize = 4096;
 
 /// The ports of the actor at an address; see [`Mailbox::local`].
 pub struct ActorPorts<A: Actor> {
@@ -91,6 +92,23 @@ pub(crate) trait Port<R: Request>: Send + Sync {
     fn is_alive(&self) -> bool {
         true
     }
+    /// Who takes requests as they come, in the `version` in which peers ask them.
+    fn inlet(&self, _version: &'static dyn WireVersion<R>) -> Option<Arc<dyn Inlet>> {
+        None
+    }
+}
+
+/// The way of requests that came over a session into the context of their actor.
+pub(crate) trait Inlet: Send + Sync {
+    /// Hands a request over as it came, with its `place` in the mailbox.
+    fn push(&self, arrival: Arrival, place: Option<Permit>) -> Result<(), DeliveryError>;
+}
+
+/// A version of the request `R`, as it travels.
+pub(crate) trait WireVersion<R: Request>: Send + Sync {
+    fn decode(&self, payload: &[u8]) -> Result<R, DeliveryError>;
+    /// Encodes what answers it, for a caller that takes up to `bytes_max` bytes.
+    fn encode(&self, answer: AskResult<R>, bytes_max: u64, payload: &mut Vec<u8>) -> Form;
 }
 
 pin_project! {
@@ -156,14 +174,21 @@ impl<P: Protocol> Local<P> {
         self.gate.enter().ok_or(DeliveryError::Overloaded { retry_after: RETRY_AFTER })
     }
 
-    /// Begins to ask, with a permit of this mailbox in the call. The actor has the call once the future
+    /// Begins to ask, with a permit of this mailbox in the `state` of the call. The actor has the call once the future
     /// was polled.
-    pub(crate) fn ask<R: Request>(&self, call: Call<R>) -> InFlight<R>
+    pub(crate) fn ask<R: Request>(&self, call: Call<R>, state: Arc<CallState>) -> InFlight<R>
     where
         P: Accepts<R>,
     {
-        let state = call.state();
         InFlight { pending: self.port::<R>().ask(call), state }
+    }
+
+    /// Who takes requests of this type as they come, where their actor decodes them itself.
+    pub(crate) fn inlet<R: Request>(&self, version: &'static dyn WireVersion<R>) -> Option<Arc<dyn Inlet>>
+    where
+        P: Accepts<R>,
+    {
+        self.port::<R>().inlet(version)
     }
 
     /// Tells, with a permit of this mailbox in the call.
@@ -179,8 +204,8 @@ pin_project! {
     /// A call that a local actor works on.
     pub(crate) struct InFlight<R: Request> {
         #[pin]
-        pending: Pending<R>,
-        state: Arc<CallState>,
+        pub(super) pending: Pending<R>,
+        pub(super) state: Arc<CallState>,
     }
 }
 

@@ -3,32 +3,25 @@
 use super::{
     AskError, Mailbox, TIMEOUT_DEFAULT, TIMEOUT_MAX, Target,
     ask::{AskResult, undecodable},
+    local::{Inlet, WireVersion},
     tell::Acceptance,
 };
 use crate::{
-    call::{Call, CallContext, CallState, Origin, Priority},
-    session::{Arrival, ExposedRequest, Handle, Outbox, Sending, Serving, no_room, with_scratch},
+    call::{Call, CallContext, CallState, Known, Origin, Permits, Priority},
+    session::{Answer, Arrival, ExposedRequest, Form, Handle, Sending, serve},
 };
 use bytes::Bytes;
 use futures_util::{FutureExt, future::BoxFuture};
-use pin_project_lite::pin_project;
 use std::{
-    cell::RefCell,
     fmt,
-    future::{Future, ready},
+    future::ready,
     marker::PhantomData,
     panic::{AssertUnwindSafe, catch_unwind},
-    pin::Pin,
-    rc::Rc,
     sync::Arc,
-    task::{self, Context, Poll},
 };
 use swarm_protocols::{
     Accepts, Delivery, DeliveryError, Protocol, Request, Visitor,
-    wire::{
-        codec,
-        frame::{self, Answered, Intent, RequestHead},
-    },
+    wire::{codec, frame::Answered},
 };
 use tokio::time::Instant;
 
@@ -71,13 +64,49 @@ where
     W::Reply: From<R::Reply>,
     W::Error: From<R::Error>,
 {
-    let handler = Typed::<P, W, R> { mailbox: mailbox.clone(), requests: PhantomData };
+    let inlet = match &mailbox.target {
+        Target::Local(local) => local.inlet::<R>(&As::<W>(PhantomData)),
+        Target::Remote(_) | Target::Layered(_) => None,
+    };
+    let handler = Typed::<P, W, R> { mailbox: mailbox.clone(), inlet, requests: PhantomData };
     ExposedRequest { name: W::NAME, version: W::VERSION, handler: Arc::new(handler) }
 }
 
 struct Typed<P: Protocol, W, R> {
     mailbox: Mailbox<P>,
+    inlet: Option<Arc<dyn Inlet>>,
     requests: PhantomData<fn() -> (W, R)>,
+}
+
+/// A request as those know it who ask `W`, which is itself or an older version.
+struct As<W>(PhantomData<fn() -> W>);
+
+impl<W, R> WireVersion<R> for As<W>
+where
+    W: Request,
+    R: Request + From<W>,
+    W::Reply: From<R::Reply>,
+    W::Error: From<R::Error>,
+{
+    fn decode(&self, payload: &[u8]) -> Result<R, DeliveryError> {
+        decode::<W, R>(payload)
+    }
+
+    fn encode(&self, answer: AskResult<R>, bytes_max: u64, payload: &mut Vec<u8>) -> Form {
+        let form = match answer {
+            Ok(reply) => encode::<W, W::Reply>(convert(reply)?, payload).map(|()| Answer::Reply),
+            Err(AskError::Handler(error)) => {
+                encode::<W, W::Error>(convert(error)?, payload).map(|()| Answer::Failed)
+            }
+            Err(AskError::Delivery(error)) => Err(error),
+        };
+        match payload.len() {
+            length if length as u64 <= bytes_max => form,
+            length => Err(unencodable::<W>(format!(
+                "its {length} bytes are more than the {bytes_max} that the caller takes"
+            ))),
+        }
+    }
 }
 
 impl<P, W, R> Handle for Typed<P, W, R>
@@ -95,127 +124,113 @@ where
         }
     }
 
-    fn start(
-        &self,
-        head: RequestHead,
-        payload: Bytes,
-        arrival: Arrival,
-        outbox: &Rc<RefCell<Outbox>>,
-    ) -> Option<(Serving, Arc<CallState>)> {
-        let Arrival { caller, deadline, priority, permit, answer_bytes_max } = arrival;
-        let RequestHead { correlation, intent, .. } = head;
-        let told = intent == Intent::Tell;
-        let on_behalf_of = intent.principal().map(Box::new);
-        let origin = Origin { caller: Some(caller), on_behalf_of };
-        let to = Reply { correlation, bytes_max: answer_bytes_max, outbox };
-        let local = match &self.mailbox.target {
-            Target::Local(local) if payload.len() <= DECODED_HERE_BYTES_MAX => local,
-            _ => {
-                // The places that the inner mailbox has are its own; this one is that of the session.
-                let state = Arc::new(CallState::new([Some(permit), None]));
-                let mailbox = self.mailbox.clone();
-                if told {
-                    let told = async move {
-                        let request = decode_aside::<W, R>(payload).await?;
-                        mailbox.pass_on(request, priority, origin, Acceptance::There).await
-                    };
-                    return to.serve(state, told.map(Wire::<W>::of_tell));
-                }
-                let asked = async move {
-                    let request = decode_aside::<W, R>(payload).await?;
-                    let left = |deadline: Instant| deadline.saturating_duration_since(Instant::now());
-                    let timeout = deadline.map_or(TIMEOUT_MAX, left);
-                    let sending = Sending { timeout, priority, own_stream: false };
-                    mailbox.start_ask(request, sending, origin).await
-                };
-                return to.serve(state, guarded::<R>(asked).map(Wire::<W>::of_ask::<R>));
-            }
+    fn start(&self, mut arrival: Arrival) -> Result<(), DeliveryError> {
+        let place = match &self.mailbox.target {
+            Target::Local(local) => Some(local.admit()?),
+            // Those that such a mailbox leads to have places of their own.
+            Target::Remote(_) | Target::Layered(_) => None,
         };
-        let admitted = local.admit().and_then(|place| {
-            let (request, permits) = (decode::<W, R>(&payload)?, [Some(place), Some(permit)]);
-            let context = match told {
-                true => CallContext::told(origin, priority, permits),
-                false => CallContext::asked(origin, deadline, priority, permits),
-            };
-            Ok(Call::new(request, context))
-        });
-        match admitted {
-            Ok(call) if told => to.put(Wire::<W>::of_tell(local.tell(call).map_err(|(_, error)| error))),
-            Ok(call) => to.serve(call.state(), local.ask(call).map(Wire::<W>::of_ask::<R>)),
-            Err(error) => to.put(Wire::<W>::Undelivered(error)),
+        if let (Some(inlet), true) = (&self.inlet, arrival.payload.len() <= DECODED_HERE_BYTES_MAX) {
+            return inlet.push(arrival, place);
         }
-    }
-
-    fn post(&self, payload: Bytes, arrival: Arrival) -> Result<(), DeliveryError> {
-        let Arrival { caller, priority, permit, .. } = arrival;
-        let origin = Origin { caller: Some(caller), on_behalf_of: None };
-        if let Target::Local(local) = &self.mailbox.target
-            && payload.len() <= DECODED_HERE_BYTES_MAX
-        {
-            let place = local.admit()?;
-            let context = CallContext::told(origin, priority, [Some(place), Some(permit)]);
-            return local.tell(Call::new(decode::<W, R>(&payload)?, context)).map_err(|(_, error)| error);
-        }
-        let mailbox = self.mailbox.clone();
-        let mut told = Box::pin(async move {
-            let message = decode_aside::<W, R>(payload).await?;
-            mailbox.pass_on(message, priority, origin, Acceptance::Here).await
-        });
-        match told.as_mut().now_or_never() {
-            Some(told) => told,
-            None => {
-                actix_rt::spawn(async move {
-                    if let Err(error) = told.await {
-                        tracing::debug!(request = R::NAME, %error, "a posted message was not passed on");
-                    }
-                    drop(permit);
+        let (mailbox, origin) = (self.mailbox.clone(), arrival.origin());
+        let Arrival { key, told, deadline, priority, permit, payload, replies, .. } = arrival;
+        let permits = [place, Some(permit)];
+        match key {
+            Some(key) if !told => {
+                let state = replies.watch(key);
+                state.keep(permits);
+                let asked = ask::<P, W, R>(mailbox, payload, origin, deadline, priority, Arc::clone(&state));
+                serve(replies, key, state, asked, |answer, bytes_max, payload| {
+                    Self::VERSION.encode(answer, bytes_max, payload)
                 });
-                Ok(())
+            }
+            Some(key) => {
+                let told = tell::<P, W, R>(mailbox, payload, origin, priority, permits, Acceptance::There);
+                let state = replies.watch(key);
+                serve(replies, key, state, told, |told, _, _| told.map(|()| Answer::Accepted));
+            }
+            None => {
+                let told = tell::<P, W, R>(mailbox, payload, origin, priority, permits, Acceptance::Here);
+                let mut posted = Box::pin(async move {
+                    let told = AssertUnwindSafe(told).catch_unwind().await;
+                    if let Err(error) = told.unwrap_or(Err(DeliveryError::Panicked)) {
+                        replies.drop_post(&error);
+                    }
+                });
+                // Polled here, so that messages get to their actor in the order in which they came.
+                if posted.as_mut().now_or_never().is_none() {
+                    actix_rt::spawn(posted);
+                }
             }
         }
+        Ok(())
     }
 
     fn ask(&self, payload: Bytes, sending: Sending, origin: Origin) -> BoxFuture<'static, Answered> {
-        let asked = match decode::<W, R>(&payload) {
+        let asked = match Self::VERSION.decode(&payload) {
             Ok(request) => self.mailbox.start_ask(request, sending, origin),
             Err(error) => return Box::pin(ready(Answered::Undelivered(error))),
         };
         Box::pin(async move {
-            let encoded = match asked.await {
-                Ok(reply) => codec::encode(&W::Reply::from(reply)).map(|bytes| Answered::Reply(bytes.into())),
-                Err(AskError::Handler(error)) => {
-                    codec::encode(&W::Error::from(error)).map(|bytes| Answered::Failed(bytes.into()))
-                }
-                Err(AskError::Delivery(error)) => return Answered::Undelivered(error),
-            };
-            encoded.unwrap_or_else(|error| Answered::Undelivered(unencodable::<W>(error)))
+            let mut payload = Vec::new();
+            match Self::VERSION.encode(asked.await, u64::MAX, &mut payload) {
+                Ok(Answer::Failed) => Answered::Failed(payload.into()),
+                Ok(Answer::Reply | Answer::Accepted) => Answered::Reply(payload.into()),
+                Err(error) => Answered::Undelivered(error),
+            }
         })
     }
 }
 
-impl<P: Protocol> Mailbox<P> {
-    /// Tells what a peer has told, as soon as it is polled.
-    async fn pass_on<R: Request>(
-        self,
-        message: R,
-        priority: Priority,
-        origin: Origin,
-        acceptance: Acceptance,
-    ) -> Result<(), DeliveryError>
-    where
-        P: Accepts<R>,
-    {
-        let sending = Sending { timeout: TIMEOUT_DEFAULT, priority, own_stream: false };
-        let told = async move { self.start_tell(message, sending, origin, acceptance).await };
-        let told = AssertUnwindSafe(told).catch_unwind().await;
-        told.map_err(|_panic| DeliveryError::Panicked)?.map_err(|error| error.cause)
-    }
+impl<P, W, R> Typed<P, W, R>
+where
+    P: Accepts<R>,
+    W: Request,
+    R: Request + From<W>,
+    W::Reply: From<R::Reply>,
+    W::Error: From<R::Error>,
+{
+    const VERSION: &'static dyn WireVersion<R> = &As::<W>(PhantomData);
 }
 
-/// Lets a panic of a layer be an error of this call: on the arbiter of the bridge it would end the lane.
-async fn guarded<R: Request>(asked: impl Future<Output = AskResult<R>>) -> AskResult<R> {
-    let answer = AssertUnwindSafe(asked).catch_unwind().await;
-    answer.unwrap_or_else(|_panic| Err(DeliveryError::Panicked.into()))
+/// Asks what a peer asks.
+async fn ask<P: Accepts<R>, W: Request, R: Request + From<W>>(
+    mailbox: Mailbox<P>,
+    payload: Bytes,
+    origin: Origin,
+    deadline: Option<Instant>,
+    priority: Priority,
+    state: Arc<CallState>,
+) -> AskResult<R> {
+    let request = decode_aside::<W, R>(payload).await?;
+    if let Target::Local(local) = &mailbox.target {
+        let context = CallContext::asked(origin, deadline, priority, Arc::clone(&state));
+        return local.ask(Call::new(request, context), state).await;
+    }
+    let left = |deadline: Instant| deadline.saturating_duration_since(Instant::now());
+    let timeout = deadline.map_or(TIMEOUT_MAX, left);
+    mailbox.start_ask(request, Sending { timeout, priority, own_stream: false }, origin).await
+}
+
+/// Tells what a peer has told. The `permits` are kept until it is handled here, or told elsewhere.
+async fn tell<P: Accepts<R>, W: Request, R: Request + From<W>>(
+    mailbox: Mailbox<P>,
+    payload: Bytes,
+    origin: Origin,
+    priority: Priority,
+    permits: Permits,
+    acceptance: Acceptance,
+) -> Result<(), DeliveryError> {
+    let message = decode_aside::<W, R>(payload).await?;
+    if let Target::Local(local) = &mailbox.target {
+        let context = CallContext::told(origin, priority, permits);
+        return local.tell(Call::new(message, context)).map_err(|(_, error)| error);
+    }
+    let sending = Sending { timeout: TIMEOUT_DEFAULT, priority, own_stream: false };
+    let told = mailbox.start_tell(message, sending, origin, acceptance).await;
+    drop(permits);
+    told.map_err(|error| error.cause)
 }
 
 /// Decodes what is short at once, and what would hold up the arbiter on a thread for that.
@@ -230,8 +245,12 @@ async fn decode_aside<W: Request, R: From<W> + Send + 'static>(payload: Bytes) -
     })
 }
 
+/// Decodes a request; a panic in there is an error of this request.
 fn decode<W: Request, R: From<W>>(payload: &[u8]) -> Result<R, DeliveryError> {
-    convert(codec::decode::<W>(payload).map_err(undecodable::<W>)?)
+    match catch_unwind(AssertUnwindSafe(|| codec::decode::<W>(payload))) {
+        Ok(decoded) => convert(decoded.map_err(undecodable::<W>)?),
+        Err(_panic) => Err(undecodable::<W>("decoding it panicked")),
+    }
 }
 
 /// Makes one version of the other; a panic in there is an error of this call.
@@ -239,125 +258,15 @@ fn convert<T, U: From<T>>(value: T) -> Result<U, DeliveryError> {
     catch_unwind(AssertUnwindSafe(|| U::from(value))).map_err(|_panic| DeliveryError::Panicked)
 }
 
-/// Where an answer goes.
-struct Reply<'a> {
-    correlation: u64,
-    bytes_max: u64,
-    outbox: &'a Rc<RefCell<Outbox>>,
-}
-
-impl Reply<'_> {
-    /// Answers at once: nothing is left to be served.
-    fn put<R: Request, T>(self, answer: Wire<R>) -> Option<T> {
-        answer.put(self.correlation, self.bytes_max, &mut self.outbox.borrow_mut());
-        None
-    }
-
-    /// Answers when `answer` is there, which may be at once.
-    fn serve<R: Request>(
-        self,
-        state: Arc<CallState>,
-        answer: impl Future<Output = Wire<R>> + 'static,
-    ) -> Option<(Serving, Arc<CallState>)> {
-        let Reply { correlation, bytes_max, outbox } = self;
-        let cancelled = Arc::clone(&state);
-        let outbox = Rc::clone(outbox);
-        let mut serving: Serving =
-            Box::pin(Answering { answer, cancelled, polls: 0, correlation, bytes_max, outbox });
-        // Polled here, so that actors get requests in the order in which they came.
-        let answered = serving.as_mut().now_or_never().is_some();
-        (!answered).then_some((serving, state))
-    }
-}
-
-pin_project! {
-    /// Puts the answer to a request into the outbox, or that it was cancelled. Yields its number.
-    struct Answering<F> {
-        #[pin]
-        answer: F,
-        cancelled: Arc<CallState>,
-        polls: u8,
-        correlation: u64,
-        bytes_max: u64,
-        outbox: Rc<RefCell<Outbox>>,
-    }
-}
-
-impl<R: Request, F: Future<Output = Wire<R>>> Future for Answering<F> {
-    type Output = u64;
-
-    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<u64> {
-        let this = self.project();
-        // Most answers come by the third poll: only later ones are worth waking for a cancellation.
-        let cancelled = match *this.polls {
-            0 | 1 => this.cancelled.is_cancelled(),
-            _ => this.cancelled.poll_cancelled(cx).is_ready(),
-        };
-        *this.polls = this.polls.saturating_add(1);
-        let answer = match cancelled {
-            true => Wire::Undelivered(DeliveryError::Cancelled),
-            false => task::ready!(this.answer.poll(cx)),
-        };
-        answer.put(*this.correlation, *this.bytes_max, &mut this.outbox.borrow_mut());
-        Poll::Ready(*this.correlation)
+/// Encodes an answer; a panic in there is an error of this call.
+fn encode<W: Request, T: serde::Serialize>(answer: T, payload: &mut Vec<u8>) -> Result<(), DeliveryError> {
+    match catch_unwind(AssertUnwindSafe(|| codec::encode_into(&answer, payload))) {
+        Ok(encoded) => encoded.map_err(unencodable::<W>),
+        Err(_panic) => Err(unencodable::<W>("encoding it panicked")),
     }
 }
 
 fn unencodable<R: Request>(fault: impl fmt::Display) -> DeliveryError {
     let reason = format!("the answer to {}: {fault}", R::NAME);
     DeliveryError::Codec { reason, delivery: Delivery::Delivered }
-}
-
-enum Wire<R: Request> {
-    Reply(R::Reply),
-    Failed(R::Error),
-    Accepted,
-    Undelivered(DeliveryError),
-}
-
-impl<W: Request> Wire<W> {
-    /// The outcome of an ask of `R`, as those read it that asked `W`.
-    fn of_ask<R>(outcome: AskResult<R>) -> Self
-    where
-        R: Request,
-        W::Reply: From<R::Reply>,
-        W::Error: From<R::Error>,
-    {
-        match outcome {
-            Ok(reply) => convert(reply).map_or_else(Self::Undelivered, Self::Reply),
-            Err(AskError::Handler(error)) => convert(error).map_or_else(Self::Undelivered, Self::Failed),
-            Err(AskError::Delivery(error)) => Self::Undelivered(error),
-        }
-    }
-
-    fn of_tell(outcome: Result<(), DeliveryError>) -> Self {
-        outcome.map_or_else(Self::Undelivered, |()| Self::Accepted)
-    }
-
-    fn put(self, correlation: u64, bytes_max: u64, outbox: &mut Outbox) {
-        with_scratch(|payload| {
-            let encoded = match &self {
-                Wire::Reply(reply) => codec::encode_into(reply, payload).map(|()| false),
-                Wire::Failed(error) => codec::encode_into(error, payload).map(|()| true),
-                Wire::Accepted => return frame::put_accepted(correlation, outbox.frames()),
-                Wire::Undelivered(error) => {
-                    return frame::put_undelivered(correlation, error, outbox.frames());
-                }
-            };
-            let fault = match encoded {
-                Ok(failed) if payload.len() as u64 <= bytes_max => {
-                    if outbox.admits(payload.len()) {
-                        return frame::put_outcome(correlation, failed, payload, outbox.frames());
-                    }
-                    let error = no_room(payload.len(), Delivery::Delivered);
-                    return frame::put_undelivered(correlation, &error, outbox.frames());
-                }
-                Ok(_) => {
-                    format!("its {} bytes are more than the {bytes_max} that the caller takes", payload.len())
-                }
-                Err(error) => error.to_string(),
-            };
-            frame::put_undelivered(correlation, &unencodable::<W>(fault), outbox.frames());
-        });
-    }
 }

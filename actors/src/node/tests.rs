@@ -93,7 +93,7 @@ impl Handler<Call<Misbehave>> for Server {
 }
 
 fn server() -> Mailbox<Service> {
-    Mailbox::local(Server.start())
+    Mailbox::start(Server)
 }
 
 fn memory(id: &str, role: Role) -> MemoryNode {

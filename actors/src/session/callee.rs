@@ -2,14 +2,13 @@
 
 use super::{
     FAREWELL, Received,
-    calls::{Duplicate, InProgress, LaneCalls, Panicked},
-    lane::Outbox,
-    parked::Parked,
-    routes::{Arrival, Routes, Serving},
+    parked::{Parked, Waiting},
+    replies::{Duplicate, Replies},
+    routes::{Arrival, Routes},
 };
 use crate::{
     budget::{Room, SHORT_BYTES_MAX, Share},
-    call::{CallState, Caller, Priority},
+    call::{Caller, Priority},
     gate::{Gate, Permit, RETRY_AFTER},
     log_limit::LogLimit,
     transport::{self, Link, LinkError, RecvHalf, SendHalf, Stream},
@@ -19,15 +18,13 @@ use futures_util::FutureExt;
 use std::{
     cell::{Cell, RefCell},
     future::poll_fn,
-    panic::{AssertUnwindSafe, catch_unwind},
-    pin::Pin,
     rc::Rc,
     sync::{Arc, atomic::Ordering},
     task::Poll,
     time::Duration,
 };
 use swarm_protocols::{
-    Delivery, DeliveryError,
+    DeliveryError,
     session::CloseCode,
     wire::{
         control::Limits,
@@ -181,25 +178,24 @@ impl Inbound {
         mut input: Input<'_>,
         priority: Priority,
     ) -> Result<(), Fault> {
-        let outbox = Rc::new(RefCell::new(Outbox::of(&self.share)));
+        let replies = Wanted(self.replies(true));
         let unwanted = send.stopped();
-        let requests = async {
-            let mut lane = LaneCalls::new(Rc::clone(&outbox));
-            self.serve_requests(&mut input, &outbox, &mut lane, priority).await
-        };
         tokio::select! {
-            result = requests => result,
-            _lost = write(send, &outbox) => Ok(()),
+            result = self.serve_requests(&mut input, &replies.0, priority) => result,
+            _lost = write(send, &replies.0) => Ok(()),
             // The peer wants no answers, or the connection is lost: nobody waits for what is in progress.
             () = unwanted => Ok(()),
         }
     }
 
+    fn replies(&self, in_pieces: bool) -> Arc<Replies> {
+        Replies::new(&self.caller, self.answer_bytes_max, in_pieces, &self.received, &self.share)
+    }
+
     async fn serve_requests(
         &self,
         input: &mut Input<'_>,
-        outbox: &Rc<RefCell<Outbox>>,
-        lane: &mut LaneCalls,
+        replies: &Arc<Replies>,
         priority: Priority,
     ) -> Result<(), Fault> {
         let (mut ended, mut closing) = (false, self.closing.subscribe());
@@ -207,57 +203,43 @@ impl Inbound {
         let mut parked = Parked::new(&self.share, self.limits.in_flight);
         loop {
             let came = Came { at: Instant::now(), priority };
-            let crowded = outbox.borrow().len() > UNSENT_BYTES_MAX;
-            while !crowded && let Some((head, payload, came)) = parked.pop() {
-                self.request(head, payload, came, outbox, lane)?;
+            while replies.len() <= UNSENT_BYTES_MAX
+                && let Some(Waiting { head, payload, came, cancelled }) = parked.pop()
+            {
+                match cancelled {
+                    true => replies.refuse(head.correlation, &DeliveryError::Cancelled),
+                    false => self.start(head, payload, came, replies)?,
+                }
             }
+            let crowded = !parked.is_empty() || replies.len() > UNSENT_BYTES_MAX;
             while !parked.is_full()
                 && let Some(frame) = input.next_frame()?
             {
                 match Frame::decode(frame)? {
                     Frame::Request { head, payload } if crowded => parked.push(head, &payload, came),
-                    Frame::Request { head, payload } => self.request(head, payload, came, outbox, lane)?,
-                    Frame::Cancel { correlation } if parked.cancel(correlation) => {
-                        let cancelled = DeliveryError::Cancelled;
-                        frame::put_undelivered(correlation, &cancelled, outbox.borrow_mut().frames());
-                    }
-                    Frame::Cancel { correlation } => lane.cancel(correlation),
-                    Frame::Answer { .. } => {
+                    Frame::Request { head, payload } => self.start(head, payload, came, replies)?,
+                    Frame::Cancel { correlation } if parked.cancel(correlation) => {}
+                    Frame::Cancel { correlation } => replies.cancel(correlation),
+                    Frame::Answer { .. } | Frame::Part { .. } => {
                         return Err(Fault::Violation("an answer to no request".to_owned()));
                     }
                 }
             }
-            // What has come is read before the calls are looked at, so that those of all of it get to
-            // their actors first. It is bounded by the flow control of the stream.
+            if ended && parked.is_empty() {
+                // The answers that are still to come end the stream behind them.
+                replies.end();
+                return std::future::pending().await;
+            }
             tokio::select! {
                 biased;
                 chunk = input.read(), if !ended && !parked.is_full() => match chunk? {
                     Some(chunk) => input.reader.feed(chunk),
                     None => ended = true,
                 },
-                () = poll_fn(|cx| outbox.borrow_mut().poll_at_most(UNSENT_BYTES_MAX, cx)), if crowded => {}
+                () = poll_fn(|cx| replies.poll_at_most(UNSENT_BYTES_MAX, cx)), if crowded => {}
                 _ = closing.wait_for(|closing| *closing), if !ended => ended = true,
-                () = lane.answer(ended && parked.is_empty()) => {
-                    outbox.borrow_mut().end();
-                    return std::future::pending().await;
-                }
             }
         }
-    }
-
-    fn request(
-        &self,
-        head: RequestHead,
-        payload: Bytes,
-        came: Came,
-        outbox: &Rc<RefCell<Outbox>>,
-        lane: &mut LaneCalls,
-    ) -> Result<(), Fault> {
-        let correlation = head.correlation;
-        let Some((call, state)) = self.start(head, payload, came, outbox) else { return Ok(()) };
-        lane.push(correlation, state, call).map_err(|Duplicate| {
-            Fault::Violation(format!("two requests with the number {correlation} at once"))
-        })
     }
 
     /// Begins to handle a request. One that cannot be is answered at once, and counted where nobody wants an answer.
@@ -266,59 +248,70 @@ impl Inbound {
         head: RequestHead,
         payload: Bytes,
         Came { at, priority }: Came,
-        outbox: &Rc<RefCell<Outbox>>,
-    ) -> Option<(Serving, Arc<CallState>)> {
+        replies: &Arc<Replies>,
+    ) -> Result<(), Fault> {
         self.received.requests.fetch_add(1, Ordering::Relaxed);
-        let post = head.intent == Intent::Post;
-        let refused = if self.draining.get() {
-            DeliveryError::Draining
-        } else if let Some(permit) = self.admit(payload.len()) {
-            match self.routes.handler(head.route, &self.caller, &head.intent) {
-                Ok(handler) => {
-                    let deadline = (head.deadline_ms > 0 && head.intent != Intent::Tell && !post)
-                        .then(|| at + Duration::from_millis(head.deadline_ms.min(1 << 40)));
-                    let caller = Arc::clone(&self.caller);
-                    let answer_bytes_max = self.answer_bytes_max;
-                    let arrival = Arrival { caller, deadline, priority, permit, answer_bytes_max };
-                    let correlation = head.correlation;
-                    let start = || match post {
-                        true => handler.post(payload, arrival).map(|()| None),
-                        false => Ok(handler.start(head, payload, arrival, outbox)),
-                    };
-                    // A `Deserialize` that panics costs its request. What it was decoding is dropped.
-                    let started = catch_unwind(AssertUnwindSafe(start)).unwrap_or_else(|_| {
-                        let reason = "decoding the request, or encoding its answer, panicked".to_owned();
-                        Err(DeliveryError::Codec { reason, delivery: Delivery::Unknown })
-                    });
-                    match started {
-                        Ok(started) => return started,
-                        Err(error) => return self.refuse_request(correlation, post, &error, outbox),
-                    }
-                }
-                Err(error) => {
-                    if matches!(error, DeliveryError::NotPermitted { .. }) {
-                        self.note(&error);
-                    }
-                    error
-                }
+        let RequestHead { correlation, route, deadline_ms, intent } = head;
+        let post = intent == Intent::Post;
+        let admitted = self.admit(payload.len()).and_then(|permit| {
+            let handler = self.routes.handler(route, &self.caller, &intent);
+            Ok((permit, handler.inspect_err(|error| self.note(error))?))
+        });
+        let (permit, handler) = match admitted {
+            Ok(admitted) => admitted,
+            Err(error) if post => {
+                replies.drop_post(&error);
+                return Ok(());
             }
-        } else {
-            DeliveryError::Overloaded { retry_after: RETRY_AFTER }
+            Err(error) => {
+                replies.refuse(correlation, &error);
+                return Ok(());
+            }
         };
-        self.refuse_request(head.correlation, post, &refused, outbox)
+        let twice =
+            |Duplicate| Fault::Violation(format!("two requests with the number {correlation} at once"));
+        let key = (!post).then(|| replies.begin(correlation).map_err(twice)).transpose()?;
+        let told = intent == Intent::Tell;
+        let deadline =
+            (deadline_ms > 0 && !told && !post).then(|| at + Duration::from_millis(deadline_ms.min(1 << 40)));
+        let on_behalf_of = intent.principal().map(Box::new);
+        let replies = Arc::clone(replies);
+        let arrival = Arrival {
+            key,
+            told,
+            on_behalf_of,
+            deadline,
+            priority,
+            permit,
+            payload,
+            replies: Arc::clone(&replies),
+        };
+        match (handler.start(arrival), key) {
+            (Ok(()), _) => {}
+            (Err(error), Some(key)) => replies.answer(key, Err(error), &[]),
+            (Err(error), None) => replies.drop_post(&error),
+        }
+        Ok(())
     }
 
     /// A place for a request of so many bytes, with room for them.
-    fn admit(&self, bytes: usize) -> Option<Permit> {
-        let permit = self.in_flight.enter()?;
-        if bytes <= SHORT_BYTES_MAX {
-            return Some(permit);
+    fn admit(&self, bytes: usize) -> Result<Permit, DeliveryError> {
+        if self.draining.get() {
+            return Err(DeliveryError::Draining);
         }
-        Some(permit.with(self.share.take(bytes)?))
+        let overloaded = DeliveryError::Overloaded { retry_after: RETRY_AFTER };
+        let Some(permit) = self.in_flight.enter() else { return Err(overloaded) };
+        if bytes <= SHORT_BYTES_MAX {
+            return Ok(permit);
+        }
+        self.share.take(bytes).map(|room| permit.with(room)).ok_or(overloaded)
     }
 
     /// Writes down what the caller may not do, though not without end.
     fn note(&self, error: &DeliveryError) {
+        if !matches!(error, DeliveryError::NotPermitted { .. }) {
+            return;
+        }
         let mut audit = self.audit.borrow_mut();
         if audit.admits(Instant::now()) {
             let (Caller { node, role }, more) = (&*self.caller, audit.take_left_out());
@@ -326,78 +319,45 @@ impl Inbound {
         }
     }
 
-    fn refuse_request<T>(
-        &self,
-        correlation: u64,
-        post: bool,
-        error: &DeliveryError,
-        outbox: &RefCell<Outbox>,
-    ) -> Option<T> {
-        if post {
-            self.received.dropped.fetch_add(1, Ordering::Relaxed);
-            tracing::debug!(peer = %self.caller.node, %error, "a posted message was dropped");
-        } else {
-            frame::put_undelivered(correlation, error, outbox.borrow_mut().frames());
-        }
-        None
-    }
-
     async fn serve_request(&self, mut send: Box<dyn SendHalf>, mut input: Input<'_>) -> Result<(), Fault> {
         // A request stream says nothing of its priority; its answer goes with those of normal lanes.
-        let came = Came { at: Instant::now(), priority: Priority::Normal };
-        send.set_priority(-(came.priority as i32));
-        let outbox = Rc::new(RefCell::new(Outbox::of(&self.share)));
-        let frame = match input.only_frame().await {
-            Ok(Some(frame)) => frame,
+        let priority = Priority::Normal;
+        send.set_priority(-(priority as i32));
+        let replies = Wanted(self.replies(false));
+        match input.only_frame().await {
+            Ok(Some(frame)) => {
+                let Frame::Request { head, payload } = Frame::decode(frame)? else {
+                    return Err(Fault::Violation("a request stream without a request".to_owned()));
+                };
+                input.end();
+                self.start(head, payload, Came { at: Instant::now(), priority }, &replies.0)?;
+            }
             Ok(None) => return Ok(()),
             Err(Fault::Refused(error)) => {
-                frame::put_undelivered(0, &error, outbox.borrow_mut().frames());
+                replies.0.refuse(0, &error);
                 // What is left of the request is not wanted.
                 drop(input);
-                return self.answer_request(send, &outbox).await;
             }
             Err(fault) => return Err(fault),
-        };
-        let Frame::Request { head, payload } = Frame::decode(frame)? else {
-            return Err(Fault::Violation("a request stream without a request".to_owned()));
-        };
-        input.end();
-        let came = Came { at: Instant::now(), ..came };
-        let mut in_hand = None;
-        if let Some((call, state)) = self.start(head, payload, came, &outbox) {
-            let mut call = InProgress::new(0, call);
-            let mut answered = answered_in_a_turn(&mut call).await;
-            if answered.is_none() {
+        }
+        replies.0.end();
+        let answer = match answered_in_a_turn(&replies.0).await {
+            Some(answer) => answer,
+            None => {
                 let stopped = send.stopped();
-                answered = tokio::select! {
+                tokio::select! {
                     biased;
-                    answered = call => Some(answered),
-                    () = stopped => None,
-                };
-            }
-            match answered {
-                Some(Ok(_)) => {}
-                Some(Err(panicked)) => panicked.put(&outbox),
-                None => {
-                    state.cancel();
-                    return Ok(());
+                    answer = poll_fn(|cx| replies.0.poll_take(cx)) => answer,
+                    // Nobody waits for it.
+                    () = stopped => return Ok(()),
                 }
             }
-            // Its place is taken until the answer is out.
-            in_hand = Some(state);
-        }
-        let answered = self.answer_request(send, &outbox).await;
-        drop(in_hand);
-        answered
+        };
+        self.answer_request(send, answer.unwrap_or_default()).await
     }
 
     /// Writes the answer on a request stream, if there is one, and gives up a peer that takes nothing of it in time.
-    async fn answer_request(
-        &self,
-        mut send: Box<dyn SendHalf>,
-        outbox: &RefCell<Outbox>,
-    ) -> Result<(), Fault> {
-        let mut answer = Bytes::from(std::mem::take(outbox.borrow_mut().frames()));
+    async fn answer_request(&self, mut send: Box<dyn SendHalf>, mut answer: Bytes) -> Result<(), Fault> {
         if answer.is_empty() {
             send.finish();
             return Ok(());
@@ -411,6 +371,15 @@ impl Inbound {
         }
         finish(send).await;
         Ok(())
+    }
+}
+
+/// Answers that somebody takes, until this is dropped.
+struct Wanted(Arc<Replies>);
+
+impl Drop for Wanted {
+    fn drop(&mut self) {
+        self.0.close();
     }
 }
 
@@ -430,11 +399,11 @@ pub(super) struct Came {
     priority: Priority,
 }
 
-/// Lets the actor run once, and says how `call` ended if it did. Most have, and need no watch on the peer.
-async fn answered_in_a_turn(call: &mut InProgress) -> Option<Result<u64, Panicked>> {
+/// Lets the actor run once, and yields what it answered if it did. Most have, and need no watch on the peer.
+async fn answered_in_a_turn(replies: &Replies) -> Option<Option<Bytes>> {
     let mut waited = false;
-    poll_fn(|cx| match Pin::new(&mut *call).poll(cx) {
-        Poll::Ready(answered) => Poll::Ready(Some(answered)),
+    poll_fn(|cx| match replies.poll_take(cx) {
+        Poll::Ready(answer) => Poll::Ready(Some(answer)),
         Poll::Pending if waited => Poll::Ready(None),
         Poll::Pending => {
             waited = true;
@@ -445,8 +414,8 @@ async fn answered_in_a_turn(call: &mut InProgress) -> Option<Result<u64, Panicke
     .await
 }
 
-async fn write(mut send: Box<dyn SendHalf>, outbox: &RefCell<Outbox>) -> Result<(), LinkError> {
-    while let Some(bytes) = poll_fn(|cx| outbox.borrow_mut().poll_take(cx)).await {
+async fn write(mut send: Box<dyn SendHalf>, replies: &Replies) -> Result<(), LinkError> {
+    while let Some(bytes) = poll_fn(|cx| replies.poll_take(cx)).await {
         send.write(bytes).await?;
     }
     finish(send).await;
@@ -513,7 +482,15 @@ impl Input<'_> {
     }
 
     fn next_frame(&mut self) -> Result<Option<Bytes>, FrameError> {
-        self.reader.next_frame()
+        loop {
+            if let Some(frame) = self.reader.next_frame()? {
+                // It takes room of its own where it is long.
+                self.room = None;
+                return Ok(Some(frame));
+            }
+            let Some(chunk) = self.recv.next_ready() else { return Ok(None) };
+            self.reader.feed(chunk);
+        }
     }
 
     /// The next chunk; `None` where the peer ended or reset the stream.

@@ -1,6 +1,9 @@
 //! The caller's side of a session: requests to another node, on lanes and on streams of their own.
 
-use super::lane::{Lane, LaneCall, Places, new_histogram, no_room};
+use super::{
+    lane::{Lane, LaneCall, Places, new_histogram},
+    outbox::no_room,
+};
 use crate::{
     budget::{Room, SHORT_BYTES_MAX, Share},
     call::Priority,

@@ -1,6 +1,6 @@
 //! The control stream of a session: reading and writing its frames.
 
-use super::{callee::finish, lane::Outbox};
+use super::{callee::finish, outbox::Outbox};
 use crate::transport::{LinkError, RecvHalf, SendHalf};
 use bytes::Bytes;
 use futures_util::stream;

@@ -1,10 +1,11 @@
 //! The caller's end of a lane: requests pipelined on one stream, their answers matched by number.
 
+use super::outbox::{Outbox, no_room};
 use crate::{
     budget::{Room, SHORT_BYTES_MAX, Share},
     transport::{Link, LinkError, RecvHalf, SendHalf, Stream},
 };
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use hdrhistogram::Histogram;
 use slab::Slab;
 use std::{
@@ -20,12 +21,11 @@ use std::{
 use swarm_protocols::{
     Delivery, DeliveryError,
     session::CloseCode,
-    wire::frame::{self, Answered, Frame, FrameReader, Intent, OVERHEAD_BYTES_MAX, RequestHead},
+    wire::frame::{
+        self, Answered, Frame, FrameReader, Intent, LANE_ANSWER_BYTES_MAX, OVERHEAD_BYTES_MAX, RequestHead,
+    },
 };
 use tokio::{runtime::Handle, sync::Notify, time::Instant};
-
-/// What an outbox keeps room for after it was emptied, in bytes.
-const BATCH_BYTES_KEPT: usize = 64 << 10;
 
 /// How much may wait for a peer that does not read before further requests are refused, in bytes.
 const UNSENT_BYTES_MAX: usize = 16 << 20;
@@ -33,87 +33,8 @@ const UNSENT_BYTES_MAX: usize = 16 << 20;
 /// A route that no node gives: routes are numbered from 0 and at most 2048.
 const ROUTE_OF_NOBODY: u32 = u32::MAX;
 
-/// Bytes on their way to a stream, and the task that takes them there.
-#[derive(Debug, Default)]
-pub(crate) struct Outbox {
-    bytes: Vec<u8>,
-    writer: Option<Waker>,
-    throttled: Option<Waker>,
-    ended: bool,
-    /// Whose room long answers take, where they are for a peer.
-    share: Option<Arc<Share>>,
-    /// What the long answers among the bytes take.
-    room: Option<Room>,
-    /// What those take that the writer has.
-    in_writing: Option<Room>,
-    long_bytes: usize,
-}
-
-impl Outbox {
-    /// For answers to a peer.
-    pub(crate) fn of(share: &Arc<Share>) -> Self {
-        Self { share: Some(Arc::clone(share)), ..Self::default() }
-    }
-
-    /// How many bytes wait.
-    pub(crate) fn len(&self) -> usize {
-        self.bytes.len()
-    }
-
-    /// Whether an answer of so many bytes may wait here; if so it has to be appended.
-    pub(crate) fn admits(&mut self, bytes: usize) -> bool {
-        let Some(share) = self.share.as_ref().filter(|_| bytes > SHORT_BYTES_MAX) else { return true };
-        let admitted = share.extend(&mut self.room, self.long_bytes + bytes);
-        self.long_bytes += if admitted { bytes } else { 0 };
-        admitted
-    }
-
-    /// Where to append frames; the writer learns of them.
-    pub(crate) fn frames(&mut self) -> &mut Vec<u8> {
-        if let Some(writer) = self.writer.take() {
-            writer.wake();
-        }
-        &mut self.bytes
-    }
-
-    /// Lets the writer finish the stream once everything is out.
-    pub(crate) fn end(&mut self) {
-        self.ended = true;
-        self.frames();
-    }
-
-    /// Ready once at most `limit` bytes wait.
-    pub(crate) fn poll_at_most(&mut self, limit: usize, cx: &mut Context<'_>) -> Poll<()> {
-        if self.bytes.len() <= limit {
-            return Poll::Ready(());
-        }
-        self.throttled = Some(cx.waker().clone());
-        Poll::Pending
-    }
-
-    /// Everything appended since the last time; `None` after the end.
-    pub(crate) fn poll_take(&mut self, cx: &mut Context<'_>) -> Poll<Option<Bytes>> {
-        if self.bytes.is_empty() {
-            self.in_writing = None;
-            if self.ended {
-                return Poll::Ready(None);
-            }
-            self.writer = Some(cx.waker().clone());
-            return Poll::Pending;
-        }
-        if let Some(throttled) = self.throttled.take() {
-            throttled.wake();
-        }
-        (self.in_writing, self.long_bytes) = (self.room.take(), 0);
-        let next = Vec::with_capacity(self.bytes.len().min(BATCH_BYTES_KEPT));
-        Poll::Ready(Some(std::mem::replace(&mut self.bytes, next).into()))
-    }
-}
-
 /// Why a lane goes no further.
 enum Fault {
-    /// There is no room for an answer on it that is not complete.
-    NoRoom(usize),
     /// Its stream, or the connection, ended.
     Ended(LinkError),
     /// The peer answered what makes no sense. It costs it the connection.
@@ -193,14 +114,33 @@ enum Slot {
         waker: Option<Waker>,
         asked: Instant,
         deadline: Instant,
+        parts: Option<Box<Parts>>,
     },
     /// With the room that its answer takes until somebody does, where that is long.
     Ended(
         Result<Answered, DeliveryError>,
         #[expect(dead_code, reason = "it is given back when this is dropped")] Option<Box<Room>>,
     ),
+    /// It has ended here. The number stays taken until the callee's answer has come.
+    GivenUp(DeliveryError),
     /// The caller left. The number stays taken until the callee's answer has come.
     Abandoned,
+}
+
+impl Slot {
+    /// Ends what was given up, as nothing more comes of it.
+    fn settle(&mut self) {
+        if let Self::GivenUp(error) = self {
+            *self = Self::Ended(Err(error.clone()), None);
+        }
+    }
+}
+
+/// What has come of a long answer, with the room that it takes.
+#[derive(Default)]
+struct Parts {
+    bytes: BytesMut,
+    room: Option<Room>,
 }
 
 impl Lane {
@@ -252,14 +192,14 @@ impl Lane {
         let deadline = asked + timeout;
         let mut state = self.state();
         self.admit(&mut state)?;
-        let key = state.calls.insert(Slot::Waiting { waker: None, asked, deadline });
+        let key = state.calls.insert(Slot::Waiting { waker: None, asked, deadline, parts: None });
         let head = RequestHead { correlation: key as u64, route, deadline_ms: millis_up(timeout), intent };
         frame::put_request(&head, payload, state.outbox.frames());
         if state.armed.is_none_or(|armed| deadline < armed) {
             state.armed = Some(deadline);
             self.earlier_deadline.notify_one();
         }
-        Ok(LaneCall { lane: Arc::clone(self), key, timeout, ended: false })
+        Ok(LaneCall { lane: Arc::clone(self), key, ended: false })
     }
 
     /// Puts a message on the lane that is not answered.
@@ -279,7 +219,7 @@ impl Lane {
             let reason = reason.clone();
             return Err(DeliveryError::SessionLost { reason, delivery: Delivery::NotSent });
         }
-        if state.outbox.bytes.len() > UNSENT_BYTES_MAX || !self.places.take() {
+        if state.outbox.len() > UNSENT_BYTES_MAX || !self.places.take() {
             return Err(DeliveryError::Overloaded { retry_after: crate::gate::RETRY_AFTER });
         }
         if !state.running {
@@ -303,12 +243,13 @@ impl Lane {
     fn mark(self: &Arc<Self>) -> Option<LaneCall> {
         let (asked, timeout) = (Instant::now(), super::TIMEOUT_MAX);
         let mut state = self.state();
-        if state.lost.is_some() || (state.calls.is_empty() && !state.posted) {
+        if !state.running || state.lost.is_some() || (state.calls.is_empty() && !state.posted) {
             return None;
         }
         // It takes a place whether there is one or not.
         self.places.taken.fetch_add(1, Ordering::Relaxed);
-        let key = state.calls.insert(Slot::Waiting { waker: None, asked, deadline: asked + timeout });
+        let key =
+            state.calls.insert(Slot::Waiting { waker: None, asked, deadline: asked + timeout, parts: None });
         let head = RequestHead {
             correlation: key as u64,
             route: ROUTE_OF_NOBODY,
@@ -316,7 +257,7 @@ impl Lane {
             intent: Intent::Ask,
         };
         frame::put_request(&head, &[], state.outbox.frames());
-        Some(LaneCall { lane: Arc::clone(self), key, timeout, ended: false })
+        Some(LaneCall { lane: Arc::clone(self), key, ended: false })
     }
 
     /// Whether every request was answered, also those that were given up, and every message without an answer is on its
@@ -358,7 +299,6 @@ impl Lane {
         };
         match fault {
             Fault::Ended(LinkError::StreamAbandoned) => self.begin_anew("the peer gave up the lane"),
-            Fault::NoRoom(bytes) => self.begin_anew(&no_room_for(bytes)),
             Fault::Ended(error) => self.lose(&error.to_string()),
             Fault::Violation(reason) => {
                 self.lose(&reason);
@@ -368,8 +308,7 @@ impl Lane {
     }
 
     async fn carry(&self) -> Fault {
-        let Self { link, class, message_bytes_max, .. } = self;
-        let limit = message_bytes_max + OVERHEAD_BYTES_MAX;
+        let Self { link, class, .. } = self;
         let Some(first) = self.take().await else { return LinkError::StreamAbandoned.into() };
         let after = self.state().after.take();
         if let Some(mark) = after {
@@ -386,7 +325,7 @@ impl Lane {
         tokio::select! {
             // An answer, or why the connection ended, comes before what follows from it.
             biased;
-            fault = self.read(recv, limit) => fault,
+            fault = self.read(recv) => fault,
             error = self.write(send, [head, first]) => error.into(),
             () = unwanted => LinkError::StreamAbandoned.into(),
         }
@@ -418,9 +357,9 @@ impl Lane {
         LinkError::StreamAbandoned
     }
 
-    async fn read(&self, mut recv: Box<dyn RecvHalf>, limit: usize) -> Fault {
-        let mut reader = FrameReader::new(limit);
-        let (mut wakers, mut room) = (Vec::new(), None);
+    async fn read(&self, mut recv: Box<dyn RecvHalf>) -> Fault {
+        let mut reader = FrameReader::new(LANE_ANSWER_BYTES_MAX + OVERHEAD_BYTES_MAX);
+        let mut wakers = Vec::new();
         loop {
             let chunk = match recv.read().await {
                 Ok(Some(chunk)) => chunk,
@@ -428,58 +367,82 @@ impl Lane {
                 Err(error) => return error.into(),
             };
             reader.feed(chunk);
-            let read = self.take_answers(&mut reader, &mut wakers);
+            let read = self.take_answers(&mut *recv, &mut reader, &mut wakers);
             wakers.drain(..).for_each(Waker::wake);
             if let Err(reason) = read {
                 return Fault::Violation(reason);
             }
-            match reader.partial_bytes() {
-                0..=SHORT_BYTES_MAX => room = None,
-                partial if self.share.extend(&mut room, partial) => {}
-                partial => return Fault::NoRoom(partial),
-            }
         }
     }
 
-    fn take_answers(&self, reader: &mut FrameReader, wakers: &mut Vec<Waker>) -> Result<(), String> {
+    fn take_answers(
+        &self,
+        recv: &mut dyn RecvHalf,
+        reader: &mut FrameReader,
+        wakers: &mut Vec<Waker>,
+    ) -> Result<(), String> {
         let now = Instant::now();
         let mut state = self.state();
-        while let Some(frame) = reader.next_frame().map_err(|error| error.to_string())? {
+        loop {
+            let Some(frame) = reader.next_frame().map_err(|error| error.to_string())? else {
+                match recv.next_ready() {
+                    Some(chunk) => reader.feed(chunk),
+                    None => return Ok(()),
+                }
+                continue;
+            };
+            let State { calls, outbox, latency, .. } = &mut *state;
             match Frame::decode(frame).map_err(|error| error.to_string())? {
-                Frame::Answer { correlation, answer } => {
-                    let slot = usize::try_from(correlation).ok().and_then(|key| state.calls.get_mut(key));
-                    match slot {
-                        Some(Slot::Waiting { waker, asked, .. }) => {
-                            let took = now.saturating_duration_since(*asked);
-                            wakers.extend(waker.take());
-                            state.calls[correlation as usize] = self.ended(answer);
-                            let latency = state.latency.get_or_insert_with(|| Box::new(new_histogram()));
-                            latency.saturating_record(took.as_micros() as u64);
-                        }
-                        Some(Slot::Abandoned) => self.remove(&mut state, correlation as usize),
-                        Some(Slot::Ended(Err(_), _)) => {
-                            // It timed out and its caller has not looked yet: see `LaneCall::drop`.
-                            state.calls[correlation as usize] = self.ended(answer);
-                        }
-                        _ => return Err(format!("an answer to request {correlation}, which was not asked")),
+                Frame::Answer { correlation, answer } => match slot(calls, correlation)? {
+                    Slot::Abandoned => self.remove(&mut state, correlation as usize),
+                    Slot::Waiting { waker, asked, parts, .. } => {
+                        let took = now.saturating_duration_since(*asked);
+                        wakers.extend(waker.take());
+                        calls[correlation as usize] = self.ended(answer, parts.take());
+                        let latency = latency.get_or_insert_with(|| Box::new(new_histogram()));
+                        latency.saturating_record(took.as_micros() as u64);
                     }
+                    slot => slot.settle(),
+                },
+                Frame::Part { correlation, payload } => {
+                    let slot = slot(calls, correlation)?;
+                    // Of what nobody wants any more some may be on its way.
+                    let Slot::Waiting { waker, parts, .. } = slot else { continue };
+                    let parts = parts.get_or_insert_default();
+                    let come = parts.bytes.len() + payload.len();
+                    if come > self.message_bytes_max {
+                        return Err(format!(
+                            "an answer to request {correlation} of more than this node takes"
+                        ));
+                    }
+                    if self.share.extend(&mut parts.room, come) {
+                        parts.bytes.extend_from_slice(&payload);
+                        continue;
+                    }
+                    wakers.extend(waker.take());
+                    *slot = Slot::GivenUp(no_room(come, Delivery::Unknown));
+                    frame::put_cancel(correlation, outbox.frames());
                 }
                 _ => return Err("a request where an answer was expected".to_owned()),
             }
         }
-        Ok(())
     }
 
-    fn ended(&self, answer: Answered) -> Slot {
-        match &answer {
-            Answered::Reply(bytes) | Answered::Failed(bytes) if bytes.len() > SHORT_BYTES_MAX => {
-                match self.share.take(bytes.len()) {
-                    Some(room) => Slot::Ended(Ok(answer), Some(Box::new(room))),
-                    None => Slot::Ended(Err(no_room(bytes.len(), Delivery::Unknown)), None),
-                }
-            }
-            _ => Slot::Ended(Ok(answer), None),
+    /// What is kept of an answer, of which parts may have come before.
+    fn ended(&self, mut answer: Answered, parts: Option<Box<Parts>>) -> Slot {
+        let (Answered::Reply(payload) | Answered::Failed(payload)) = &mut answer else {
+            return Slot::Ended(Ok(answer), None);
+        };
+        let Parts { mut bytes, mut room } = parts.map_or_else(Parts::default, |parts| *parts);
+        let length = bytes.len() + payload.len();
+        if length > SHORT_BYTES_MAX && !self.share.extend(&mut room, length) {
+            return Slot::Ended(Err(no_room(length, Delivery::Unknown)), None);
         }
+        if !bytes.is_empty() {
+            bytes.extend_from_slice(payload);
+            *payload = bytes.freeze();
+        }
+        Slot::Ended(Ok(answer), room.map(Box::new))
     }
 
     /// Ends requests whose time is over. Sleeps until the earliest deadline, so that an ask costs no
@@ -505,14 +468,14 @@ impl Lane {
         let mut state = self.state();
         let (mut earliest, mut wakers, mut cancelled) = (None, Vec::new(), Vec::new());
         for (key, slot) in &mut state.calls {
-            let Slot::Waiting { waker, asked, deadline } = slot else { continue };
+            let Slot::Waiting { waker, asked, deadline, .. } = slot else { continue };
             if *deadline > now {
                 earliest = Some(earliest.map_or(*deadline, |other: Instant| other.min(*deadline)));
                 continue;
             }
             wakers.extend(waker.take());
             let after = *deadline - *asked;
-            *slot = Slot::Ended(Err(DeliveryError::TimedOut { after, delivery: Delivery::Unknown }), None);
+            *slot = Slot::GivenUp(DeliveryError::TimedOut { after, delivery: Delivery::Unknown });
             cancelled.push(key as u64);
         }
         for correlation in cancelled {
@@ -538,6 +501,7 @@ impl Lane {
     fn begin_anew(&self, reason: &str) {
         let mut state = self.state();
         (state.running, state.armed, state.outbox) = (false, None, Outbox::default());
+        state.posted = false;
         self.places.give_many(std::mem::take(&mut state.posts));
         // The answers to these will not come.
         let abandoned: Vec<usize> = state
@@ -548,12 +512,17 @@ impl Lane {
             .collect();
         abandoned.into_iter().for_each(|key| self.remove(&mut state, key));
         for (_, slot) in &mut state.calls {
-            if let Slot::Ended(Err(error @ DeliveryError::TimedOut { .. }), _) = slot {
-                *error = lost(reason);
-            }
+            slot.settle();
         }
         end_all(state, reason);
     }
+}
+
+/// The request of this number, which has no answer yet.
+fn slot(calls: &mut Slab<Slot>, correlation: u64) -> Result<&mut Slot, String> {
+    let slot = usize::try_from(correlation).ok().and_then(|key| calls.get_mut(key));
+    slot.filter(|slot| !matches!(slot, Slot::Ended(..)))
+        .ok_or_else(|| format!("an answer to request {correlation}, which was not asked"))
 }
 
 fn end_all(mut state: MutexGuard<'_, State>, reason: &str) {
@@ -572,15 +541,6 @@ fn lost(reason: &str) -> DeliveryError {
     DeliveryError::SessionLost { reason: reason.to_owned(), delivery: Delivery::Unknown }
 }
 
-/// What becomes of an answer for which there is no room.
-pub(crate) fn no_room(bytes: usize, delivery: Delivery) -> DeliveryError {
-    DeliveryError::Codec { reason: no_room_for(bytes), delivery }
-}
-
-fn no_room_for(bytes: usize) -> String {
-    format!("there is no room for an answer of {bytes} bytes, as others wait to be taken")
-}
-
 /// Microseconds up to a minute, to two digits.
 pub(crate) fn new_histogram() -> Histogram<u32> {
     Histogram::new_with_bounds(1, 60_000_000, 2).expect("the bounds are in order and two digits are allowed")
@@ -596,7 +556,6 @@ pub(super) fn millis_up(timeout: Duration) -> u64 {
 pub(crate) struct LaneCall {
     lane: Arc<Lane>,
     key: usize,
-    timeout: Duration,
     ended: bool,
 }
 
@@ -617,18 +576,17 @@ impl Future for LaneCall {
                 Poll::Pending
             }
             slot => {
-                let timed_out = matches!(slot, Slot::Ended(Err(DeliveryError::TimedOut { .. }), _));
                 let ended = std::mem::replace(slot, Slot::Abandoned);
-                if !timed_out {
+                if !matches!(ended, Slot::GivenUp(_)) {
                     self.lane.remove(&mut state, self.key);
                 }
                 drop(state);
                 self.ended = true;
                 match ended {
                     Slot::Ended(answer, _) => Poll::Ready(answer),
+                    Slot::GivenUp(error) => Poll::Ready(Err(error)),
                     Slot::Waiting { .. } | Slot::Abandoned => {
-                        let after = self.timeout;
-                        Poll::Ready(Err(DeliveryError::TimedOut { after, delivery: Delivery::Unknown }))
+                        unreachable!("its caller is here, and it ended")
                     }
                 }
             }
@@ -648,8 +606,7 @@ impl Drop for LaneCall {
                 let correlation = self.key as u64;
                 frame::put_cancel(correlation, state.outbox.frames());
             }
-            // Timed out, and cancelled then: the callee's answer is still to come.
-            Slot::Ended(Err(DeliveryError::TimedOut { .. }), _) => state.calls[self.key] = Slot::Abandoned,
+            Slot::GivenUp(_) => state.calls[self.key] = Slot::Abandoned,
             Slot::Ended(..) | Slot::Abandoned => self.lane.remove(&mut state, self.key),
         }
     }

@@ -11,12 +11,21 @@ const PARKED_BYTES_MAX: usize = 16 << 20;
 
 /// They take room of the peer, and are no more than it may have in flight.
 pub(super) struct Parked {
-    requests: VecDeque<(RequestHead, Bytes, Came)>,
+    requests: VecDeque<Waiting>,
     count_max: usize,
     bytes: usize,
     room: Option<Room>,
     share: Arc<Share>,
     full: bool,
+}
+
+/// One of them.
+pub(super) struct Waiting {
+    pub(super) head: RequestHead,
+    pub(super) payload: Bytes,
+    pub(super) came: Came,
+    /// It is answered when its turn comes: so what a peer cancels counts as long as its answers do.
+    pub(super) cancelled: bool,
 }
 
 impl Parked {
@@ -38,13 +47,14 @@ impl Parked {
     pub(super) fn push(&mut self, head: RequestHead, payload: &[u8], came: Came) {
         self.bytes += payload.len();
         // A copy, as what came with it is not to be kept.
-        self.requests.push_back((head, Bytes::copy_from_slice(payload), came));
+        let payload = Bytes::copy_from_slice(payload);
+        self.requests.push_back(Waiting { head, payload, came, cancelled: false });
         let admitted = self.share.extend(&mut self.room, self.bytes);
         self.full = !admitted || self.bytes > PARKED_BYTES_MAX || self.requests.len() >= self.count_max;
     }
 
     /// The one that came first.
-    pub(super) fn pop(&mut self) -> Option<(RequestHead, Bytes, Came)> {
+    pub(super) fn pop(&mut self) -> Option<Waiting> {
         let first = self.requests.pop_front();
         if self.requests.is_empty() {
             (self.bytes, self.room, self.full) = (0, None, false);
@@ -52,12 +62,14 @@ impl Parked {
         first
     }
 
-    /// Drops a request that is not wanted any more; whether it was there.
+    /// Drops what a request asks that is not wanted any more; whether it was there.
     pub(super) fn cancel(&mut self, correlation: u64) -> bool {
-        let of = |(head, ..): &(RequestHead, Bytes, Came)| {
-            head.correlation == correlation && head.intent != Intent::Post
+        let of = |waiting: &&mut Waiting| {
+            let Waiting { head, cancelled, .. } = waiting;
+            head.correlation == correlation && head.intent != Intent::Post && !*cancelled
         };
-        let position = self.requests.iter().position(of);
-        position.is_some_and(|position| self.requests.remove(position).is_some())
+        let Some(waiting) = self.requests.iter_mut().find(of) else { return false };
+        (waiting.payload, waiting.cancelled) = (Bytes::new(), true);
+        true
     }
 }

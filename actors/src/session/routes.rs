@@ -1,24 +1,23 @@
 //! What a node exposes: names, their requests as routes, and who may call them.
 
-use super::{caller::Sending, lane::Outbox};
+use super::{Replies, caller::Sending};
 use crate::{
-    call::{CallState, Caller, Origin, Priority},
+    call::{CallKey, Caller, Known, Origin, Priority},
     gate::Permit,
 };
 use bytes::Bytes;
-use futures_util::future::{BoxFuture, LocalBoxFuture};
+use futures_util::future::BoxFuture;
 use std::{
     any::Any,
     cell::{Cell, RefCell},
     collections::BTreeMap,
-    rc::Rc,
     sync::Arc,
 };
 use swarm_protocols::{
     DeliveryError, MailboxName, Role,
     wire::{
         control::{ROUTES_MAX, Route, RouteChange},
-        frame::{Answered, Intent, RequestHead},
+        frame::{Answered, Intent},
     },
 };
 use tokio::time::Instant;
@@ -201,36 +200,34 @@ pub(crate) trait Handle: Send + Sync {
     /// Whether there is an actor to handle them, as far as that is known here.
     fn is_alive(&self) -> bool;
 
-    /// Decodes the request and hands it to the actor. What can be answered at once is; else the
-    /// future puts the answer into `outbox` and yields the number of the request.
-    ///
-    /// The future looks for cancellation whenever it is polled, and after the first times asks to be
-    /// polled for it: most are answered by then.
-    fn start(
-        &self,
-        head: RequestHead,
-        payload: Bytes,
-        arrival: Arrival,
-        outbox: &Rc<RefCell<Outbox>>,
-    ) -> Option<(Serving, Arc<CallState>)>;
-
-    /// Decodes a message that is not answered and hands it to the actor.
-    fn post(&self, payload: Bytes, arrival: Arrival) -> Result<(), DeliveryError>;
+    /// Hands the request to the actor, in the order in which requests come. Its answer goes to its replies, at once or
+    /// later; an error here is for the caller to answer.
+    fn start(&self, arrival: Arrival) -> Result<(), DeliveryError>;
 
     /// Like [`start`](Self::start), for one who asks in this process. Dropping the future cancels the request.
     fn ask(&self, payload: Bytes, sending: Sending, origin: Origin) -> BoxFuture<'static, Answered>;
 }
 
-/// A request whose answer has not come yet.
-pub(crate) type Serving = LocalBoxFuture<'static, u64>;
-
-/// What is known of a request besides what it says.
+/// A request that came over a session.
 pub(crate) struct Arrival {
-    pub(crate) caller: Arc<Caller>,
+    /// `None` where nobody wants an answer.
+    pub(crate) key: Option<CallKey>,
+    /// The mailbox is to accept it, and nothing more.
+    pub(crate) told: bool,
+    pub(crate) on_behalf_of: Option<Box<Caller>>,
     pub(crate) deadline: Option<Instant>,
     pub(crate) priority: Priority,
     /// The place that it takes with the session.
     pub(crate) permit: Permit,
-    /// The longest answer that the caller takes, in bytes.
-    pub(crate) answer_bytes_max: u64,
+    pub(crate) payload: Bytes,
+    /// Where its answer goes.
+    pub(crate) replies: Arc<Replies>,
+}
+
+impl Arrival {
+    /// Who asks, and for whom.
+    pub(crate) fn origin(&mut self) -> Origin {
+        let caller = Some(Arc::clone(self.replies.caller()));
+        Origin { caller, on_behalf_of: self.on_behalf_of.take() }
+    }
 }

@@ -5,7 +5,10 @@ use crate::transport::memory::{Line, MemoryLink, Network, link_pair};
 use crate::{Priority, budget::Budget};
 use futures_util::FutureExt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use swarm_protocols::{Delivery, DeliveryError, wire::frame::Intent};
+use swarm_protocols::{
+    Delivery, DeliveryError,
+    wire::frame::{self, Answered, Intent},
+};
 
 const HOUR: Duration = Duration::from_secs(3_600);
 
@@ -40,6 +43,33 @@ async fn s14_requests_of_every_class_and_stream_share_one_limit() {
     // The stream of its own is free at once, the number on a lane when the callee has answered.
     calls.pop();
     assert_eq!(way.call(0, b"x", sending(Priority::Normal, false), Intent::Ask).now_or_never(), None);
+}
+
+/// A request, and what its answer is when `frames` have come.
+async fn answered(frames: &[u8]) -> Result<Answered, DeliveryError> {
+    let (_outbound, way, there) = caller(3);
+    let call = way.call(0, b"x", sending(Priority::Normal, false), Intent::Ask);
+    let mut stream = there.accept().await.unwrap();
+    stream.send.write(frames.to_vec().into()).await.unwrap();
+    call.await
+}
+
+#[actix::test]
+async fn s2_a_long_answer_comes_in_parts_and_is_no_longer_than_this_node_takes() {
+    let in_parts = |parts: &[usize]| {
+        let mut frames = Vec::new();
+        parts.iter().for_each(|bytes| frame::put_part(0, &vec![1; *bytes], &mut frames));
+        frame::put_outcome(0, false, &[2; 24], &mut frames);
+        frames
+    };
+    let whole = [vec![1; 1_000], vec![2; 24]].concat();
+    assert_eq!(answered(&in_parts(&[600, 400])).await, Ok(Answered::Reply(whole.into())));
+    let error = answered(&in_parts(&[600, 425])).await.unwrap_err();
+    assert_eq!(error.to_string(), "the session ended: an answer to request 0 of more than this node takes");
+    let mut given_up = Vec::new();
+    frame::put_part(0, &[1; 600], &mut given_up);
+    frame::put_undelivered(0, &DeliveryError::Cancelled, &mut given_up);
+    assert_eq!(answered(&given_up).await, Ok(Answered::Undelivered(DeliveryError::Cancelled)));
 }
 
 #[actix::test]

@@ -10,6 +10,7 @@ use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use quinn::{ConnectionError, ReadError, VarInt, WriteError};
 use std::{
+    collections::VecDeque,
     net::SocketAddr,
     sync::{Arc, OnceLock},
 };
@@ -76,7 +77,7 @@ impl QuicLink {
         let closed = || Arc::clone(&self.closed);
         Stream {
             send: Box::new(QuicSend { stream: send, finished: false, closed: closed() }),
-            recv: Box::new(QuicRecv { stream: recv, closed: closed() }),
+            recv: Box::new(QuicRecv { stream: recv, ready: VecDeque::new(), closed: closed() }),
         }
     }
 }
@@ -152,19 +153,37 @@ impl Drop for QuicSend {
     }
 }
 
+/// How many pieces of a stream are taken at once, each of which came in a packet.
+const PIECES_MAX: usize = 16;
+
 struct QuicRecv {
     stream: quinn::RecvStream,
+    /// Those that came with the last one that was read.
+    ready: VecDeque<Bytes>,
     closed: ClosedHere,
 }
 
 impl RecvHalf for QuicRecv {
     fn read(&mut self) -> BoxFuture<'_, Result<Option<Bytes>, LinkError>> {
         Box::pin(async move {
-            match self.stream.read_chunk(usize::MAX, true).await {
-                Ok(chunk) => Ok(chunk.map(|chunk| chunk.bytes)),
+            if let Some(chunk) = self.ready.pop_front() {
+                return Ok(Some(chunk));
+            }
+            let mut pieces = [const { Bytes::new() }; PIECES_MAX];
+            match self.stream.read_chunks(&mut pieces).await {
+                Ok(count) => {
+                    let mut pieces = pieces.into_iter().take(count.unwrap_or(0));
+                    let first = pieces.next();
+                    self.ready.extend(pieces);
+                    Ok(first)
+                }
                 Err(ReadError::ConnectionLost(error)) => Err(lost(error, &self.closed)),
                 Err(_) => Err(LinkError::StreamAbandoned),
             }
         })
+    }
+
+    fn next_ready(&mut self) -> Option<Bytes> {
+        self.ready.pop_front()
     }
 }

@@ -19,6 +19,8 @@ pub const STREAM_REQUEST: u8 = 2;
 
 /// The longest frame on the control stream, in bytes.
 pub const CONTROL_BYTES_MAX: usize = 1 << 20;
+/// The longest payload of an answer on a lane, in bytes: a longer one is sent in [parts](Frame::Part).
+pub const LANE_ANSWER_BYTES_MAX: usize = 32 << 10;
 /// What a frame may be longer than the payload in it, in bytes.
 pub const OVERHEAD_BYTES_MAX: usize = 128;
 
@@ -41,6 +43,7 @@ const REPLY: u8 = 0x20;
 const FAILED: u8 = 0x21;
 const UNDELIVERED: u8 = 0x22;
 const ACCEPTED: u8 = 0x23;
+const PART: u8 = 0x28;
 
 /// The beginning of a request frame.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -93,6 +96,13 @@ pub enum Frame {
     Cancel {
         /// The number of the request.
         correlation: u64,
+    },
+    /// Callee to caller: what comes next of a long answer. Its last bytes are those of the answer itself.
+    Part {
+        /// The number of the request.
+        correlation: u64,
+        /// Some of the encoded reply or error.
+        payload: Bytes,
     },
     /// Callee to caller: how the request ended.
     Answer {
@@ -269,7 +279,7 @@ impl Frame {
         let mut body = Body { bytes, name: "lane" };
         if !matches!(
             kind,
-            REQUEST | TELL | DELEGATED | POST | CANCEL | REPLY | FAILED | UNDELIVERED | ACCEPTED
+            REQUEST | TELL | DELEGATED | POST | CANCEL | REPLY | FAILED | UNDELIVERED | ACCEPTED | PART
         ) {
             return Err(FrameError::UnexpectedKind(kind));
         }
@@ -292,6 +302,7 @@ impl Frame {
                 body.end()?;
                 return Ok(Frame::Cancel { correlation });
             }
+            PART => return Ok(Frame::Part { correlation, payload: body.bytes }),
             REPLY => Answered::Reply(body.bytes),
             FAILED => Answered::Failed(body.bytes),
             ACCEPTED => {
@@ -340,6 +351,11 @@ pub fn put_cancel(correlation: u64, out: &mut Vec<u8>) {
 /// Appends the answer that a mailbox took a told message.
 pub fn put_accepted(correlation: u64, out: &mut Vec<u8>) {
     put_numbered(ACCEPTED, correlation, &[], out);
+}
+
+/// Appends the next bytes of a long answer.
+pub fn put_part(correlation: u64, payload: &[u8], out: &mut Vec<u8>) {
+    put_numbered(PART, correlation, payload, out);
 }
 
 /// Appends a handler's reply or, where `failed`, its error.

@@ -46,6 +46,9 @@ impl Message {
             Message::Control(control) => control.encode(&mut out).unwrap(),
             Message::Frame(Frame::Request { head, payload }) => frame::put_request(head, payload, &mut out),
             Message::Frame(Frame::Cancel { correlation }) => frame::put_cancel(*correlation, &mut out),
+            Message::Frame(Frame::Part { correlation, payload }) => {
+                frame::put_part(*correlation, payload, &mut out);
+            }
             Message::Frame(Frame::Answer { correlation, answer }) => match answer {
                 Answered::Reply(payload) => frame::put_outcome(*correlation, false, payload, &mut out),
                 Answered::Failed(payload) => frame::put_outcome(*correlation, true, payload, &mut out),
@@ -138,6 +141,7 @@ fn frames() -> BTreeMap<&'static str, Message> {
         ("reply-empty", answer(300, Answered::Reply(Bytes::new()))),
         ("failed", answer(5, Answered::Failed(Bytes::from_static(&[0x01, 0x01, b'x'])))),
         ("accepted", answer(6, Answered::Accepted)),
+        ("part", Frame::Part { correlation: 5, payload: Bytes::from_static(&[0x01]) }),
     ];
     let undelivered = [
         ("undelivered-1", DeliveryError::NotExposed { what: "route 70".into() }),

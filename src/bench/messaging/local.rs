@@ -21,8 +21,12 @@ const TELLS: &str = "local_tells_per_second";
 const RUN: u64 = 1000;
 
 pub(super) async fn measure(bench: &mut Bench<'_>) -> Result<(), MessagingError> {
-    let address = EchoActor::default().start();
-    let mailbox = Mailbox::<Echoing>::local(address.clone());
+    let mut inbox = None;
+    let address = EchoActor::create(|context| {
+        inbox = Some(Mailbox::<Echoing>::within(context));
+        EchoActor::default()
+    });
+    let mailbox = inbox.expect("an actor is made before it is started");
     let sides = [Side::Floor, Side::Swarm];
     if bench.wants(ASK) {
         let rounds = in_turns(ASK, &sides, bench.time, async |side, time| match side {

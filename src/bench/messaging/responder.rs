@@ -5,7 +5,6 @@ use std::io::{BufRead as _, Read as _, Write as _};
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use actix::Actor;
 use serde::{Deserialize, Serialize};
 use swarm_actors::identity::{Identity, IdentityPem, KeyExchange, PrivateKeyPem};
 use swarm_actors::{Mailbox, Node, NodeConfig, transport};
@@ -79,7 +78,7 @@ pub(crate) fn run() -> Result<(), MessagingError> {
     actix_rt::System::new().block_on(async {
         let loopback = SocketAddr::from(([127, 0, 0, 1], 0));
         let node = Node::start(NodeConfig::new(identity.clone(), loopback)).await.map_err(failed)?;
-        let mailbox = Mailbox::<Echoing>::local(EchoActor::default().start());
+        let mailbox = Mailbox::<Echoing>::start(EchoActor::default());
         node.expose("echo", mailbox).allow(Role::Operator).register().await.map_err(failed)?.detach();
 
         let mut config = identity.server_config(KeyExchange::default());

@@ -65,7 +65,7 @@ async fn carried(
         }
     })
     .await;
-    let mailbox: Mailbox<Carrying> = Mailbox::local(Carrier.start());
+    let mailbox: Mailbox<Carrying> = Mailbox::start(Carrier);
     stage.node.expose("carrier", mailbox).allow(Role::Operator).register().await.unwrap().detach();
     let mut config = NodeConfig::new(stage.operator("a"), "127.0.0.1:0".parse().unwrap());
     if !of_the_callee {
@@ -82,8 +82,12 @@ async fn carried(
 async fn answer(recv: &mut RecvStream, reader: &mut FrameReader) -> (u64, Answered) {
     loop {
         if let Some(frame) = reader.next_frame().unwrap() {
-            let Frame::Answer { correlation, answer } = Frame::decode(frame).unwrap() else { panic!() };
-            return (correlation, answer);
+            match Frame::decode(frame).unwrap() {
+                Frame::Answer { correlation, answer } => return (correlation, answer),
+                // Of a long answer, which counts when it is whole.
+                Frame::Part { .. } => continue,
+                other => panic!("{other:?}"),
+            }
         }
         let chunk = tokio::time::timeout(Duration::from_secs(10), recv.read_chunk(usize::MAX, true));
         reader.feed(chunk.await.expect("no answer").unwrap().unwrap().bytes);
@@ -217,6 +221,48 @@ async fn s5_a_frame_that_comes_on_may_take_longer_than_a_pause_may_be() {
     }
     let (_, answer) = answer(&mut recv, &mut reader()).await;
     assert_eq!(answer, Answered::Reply(Bytes::from(payload)));
+}
+
+#[actix::test]
+async fn s2_a_long_answer_makes_no_other_wait_and_can_be_cancelled_on_its_way() {
+    let stage = staged(|_| {}).await;
+    stage
+        .node
+        .expose("aside", Mailbox::<Carrying>::start(Carrier))
+        .allow(Role::Operator)
+        .register()
+        .await
+        .unwrap()
+        .detach();
+    let (connection, _control, _recv, echo) = stage.session("mallory").await;
+    // The server has two requests, and was exposed before.
+    let carrier = echo + 2;
+    let (mut send, mut recv) = connection.open_bi().await.unwrap();
+    let long = |correlation| request(correlation, carrier, &codec::encode(&carry(1, 8 << 20)).unwrap());
+    let short = request(2, carrier, &codec::encode(&carry(1, 1)).unwrap());
+    send.write_all(&[&[STREAM_LANE, 1], &long(0)[..], &long(1), &short].concat()).await.unwrap();
+    let (mut reader, mut parts, mut answered) = (reader(), [0, 0], Vec::new());
+    while answered.len() < 3 {
+        let chunk = recv.read_chunk(usize::MAX, true).await.unwrap().unwrap();
+        reader.feed(chunk.bytes);
+        while let Some(frame) = reader.next_frame().unwrap() {
+            match Frame::decode(frame).unwrap() {
+                Frame::Part { correlation, .. } => parts[correlation as usize] += 1,
+                Frame::Answer { correlation, answer } => {
+                    if correlation == 2 {
+                        assert!(parts[0] + parts[1] < 16, "{parts:?} came first");
+                        let mut cancel = Vec::new();
+                        frame::put_cancel(1, &mut cancel);
+                        send.write_all(&cancel).await.unwrap();
+                    }
+                    answered.push((correlation, matches!(answer, Answered::Reply(_))));
+                }
+                other => panic!("{other:?}"),
+            }
+        }
+    }
+    assert_eq!(answered, [(2, true), (1, false), (0, true)]);
+    assert!(parts[0] == 256 && parts[1] < 256, "{parts:?}");
 }
 
 #[actix::test]
@@ -372,7 +418,7 @@ impl Handler<Call<GiveBack>> for GiverBack {
 #[actix::test]
 async fn s17_large_messages_are_decoded_beside_the_arbiter_and_small_ones_on_it() {
     let (a, b, _cut) = pair(memory("a", Role::Operator), memory("b", Role::Agent)).await;
-    let mailbox: Mailbox<Notes> = Mailbox::local(GiverBack.start());
+    let mailbox: Mailbox<Notes> = Mailbox::start(GiverBack);
     b.expose("notes", mailbox).allow(Role::Operator).register().await.unwrap().detach();
     let notes: Mailbox<Notes> = resolve_soon(&a, "b/notes").await.unwrap();
     for (bytes, on_the_arbiter) in [(1_000, 2), (1 << 20, 0)] {

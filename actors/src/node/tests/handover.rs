@@ -74,8 +74,7 @@ impl Handler<Call<Echo>> for Order {
 
 async fn ordered(node: &Node, allowed: Role) -> (Rc<RefCell<Vec<u32>>>, Registration) {
     let order = Rc::new(RefCell::new(Vec::new()));
-    let actor = Order(Rc::clone(&order)).start();
-    let mailbox: Mailbox<Ordered> = Mailbox::local(actor);
+    let mailbox: Mailbox<Ordered> = Mailbox::start(Order(Rc::clone(&order)));
     let registration = node.expose("ordered", mailbox).allow(allowed).register().await.unwrap();
     (order, registration)
 }

@@ -39,7 +39,7 @@ impl Handler<Call<Count>> for Notary {
 }
 
 fn notary() -> Mailbox<Ledger> {
-    Mailbox::local(Notary::default().start())
+    Mailbox::start(Notary::default())
 }
 
 /// Asks of two types and tells, far more than an actix mailbox holds at once.
@@ -94,12 +94,15 @@ async fn what_an_actor_still_works_on_counts_when_its_asker_has_left() {
 
 #[actix::test]
 async fn what_waits_behind_a_panic_is_not_said_to_be_delivered() {
-    let service = server();
-    let first = service.ask(Misbehave::Panic).into_future();
-    let behind = service.ask(Echo(vec![1])).into_future();
-    let (first, behind) = tokio::join!(first, behind);
-    for error in [first.map(drop).unwrap_err().to_string(), behind.map(drop).unwrap_err().to_string()] {
-        assert_eq!(error, "the actor panicked");
+    let through_an_address = || Mailbox::local(Server.start());
+    for (service, error) in
+        [(server(), DeliveryError::Stopped), (through_an_address(), DeliveryError::Panicked)]
+    {
+        let first = service.ask(Misbehave::Panic).into_future();
+        let behind = service.ask(Echo(vec![1])).into_future();
+        let (first, behind) = tokio::join!(first, behind);
+        assert_eq!(first, Err(DeliveryError::Panicked.into()));
+        assert_eq!(error.delivery(), Delivery::Unknown);
+        assert_eq!(behind, Err(error.into()));
     }
-    assert_eq!(DeliveryError::Panicked.delivery(), Delivery::Unknown);
 }

@@ -54,7 +54,7 @@ mod old {
     }
 
     pub(super) async fn expose(node: &Node) {
-        let mailbox = Mailbox::<Finder>::local(Server.start());
+        let mailbox = Mailbox::<Finder>::start(Server);
         node.expose("finder", mailbox).allow(Role::Operator).register().await.unwrap().detach();
     }
 }
@@ -122,7 +122,7 @@ mod new {
     }
 
     pub(super) async fn expose(node: &Node) {
-        let exposing = node.expose("finder", Mailbox::<Finder>::local(Server.start()));
+        let exposing = node.expose("finder", Mailbox::<Finder>::start(Server));
         let exposing = exposing.also_accepts::<old::Find, Find>().allow(Role::Operator);
         exposing.register().await.unwrap().detach();
     }

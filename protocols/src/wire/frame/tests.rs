@@ -53,6 +53,8 @@ fn frame() -> impl Strategy<Value = Frame> {
             }
         ),
         number.clone().prop_map(|correlation| Frame::Cancel { correlation }),
+        (number.clone(), payload.clone())
+            .prop_map(|(correlation, payload)| Frame::Part { correlation, payload }),
         (
             number,
             prop_oneof![
@@ -70,6 +72,7 @@ fn put(frame: &Frame, out: &mut Vec<u8>) {
     match frame {
         Frame::Request { head, payload } => put_request(head, payload, out),
         Frame::Cancel { correlation } => put_cancel(*correlation, out),
+        Frame::Part { correlation, payload } => put_part(*correlation, payload, out),
         Frame::Answer { correlation, answer } => match answer {
             Answered::Reply(payload) => put_outcome(*correlation, false, payload, out),
             Answered::Failed(payload) => put_outcome(*correlation, true, payload, out),

@@ -26,7 +26,7 @@ impl Handler<Call<Append>> for Forwarder {
 
 fn forwarder() -> (Mailbox<Disk>, Probe<Disk>) {
     let (inner, probe) = Probe::new();
-    (Mailbox::local(Forwarder(inner).start()), probe)
+    (Mailbox::start(Forwarder(inner)), probe)
 }
 
 #[actix::test]
@@ -52,7 +52,7 @@ async fn a_delivery_error_of_the_other_mailbox_reaches_the_asker_as_it_is() {
     let refusing = Breaker { inner: Probe::new().0, state: Arc::default() };
     let until = Instant::now() + 1000 * MS;
     *refusing.state.lock().unwrap() = BreakerState { misses: 2, open_until: Some(until) };
-    let disk: Mailbox<Disk> = Mailbox::local(Forwarder(Mailbox::layered(refusing)).start());
+    let disk: Mailbox<Disk> = Mailbox::start(Forwarder(Mailbox::layered(refusing)));
     let refused = DeliveryError::Overloaded { retry_after: 1000 * MS };
     assert_eq!(disk.ask(Read(7)).await, Err(refused.into()));
 }

@@ -1,0 +1,393 @@
+//! Asking an actor through its own context: requests wait in an inbox that the actor empties in runs, so that those of
+//! another node are decoded, handled and answered without a message of actix for each.
+
+#[cfg(test)]
+mod tests;
+
+use super::{
+    AskError, Mailbox,
+    local::{IN_FLIGHT_DEFAULT, InFlight, Inlet, Local, Pending, Port, WireVersion},
+};
+use crate::{
+    call::{Call, CallContext, CallKey, Known, Outcome, Permits},
+    gate::Permit,
+    session::{Answer, Arrival, Batch, Replies, serve, with_scratch},
+};
+use actix::{Actor, AsyncContext, Handler, dev::MessageResponse, fut::ActorFuture};
+use std::{
+    any::Any,
+    collections::VecDeque,
+    pin::Pin,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    task::{Context, Poll, Waker},
+};
+use swarm_protocols::{DeliveryError, Ports, Protocol, Request, ServedBy};
+use tokio::sync::oneshot;
+
+/// How many requests are handled before others of the thread have their turn.
+const RUN_MAX: usize = 256;
+
+impl<P: Protocol> Mailbox<P> {
+    /// Starts `actor` on this thread, with a mailbox that it empties itself; see [`within`](Self::within).
+    ///
+    /// # Panics
+    /// Outside of an actix system.
+    pub fn start<A>(actor: A) -> Self
+    where
+        A: Actor<Context = actix::Context<A>>,
+        P: ServedBy<A, InboxPorts<A>>,
+    {
+        let mut mailbox = None;
+        A::create(|context| {
+            mailbox = Some(Self::within(context));
+            actor
+        });
+        mailbox.expect("an actor is made before it is started")
+    }
+
+    /// The mailbox of the actor whose context this is: what [`local`](Self::local) gives, faster. What a peer asks goes
+    /// through no message of actix but waits in an inbox, from which the actor takes whole runs. At most 4096 requests
+    /// are in flight.
+    ///
+    /// Requests keep their order; they are not ordered with messages that are sent to the address of the actor. The
+    /// actor lives as long as the mailbox has clones. One that a [supervisor](actix::Supervisor) restarts takes nothing
+    /// more from the inbox: reach it through its address.
+    pub fn within<A>(context: &mut actix::Context<A>) -> Self
+    where
+        A: Actor<Context = actix::Context<A>>,
+        P: ServedBy<A, InboxPorts<A>>,
+    {
+        Self::within_with(context, IN_FLIGHT_DEFAULT)
+    }
+
+    /// Like [`within`](Self::within), with at most `in_flight_max` requests in flight; see
+    /// [`local_with`](Self::local_with).
+    pub fn within_with<A>(context: &mut actix::Context<A>, in_flight_max: usize) -> Self
+    where
+        A: Actor<Context = actix::Context<A>>,
+        P: ServedBy<A, InboxPorts<A>>,
+    {
+        let inbox = Arc::new(Inbox::<A>::default());
+        context.spawn(Pump { inbox: Arc::clone(&inbox), items: VecDeque::new(), run: Run::default() });
+        let mut ports =
+            InboxPorts { handle: Arc::new(InboxHandle(inbox)), ports: Vec::with_capacity(P::REQUESTS) };
+        P::add_all(&mut ports);
+        Self::from_local(Local::new(ports.ports, in_flight_max))
+    }
+}
+
+/// The ports of an actor with an inbox; see [`Mailbox::within`].
+pub struct InboxPorts<A: Actor> {
+    handle: Arc<InboxHandle<A>>,
+    ports: Vec<Box<dyn Any + Send + Sync>>,
+}
+
+// What a user has to write is `Handler`: the sentence of the trait says so.
+#[diagnostic::do_not_recommend]
+impl<A, R> Ports<A, R> for InboxPorts<A>
+where
+    A: Actor + Handler<Call<R>>,
+    R: Request,
+{
+    fn add(&mut self) {
+        let port: Box<dyn Port<R>> = Box::new(InboxPort(Arc::clone(&self.handle)));
+        self.ports.push(Box::new(port));
+    }
+}
+
+/// What waits for an actor. The mailbox bounds how many there are.
+struct Inbox<A> {
+    waiting: Mutex<Waiting<A>>,
+}
+
+struct Waiting<A> {
+    items: VecDeque<Item<A>>,
+    pump: Option<Waker>,
+    /// No more come, or nobody takes them any more.
+    closed: bool,
+}
+
+enum Item<A> {
+    /// It came over a session.
+    Arrived { arrival: Arrival, place: Option<Permit>, kind: Arc<dyn Arrived<A>> },
+    /// It came from this process.
+    Called(Box<dyn Called<A>>),
+}
+
+impl<A> Default for Inbox<A> {
+    fn default() -> Self {
+        Self { waiting: Mutex::new(Waiting { items: VecDeque::new(), pump: None, closed: false }) }
+    }
+}
+
+impl<A> Inbox<A> {
+    fn waiting(&self) -> MutexGuard<'_, Waiting<A>> {
+        // The state is valid between any two statements that could panic.
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Takes one more, unless the actor has stopped.
+    fn push(&self, item: impl FnOnce() -> Item<A>) -> Result<(), DeliveryError> {
+        let mut waiting = self.waiting();
+        if waiting.closed {
+            return Err(DeliveryError::Stopped);
+        }
+        waiting.items.push_back(item());
+        let pump = waiting.pump.take();
+        drop(waiting);
+        if let Some(pump) = pump {
+            pump.wake();
+        }
+        Ok(())
+    }
+}
+
+/// What the mailboxes of an actor share. Once the last is gone the actor need not wait for more.
+struct InboxHandle<A>(Arc<Inbox<A>>);
+
+impl<A> Drop for InboxHandle<A> {
+    fn drop(&mut self) {
+        let pump = {
+            let mut waiting = self.0.waiting();
+            waiting.closed = true;
+            waiting.pump.take()
+        };
+        if let Some(pump) = pump {
+            pump.wake();
+        }
+    }
+}
+
+struct InboxPort<A>(Arc<InboxHandle<A>>);
+
+impl<A: Actor + Handler<Call<R>>, R: Request> Port<R> for InboxPort<A> {
+    fn is_alive(&self) -> bool {
+        !self.0.0.waiting().closed
+    }
+
+    fn ask(&self, call: Call<R>) -> Pending<R> {
+        let (answer, receiver) = oneshot::channel();
+        let item = || Item::Called(Box::new(LocalCall { call, answer: Some(answer) }));
+        match self.0.0.push(item) {
+            Ok(()) => Pending::Channel { receiver },
+            Err(error) => Pending::Refused { error },
+        }
+    }
+
+    fn tell(&self, call: Call<R>) -> Result<(), (R, DeliveryError)> {
+        let mut told = Some(call);
+        let item = || {
+            let call = told.take().expect("an item is made once");
+            Item::Called(Box::new(LocalCall { call, answer: None }))
+        };
+        let pushed = self.0.0.push(item);
+        match (pushed, told) {
+            (Err(error), Some(call)) => Err((call.into_request(), error)),
+            _ => Ok(()),
+        }
+    }
+
+    fn inlet(&self, version: &'static dyn WireVersion<R>) -> Option<Arc<dyn Inlet>> {
+        Some(Arc::new(InboxInlet { handle: Arc::clone(&self.0), kind: Arc::new(Kind { version }) }))
+    }
+}
+
+struct InboxInlet<A> {
+    handle: Arc<InboxHandle<A>>,
+    kind: Arc<dyn Arrived<A>>,
+}
+
+impl<A: Actor> Inlet for InboxInlet<A> {
+    fn push(&self, arrival: Arrival, place: Option<Permit>) -> Result<(), DeliveryError> {
+        self.handle.0.push(|| Item::Arrived { arrival, place, kind: Arc::clone(&self.kind) })
+    }
+}
+
+/// A call of this process, whatever it asks.
+trait Called<A: Actor>: Send {
+    fn run(self: Box<Self>, actor: &mut A, context: &mut A::Context);
+
+    /// It will not be handled.
+    fn refuse(self: Box<Self>, error: DeliveryError);
+}
+
+struct LocalCall<R: Request> {
+    call: Call<R>,
+    answer: Option<oneshot::Sender<Outcome<R>>>,
+}
+
+impl<A: Actor + Handler<Call<R>>, R: Request> Called<A> for LocalCall<R> {
+    fn run(self: Box<Self>, actor: &mut A, context: &mut A::Context) {
+        let Self { call, answer } = *self;
+        if answer.as_ref().is_some_and(oneshot::Sender::is_closed) {
+            return;
+        }
+        actor.handle(call, context).handle(context, answer);
+    }
+
+    fn refuse(mut self: Box<Self>, error: DeliveryError) {
+        self.call.fail(error);
+    }
+}
+
+/// Requests of one type, in one version, that came over sessions.
+trait Arrived<A: Actor>: Send + Sync {
+    fn run(
+        &self,
+        arrival: Arrival,
+        place: Option<Permit>,
+        actor: &mut A,
+        context: &mut A::Context,
+        run: &mut Run,
+    );
+}
+
+struct Kind<R: Request> {
+    version: &'static dyn WireVersion<R>,
+}
+
+/// What a run of calls leaves behind.
+#[derive(Default)]
+struct Run {
+    batch: Batch,
+    /// The request whose handler runs.
+    current: Option<(Arc<Replies>, CallKey, Permits)>,
+}
+
+impl Run {
+    fn refuse(&mut self, arrival: Arrival, place: Option<Permit>, error: DeliveryError) {
+        let Arrival { key, permit, replies, .. } = arrival;
+        match key {
+            Some(key) => self.batch.answer(replies, key, [place, Some(permit)], Err(error), &[]),
+            None => replies.drop_post(&error),
+        }
+    }
+}
+
+impl<A: Actor + Handler<Call<R>>, R: Request> Arrived<A> for Kind<R> {
+    fn run(
+        &self,
+        mut arrival: Arrival,
+        place: Option<Permit>,
+        actor: &mut A,
+        context: &mut A::Context,
+        run: &mut Run,
+    ) {
+        let version = self.version;
+        if arrival.key.is_some_and(|key| arrival.replies.is_cancelled(key)) {
+            return run.refuse(arrival, place, DeliveryError::Cancelled);
+        }
+        let request = match version.decode(&arrival.payload) {
+            Ok(request) => request,
+            Err(error) => return run.refuse(arrival, place, error),
+        };
+        let origin = arrival.origin();
+        let Arrival { key, told, deadline, priority, permit, replies, .. } = arrival;
+        let permits = [place, Some(permit)];
+        let Some(key) = key.filter(|_| !told) else {
+            if let Some(key) = key {
+                run.batch.answer(replies, key, Permits::default(), Ok(Answer::Accepted), &[]);
+            }
+            let call = Call::new(request, CallContext::told(origin, priority, permits));
+            return actor.handle(call, context).handle(context, None);
+        };
+        let known: Arc<Replies> = Arc::clone(&replies);
+        let call = Call::new(request, CallContext::arrived(origin, deadline, priority, known, key));
+        run.current = Some((replies, key, permits));
+        let result = actor.handle(call, context);
+        let (replies, key, permits) = run.current.take().expect("nothing but a panic takes the current call");
+        match ready::<A, R>(result) {
+            Ok(outcome) => with_scratch(|payload| {
+                let form = version.encode(outcome.map_err(AskError::Handler), replies.bytes_max(), payload);
+                run.batch.answer(replies, key, permits, form, payload);
+            }),
+            Err(result) => {
+                let state = replies.watch(key);
+                state.keep(permits);
+                let (answer, receiver) = oneshot::channel();
+                result.handle(context, Some(answer));
+                let pending = Pending::<R>::Channel { receiver };
+                let in_flight = InFlight { pending, state: Arc::clone(&state) };
+                serve(replies, key, state, in_flight, |answer, bytes_max, payload| {
+                    version.encode(answer, bytes_max, payload)
+                });
+            }
+        }
+    }
+}
+
+/// The outcome, where the handler has it at once.
+fn ready<A: Actor + Handler<Call<R>>, R: Request>(result: A::Result) -> Result<Outcome<R>, A::Result> {
+    let mut result = Some(result);
+    let outcome = (&mut result as &mut dyn Any).downcast_mut::<Option<Outcome<R>>>();
+    if let Some(outcome) = outcome.and_then(Option::take) {
+        return Ok(outcome);
+    }
+    Err(result.expect("only an outcome is taken"))
+}
+
+/// Empties the inbox in the context of the actor.
+struct Pump<A: Actor> {
+    inbox: Arc<Inbox<A>>,
+    items: VecDeque<Item<A>>,
+    run: Run,
+}
+
+impl<A: Actor> ActorFuture<A> for Pump<A>
+where
+    A::Context: AsyncContext<A>,
+{
+    type Output = ();
+
+    fn poll(self: Pin<&mut Self>, actor: &mut A, context: &mut A::Context, cx: &mut Context<'_>) -> Poll<()> {
+        let Self { inbox, items, run } = self.get_mut();
+        let mut left = RUN_MAX;
+        loop {
+            let Some(item) = items.pop_front() else {
+                let mut waiting = inbox.waiting();
+                if !waiting.items.is_empty() {
+                    std::mem::swap(&mut waiting.items, items);
+                    continue;
+                }
+                let closed = waiting.closed;
+                waiting.pump = (!closed).then(|| cx.waker().clone());
+                drop(waiting);
+                run.batch.flush();
+                return if closed { Poll::Ready(()) } else { Poll::Pending };
+            };
+            match item {
+                Item::Arrived { arrival, place, kind } => kind.run(arrival, place, actor, context, run),
+                Item::Called(called) => called.run(actor, context),
+            }
+            left -= 1;
+            // It is polled again when the actor has done what it waits for, and dropped when it stops.
+            if context.waiting() || left == 0 {
+                run.batch.flush();
+                cx.waker().wake_by_ref();
+                return Poll::Pending;
+            }
+        }
+    }
+}
+
+impl<A: Actor> Drop for Pump<A> {
+    /// The actor has stopped, or its handler panicked.
+    fn drop(&mut self) {
+        let Self { inbox, items, run } = self;
+        if let Some((replies, key, permits)) = run.current.take() {
+            run.batch.answer(replies, key, permits, Err(DeliveryError::Panicked), &[]);
+        }
+        let mut waiting = {
+            let mut waiting = inbox.waiting();
+            waiting.closed = true;
+            std::mem::take(&mut waiting.items)
+        };
+        for item in items.drain(..).chain(waiting.drain(..)) {
+            match item {
+                Item::Arrived { arrival, place, .. } => run.refuse(arrival, place, DeliveryError::Stopped),
+                Item::Called(called) => called.refuse(DeliveryError::Stopped),
+            }
+        }
+        run.batch.flush();
+    }
+}

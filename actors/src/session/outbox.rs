@@ -1,0 +1,155 @@
+//! Bytes that wait to be written on a stream.
+
+use crate::budget::{Room, Share};
+use bytes::Bytes;
+use std::{
+    collections::VecDeque,
+    sync::Arc,
+    task::{Context, Poll, Waker},
+};
+use swarm_protocols::{
+    Delivery, DeliveryError,
+    wire::frame::{self, LANE_ANSWER_BYTES_MAX},
+};
+
+/// What an outbox keeps room for after it was emptied, in bytes. As much may wait without being counted.
+const BATCH_BYTES_KEPT: usize = 64 << 10;
+
+/// Bytes on their way to a stream, and the task that takes them there.
+#[derive(Debug, Default)]
+pub(crate) struct Outbox {
+    bytes: Vec<u8>,
+    writer: Option<Waker>,
+    throttled: Option<Waker>,
+    ended: bool,
+    /// Whose room what waits takes, where it is for a peer.
+    share: Option<Arc<Share>>,
+    room: Option<Room>,
+    /// What the writer has.
+    in_writing: Option<Room>,
+    /// How many bytes may wait in the room that was taken.
+    admitted: usize,
+    /// Long answers, of which a piece goes after everything else each time: none makes the others wait.
+    long: VecDeque<Long>,
+    long_bytes: usize,
+}
+
+/// What is left of a long answer.
+#[derive(Debug)]
+struct Long {
+    correlation: u64,
+    failed: bool,
+    payload: Bytes,
+}
+
+impl Outbox {
+    /// For answers to a peer.
+    pub(crate) fn of(share: &Arc<Share>) -> Self {
+        Self { share: Some(Arc::clone(share)), ..Self::default() }
+    }
+
+    /// How many bytes wait.
+    pub(crate) fn len(&self) -> usize {
+        self.bytes.len() + self.long_bytes
+    }
+
+    /// Whether so many bytes more may wait here.
+    pub(crate) fn admits(&mut self, bytes: usize) -> bool {
+        let bytes = self.len().saturating_add(bytes);
+        if bytes <= self.admitted.max(BATCH_BYTES_KEPT) {
+            return true;
+        }
+        let Some(share) = &self.share else { return true };
+        // In steps, as this is asked for many short answers.
+        let wanted = bytes.next_multiple_of(BATCH_BYTES_KEPT);
+        let admitted = share.extend(&mut self.room, wanted);
+        self.admitted = if admitted { wanted } else { self.admitted };
+        admitted
+    }
+
+    /// Appends an answer that is sent in pieces.
+    pub(crate) fn push_long(&mut self, correlation: u64, failed: bool, payload: Bytes) {
+        self.long_bytes += payload.len();
+        self.long.push_back(Long { correlation, failed, payload });
+        self.frames();
+    }
+
+    /// Drops what is left of a long answer; whether there was something.
+    pub(crate) fn drop_long(&mut self, correlation: u64) -> bool {
+        let Some(position) = self.long.iter().position(|long| long.correlation == correlation) else {
+            return false;
+        };
+        let dropped = self.long.remove(position).map_or(0, |long| long.payload.len());
+        self.long_bytes -= dropped;
+        true
+    }
+
+    /// Appends frames, or takes them as they are where nothing else waits; they are empty afterwards.
+    pub(crate) fn append(&mut self, frames: &mut Vec<u8>) {
+        if self.bytes.is_empty() && self.bytes.capacity() <= BATCH_BYTES_KEPT {
+            std::mem::swap(&mut self.bytes, frames);
+        } else {
+            self.bytes.append(frames);
+        }
+        self.frames();
+    }
+
+    /// Where to append frames; the writer learns of them.
+    pub(crate) fn frames(&mut self) -> &mut Vec<u8> {
+        if let Some(writer) = self.writer.take() {
+            writer.wake();
+        }
+        &mut self.bytes
+    }
+
+    /// Lets the writer finish the stream once everything is out.
+    pub(crate) fn end(&mut self) {
+        self.ended = true;
+        self.frames();
+    }
+
+    /// Ready once at most `limit` bytes wait.
+    pub(crate) fn poll_at_most(&mut self, limit: usize, cx: &mut Context<'_>) -> Poll<()> {
+        if self.len() <= limit {
+            return Poll::Ready(());
+        }
+        self.throttled = Some(cx.waker().clone());
+        Poll::Pending
+    }
+
+    /// Everything appended since the last time, and a piece of a long answer; `None` after the end.
+    pub(crate) fn poll_take(&mut self, cx: &mut Context<'_>) -> Poll<Option<Bytes>> {
+        if let Some(mut long) = self.long.pop_front() {
+            let piece = long.payload.split_to(long.payload.len().min(LANE_ANSWER_BYTES_MAX));
+            self.long_bytes -= piece.len();
+            if long.payload.is_empty() {
+                frame::put_outcome(long.correlation, long.failed, &piece, &mut self.bytes);
+            } else {
+                frame::put_part(long.correlation, &piece, &mut self.bytes);
+                self.long.push_back(long);
+            }
+        }
+        if self.bytes.is_empty() {
+            self.in_writing = None;
+            if self.ended {
+                return Poll::Ready(None);
+            }
+            self.writer = Some(cx.waker().clone());
+            return Poll::Pending;
+        }
+        if let Some(throttled) = self.throttled.take() {
+            throttled.wake();
+        }
+        if self.long.is_empty() {
+            (self.in_writing, self.admitted) = (self.room.take(), 0);
+        }
+        let next = Vec::with_capacity(self.bytes.len().min(BATCH_BYTES_KEPT));
+        Poll::Ready(Some(std::mem::replace(&mut self.bytes, next).into()))
+    }
+}
+
+/// What becomes of an answer for which there is no room.
+pub(crate) fn no_room(bytes: usize, delivery: Delivery) -> DeliveryError {
+    let reason = format!("there is no room for an answer of {bytes} bytes, as others wait to be taken");
+    DeliveryError::Codec { reason, delivery }
+}

@@ -1,0 +1,440 @@
+//! The requests of one stream that have no answer yet, and the answers on their way back.
+
+use super::{
+    Received,
+    outbox::{Outbox, no_room},
+    scratch::with_scratch,
+};
+use crate::{
+    budget::{SHORT_BYTES_MAX, Share},
+    call::{CallKey, CallState, Caller, Known, Permits},
+};
+use bytes::Bytes;
+use pin_project_lite::pin_project;
+use std::{
+    collections::HashMap,
+    future::Future,
+    panic::{AssertUnwindSafe, catch_unwind},
+    pin::Pin,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
+    task::{Context, Poll},
+};
+use swarm_protocols::{
+    Delivery, DeliveryError,
+    wire::frame::{self, LANE_ANSWER_BYTES_MAX},
+};
+
+/// Numbers below this are found by position. Callers that give the smallest free number stay below,
+/// as no more requests than that may be in flight unless a node raises its limit.
+const DENSE: u64 = 4096;
+
+/// How many bytes of answers a [`Batch`] collects before they go to their stream.
+const BATCH_BYTES_MAX: usize = 32 << 10;
+
+/// How many answers a [`Batch`] collects: their actor may be on another thread than the stream, and both have to do.
+const BATCH_ANSWERS_MAX: usize = 64;
+
+/// A request has the number of another one that is not answered yet.
+pub(super) struct Duplicate;
+
+/// What an answer is, beside its payload; or why there is none.
+pub(crate) type Form = Result<Answer, DeliveryError>;
+
+/// The kinds of answers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Answer {
+    /// A handler's reply.
+    Reply,
+    /// A handler's error.
+    Failed,
+    /// The mailbox took a told message.
+    Accepted,
+}
+
+/// The answers to the requests of one stream. Any thread may answer; locked for moments only.
+pub(crate) struct Replies {
+    caller: Arc<Caller>,
+    bytes_max: u64,
+    /// Others share the stream, whom a long answer must not make wait.
+    in_pieces: bool,
+    received: Received,
+    /// Whether a request was cancelled before anybody watched it: only then its stage has to be looked at.
+    cancelled: AtomicBool,
+    state: Mutex<State>,
+}
+
+struct State {
+    outbox: Outbox,
+    unanswered: Unanswered,
+    /// No more requests come.
+    ended: bool,
+    /// Nobody takes answers any more.
+    closed: bool,
+}
+
+impl Replies {
+    /// For a caller that takes answers of up to `bytes_max` bytes, of which long ones take room of `share`.
+    pub(super) fn new(
+        caller: &Arc<Caller>,
+        bytes_max: u64,
+        in_pieces: bool,
+        received: &Received,
+        share: &Arc<Share>,
+    ) -> Arc<Self> {
+        Arc::new(Self {
+            caller: Arc::clone(caller),
+            bytes_max,
+            in_pieces,
+            received: Arc::clone(received),
+            cancelled: AtomicBool::new(false),
+            state: Mutex::new(State {
+                outbox: Outbox::of(share),
+                unanswered: Unanswered::default(),
+                ended: false,
+                closed: false,
+            }),
+        })
+    }
+
+    /// The longest answer that the caller takes, in bytes.
+    pub(crate) fn bytes_max(&self) -> u64 {
+        self.bytes_max
+    }
+
+    /// Counts a message that nobody wants an answer to, and that was not accepted.
+    pub(crate) fn drop_post(&self, error: &DeliveryError) {
+        self.received.dropped.fetch_add(1, Ordering::Relaxed);
+        tracing::debug!(peer = %self.caller.node, %error, "a posted message was dropped");
+    }
+
+    /// Takes note of a request that is to be answered.
+    pub(super) fn begin(&self, correlation: u64) -> Result<CallKey, Duplicate> {
+        self.state().unanswered.insert(correlation)
+    }
+
+    /// Lets those know who work on a request that nobody waits; one that is not there has been answered already.
+    pub(super) fn cancel(&self, correlation: u64) {
+        let mut state = self.state();
+        if let Some(entry) = state.unanswered.get(correlation) {
+            self.cancelled.store(true, Ordering::Release);
+            entry.cancel();
+        } else if state.outbox.drop_long(correlation) {
+            frame::put_undelivered(correlation, &DeliveryError::Cancelled, state.outbox.frames());
+            state.look();
+        }
+    }
+
+    /// Whether a request was cancelled before anybody watched it.
+    pub(crate) fn is_cancelled(&self, key: CallKey) -> bool {
+        self.cancelled.load(Ordering::Acquire)
+            && self.state().unanswered.find(key).is_none_or(|entry| matches!(entry.stage, Stage::Cancelled))
+    }
+
+    /// Answers a request.
+    pub(crate) fn answer(&self, key: CallKey, form: Form, payload: &[u8]) {
+        let mut state = self.state();
+        let watched = state.unanswered.remove(key);
+        if !state.closed {
+            put_long(key.correlation, form, payload, self.in_pieces, &mut state.outbox);
+        }
+        state.look();
+        drop(state);
+        // Its permits are given back when the answer is on its way.
+        drop(watched);
+    }
+
+    /// Answers a request that was not begun.
+    pub(super) fn refuse(&self, correlation: u64, error: &DeliveryError) {
+        frame::put_undelivered(correlation, error, self.state().outbox.frames());
+    }
+
+    /// Ends the answers behind the last one, as no more requests come.
+    pub(super) fn end(&self) {
+        let mut state = self.state();
+        state.ended = true;
+        state.look();
+    }
+
+    /// Cancels all that is not answered, as nobody takes the answers.
+    pub(super) fn close(&self) {
+        let mut state = self.state();
+        state.closed = true;
+        self.cancelled.store(true, Ordering::Release);
+        state.unanswered.all().for_each(Entry::cancel);
+    }
+
+    /// How many bytes wait.
+    pub(super) fn len(&self) -> usize {
+        self.state().outbox.len()
+    }
+
+    /// Ready once at most `limit` bytes wait.
+    pub(super) fn poll_at_most(&self, limit: usize, cx: &mut Context<'_>) -> Poll<()> {
+        self.state().outbox.poll_at_most(limit, cx)
+    }
+
+    /// Everything since the last time; `None` after the end.
+    pub(super) fn poll_take(&self, cx: &mut Context<'_>) -> Poll<Option<Bytes>> {
+        self.state().outbox.poll_take(cx)
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        // The state is valid between any two statements that could panic.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Known for Replies {
+    fn caller(&self) -> &Arc<Caller> {
+        &self.caller
+    }
+
+    fn watch(&self, key: CallKey) -> Arc<CallState> {
+        match self.state().unanswered.find(key) {
+            Some(entry) => entry.watch(),
+            // It was answered, so nobody can cancel it.
+            None => Arc::default(),
+        }
+    }
+}
+
+impl State {
+    fn look(&mut self) {
+        if self.ended && self.unanswered.count == 0 {
+            self.outbox.end();
+        }
+    }
+}
+
+/// Appends an answer, if there is room for it.
+fn put_long(correlation: u64, form: Form, payload: &[u8], in_pieces: bool, outbox: &mut Outbox) {
+    match form {
+        Ok(_) if !outbox.admits(payload.len()) => {
+            let error = no_room(payload.len(), Delivery::Delivered);
+            frame::put_undelivered(correlation, &error, outbox.frames());
+        }
+        Ok(answer) if in_pieces && payload.len() > LANE_ANSWER_BYTES_MAX => {
+            outbox.push_long(correlation, answer == Answer::Failed, Bytes::copy_from_slice(payload));
+        }
+        form => put(correlation, form, payload, outbox.frames()),
+    }
+}
+
+fn put(correlation: u64, form: Form, payload: &[u8], frames: &mut Vec<u8>) {
+    match form {
+        Ok(Answer::Reply) => frame::put_outcome(correlation, false, payload, frames),
+        Ok(Answer::Failed) => frame::put_outcome(correlation, true, payload, frames),
+        Ok(Answer::Accepted) => frame::put_accepted(correlation, frames),
+        Err(error) => frame::put_undelivered(correlation, &error, frames),
+    }
+}
+
+/// The answers of a run of calls to one stream after the other: each stream is locked once for many of them.
+#[derive(Default)]
+pub(crate) struct Batch {
+    replies: Option<Arc<Replies>>,
+    frames: Vec<u8>,
+    answered: Vec<(CallKey, Permits)>,
+}
+
+impl Batch {
+    /// Answers a request. It keeps its `permits` until the answer is on its way and nobody watches it.
+    pub(crate) fn answer(
+        &mut self,
+        replies: Arc<Replies>,
+        key: CallKey,
+        permits: Permits,
+        form: Form,
+        payload: &[u8],
+    ) {
+        if self.replies.as_ref().is_some_and(|former| !Arc::ptr_eq(former, &replies)) {
+            self.flush();
+        }
+        if payload.len() > SHORT_BYTES_MAX {
+            replies.watch(key).keep(permits);
+            replies.answer(key, form, payload);
+            return;
+        }
+        put(key.correlation, form, payload, &mut self.frames);
+        self.answered.push((key, permits));
+        self.replies = Some(replies);
+        if self.frames.len() > BATCH_BYTES_MAX || self.answered.len() >= BATCH_ANSWERS_MAX {
+            self.flush();
+        }
+    }
+
+    /// Sends the answers on their way.
+    pub(crate) fn flush(&mut self) {
+        let Some(replies) = self.replies.take() else { return };
+        {
+            let mut state = replies.state();
+            for (key, permits) in &mut self.answered {
+                if let Some(watched) = state.unanswered.remove(*key) {
+                    watched.keep(std::mem::take(permits));
+                }
+            }
+            if state.closed {
+                self.frames.clear();
+            } else if state.outbox.admits(self.frames.len()) {
+                state.outbox.append(&mut self.frames);
+            } else {
+                let error = no_room(self.frames.len(), Delivery::Delivered);
+                self.frames.clear();
+                for (key, _) in &self.answered {
+                    frame::put_undelivered(key.correlation, &error, state.outbox.frames());
+                }
+            }
+            state.look();
+        }
+        self.answered.clear();
+    }
+}
+
+/// Answers with what `encode` makes of what `answer` yields, which may be at once, for a caller that takes so many
+/// bytes. Drops it when the request is cancelled; a panic of it, as of a layer, ends this request and nothing else.
+pub(crate) fn serve<F, E>(replies: Arc<Replies>, key: CallKey, state: Arc<CallState>, answer: F, encode: E)
+where
+    F: Future + 'static,
+    E: FnOnce(F::Output, u64, &mut Vec<u8>) -> Form + 'static,
+{
+    let mut serving = Box::pin(Serving { answer, encode: Some(encode), replies, key, state });
+    // Polled here, so that actors get requests in the order in which they came.
+    if futures_util::FutureExt::now_or_never(serving.as_mut()).is_none() {
+        actix_rt::spawn(serving);
+    }
+}
+
+pin_project! {
+    struct Serving<F, E> {
+        #[pin]
+        answer: F,
+        encode: Option<E>,
+        replies: Arc<Replies>,
+        key: CallKey,
+        state: Arc<CallState>,
+    }
+}
+
+impl<F: Future, E: FnOnce(F::Output, u64, &mut Vec<u8>) -> Form> Future for Serving<F, E> {
+    type Output = ();
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        let this = self.project();
+        if this.state.poll_cancelled(cx).is_ready() {
+            this.replies.answer(*this.key, Err(DeliveryError::Cancelled), &[]);
+            return Poll::Ready(());
+        }
+        // It is dropped after a panic, so what it left half done is never looked at.
+        match catch_unwind(AssertUnwindSafe(|| this.answer.poll(cx))) {
+            Ok(Poll::Pending) => return Poll::Pending,
+            Ok(Poll::Ready(answer)) => with_scratch(|payload| {
+                let encode = this.encode.take().expect("a future is not polled after it was ready");
+                let form = encode(answer, this.replies.bytes_max, payload);
+                this.replies.answer(*this.key, form, payload);
+            }),
+            Err(_) => this.replies.answer(*this.key, Err(DeliveryError::Panicked), &[]),
+        }
+        Poll::Ready(())
+    }
+}
+
+/// The requests that have no answer yet, by their number, which the peer chooses.
+#[derive(Default)]
+struct Unanswered {
+    dense: Vec<Option<Entry>>,
+    sparse: HashMap<u64, Entry>,
+    count: usize,
+    serial: u32,
+}
+
+struct Entry {
+    /// Which of the requests that had this number.
+    serial: u32,
+    stage: Stage,
+}
+
+enum Stage {
+    /// Nobody asked whether it is cancelled.
+    Unwatched,
+    Cancelled,
+    Watched(Arc<CallState>),
+}
+
+impl Unanswered {
+    fn insert(&mut self, correlation: u64) -> Result<CallKey, Duplicate> {
+        self.serial = self.serial.wrapping_add(1);
+        let entry = Entry { serial: self.serial, stage: Stage::Unwatched };
+        let before = if correlation < DENSE {
+            let position = correlation as usize;
+            if self.dense.len() <= position {
+                self.dense.resize_with(position + 1, || None);
+            }
+            self.dense[position].replace(entry)
+        } else {
+            self.sparse.insert(correlation, entry)
+        };
+        self.count += usize::from(before.is_none());
+        match before {
+            Some(mut before) => {
+                before.cancel();
+                Err(Duplicate)
+            }
+            None => Ok(CallKey { correlation, serial: self.serial }),
+        }
+    }
+
+    fn get(&mut self, correlation: u64) -> Option<&mut Entry> {
+        if correlation < DENSE {
+            self.dense.get_mut(correlation as usize)?.as_mut()
+        } else {
+            self.sparse.get_mut(&correlation)
+        }
+    }
+
+    fn find(&mut self, key: CallKey) -> Option<&mut Entry> {
+        self.get(key.correlation).filter(|entry| entry.serial == key.serial)
+    }
+
+    /// Takes a request off, with what it is watched with.
+    fn remove(&mut self, key: CallKey) -> Option<Arc<CallState>> {
+        self.find(key)?;
+        let removed = if key.correlation < DENSE {
+            self.dense.get_mut(key.correlation as usize)?.take()
+        } else {
+            self.sparse.remove(&key.correlation)
+        };
+        self.count -= 1;
+        match removed?.stage {
+            Stage::Watched(state) => Some(state),
+            Stage::Unwatched | Stage::Cancelled => None,
+        }
+    }
+
+    fn all(&mut self) -> impl Iterator<Item = &mut Entry> {
+        self.dense.iter_mut().flatten().chain(self.sparse.values_mut())
+    }
+}
+
+impl Entry {
+    fn cancel(&mut self) {
+        match &self.stage {
+            Stage::Watched(state) => state.cancel(),
+            Stage::Unwatched | Stage::Cancelled => self.stage = Stage::Cancelled,
+        }
+    }
+
+    fn watch(&mut self) -> Arc<CallState> {
+        if let Stage::Watched(state) = &self.stage {
+            return Arc::clone(state);
+        }
+        let state = Arc::<CallState>::default();
+        if matches!(self.stage, Stage::Cancelled) {
+            state.cancel();
+        }
+        self.stage = Stage::Watched(Arc::clone(&state));
+        state
+    }
+}
