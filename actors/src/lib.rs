@@ -26,6 +26,7 @@ pub mod pattern_file;
 pub mod pattern_matcher;
 mod quic_bridge;
 mod session;
+mod subscription;
 pub mod task;
 pub mod testing;
 pub mod transport;
@@ -42,4 +43,5 @@ pub use node::{
     SessionStatistics, SetIdentityError, StartError, StopSignal, StopSignals, Wanted,
 };
 pub use session::ExposeError;
+pub use subscription::Subscription;
 pub use workers::{WorkError, Workers};
