@@ -22,7 +22,7 @@ use crate::{
     identity::{Identity, KeyExchange, RevocationList},
     mailbox::{EncodedMailbox, Mailbox, Other, Remote, exposed_as, requests_of},
     quic_bridge::{self, Found, LocalNode, QuicBridge},
-    session::{ExposeError, ExposedRequest, Exposure, Permission, Way},
+    session::{DeadLetter, ExposeError, ExposedRequest, Exposure, Permission, Way},
     subscription::{Subscription, subscription},
     transport::{Transport, quic::QuicTransport},
 };
@@ -388,6 +388,14 @@ impl Node {
     pub fn watch(&self) -> Subscription<PeerEvent> {
         let (feed, subscription) = subscription();
         self.bridge.do_send(quic_bridge::Watch(feed));
+        subscription
+    }
+
+    /// The messages of peers that nobody takes, from now on: who told them, for which mailbox, and why not. They are
+    /// counted in [`statistics`](Self::statistics) as well.
+    pub fn dead_letters(&self) -> Subscription<DeadLetter> {
+        let (feed, subscription) = subscription();
+        self.bridge.do_send(quic_bridge::ShowDeadLetters(feed));
         subscription
     }
 

@@ -20,7 +20,7 @@ use peers::Attached;
 pub use peers::{Peer, PeerEvent};
 pub(crate) use resolve::{Found, Resolve};
 pub use statistics::{NodeStatistics, SessionStatistics};
-pub(crate) use statistics::{Sessions, Statistics};
+pub(crate) use statistics::{Sessions, ShowDeadLetters, Statistics};
 
 use crate::{
     budget::{Budget, WINDOW_MIN},
@@ -31,6 +31,7 @@ use crate::{
     },
     subscription::{Feed, Subscribers},
     transport::{Connection, Refusal, Shown, Transport},
+    watchdog::Heart,
 };
 use actix::{Actor, ActorContext, AsyncContext, Context, Handler, Message, ResponseFuture};
 use hdrhistogram::Histogram;
@@ -84,6 +85,8 @@ pub(crate) struct QuicBridge {
     subscribers: Subscribers<NameEvent>,
     /// Dropped with what was exposed, which whoever holds the registration notices.
     exposed: BTreeMap<u64, watch::Sender<()>>,
+    /// Who watches its arbiter, once something is exposed.
+    heart: Option<Arc<Heart>>,
     refusals: LogLimit,
     /// How much may wait on each connection with an open session, in bytes.
     window: u32,
@@ -109,6 +112,7 @@ impl QuicBridge {
             watchers: Subscribers::default(),
             subscribers: Subscribers::default(),
             exposed: BTreeMap::new(),
+            heart: None,
             refusals: LogLimit::default(),
             window: WINDOW_MIN,
             past: (0, 0),
@@ -190,6 +194,9 @@ impl QuicBridge {
 
     /// Looks at what is due.
     fn look(&mut self, _: &mut Context<Self>) {
+        if let Some(heart) = &self.heart {
+            heart.beat();
+        }
         for (name, registration) in self.routes.stopped() {
             tracing::error!(%name, "an actor has stopped, and what it exposed is withdrawn");
             self.withdraw(&name, registration);
@@ -209,7 +216,16 @@ impl QuicBridge {
         }
     }
 
-    fn tell_routes(&self, change: &RouteChange) {
+    fn tell_routes(&mut self, change: &RouteChange) {
+        // A node in memory may run by another clock.
+        if self.heart.is_none() && self.transport.address().is_some() {
+            let watched = Heart::watch(LOOK);
+            self.heart =
+                watched.inspect_err(|error| tracing::warn!(%error, "the arbiter is not watched")).ok();
+        }
+        if let Some(heart) = &self.heart {
+            heart.set_exposed(self.routes.handlers());
+        }
         for session in self.sessions.values() {
             session.address.do_send(ChangeRoutes(change.clone()));
         }

@@ -5,6 +5,7 @@ mod callee;
 mod caller;
 mod calls;
 mod control;
+mod dead_letters;
 mod lane;
 mod owner;
 mod parked;
@@ -14,13 +15,17 @@ mod scratch;
 pub(crate) use callee::{Inbound, InboundParts};
 pub(crate) use caller::{Outbound, Posting, Sending, Way, WireCall, unfit};
 use control::{ControlError, ControlInput, control_frames, write_control};
+pub(crate) use dead_letters::DeadLetterOffice;
+pub use dead_letters::{DeadLetter, DeadLetters};
 pub(crate) use lane::{Outbox, new_histogram, no_room};
 pub(crate) use owner::{
     Admission, ChangeRoutes, DrainSession, EndSession, JudgeSession, Opened, ProbeSession, RetireSession,
     SessionChange, SessionEvent,
 };
 pub use routes::ExposeError;
-pub(crate) use routes::{Arrival, ExposedRequest, Exposure, Handle, Permission, Routes, Serving};
+pub(crate) use routes::{
+    Arrival, ExposedRequest, Exposure, Handle, Permission, PostedLater, Routes, Serving,
+};
 pub(crate) use scratch::with_scratch;
 
 use crate::{

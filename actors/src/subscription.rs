@@ -13,8 +13,8 @@ use std::{
 /// with `add_message_stream` or `add_stream`, and ends once the node has stopped.
 ///
 /// A slow subscriber holds up nobody. Where 1,024 events wait for it, those of peers and names are summed up from then
-/// on: what comes and goes before it hears of either is left out, so that no more waits than there is to tell. What
-/// stands alone is [missed](Self::missed) then.
+/// on: what comes and goes before it hears of either is left out, so that no more waits than there is to tell. Of [dead
+/// letters](crate::DeadLetter) those beyond are [missed](Self::missed).
 #[must_use = "dropping it ends the subscription"]
 pub struct Subscription<E>(Arc<Shared<E>>);
 

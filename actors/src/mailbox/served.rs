@@ -7,7 +7,9 @@ use super::{
 };
 use crate::{
     call::{Call, CallContext, CallState, Origin, Priority},
-    session::{Arrival, ExposedRequest, Handle, Outbox, Sending, Serving, no_room, with_scratch},
+    session::{
+        Arrival, ExposedRequest, Handle, Outbox, PostedLater, Sending, Serving, no_room, with_scratch,
+    },
 };
 use bytes::Bytes;
 use futures_util::{FutureExt, future::BoxFuture};
@@ -95,6 +97,13 @@ where
         }
     }
 
+    fn in_progress(&self) -> usize {
+        match &self.mailbox.target {
+            Target::Local(local) => local.in_progress::<R>(),
+            Target::Remote(_) | Target::Layered(_) => 0,
+        }
+    }
+
     fn start(
         &self,
         head: RequestHead,
@@ -131,7 +140,7 @@ where
                 return to.serve(state, guarded::<R>(asked).map(Wire::<W>::of_ask::<R>));
             }
         };
-        let admitted = local.admit().and_then(|place| {
+        let admitted = local.admit::<R>().and_then(|place| {
             let (request, permits) = (decode::<W, R>(&payload)?, [Some(place), Some(permit)]);
             let context = match told {
                 true => CallContext::told(origin, priority, permits),
@@ -146,15 +155,16 @@ where
         }
     }
 
-    fn post(&self, payload: Bytes, arrival: Arrival) -> Result<(), DeliveryError> {
+    fn post(&self, payload: Bytes, arrival: Arrival) -> Result<Option<PostedLater>, DeliveryError> {
         let Arrival { caller, priority, permit, .. } = arrival;
         let origin = Origin { caller: Some(caller), on_behalf_of: None };
         if let Target::Local(local) = &self.mailbox.target
             && payload.len() <= DECODED_HERE_BYTES_MAX
         {
-            let place = local.admit()?;
+            let place = local.admit::<R>()?;
             let context = CallContext::told(origin, priority, [Some(place), Some(permit)]);
-            return local.tell(Call::new(decode::<W, R>(&payload)?, context)).map_err(|(_, error)| error);
+            let told = local.tell(Call::new(decode::<W, R>(&payload)?, context));
+            return told.map(|()| None).map_err(|(_, error)| error);
         }
         let mailbox = self.mailbox.clone();
         let mut told = Box::pin(async move {
@@ -162,16 +172,12 @@ where
             mailbox.pass_on(message, priority, origin, Acceptance::Here).await
         });
         match told.as_mut().now_or_never() {
-            Some(told) => told,
-            None => {
-                actix_rt::spawn(async move {
-                    if let Err(error) = told.await {
-                        tracing::debug!(request = R::NAME, %error, "a posted message was not passed on");
-                    }
-                    drop(permit);
-                });
-                Ok(())
-            }
+            Some(told) => told.map(|()| None),
+            None => Ok(Some(Box::pin(async move {
+                let told = told.await;
+                drop(permit);
+                told
+            }))),
         }
     }
 

@@ -7,6 +7,7 @@ mod certificates;
 mod delegation;
 mod discovery;
 mod handover;
+mod held_up;
 mod hostile;
 mod in_hand;
 mod lenient;

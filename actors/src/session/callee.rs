@@ -5,7 +5,7 @@ use super::{
     calls::{Duplicate, InProgress, LaneCalls, Panicked},
     lane::Outbox,
     parked::Parked,
-    routes::{Arrival, Routes, Serving},
+    routes::{Arrival, PostedLater, Routes, Serving},
 };
 use crate::{
     budget::{Room, SHORT_BYTES_MAX, Share},
@@ -269,21 +269,24 @@ impl Inbound {
         outbox: &Rc<RefCell<Outbox>>,
     ) -> Option<(Serving, Arc<CallState>)> {
         self.received.requests.fetch_add(1, Ordering::Relaxed);
-        let post = head.intent == Intent::Post;
+        let post = (head.intent == Intent::Post).then_some(head.route);
         let refused = if self.draining.get() {
             DeliveryError::Draining
         } else if let Some(permit) = self.admit(payload.len()) {
             match self.routes.handler(head.route, &self.caller, &head.intent) {
                 Ok(handler) => {
-                    let deadline = (head.deadline_ms > 0 && head.intent != Intent::Tell && !post)
+                    let deadline = (head.deadline_ms > 0 && head.intent != Intent::Tell && post.is_none())
                         .then(|| at + Duration::from_millis(head.deadline_ms.min(1 << 40)));
                     let caller = Arc::clone(&self.caller);
                     let answer_bytes_max = self.answer_bytes_max;
                     let arrival = Arrival { caller, deadline, priority, permit, answer_bytes_max };
                     let correlation = head.correlation;
                     let start = || match post {
-                        true => handler.post(payload, arrival).map(|()| None),
-                        false => Ok(handler.start(head, payload, arrival, outbox)),
+                        Some(route) => handler.post(payload, arrival).map(|later| {
+                            self.wait_for_post(route, later);
+                            None
+                        }),
+                        None => Ok(handler.start(head, payload, arrival, outbox)),
                     };
                     // A `Deserialize` that panics costs its request. What it was decoding is dropped.
                     let started = catch_unwind(AssertUnwindSafe(start)).unwrap_or_else(|_| {
@@ -329,17 +332,26 @@ impl Inbound {
     fn refuse_request<T>(
         &self,
         correlation: u64,
-        post: bool,
+        post: Option<u32>,
         error: &DeliveryError,
         outbox: &RefCell<Outbox>,
     ) -> Option<T> {
-        if post {
-            self.received.dropped.fetch_add(1, Ordering::Relaxed);
-            tracing::debug!(peer = %self.caller.node, %error, "a posted message was dropped");
-        } else {
-            frame::put_undelivered(correlation, error, outbox.borrow_mut().frames());
+        match post {
+            Some(route) => drop_post(&self.routes, &self.received, &self.caller, route, error),
+            None => frame::put_undelivered(correlation, error, outbox.borrow_mut().frames()),
         }
         None
+    }
+
+    /// Lets what is left to do for a message go on by itself.
+    fn wait_for_post(&self, route: u32, later: Option<PostedLater>) {
+        let Some(later) = later else { return };
+        let (routes, received, caller) = (Rc::clone(&self.routes), self.received(), Arc::clone(&self.caller));
+        actix_rt::spawn(async move {
+            if let Err(error) = later.await {
+                drop_post(&routes, &received, &caller, route, &error);
+            }
+        });
     }
 
     async fn serve_request(&self, mut send: Box<dyn SendHalf>, mut input: Input<'_>) -> Result<(), Fault> {
@@ -421,6 +433,13 @@ impl Drop for Inbound {
             tracing::warn!(target: "audit", node = %self.caller.node, more, "more requests were refused");
         }
     }
+}
+
+/// Counts a message that nobody takes and nobody waits for.
+fn drop_post(routes: &Routes, received: &Received, caller: &Caller, route: u32, error: &DeliveryError) {
+    received.dropped.fetch_add(1, Ordering::Relaxed);
+    routes.dead_letter(route, &caller.node, error);
+    tracing::debug!(peer = %caller.node, %error, "a posted message was dropped");
 }
 
 /// When a request came, and with which priority.

@@ -1,6 +1,6 @@
 //! What a node exposes: names, their requests as routes, and who may call them.
 
-use super::{caller::Sending, lane::Outbox};
+use super::{DeadLetter, DeadLetterOffice, caller::Sending, lane::Outbox};
 use crate::{
     call::{CallState, Caller, Origin, Priority},
     gate::Permit,
@@ -15,7 +15,7 @@ use std::{
     sync::Arc,
 };
 use swarm_protocols::{
-    DeliveryError, MailboxName, Role,
+    DeliveryError, MailboxName, NodeId, Role,
     wire::{
         control::{ROUTES_MAX, Route, RouteChange},
         frame::{Answered, Intent, RequestHead},
@@ -32,6 +32,8 @@ pub(crate) struct Routes {
     handlers: RefCell<Vec<(u32, Entry)>>,
     next_route: Cell<u32>,
     registrations: Cell<u64>,
+    /// What was sent to none of it.
+    pub(crate) dead_letters: DeadLetterOffice,
 }
 
 struct Named {
@@ -42,6 +44,7 @@ struct Named {
 
 struct Entry {
     name: MailboxName,
+    request: &'static str,
     permission: Arc<Permission>,
     handler: Arc<dyn Handle>,
 }
@@ -132,7 +135,7 @@ impl Routes {
             let id = self.next_route.get();
             self.next_route.set(id.checked_add(1).expect("fewer than 2^32 registrations in one process"));
             let (mailbox, protocol) = (name.clone(), protocol.to_owned());
-            let entry = Entry { name: name.clone(), permission: Arc::clone(&permission), handler };
+            let entry = Entry { name: name.clone(), request, permission: Arc::clone(&permission), handler };
             handlers.push((id, entry));
             routes.push(Route { id, mailbox, protocol, request: request.to_owned(), version });
         }
@@ -154,6 +157,13 @@ impl Routes {
         Some(RouteChange { added: Vec::new(), removed })
     }
 
+    /// What is exposed: names, requests, and who handles them.
+    pub(crate) fn handlers(&self) -> Vec<(MailboxName, &'static str, Arc<dyn Handle>)> {
+        let handlers = self.handlers.borrow();
+        let of = |(_, entry): &(u32, Entry)| (entry.name.clone(), entry.request, Arc::clone(&entry.handler));
+        handlers.iter().map(of).collect()
+    }
+
     /// What is exposed of actors that have stopped: name and registration of each.
     pub(crate) fn stopped(&self) -> Vec<(MailboxName, u64)> {
         let (names, handlers) = (self.names.borrow(), self.handlers.borrow());
@@ -164,6 +174,16 @@ impl Routes {
             .collect();
         stopped.dedup();
         stopped.into_iter().filter_map(|name| Some((name.clone(), names.get(name)?.registration))).collect()
+    }
+
+    /// Takes a message from `from` over `route` that reached nobody.
+    pub(super) fn dead_letter(&self, route: u32, from: &NodeId, reason: &DeliveryError) {
+        self.dead_letters.take(reason, || {
+            let names = self.names.borrow();
+            let exposed = names.values().flat_map(|named| &named.routes).find(|exposed| exposed.id == route);
+            let to = exposed.map(|Route { mailbox, request, .. }| (mailbox.clone(), request.clone()));
+            DeadLetter { from: from.clone(), to, reason: reason.clone() }
+        });
     }
 
     /// What a session announces in its hello.
@@ -190,7 +210,7 @@ impl Routes {
         let Ok(position) = handlers.binary_search_by_key(&route, |(id, _)| *id) else {
             return Err(DeliveryError::NotExposed { what: format!("the mailbox behind route {route}") });
         };
-        let (_, Entry { name, permission, handler }) = &handlers[position];
+        let (_, Entry { name, permission, handler, .. }) = &handlers[position];
         permission.check(name, caller, intent)?;
         Ok(Arc::clone(handler))
     }
@@ -200,6 +220,9 @@ impl Routes {
 pub(crate) trait Handle: Send + Sync {
     /// Whether there is an actor to handle them, as far as that is known here.
     fn is_alive(&self) -> bool;
+
+    /// How many requests its actor has in progress, where the latest of them is of this type; else 0.
+    fn in_progress(&self) -> usize;
 
     /// Decodes the request and hands it to the actor. What can be answered at once is; else the
     /// future puts the answer into `outbox` and yields the number of the request.
@@ -214,8 +237,8 @@ pub(crate) trait Handle: Send + Sync {
         outbox: &Rc<RefCell<Outbox>>,
     ) -> Option<(Serving, Arc<CallState>)>;
 
-    /// Decodes a message that is not answered and hands it to the actor.
-    fn post(&self, payload: Bytes, arrival: Arrival) -> Result<(), DeliveryError>;
+    /// Decodes a message that is not answered and hands it to the actor, which may have to be waited for.
+    fn post(&self, payload: Bytes, arrival: Arrival) -> Result<Option<PostedLater>, DeliveryError>;
 
     /// Like [`start`](Self::start), for one who asks in this process. Dropping the future cancels the request.
     fn ask(&self, payload: Bytes, sending: Sending, origin: Origin) -> BoxFuture<'static, Answered>;
@@ -223,6 +246,9 @@ pub(crate) trait Handle: Send + Sync {
 
 /// A request whose answer has not come yet.
 pub(crate) type Serving = LocalBoxFuture<'static, u64>;
+
+/// A message that is not answered and not handed over yet.
+pub(crate) type PostedLater = LocalBoxFuture<'static, Result<(), DeliveryError>>;
 
 /// What is known of a request besides what it says.
 pub(crate) struct Arrival {
