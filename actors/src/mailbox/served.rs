@@ -17,7 +17,7 @@ use pin_project_lite::pin_project;
 use std::{
     cell::RefCell,
     fmt,
-    future::{Future, ready},
+    future::Future,
     marker::PhantomData,
     panic::{AssertUnwindSafe, catch_unwind},
     pin::Pin,
@@ -182,12 +182,13 @@ where
     }
 
     fn ask(&self, payload: Bytes, sending: Sending, origin: Origin) -> BoxFuture<'static, Answered> {
-        let asked = match decode::<W, R>(&payload) {
-            Ok(request) => self.mailbox.start_ask(request, sending, origin),
-            Err(error) => return Box::pin(ready(Answered::Undelivered(error))),
-        };
+        let mailbox = self.mailbox.clone();
         Box::pin(async move {
-            let encoded = match asked.await {
+            let request = match decode_aside::<W, R>(payload).await {
+                Ok(request) => request,
+                Err(error) => return Answered::Undelivered(error),
+            };
+            let encoded = match mailbox.start_ask(request, sending, origin).await {
                 Ok(reply) => codec::encode(&W::Reply::from(reply)).map(|bytes| Answered::Reply(bytes.into())),
                 Err(AskError::Handler(error)) => {
                     codec::encode(&W::Error::from(error)).map(|bytes| Answered::Failed(bytes.into()))
