@@ -26,9 +26,11 @@ pub mod pattern_file;
 pub mod pattern_matcher;
 mod quic_bridge;
 mod session;
+mod subscription;
 pub mod task;
 pub mod testing;
 pub mod transport;
+mod watchdog;
 mod workers;
 
 pub use call::{Answer, Call, Caller, Cancellation, Outcome, Priority};
@@ -41,5 +43,6 @@ pub use node::{
     Node, NodeConfig, NodeStatistics, Peer, PeerAddress, PeerEvent, Refusal, Registration, ResolveError,
     SessionStatistics, SetIdentityError, StartError, StopSignal, StopSignals, Wanted,
 };
-pub use session::ExposeError;
+pub use session::{DeadLetter, DeadLetters, ExposeError};
+pub use subscription::Subscription;
 pub use workers::{WorkError, Workers};

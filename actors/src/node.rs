@@ -22,10 +22,11 @@ use crate::{
     identity::{Identity, KeyExchange, RevocationList},
     mailbox::{EncodedMailbox, Mailbox, Other, Remote, exposed_as, requests_of},
     quic_bridge::{self, Found, LocalNode, QuicBridge},
-    session::{ExposeError, ExposedRequest, Exposure, Permission, Way},
+    session::{DeadLetter, ExposeError, ExposedRequest, Exposure, Permission, Way},
+    subscription::{Subscription, subscription},
     transport::{Transport, quic::QuicTransport},
 };
-use actix::{Actor, Addr, Recipient};
+use actix::{Actor, Addr};
 use actix_rt::{Arbiter, ArbiterHandle, System};
 use hosting::Host;
 use std::{any::Any, net::SocketAddr, sync::Arc, time::Duration};
@@ -38,6 +39,7 @@ use swarm_protocols::{
         control::{CAPABILITIES_MAX, Limits, Route},
     },
 };
+use tokio::sync::watch;
 
 /// What a node is started with. Fill in what differs from [`NodeConfig::new`].
 #[derive(Debug, Clone)]
@@ -374,16 +376,27 @@ impl Node {
         self.bridge.send(quic_bridge::Names).await.unwrap_or_default()
     }
 
-    /// Tells `subscriber` of every mailbox that comes or goes, here and at the peers, and first of
-    /// those that are there. A mailbox comes after [`PeerEvent::Up`](super::PeerEvent::Up) of its
-    /// node and goes before [`PeerEvent::Down`](super::PeerEvent::Down).
-    pub fn subscribe(&self, subscriber: Recipient<NameEvent>) {
-        self.bridge.do_send(quic_bridge::Subscribe(subscriber));
+    /// Every mailbox that comes or goes from now on, here and at the peers, and first those that are there. A mailbox
+    /// comes after [`PeerEvent::Up`] of its node and goes before [`PeerEvent::Down`].
+    pub fn subscribe(&self) -> Subscription<NameEvent> {
+        let (feed, subscription) = subscription();
+        self.bridge.do_send(quic_bridge::Subscribe(feed));
+        subscription
     }
 
-    /// Tells `watcher` of every session that opens or ends, and first of those that are open.
-    pub fn watch(&self, watcher: Recipient<PeerEvent>) {
-        self.bridge.do_send(quic_bridge::Watch(watcher));
+    /// Every session that opens or ends from now on, and first those that are open.
+    pub fn watch(&self) -> Subscription<PeerEvent> {
+        let (feed, subscription) = subscription();
+        self.bridge.do_send(quic_bridge::Watch(feed));
+        subscription
+    }
+
+    /// The messages of peers that nobody takes, from now on: who told them, for which mailbox, and why not. They are
+    /// counted in [`statistics`](Self::statistics) as well.
+    pub fn dead_letters(&self) -> Subscription<DeadLetter> {
+        let (feed, subscription) = subscription();
+        self.bridge.do_send(quic_bridge::ShowDeadLetters(feed));
+        subscription
     }
 
     /// What went over its sessions; `None` once the node has stopped.
@@ -498,15 +511,20 @@ impl<P: Protocol> Exposing<'_, P> {
         let exposure =
             Exposure { name: name.clone(), protocol, requests, permission, mailbox: Arc::new(mailbox) };
         let expose = quic_bridge::Expose(exposure);
-        let registration = node.bridge.send(expose).await.unwrap_or(Err(ExposeError::NodeStopped))?;
-        Ok(Registration(Some(Registered { bridge: node.bridge.clone(), name, registration })))
+        let exposed = node.bridge.send(expose).await.unwrap_or(Err(ExposeError::NodeStopped));
+        let (registration, ended) = exposed?;
+        let registered = Registered { bridge: node.bridge.clone(), name, registration };
+        Ok(Registration { registered: Some(registered), ended })
     }
 }
 
 /// Keeps a mailbox exposed. Dropping it takes the mailbox back; requests in progress are still answered.
 #[derive(Debug)]
 #[must_use = "dropping it takes the mailbox back at once: keep it in a variable with a name, or `detach` it"]
-pub struct Registration(Option<Registered>);
+pub struct Registration {
+    registered: Option<Registered>,
+    ended: watch::Receiver<()>,
+}
 
 #[derive(Debug)]
 struct Registered {
@@ -518,13 +536,21 @@ struct Registered {
 impl Registration {
     /// Keeps the mailbox exposed as long as the node runs.
     pub fn detach(mut self) {
-        self.0 = None;
+        self.registered = None;
+    }
+
+    /// Completes when the mailbox is exposed no more: within a second after its actor has stopped or panicked, and
+    /// when the node has stopped. A process that is there for one actor ends then, so that whoever supervises it starts
+    /// it again.
+    pub async fn ended(&self) {
+        let mut ended = self.ended.clone();
+        while ended.changed().await.is_ok() {}
     }
 }
 
 impl Drop for Registration {
     fn drop(&mut self) {
-        if let Some(registered) = self.0.take() {
+        if let Some(registered) = self.registered.take() {
             let Registered { bridge, name, registration } = registered;
             bridge.do_send(quic_bridge::Withdraw { name, registration });
         }

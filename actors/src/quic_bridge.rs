@@ -20,7 +20,7 @@ use peers::Attached;
 pub use peers::{Peer, PeerEvent};
 pub(crate) use resolve::{Found, Resolve};
 pub use statistics::{NodeStatistics, SessionStatistics};
-pub(crate) use statistics::{Sessions, Statistics};
+pub(crate) use statistics::{Sessions, ShowDeadLetters, Statistics};
 
 use crate::{
     budget::{Budget, WINDOW_MIN},
@@ -29,9 +29,11 @@ use crate::{
         ChangeRoutes, ConnectionSession, DrainSession, EndSession, ExposeError, Exposure, Routes,
         SessionParts, new_histogram,
     },
+    subscription::{Feed, Subscribers},
     transport::{Connection, Refusal, Shown, Transport},
+    watchdog::Heart,
 };
-use actix::{Actor, ActorContext, AsyncContext, Context, Handler, Message, Recipient, ResponseFuture};
+use actix::{Actor, ActorContext, AsyncContext, Context, Handler, Message, ResponseFuture};
 use hdrhistogram::Histogram;
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -49,7 +51,7 @@ use swarm_protocols::{
         control::{Hello, Limits, RouteChange, WIRE_VERSIONS},
     },
 };
-use tokio::time::Instant;
+use tokio::{sync::watch, time::Instant};
 use uuid::Uuid;
 
 /// How often a bridge looks at what is due.
@@ -79,8 +81,12 @@ pub(crate) struct QuicBridge {
     used: BTreeSet<(NodeId, SessionKey)>,
     known: BTreeMap<NodeId, SocketAddr>,
     dialling: Vec<Dialling>,
-    watchers: Vec<Recipient<PeerEvent>>,
-    subscribers: Vec<Recipient<NameEvent>>,
+    watchers: Subscribers<PeerEvent>,
+    subscribers: Subscribers<NameEvent>,
+    /// Dropped with what was exposed, which whoever holds the registration notices.
+    exposed: BTreeMap<u64, watch::Sender<()>>,
+    /// Who watches its arbiter, once something is exposed.
+    heart: Option<Arc<Heart>>,
     refusals: LogLimit,
     /// How much may wait on each connection with an open session, in bytes.
     window: u32,
@@ -103,8 +109,10 @@ impl QuicBridge {
             sessions_begun: 0,
             used: BTreeSet::new(),
             known: BTreeMap::new(),
-            watchers: Vec::new(),
-            subscribers: Vec::new(),
+            watchers: Subscribers::default(),
+            subscribers: Subscribers::default(),
+            exposed: BTreeMap::new(),
+            heart: None,
             refusals: LogLimit::default(),
             window: WINDOW_MIN,
             past: (0, 0),
@@ -186,6 +194,9 @@ impl QuicBridge {
 
     /// Looks at what is due.
     fn look(&mut self, _: &mut Context<Self>) {
+        if let Some(heart) = &self.heart {
+            heart.beat();
+        }
         for (name, registration) in self.routes.stopped() {
             tracing::error!(%name, "an actor has stopped, and what it exposed is withdrawn");
             self.withdraw(&name, registration);
@@ -196,20 +207,25 @@ impl QuicBridge {
         }
     }
 
-    fn announce(&mut self, event: &PeerEvent) {
-        self.watchers.retain(Recipient::connected);
-        self.watchers.iter().for_each(|watcher| watcher.do_send(event.clone()));
-    }
-
     fn withdraw(&mut self, name: &MailboxName, registration: u64) {
         let node = self.local.node.clone();
         let removed = self.changing_names(&node, |bridge| bridge.routes.remove(name, registration));
         if let Some(change) = removed {
+            self.exposed.remove(&registration);
             self.tell_routes(&change);
         }
     }
 
-    fn tell_routes(&self, change: &RouteChange) {
+    fn tell_routes(&mut self, change: &RouteChange) {
+        // A node in memory may run by another clock.
+        if self.heart.is_none() && self.transport.address().is_some() {
+            let watched = Heart::watch(LOOK);
+            self.heart =
+                watched.inspect_err(|error| tracing::warn!(%error, "the arbiter is not watched")).ok();
+        }
+        if let Some(heart) = &self.heart {
+            heart.set_exposed(self.routes.handlers());
+        }
         for session in self.sessions.values() {
             session.address.do_send(ChangeRoutes(change.clone()));
         }
@@ -232,17 +248,19 @@ impl Actor for QuicBridge {
 
 /// Expose a mailbox.
 #[derive(Message)]
-#[rtype(result = "Result<u64, ExposeError>")]
+#[rtype(result = "Result<(u64, watch::Receiver<()>), ExposeError>")]
 pub(crate) struct Expose(pub(crate) Exposure);
 
 impl Handler<Expose> for QuicBridge {
-    type Result = Result<u64, ExposeError>;
+    type Result = Result<(u64, watch::Receiver<()>), ExposeError>;
 
     fn handle(&mut self, Expose(exposure): Expose, _: &mut Self::Context) -> Self::Result {
         let node = self.local.node.clone();
         let (registration, change) = self.changing_names(&node, |bridge| bridge.routes.add(exposure))?;
         self.tell_routes(&change);
-        Ok(registration)
+        let (exposed, ended) = watch::channel(());
+        self.exposed.insert(registration, exposed);
+        Ok((registration, ended))
     }
 }
 
@@ -265,14 +283,14 @@ impl Handler<Withdraw> for QuicBridge {
 /// Tell of peers that come and go, those that are there first.
 #[derive(Message)]
 #[rtype(result = "()")]
-pub(crate) struct Watch(pub(crate) Recipient<PeerEvent>);
+pub(crate) struct Watch(pub(crate) Feed<PeerEvent>);
 
 impl Handler<Watch> for QuicBridge {
     type Result = ();
 
     fn handle(&mut self, Watch(watcher): Watch, _: &mut Self::Context) {
-        self.used().for_each(|(_, open)| watcher.do_send(PeerEvent::Up(open.peer.clone())));
-        self.watchers.push(watcher);
+        self.used().for_each(|(_, open)| watcher.tell(PeerEvent::Up(open.peer.clone())));
+        self.watchers.add(watcher);
     }
 }
 

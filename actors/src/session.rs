@@ -4,6 +4,7 @@
 mod callee;
 mod caller;
 mod control;
+mod dead_letters;
 mod lane;
 mod outbox;
 mod owner;
@@ -15,6 +16,8 @@ mod scratch;
 pub(crate) use callee::{Inbound, InboundParts};
 pub(crate) use caller::{Outbound, Posting, Sending, Way, WireCall, unfit};
 use control::{ControlError, ControlInput, control_frames, write_control};
+pub(crate) use dead_letters::{Addressee, DeadLetterOffice};
+pub use dead_letters::{DeadLetter, DeadLetters};
 pub(crate) use lane::new_histogram;
 use outbox::Outbox;
 pub(crate) use owner::{

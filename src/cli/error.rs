@@ -8,7 +8,7 @@ use swarm_protocols::visible;
 
 use crate::input::InputError;
 use crate::plot::PictureError;
-use crate::swarm::process::MISCONFIGURED;
+use crate::swarm::process::{BROKEN, MISCONFIGURED};
 
 /// The exit codes of the command line contract; 0 is success.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -22,6 +22,8 @@ pub(crate) enum Exit {
     BadInput = 65,
     /// A peer cannot be reached, or was lost.
     Unavailable = 69,
+    /// A part of the process that it is there for has panicked or failed.
+    Broken = BROKEN,
     /// The other side has too much to do.
     TryAgain = 75,
     /// The other side does not let this one do that.

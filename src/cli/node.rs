@@ -236,6 +236,7 @@ async fn run_member(
         lost = losses.next() => {
             Err(CliError::new(if lost.refused { Exit::NotPermitted } else { Exit::Unavailable }, lost))
         }
+        broken = joined.broken() => Err(CliError::new(Exit::Broken, broken)),
         never = reload(&joined) => match never {},
         signal = signals.next() => Err(signal.into()),
         () = &mut abandoned => Ok(()),
@@ -260,5 +261,26 @@ impl From<JoinError> for CliError {
             JoinError::Connect(_) => Exit::Unavailable,
         };
         Self::new(exit, error)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::swarm::member::tests::{coordinator, end_node};
+    use std::future::pending;
+
+    #[actix::test]
+    async fn t6_a_process_that_no_longer_does_what_it_is_for_ends_with_an_error() {
+        let ready = |joined: &Joined| {
+            end_node(joined);
+            Ok(())
+        };
+        let reload = async |_: &Joined| pending().await;
+        let run = run_member(coordinator(), SaidBy::default(), STOP_MAX, pending(), ready, reload);
+        let ended = tokio::time::timeout(Duration::from_secs(20), run).await.expect("the process goes on");
+        let error = ended.unwrap_err();
+        let expected = (Exit::Broken, "the node has stopped by itself; start it again".to_owned());
+        assert_eq!((error.exit(), error.to_string()), expected);
     }
 }

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use actix::Actor;
 use futures_util::StreamExt;
+use futures_util::future::select_all;
 use futures_util::stream::FuturesUnordered;
 use swarm_actors::certificate_authority::{AUTHORITY_NAME, CertificateAuthority};
 use swarm_actors::certificate_keeper::{AuthoritySource, CertificateKeeper};
@@ -17,8 +18,8 @@ use swarm_actors::enrolment::{EnrolmentError, EnrolmentListener};
 use swarm_actors::identity::{AuthorityFolder, Identity, IdentityError, IdentityPaths};
 use swarm_actors::pattern_matcher::PatternMatcher;
 use swarm_actors::{
-    ConnectError, ExposeError, Exposing, KeptConnection, Mailbox, Node, NodeConfig, Peer as OpenPeer,
-    PeerAddress, SetIdentityError, StartError, Workers,
+    ConnectError, ExposeError, KeptConnection, Mailbox, Node, NodeConfig, Peer as OpenPeer, PeerAddress,
+    Registration, SetIdentityError, StartError, Workers,
 };
 use swarm_protocols::certificates::CertificateAuthority as AuthorityProtocol;
 use swarm_protocols::coordinator::Slots;
@@ -99,6 +100,17 @@ impl JoinError {
     }
 }
 
+/// Why a node no longer does what it is there for.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum Broken {
+    #[error("the actor behind {0} has stopped; start this node again")]
+    Actor(&'static str),
+    #[error("the node has stopped by itself; start it again")]
+    Node,
+    #[error("the socket for newcomers has failed; start this node again")]
+    Enrolment,
+}
+
 /// A node that is part of its swarm.
 pub(crate) struct Joined {
     node: Node,
@@ -106,6 +118,8 @@ pub(crate) struct Joined {
     lost: watch::Receiver<Option<Lost>>,
     authorities: AuthoritySource,
     enrolment: Option<EnrolmentListener>,
+    /// What it is there for, by name.
+    exposed: Vec<(&'static str, Registration)>,
     /// They are dialled again as long as this is here.
     _kept: Vec<KeptConnection>,
 }
@@ -123,9 +137,9 @@ impl Member {
         let node = Node::start(config).await?;
         let address = node.address().expect("a node that has started has a socket");
         // Before the first peer: it learns what is exposed from the hello.
-        expose(&node, &duty).await?;
+        let mut exposed = expose(&node, &duty).await?;
         let (own, enrolment) = match authority {
-            Some(authority) => issue(&node, &identity, authority).await?,
+            Some(authority) => issue(&node, &identity, authority, &mut exposed).await?,
             None => (None, None),
         };
 
@@ -149,7 +163,7 @@ impl Member {
                 losses.send_replace(Some(all_lost(coordinators, reconnect).await));
             });
         }
-        Ok(Joined { node, address, lost, authorities, enrolment, _kept: kept })
+        Ok(Joined { node, address, lost, authorities, enrolment, exposed, _kept: kept })
     }
 }
 
@@ -183,6 +197,27 @@ impl Joined {
     /// What is heard of its coordinators, if the node is an agent.
     pub(crate) fn losses(&self) -> Losses {
         Losses(self.lost.clone())
+    }
+
+    /// Completes when it no longer does what it is there for, which only another process can mend.
+    pub(crate) async fn broken(&self) -> Broken {
+        let ended = self.exposed.iter().map(async |(name, registration)| {
+            registration.ended().await;
+            *name
+        });
+        let enrolment_failed = async {
+            match &self.enrolment {
+                Some(listener) => listener.failed().await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            (name, ..) = select_all(ended.map(Box::pin)) => match self.node.statistics().await {
+                Some(_) => Broken::Actor(name),
+                None => Broken::Node,
+            },
+            () = enrolment_failed => Broken::Enrolment,
+        }
     }
 
     /// Stops within this time: what is in progress gets half of it to finish, then every session is closed.
@@ -239,13 +274,14 @@ async fn first_coordinator(kept: &[KeptConnection]) -> Result<(), JoinError> {
 }
 
 /// Exposes what a node does for others, as long as it runs.
-async fn expose(node: &Node, duty: &Duty) -> Result<(), ExposeError> {
-    match duty {
+async fn expose(node: &Node, duty: &Duty) -> Result<Vec<(&'static str, Registration)>, ExposeError> {
+    Ok(match duty {
         Duty::Coordinator => {
             let coordinator = Coordinator::new(CoordinatorConfig::default(), Some(node.clone())).start();
             AgentWatch::new(node.clone(), coordinator.clone()).start();
             let mailbox = Coordinator::mailbox(coordinator);
-            node.expose(COORDINATOR_NAME, mailbox).allow(Role::Operator).register().await?.detach();
+            let exposing = node.expose(COORDINATOR_NAME, mailbox).allow(Role::Operator);
+            vec![(COORDINATOR_NAME, exposing.register().await?)]
         }
         Duty::Agent { agent_type: AgentType::PatternMatcher, workers, connect, .. } => {
             // A full queue declines, so it holds what every coordinator may ask for at once, of both actors
@@ -254,25 +290,27 @@ async fn expose(node: &Node, duty: &Duty) -> Result<(), ExposeError> {
             let workers = Workers::new(*workers, queued);
             let contents = Contents::new(CONTENT_BYTES_MAX);
             let store = ContentStore::mailbox(ContentStore::new(contents.clone()).start());
-            node.expose(CONTENT_STORE_NAME, store)
-                .allow_through_coordinator(Role::Operator)
-                .register()
-                .await?
-                .detach();
             let matcher = PatternMatcher::new(workers.clone(), contents.clone()).start();
-            for_operators(node.expose(MATCHER_NAME, PatternMatcher::mailbox(matcher.clone()))).await?;
-            for_operators(node.expose(SERIES_MATCHER_NAME, PatternMatcher::series_mailbox(matcher))).await?;
+            let series = PatternMatcher::series_mailbox(matcher.clone());
             let correlator = Correlator::new(workers, contents).start();
-            for_operators(node.expose(CORRELATOR_NAME, Correlator::mailbox(correlator))).await?;
+            vec![
+                for_operators(node, CONTENT_STORE_NAME, store).await?,
+                for_operators(node, MATCHER_NAME, PatternMatcher::mailbox(matcher)).await?,
+                for_operators(node, SERIES_MATCHER_NAME, series).await?,
+                for_operators(node, CORRELATOR_NAME, Correlator::mailbox(correlator)).await?,
+            ]
         }
-    }
-    Ok(())
+    })
 }
 
 /// Works for operators whose tasks a coordinator accepted, and for nobody else.
-async fn for_operators<P: Protocol>(exposing: Exposing<'_, P>) -> Result<(), ExposeError> {
-    exposing.allow_through_coordinator(Role::Operator).register().await?.detach();
-    Ok(())
+async fn for_operators<P: Protocol>(
+    node: &Node,
+    name: &'static str,
+    mailbox: Mailbox<P>,
+) -> Result<(&'static str, Registration), ExposeError> {
+    let exposing = node.expose(name, mailbox).allow_through_coordinator(Role::Operator);
+    Ok((name, exposing.register().await?))
 }
 
 /// Issues certificates to nodes, and to newcomers where it listens for them.
@@ -280,13 +318,15 @@ async fn issue(
     node: &Node,
     identity: &Identity,
     MemberAuthority { folder, enrol, lifetime }: MemberAuthority,
+    exposed: &mut Vec<(&'static str, Registration)>,
 ) -> Result<(Option<Mailbox<AuthorityProtocol>>, Option<EnrolmentListener>), JoinError> {
     let authority = CertificateAuthority::new(Arc::clone(&folder), lifetime).start();
     let listener =
         enrol.map(|address| EnrolmentListener::start(address, identity, folder, authority.clone()));
     let mailbox = CertificateAuthority::mailbox(authority);
     let exposing = node.expose(AUTHORITY_NAME, mailbox.clone());
-    exposing.allow(Role::Agent).allow(Role::Coordinator).register().await?.detach();
+    let exposing = exposing.allow(Role::Agent).allow(Role::Coordinator);
+    exposed.push((AUTHORITY_NAME, exposing.register().await?));
     Ok((Some(mailbox), listener.transpose()?))
 }
 
@@ -299,13 +339,74 @@ fn slots(workers: NonZeroUsize) -> Slots {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
+    use actix::{Context, Handler};
+    use futures_util::FutureExt;
+    use serde::{Deserialize, Serialize};
+    use std::time::SystemTime;
+    use swarm_actors::identity::{Authority, Validity};
+    use swarm_actors::{Call, Outcome};
+    use swarm_protocols::{Request, protocol};
 
     #[test]
     fn slots_are_bounded() {
         for (workers, expected) in [(1, 2), (8, 9), (1_024, Slots::MAX)] {
             assert_eq!(slots(NonZeroUsize::new(workers).unwrap()).get().get(), expected);
         }
+    }
+
+    #[derive(Serialize, Deserialize, Request)]
+    #[request(name = "panic")]
+    struct Panic;
+
+    protocol! { Fragile = "fragile" { Panic } }
+
+    struct Faulty;
+
+    impl Actor for Faulty {
+        type Context = Context<Self>;
+    }
+
+    impl Handler<Call<Panic>> for Faulty {
+        type Result = Outcome<Panic>;
+
+        fn handle(&mut self, _: Call<Panic>, _: &mut Self::Context) -> Self::Result {
+            panic!("as the test wants")
+        }
+    }
+
+    /// A coordinator that nobody knows.
+    pub(crate) fn coordinator() -> Member {
+        let day = Validity::starting(SystemTime::now(), Duration::from_secs(86_400)).unwrap();
+        let authority = Authority::new("test", day).unwrap();
+        let identity = authority.issue(&"hub".parse().unwrap(), Role::Coordinator, day).unwrap();
+        let (listen, timing) = ("127.0.0.1:0".parse().unwrap(), Timing::default());
+        Member { identity, listen, duty: Duty::Coordinator, timing, authority: None }
+    }
+
+    /// Lets its node end as one does whose socket has failed.
+    pub(crate) fn end_node(joined: &Joined) {
+        let node = joined.node.clone();
+        actix_rt::spawn(async move { node.stop(Duration::ZERO).await });
+    }
+
+    #[actix::test]
+    async fn t6_a_member_whose_actor_has_panicked_or_whose_node_has_stopped_is_broken() {
+        let mut joined = coordinator().join().await.unwrap();
+        let broken = async |joined: &Joined| {
+            timeout(Duration::from_secs(10), joined.broken()).await.expect("it goes on")
+        };
+        let faulty = Mailbox::<Fragile>::local(Faulty.start());
+        let exposing = joined.node.expose("faulty", faulty.clone()).allow(Role::Operator);
+        joined.exposed.push(("faulty", exposing.register().await.unwrap()));
+        assert_eq!(joined.broken().now_or_never(), None);
+        assert!(faulty.ask(Panic).await.is_err());
+        assert_eq!(broken(&joined).await, Broken::Actor("faulty"));
+
+        joined.exposed.pop();
+        assert_eq!(joined.broken().now_or_never(), None);
+        end_node(&joined);
+        assert_eq!(broken(&joined).await, Broken::Node);
     }
 }

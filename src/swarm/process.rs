@@ -33,6 +33,9 @@ const RESTART_PAUSE: Duration = Duration::from_secs(1);
 /// The exit code of a process whose main thread panicked.
 const PANICKED: i32 = 101;
 
+/// The exit code of a node that no longer does what it is there for: `EX_SOFTWARE` of `sysexits.h`.
+pub(crate) const BROKEN: u8 = 70;
+
 /// The exit code of a node whose configuration is at fault.
 pub(crate) const MISCONFIGURED: u8 = 78;
 
@@ -79,9 +82,9 @@ impl End {
         self.code == Some(i32::from(MISCONFIGURED))
     }
 
-    /// Whether it was killed, or panicked: it gave no reason of its own.
+    /// Whether it was killed, or it or an actor of it panicked.
     fn is_crash(&self) -> bool {
-        self.code.is_none_or(|code| code == PANICKED)
+        self.code.is_none_or(|code| code == PANICKED || code == i32::from(BROKEN))
     }
 }
 

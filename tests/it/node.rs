@@ -68,6 +68,26 @@ fn an_agent_whose_coordinator_stays_away_ends() {
 }
 
 #[test]
+fn s9_an_agent_of_two_coordinators_starts_when_one_of_them_is_there() {
+    let cluster = Cluster::new("node_two");
+    let mut coordinator = Running::start(&["node", "--config", &cluster.coordinator("127.0.0.1:0")]);
+    let (address, silent) = (coordinator.listens_on(), UdpSocket::bind("127.0.0.1:0").unwrap());
+    let other = silent.local_addr().unwrap();
+    for (name, first, second) in
+        [("agent-1", ("hub", address), ("off", other)), ("agent-2", ("off", other), ("hub", address))]
+    {
+        let peer = |(name, address)| format!("{{ name = \"{name}\", address = \"{address}\" }}");
+        let rest = format!(
+            "listen = \"127.0.0.1:0\"\nagent_type = \"pattern-matcher\"\nconnect = [{}, {}]",
+            peer(first),
+            peer(second)
+        );
+        let mut agent = Running::start(&["node", "--config", &cluster.node(name, Role::Agent, &rest)]);
+        agent.says(&format!("the agent {name} is ready"));
+    }
+}
+
+#[test]
 fn a_signal_stops_an_agent() {
     let cluster = Cluster::new("node_signal");
     let mut coordinator = Running::start(&["node", "--config", &cluster.coordinator("127.0.0.1:0")]);

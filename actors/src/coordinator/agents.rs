@@ -6,7 +6,7 @@ use crate::{
     mailbox::EncodedMailbox,
     node::{ExposedName, NameEvent, Node, Peer, PeerEvent},
 };
-use actix::{Actor, ActorFutureExt, Addr, AsyncContext, Context, Handler, Message, WrapFuture};
+use actix::{Actor, ActorContext, ActorFutureExt, Addr, AsyncContext, Context, Handler, Message, WrapFuture};
 use std::{
     collections::{BTreeMap, BTreeSet},
     num::NonZeroU32,
@@ -221,8 +221,30 @@ impl Actor for AgentWatch {
     type Context = Context<Self>;
 
     fn started(&mut self, context: &mut Self::Context) {
-        self.node.watch(context.address().recipient());
-        self.node.subscribe(context.address().recipient());
+        context.add_message_stream(self.node.watch());
+        context.add_message_stream(self.node.subscribe());
+    }
+}
+
+/// Without it no agent is known, and one that panicked says nothing.
+impl Drop for AgentWatch {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.coordinator.do_send(Unwatched);
+        }
+    }
+}
+
+#[derive(Message)]
+#[rtype(result = "()")]
+struct Unwatched;
+
+impl Handler<Unwatched> for Coordinator {
+    type Result = ();
+
+    fn handle(&mut self, _: Unwatched, context: &mut Self::Context) {
+        tracing::error!("who watches the agents has panicked, and the coordinator stops");
+        context.stop();
     }
 }
 

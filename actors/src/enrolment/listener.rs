@@ -18,7 +18,7 @@ use swarm_protocols::{
     printable,
     wire::codec,
 };
-use tokio::time::timeout_at;
+use tokio::{sync::watch, time::timeout_at};
 
 /// How many newcomers are served at once; others are refused.
 pub const CONNECTIONS_MAX: usize = 16;
@@ -35,6 +35,7 @@ pub struct EnrolmentListener {
     endpoint: quinn::Endpoint,
     folder: Arc<AuthorityFolder>,
     address: SocketAddr,
+    serving: watch::Receiver<()>,
 }
 
 /// Why newcomers cannot be let in.
@@ -68,9 +69,31 @@ impl EnrolmentListener {
         let config = configuration(identity, &folder)?;
         let at = |source| EnrolmentError::Listen { address: listen, source };
         let endpoint = quinn::Endpoint::server(config, listen).map_err(at)?;
-        let address = endpoint.local_addr().map_err(at)?;
-        actix_rt::spawn(serve(endpoint.clone(), authority));
-        Ok(Self { endpoint, folder, address })
+        Self::on(endpoint, folder, authority).map_err(at)
+    }
+
+    pub(super) fn on(
+        endpoint: quinn::Endpoint,
+        folder: Arc<AuthorityFolder>,
+        authority: Addr<CertificateAuthority>,
+    ) -> io::Result<Self> {
+        let address = endpoint.local_addr()?;
+        let (served, serving) = watch::channel(());
+        let serves = serve(endpoint.clone(), authority);
+        actix_rt::spawn(async move {
+            serves.await;
+            // Where the listener is gone, that is why.
+            if !served.is_closed() {
+                tracing::error!(%address, "the socket for newcomers has failed, and none is let in any more");
+            }
+        });
+        Ok(Self { endpoint, folder, address, serving })
+    }
+
+    /// Completes when no newcomer is let in any more, as the socket has failed.
+    pub async fn failed(&self) {
+        let mut serving = self.serving.clone();
+        while serving.changed().await.is_ok() {}
     }
 
     /// Where it listens.

@@ -8,9 +8,13 @@ use crate::{
         newcomer_config, server_name,
     },
 };
+use futures_util::FutureExt;
 use std::{
+    io,
     net::SocketAddr,
+    pin::Pin,
     sync::Arc,
+    task::{Context, Poll},
     time::{Duration, SystemTime},
 };
 use swarm_protocols::{
@@ -103,6 +107,55 @@ async fn a_newcomer_is_given_an_identity_for_its_own_key() {
     assert_eq!(again.as_peer(), identity.as_peer());
     let thief = Newcomer::new("agent-1").enrol(listener.address(), &token).await;
     assert_eq!(refusal(thief), "the join token was used before");
+}
+
+/// A socket that has failed.
+#[derive(Debug)]
+struct FailedSocket;
+
+impl quinn::AsyncUdpSocket for FailedSocket {
+    fn create_io_poller(self: Arc<Self>) -> Pin<Box<dyn quinn::UdpPoller>> {
+        #[derive(Debug)]
+        struct Never;
+
+        impl quinn::UdpPoller for Never {
+            fn poll_writable(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+                Poll::Pending
+            }
+        }
+
+        Box::pin(Never)
+    }
+
+    fn try_send(&self, _: &quinn::udp::Transmit<'_>) -> io::Result<()> {
+        Err(io::ErrorKind::NotConnected.into())
+    }
+
+    fn poll_recv(
+        &self,
+        _: &mut Context<'_>,
+        _: &mut [io::IoSliceMut<'_>],
+        _: &mut [quinn::udp::RecvMeta],
+    ) -> Poll<io::Result<usize>> {
+        Poll::Ready(Err(io::ErrorKind::NotConnected.into()))
+    }
+
+    fn local_addr(&self) -> io::Result<SocketAddr> {
+        Ok(([127, 0, 0, 1], 7401).into())
+    }
+}
+
+#[actix::test]
+async fn s7_a_listener_whose_socket_has_failed_says_so() {
+    let place = Place::new("enrol-socket");
+    let good = listen(&place);
+    assert_eq!(good.failed().now_or_never(), None);
+    let (config, socket) = (quinn::EndpointConfig::default(), Arc::new(FailedSocket));
+    let runtime = quinn::default_runtime().unwrap();
+    let endpoint = quinn::Endpoint::new_with_abstract_socket(config, None, socket, runtime).unwrap();
+    let failed = EnrolmentListener::on(endpoint, Arc::clone(&place.folder), place.actor()).unwrap();
+    let heard = tokio::time::timeout(Duration::from_secs(10), failed.failed());
+    heard.await.expect("nobody hears that no newcomer is let in");
 }
 
 #[actix::test]

@@ -133,7 +133,7 @@ fn ask_local<P: Accepts<R>, R: Request>(
     Sending { timeout, priority, .. }: Sending,
     origin: Origin,
 ) -> Asked<R> {
-    let permit = match local.admit() {
+    let permit = match local.admit::<R>() {
         Ok(permit) => permit,
         Err(error) => return Asked::Boxed(Box::pin(ready(Err(error.into())))),
     };

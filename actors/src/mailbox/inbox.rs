@@ -1,9 +1,6 @@
 //! Asking an actor through its own context: requests wait in an inbox that the actor empties in runs, so that those of
 //! another node are decoded, handled and answered without a message of actix for each.
 
-#[cfg(test)]
-mod tests;
-
 use super::{
     AskError, Mailbox,
     local::{IN_FLIGHT_DEFAULT, InFlight, Inlet, Local, Pending, Port, WireVersion},
@@ -256,10 +253,10 @@ struct Run {
 
 impl Run {
     fn refuse(&mut self, arrival: Arrival, place: Option<Permit>, error: DeliveryError) {
-        let Arrival { key, permit, replies, .. } = arrival;
+        let Arrival { key, addressee, permit, replies, .. } = arrival;
         match key {
             Some(key) => self.batch.answer(replies, key, [place, Some(permit)], Err(error), &[]),
-            None => replies.drop_post(&error),
+            None => replies.drop_post(addressee.as_deref(), &error),
         }
     }
 }

@@ -15,7 +15,10 @@ use std::{
     any::Any,
     future::Future,
     pin::Pin,
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
     task::{Context, Poll, ready},
 };
 use swarm_protocols::{Accepts, DeliveryError, Ports, Protocol, Request, ServedBy};
@@ -144,13 +147,20 @@ impl<R: Request> Port<R> for Recipient<Call<R>> {
 pub(crate) struct Local<P: Protocol> {
     ports: Vec<Box<dyn Any + Send + Sync>>,
     gate: Arc<Gate>,
+    /// The index of the request that was let in last.
+    latest: AtomicUsize,
     protocol: std::marker::PhantomData<fn() -> P>,
 }
 
 impl<P: Protocol> Local<P> {
     /// `ports[P::INDEX]` holds the `Box<dyn Port<R>>` of every `R` in the protocol.
     pub(crate) fn new(ports: Vec<Box<dyn Any + Send + Sync>>, in_flight_max: usize) -> Self {
-        Self { ports, gate: Gate::new(in_flight_max), protocol: std::marker::PhantomData }
+        Self {
+            ports,
+            gate: Gate::new(in_flight_max),
+            latest: AtomicUsize::new(0),
+            protocol: std::marker::PhantomData,
+        }
     }
 
     fn port<R: Request>(&self) -> &dyn Port<R>
@@ -170,8 +180,20 @@ impl<P: Protocol> Local<P> {
     }
 
     /// A place for one more request, if there is one.
-    pub(crate) fn admit(&self) -> Result<Permit, DeliveryError> {
+    pub(crate) fn admit<R: Request>(&self) -> Result<Permit, DeliveryError>
+    where
+        P: Accepts<R>,
+    {
+        self.latest.store(P::INDEX, Ordering::Relaxed);
         self.gate.enter().ok_or(DeliveryError::Overloaded { retry_after: RETRY_AFTER })
+    }
+
+    /// How many requests are in progress, where the latest of them is an `R`; else 0.
+    pub(crate) fn in_progress<R: Request>(&self) -> usize
+    where
+        P: Accepts<R>,
+    {
+        if self.latest.load(Ordering::Relaxed) == P::INDEX { self.gate.inside() } else { 0 }
     }
 
     /// Begins to ask, with a permit of this mailbox in the `state` of the call. The actor has the call once the future

@@ -14,7 +14,6 @@ use bytes::Bytes;
 use futures_util::{FutureExt, future::BoxFuture};
 use std::{
     fmt,
-    future::ready,
     marker::PhantomData,
     panic::{AssertUnwindSafe, catch_unwind},
     sync::Arc,
@@ -124,9 +123,16 @@ where
         }
     }
 
+    fn in_progress(&self) -> usize {
+        match &self.mailbox.target {
+            Target::Local(local) => local.in_progress::<R>(),
+            Target::Remote(_) | Target::Layered(_) => 0,
+        }
+    }
+
     fn start(&self, mut arrival: Arrival) -> Result<(), DeliveryError> {
         let place = match &self.mailbox.target {
-            Target::Local(local) => Some(local.admit()?),
+            Target::Local(local) => Some(local.admit::<R>()?),
             // Those that such a mailbox leads to have places of their own.
             Target::Remote(_) | Target::Layered(_) => None,
         };
@@ -134,7 +140,7 @@ where
             return inlet.push(arrival, place);
         }
         let (mailbox, origin) = (self.mailbox.clone(), arrival.origin());
-        let Arrival { key, told, deadline, priority, permit, payload, replies, .. } = arrival;
+        let Arrival { key, told, addressee, deadline, priority, permit, payload, replies, .. } = arrival;
         let permits = [place, Some(permit)];
         match key {
             Some(key) if !told => {
@@ -155,7 +161,7 @@ where
                 let mut posted = Box::pin(async move {
                     let told = AssertUnwindSafe(told).catch_unwind().await;
                     if let Err(error) = told.unwrap_or(Err(DeliveryError::Panicked)) {
-                        replies.drop_post(&error);
+                        replies.drop_post(addressee.as_deref(), &error);
                     }
                 });
                 // Polled here, so that messages get to their actor in the order in which they came.
@@ -168,13 +174,14 @@ where
     }
 
     fn ask(&self, payload: Bytes, sending: Sending, origin: Origin) -> BoxFuture<'static, Answered> {
-        let asked = match Self::VERSION.decode(&payload) {
-            Ok(request) => self.mailbox.start_ask(request, sending, origin),
-            Err(error) => return Box::pin(ready(Answered::Undelivered(error))),
-        };
+        let mailbox = self.mailbox.clone();
         Box::pin(async move {
-            let mut payload = Vec::new();
-            match Self::VERSION.encode(asked.await, u64::MAX, &mut payload) {
+            let request = match decode_aside::<W, R>(payload).await {
+                Ok(request) => request,
+                Err(error) => return Answered::Undelivered(error),
+            };
+            let (answer, mut payload) = (mailbox.start_ask(request, sending, origin).await, Vec::new());
+            match Self::VERSION.encode(answer, u64::MAX, &mut payload) {
                 Ok(Answer::Failed) => Answered::Failed(payload.into()),
                 Ok(Answer::Reply | Answer::Accepted) => Answered::Reply(payload.into()),
                 Err(error) => Answered::Undelivered(error),

@@ -116,7 +116,7 @@ fn tell_local<P: Accepts<R>, R: Request>(
     sending: Sending,
     origin: Origin,
 ) -> Result<(), TellError<R>> {
-    let told = match local.admit() {
+    let told = match local.admit::<R>() {
         Ok(permit) => {
             let context = CallContext::told(origin, sending.priority, [Some(permit), None]);
             local.tell(Call::new(message, context))

@@ -2,9 +2,9 @@
 
 use super::{ExposedName, NameEvent, Node, ResolveError};
 use crate::mailbox::{Attempt, Choice, Layer, Mailbox};
-use actix::{Actor, ActorContext, ActorFutureExt, AsyncContext, Context, Handler, WrapFuture};
-use std::sync::{Arc, PoisonError, RwLock, Weak};
+use std::sync::{Arc, PoisonError, RwLock};
 use swarm_protocols::{DeliveryError, MailboxAddress, Protocol};
+use tokio::task::AbortHandle;
 
 impl Node {
     /// Finds the mailbox at `node/name` like [`resolve`](Self::resolve), and follows it: whenever the name is exposed
@@ -16,62 +16,43 @@ impl Node {
     /// not sent then. Who dials again is another matter: see [`keep_connected`](Self::keep_connected).
     pub async fn resolve_following<P: Protocol>(&self, address: &str) -> Result<Mailbox<P>, ResolveError> {
         let current = Arc::new(RwLock::new(self.resolve(address).await?));
-        let follower = Follower::<P> {
-            node: self.clone(),
-            address: address.parse()?,
-            current: Arc::downgrade(&current),
-        };
-        self.run(|| follower.start()).await;
-        Ok(Mailbox::layered(Latest(current)))
+        let following = follow(self.clone(), address.parse()?, Arc::clone(&current));
+        let follower = self.run(|| actix_rt::spawn(following).abort_handle()).await;
+        Ok(Mailbox::layered(Latest { current, follower }))
     }
 }
 
-/// Leads to the mailbox of the moment. Locked for moments only, never across a wait.
-struct Latest<P: Protocol>(Arc<RwLock<Mailbox<P>>>);
+/// Leads to the mailbox of the moment, which is followed as long as somebody has this.
+struct Latest<P: Protocol> {
+    /// Locked for moments only, never across a wait.
+    current: Arc<RwLock<Mailbox<P>>>,
+    follower: AbortHandle,
+}
+
+impl<P: Protocol> Drop for Latest<P> {
+    fn drop(&mut self) {
+        self.follower.abort();
+    }
+}
 
 impl<P: Protocol> Layer<P> for Latest<P> {
     fn choose(&self, _: &Attempt<'_>) -> Result<Choice<P>, DeliveryError> {
         // Nothing panics while it is locked.
-        Ok(Choice::new(self.0.read().unwrap_or_else(PoisonError::into_inner).clone()))
+        Ok(Choice::new(self.current.read().unwrap_or_else(PoisonError::into_inner).clone()))
     }
 }
 
-/// Resolves a name again whenever it is exposed, as long as somebody has the mailbox.
-struct Follower<P: Protocol> {
-    node: Node,
-    address: MailboxAddress,
-    current: Weak<RwLock<Mailbox<P>>>,
-}
-
-impl<P: Protocol> Actor for Follower<P> {
-    type Context = Context<Self>;
-
-    fn started(&mut self, context: &mut Self::Context) {
-        self.node.subscribe(context.address().recipient());
-    }
-}
-
-impl<P: Protocol> Handler<NameEvent> for Follower<P> {
-    type Result = ();
-
-    fn handle(&mut self, event: NameEvent, context: &mut Self::Context) {
-        if self.current.strong_count() == 0 {
-            return context.stop();
+/// Resolves a name again whenever it is exposed.
+async fn follow<P: Protocol>(node: Node, address: MailboxAddress, current: Arc<RwLock<Mailbox<P>>>) {
+    let mut names = node.subscribe();
+    while let Some(event) = names.next().await {
+        let NameEvent::Exposed(ExposedName { address: exposed, protocol }) = event else { continue };
+        if exposed != address || protocol != P::NAME {
+            continue;
         }
-        let NameEvent::Exposed(ExposedName { address, protocol }) = event else { return };
-        if address != self.address || protocol != P::NAME {
-            return;
+        match node.resolve::<P>(&address.to_string()).await {
+            Ok(mailbox) => *current.write().unwrap_or_else(PoisonError::into_inner) = mailbox,
+            Err(error) => tracing::info!(%address, %error, "a mailbox is not followed"),
         }
-        let (node, name) = (self.node.clone(), self.address.to_string());
-        let resolved = async move { node.resolve::<P>(&name).await }.into_actor(self);
-        context.spawn(resolved.map(|resolved, follower, _| match (resolved, follower.current.upgrade()) {
-            (Ok(mailbox), Some(current)) => {
-                *current.write().unwrap_or_else(PoisonError::into_inner) = mailbox;
-            }
-            (Err(error), _) => {
-                tracing::info!(address = %follower.address, %error, "a mailbox is not followed")
-            }
-            (Ok(_), None) => {}
-        }));
     }
 }

@@ -1,7 +1,7 @@
 //! Connections that are kept: dialled again whenever they are lost.
 
 use super::{ConnectError, Node, Peer, PeerAddress, PeerEvent, Wanted};
-use actix::{Actor, ActorContext, Context, Handler, Message};
+use futures_util::FutureExt;
 use std::time::Duration;
 use swarm_protocols::{Backoff, NodeId};
 use tokio::{sync::watch, task::AbortHandle, time::sleep};
@@ -118,31 +118,36 @@ impl Node {
 }
 
 async fn keep(node: Node, peer: NodeId, address: PeerAddress, states: watch::Sender<ConnectionState>) {
-    let (seen, mut last) = watch::channel(Seen::Nothing);
-    let watcher = Watcher { peer: peer.clone(), seen }.start();
-    node.watch(watcher.clone().recipient());
+    let mut events = node.watch();
+    let mut seen = Err("it ended as soon as it was open".to_owned());
     let mut ended = None;
     while let Some(open) = dial(&node, &peer, &address, &states, ended).await {
         states.send_replace(ConnectionState::Open(open));
-        // The bridge tells its watchers of a session before it answers who dialled. By now another one may have
-        // replaced it, of which they are not told.
-        if watcher.send(CatchUp).await.is_err() {
-            return;
+        // The bridge tells of a session before it answers who dialled, so what is not open by now has ended already.
+        while let Some(Some(event)) = events.next().now_or_never() {
+            seen = of_peer(&peer, event).unwrap_or(seen);
         }
-        let session = last.borrow_and_update().clone();
-        if let Seen::Down(reason) = session {
-            ended = Some(reason);
-            continue;
+        if seen.is_ok() {
+            seen = loop {
+                let Some(event) = events.next().await else { return };
+                if let Some(seen) = of_peer(&peer, event) {
+                    break seen;
+                }
+            };
         }
-        let Ok(next) = last.wait_for(|seen| *seen != session).await.map(|seen| seen.clone()) else { return };
-        ended = match next {
-            Seen::Down(reason) => {
-                tracing::warn!("the session with {peer} ended: {reason}; it is dialled again");
-                Some(reason)
-            }
-            // Another session has taken its place.
-            Seen::Open(_) | Seen::Nothing => None,
-        };
+        // Where there is no reason, another session has taken its place.
+        ended = seen.clone().err();
+        if let Some(reason) = &ended {
+            tracing::warn!("the session with {peer} ended: {reason}; it is dialled again");
+        }
+    }
+}
+
+/// What an event says of a peer, if it is about it: that there is a session, or why that has ended.
+fn of_peer(peer: &NodeId, event: PeerEvent) -> Option<Result<(), String>> {
+    match event {
+        PeerEvent::Up(up) => (up.node == *peer).then_some(Ok(())),
+        PeerEvent::Down { node, reason } => (node == *peer).then_some(Err(reason)),
     }
 }
 
@@ -175,50 +180,4 @@ async fn dial(
 fn jitter() -> u32 {
     // The last bits of such an id are random.
     Uuid::now_v7().as_u128() as u32
-}
-
-/// What was heard of the peer last.
-#[derive(Debug, Clone, PartialEq, Eq)]
-enum Seen {
-    Nothing,
-    Open(Uuid),
-    Down(String),
-}
-
-/// Notes what becomes of the sessions with one peer.
-struct Watcher {
-    peer: NodeId,
-    seen: watch::Sender<Seen>,
-}
-
-impl Actor for Watcher {
-    type Context = Context<Self>;
-}
-
-impl Handler<PeerEvent> for Watcher {
-    type Result = ();
-
-    fn handle(&mut self, event: PeerEvent, context: &mut Self::Context) {
-        if self.seen.is_closed() {
-            return context.stop();
-        }
-        match event {
-            PeerEvent::Up(peer) if peer.node == self.peer => self.seen.send_replace(Seen::Open(peer.session)),
-            PeerEvent::Down { node, reason } if node == self.peer => {
-                self.seen.send_replace(Seen::Down(reason))
-            }
-            PeerEvent::Up(_) | PeerEvent::Down { .. } => return,
-        };
-    }
-}
-
-/// Answered once everything that was sent before it has been noted.
-#[derive(Message)]
-#[rtype(result = "()")]
-struct CatchUp;
-
-impl Handler<CatchUp> for Watcher {
-    type Result = ();
-
-    fn handle(&mut self, _: CatchUp, _: &mut Self::Context) {}
 }

@@ -7,6 +7,7 @@ mod certificates;
 mod delegation;
 mod discovery;
 mod handover;
+mod held_up;
 mod hostile;
 mod in_hand;
 mod lenient;
@@ -16,6 +17,7 @@ mod posts;
 mod refusals;
 mod resumption;
 mod versions;
+mod ways;
 
 use super::*;
 use crate::{
@@ -25,7 +27,7 @@ use crate::{
     transport::{Connection, DialError},
 };
 use actix::{Actor, Context, Handler};
-use futures_util::{future::BoxFuture, stream::LocalBoxStream};
+use futures_util::{FutureExt, future::BoxFuture, stream::LocalBoxStream};
 use serde::{Deserialize, Serialize};
 use std::{
     fmt,
@@ -425,27 +427,12 @@ async fn stopping_finishes_what_is_in_hand_and_refuses_the_rest() {
 async fn watchers_hear_of_every_peer_that_comes_and_goes() {
     tokio::time::pause();
     let (_, _probe, _registration, cut, [a, _b]) = probed().await;
-    let (events, mut seen) = tokio::sync::mpsc::unbounded_channel();
-    a.watch(Watcher(events).start().recipient());
-    let Some(PeerEvent::Up(peer)) = seen.recv().await else { panic!("no peer") };
+    let mut seen = a.watch();
+    let Some(PeerEvent::Up(peer)) = seen.next().await else { panic!("no peer") };
     assert_eq!((peer.node.as_str(), peer.role), ("b", Role::Agent));
     cut.cut("the cable was pulled");
     let down = PeerEvent::Down { node: peer.node, reason: "the cable was pulled".into() };
-    assert_eq!(seen.recv().await, Some(down));
-}
-
-struct Watcher(tokio::sync::mpsc::UnboundedSender<PeerEvent>);
-
-impl Actor for Watcher {
-    type Context = Context<Self>;
-}
-
-impl Handler<PeerEvent> for Watcher {
-    type Result = ();
-
-    fn handle(&mut self, event: PeerEvent, _: &mut Self::Context) {
-        self.0.send(event).unwrap();
-    }
+    assert_eq!(seen.next().await, Some(down));
 }
 
 #[actix::test]
@@ -500,6 +487,20 @@ async fn s16_what_an_actor_exposed_is_withdrawn_when_it_has_panicked() {
     assert_eq!(again.ask(Echo(vec![1])).await, Ok(vec![1]));
     let gone = service.ask(Echo(vec![1])).await;
     assert!(matches!(gone, Err(AskError::Delivery(DeliveryError::NotExposed { .. }))), "{gone:?}");
+}
+
+#[actix::test]
+async fn t6_a_registration_ends_with_its_actor_and_with_its_node() {
+    let (service, registration, [_a, b]) = over_quic().await;
+    assert_eq!(registration.ended().now_or_never(), None);
+    let other = b.expose("other", server()).allow(Role::Operator).register().await.unwrap();
+    assert_eq!(service.ask(Misbehave::Panic).await, Err(DeliveryError::Panicked.into()));
+    let ended = tokio::time::timeout(Duration::from_secs(10), registration.ended());
+    ended.await.expect("the registration of a dead actor goes on");
+    assert_eq!(other.ended().now_or_never(), None);
+    b.stop(Duration::ZERO).await;
+    let ended = tokio::time::timeout(Duration::from_secs(10), other.ended());
+    ended.await.expect("a registration with a dead node goes on");
 }
 
 /// A transport that accepts nobody any more, as one whose socket has failed.

@@ -1,7 +1,8 @@
 //! The receptionist: which names are exposed where, and telling of those that come and go.
 
 use super::QuicBridge;
-use actix::{Handler, Message, MessageResult, Recipient};
+use crate::subscription::{Event, Feed};
+use actix::{Handler, Message, MessageResult};
 use std::collections::BTreeSet;
 use swarm_protocols::{MailboxAddress, NodeId, wire::control::Route};
 
@@ -24,10 +25,21 @@ pub enum NameEvent {
     Withdrawn(ExposedName),
 }
 
+impl Event for NameEvent {
+    type Subject = ExposedName;
+
+    fn begins(&self) -> Option<&ExposedName> {
+        if let Self::Exposed(name) = self { Some(name) } else { None }
+    }
+
+    fn ends(&self) -> Option<&ExposedName> {
+        if let Self::Withdrawn(name) = self { Some(name) } else { None }
+    }
+}
+
 impl QuicBridge {
     /// Makes a change of what `node` exposes, and tells the subscribers what came and went by it.
     pub(super) fn changing_names<T>(&mut self, node: &NodeId, change: impl FnOnce(&mut Self) -> T) -> T {
-        self.subscribers.retain(Recipient::connected);
         if self.subscribers.is_empty() {
             return change(self);
         }
@@ -35,16 +47,12 @@ impl QuicBridge {
         let outcome = change(self);
         let after = self.names_of(node);
         for gone in before.difference(&after) {
-            self.tell_name(&NameEvent::Withdrawn(gone.clone()));
+            self.subscribers.tell(&NameEvent::Withdrawn(gone.clone()));
         }
         for come in after.difference(&before) {
-            self.tell_name(&NameEvent::Exposed(come.clone()));
+            self.subscribers.tell(&NameEvent::Exposed(come.clone()));
         }
         outcome
-    }
-
-    fn tell_name(&self, event: &NameEvent) {
-        self.subscribers.iter().for_each(|subscriber| subscriber.do_send(event.clone()));
     }
 
     fn names_of(&self, node: &NodeId) -> BTreeSet<ExposedName> {
@@ -83,13 +91,13 @@ impl Handler<Names> for QuicBridge {
 /// Tell of names that come and go, those that are there first.
 #[derive(Message)]
 #[rtype(result = "()")]
-pub(crate) struct Subscribe(pub(crate) Recipient<NameEvent>);
+pub(crate) struct Subscribe(pub(crate) Feed<NameEvent>);
 
 impl Handler<Subscribe> for QuicBridge {
     type Result = ();
 
     fn handle(&mut self, Subscribe(subscriber): Subscribe, _: &mut Self::Context) {
-        self.all_names().into_iter().for_each(|name| subscriber.do_send(NameEvent::Exposed(name)));
-        self.subscribers.push(subscriber);
+        self.all_names().into_iter().for_each(|name| subscriber.tell(NameEvent::Exposed(name)));
+        self.subscribers.add(subscriber);
     }
 }

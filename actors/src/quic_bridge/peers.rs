@@ -7,6 +7,7 @@ use crate::{
         Admission, ConnectionSession, EndSession, Opened, Outbound, ProbeSession, Received, RetireSession,
         SessionChange, SessionEvent, Way,
     },
+    subscription::Event,
     transport::Shown,
 };
 use actix::{Addr, Context, Handler, Message, dev::ToEnvelope};
@@ -55,6 +56,18 @@ pub enum PeerEvent {
         /// Why it ended.
         reason: String,
     },
+}
+
+impl Event for PeerEvent {
+    type Subject = NodeId;
+
+    fn begins(&self) -> Option<&NodeId> {
+        if let Self::Up(peer) = self { Some(&peer.node) } else { None }
+    }
+
+    fn ends(&self) -> Option<&NodeId> {
+        if let Self::Down { node, .. } = self { Some(node) } else { None }
+    }
 }
 
 /// A session, from the moment at which there is a connection for it until it has ended.
@@ -224,7 +237,7 @@ impl QuicBridge {
         let (node, role) = (peer.node.clone(), peer.role);
         tracing::info!(peer = %node, %role, session = %peer.session, "session open");
         // A peer comes before what it exposes.
-        self.announce(&PeerEvent::Up(peer));
+        self.watchers.tell(&PeerEvent::Up(peer));
         self.changing_names(&node, |bridge| bridge.used.insert((node.clone(), session)));
     }
 
@@ -233,7 +246,7 @@ impl QuicBridge {
         let node = node.clone();
         self.changing_names(&node, |bridge| bridge.used.remove(&(node.clone(), session)));
         tracing::info!(peer = %node, reason, "session ended");
-        self.announce(&PeerEvent::Down { node, reason: reason.to_owned() });
+        self.watchers.tell(&PeerEvent::Down { node, reason: reason.to_owned() });
     }
 
     /// Uses another session with a peer from now on.

@@ -1,7 +1,11 @@
 //! What went over the sessions of a node.
 
 use super::{Peer, QuicBridge};
-use crate::identity::PeerIdentity;
+use crate::{
+    identity::PeerIdentity,
+    session::{DeadLetter, DeadLetters},
+    subscription::Feed,
+};
 use actix::{Handler, Message, MessageResult};
 use std::{sync::atomic::Ordering, time::Duration};
 
@@ -14,6 +18,8 @@ pub struct NodeStatistics {
     pub sent: u64,
     /// Requests received from peers.
     pub received: u64,
+    /// Messages of peers that nobody took, by reason.
+    pub dead_letters: DeadLetters,
     /// The median time from asking a peer to its answer, the work included; to two digits.
     pub p50: Option<Duration>,
     /// The 99th percentile of the same.
@@ -63,9 +69,23 @@ impl Handler<Statistics> for QuicBridge {
             sessions: self.used.len(),
             sent,
             received,
+            dead_letters: self.routes.dead_letters.counts(),
             p50: quantile(0.5),
             p99: quantile(0.99),
         })
+    }
+}
+
+/// Show the dead letters of the node from now on.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub(crate) struct ShowDeadLetters(pub(crate) Feed<DeadLetter>);
+
+impl Handler<ShowDeadLetters> for QuicBridge {
+    type Result = ();
+
+    fn handle(&mut self, ShowDeadLetters(feed): ShowDeadLetters, _: &mut Self::Context) {
+        self.routes.dead_letters.subscribe(feed);
     }
 }
 

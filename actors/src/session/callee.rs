@@ -189,7 +189,9 @@ impl Inbound {
     }
 
     fn replies(&self, in_pieces: bool) -> Arc<Replies> {
-        Replies::new(&self.caller, self.answer_bytes_max, in_pieces, &self.received, &self.share)
+        let dead_letters = &self.routes.dead_letters;
+        let (caller, received, share) = (&self.caller, &self.received, &self.share);
+        Replies::new(caller, self.answer_bytes_max, in_pieces, received, dead_letters, share)
     }
 
     async fn serve_requests(
@@ -253,6 +255,7 @@ impl Inbound {
         self.received.requests.fetch_add(1, Ordering::Relaxed);
         let RequestHead { correlation, route, deadline_ms, intent } = head;
         let post = intent == Intent::Post;
+        let addressee = if post { self.routes.addressee(route) } else { None };
         let admitted = self.admit(payload.len()).and_then(|permit| {
             let handler = self.routes.handler(route, &self.caller, &intent);
             Ok((permit, handler.inspect_err(|error| self.note(error))?))
@@ -260,7 +263,7 @@ impl Inbound {
         let (permit, handler) = match admitted {
             Ok(admitted) => admitted,
             Err(error) if post => {
-                replies.drop_post(&error);
+                replies.drop_post(addressee.as_deref(), &error);
                 return Ok(());
             }
             Err(error) => {
@@ -279,6 +282,7 @@ impl Inbound {
         let arrival = Arrival {
             key,
             told,
+            addressee: addressee.clone(),
             on_behalf_of,
             deadline,
             priority,
@@ -289,7 +293,7 @@ impl Inbound {
         match (handler.start(arrival), key) {
             (Ok(()), _) => {}
             (Err(error), Some(key)) => replies.answer(key, Err(error), &[]),
-            (Err(error), None) => replies.drop_post(&error),
+            (Err(error), None) => replies.drop_post(addressee.as_deref(), &error),
         }
         Ok(())
     }

@@ -1,7 +1,7 @@
 //! The requests of one stream that have no answer yet, and the answers on their way back.
 
 use super::{
-    Received,
+    Addressee, DeadLetterOffice, Received,
     outbox::{Outbox, no_room},
     scratch::with_scratch,
 };
@@ -61,6 +61,7 @@ pub(crate) struct Replies {
     /// Others share the stream, whom a long answer must not make wait.
     in_pieces: bool,
     received: Received,
+    dead_letters: Arc<DeadLetterOffice>,
     /// Whether a request was cancelled before anybody watched it: only then its stage has to be looked at.
     cancelled: AtomicBool,
     state: Mutex<State>,
@@ -82,6 +83,7 @@ impl Replies {
         bytes_max: u64,
         in_pieces: bool,
         received: &Received,
+        dead_letters: &Arc<DeadLetterOffice>,
         share: &Arc<Share>,
     ) -> Arc<Self> {
         Arc::new(Self {
@@ -89,6 +91,7 @@ impl Replies {
             bytes_max,
             in_pieces,
             received: Arc::clone(received),
+            dead_letters: Arc::clone(dead_letters),
             cancelled: AtomicBool::new(false),
             state: Mutex::new(State {
                 outbox: Outbox::of(share),
@@ -105,8 +108,9 @@ impl Replies {
     }
 
     /// Counts a message that nobody wants an answer to, and that was not accepted.
-    pub(crate) fn drop_post(&self, error: &DeliveryError) {
+    pub(crate) fn drop_post(&self, addressee: Option<&Addressee>, error: &DeliveryError) {
         self.received.dropped.fetch_add(1, Ordering::Relaxed);
+        self.dead_letters.take(&self.caller.node, addressee, error);
         tracing::debug!(peer = %self.caller.node, %error, "a posted message was dropped");
     }
 

@@ -1,6 +1,6 @@
 //! What a node exposes: names, their requests as routes, and who may call them.
 
-use super::{Replies, caller::Sending};
+use super::{Addressee, DeadLetterOffice, Replies, caller::Sending};
 use crate::{
     call::{CallKey, Caller, Known, Origin, Priority},
     gate::Permit,
@@ -31,6 +31,8 @@ pub(crate) struct Routes {
     handlers: RefCell<Vec<(u32, Entry)>>,
     next_route: Cell<u32>,
     registrations: Cell<u64>,
+    /// What was sent to none of it.
+    pub(crate) dead_letters: Arc<DeadLetterOffice>,
 }
 
 struct Named {
@@ -40,7 +42,7 @@ struct Named {
 }
 
 struct Entry {
-    name: MailboxName,
+    addressee: Arc<Addressee>,
     permission: Arc<Permission>,
     handler: Arc<dyn Handle>,
 }
@@ -131,7 +133,8 @@ impl Routes {
             let id = self.next_route.get();
             self.next_route.set(id.checked_add(1).expect("fewer than 2^32 registrations in one process"));
             let (mailbox, protocol) = (name.clone(), protocol.to_owned());
-            let entry = Entry { name: name.clone(), permission: Arc::clone(&permission), handler };
+            let addressee = Arc::new(Addressee { mailbox: name.clone(), request });
+            let entry = Entry { addressee, permission: Arc::clone(&permission), handler };
             handlers.push((id, entry));
             routes.push(Route { id, mailbox, protocol, request: request.to_owned(), version });
         }
@@ -153,16 +156,32 @@ impl Routes {
         Some(RouteChange { added: Vec::new(), removed })
     }
 
+    /// What is exposed: names, requests, and who handles them.
+    pub(crate) fn handlers(&self) -> Vec<(MailboxName, &'static str, Arc<dyn Handle>)> {
+        let handlers = self.handlers.borrow();
+        let of = |(_, Entry { addressee, handler, .. }): &(u32, Entry)| {
+            (addressee.mailbox.clone(), addressee.request, Arc::clone(handler))
+        };
+        handlers.iter().map(of).collect()
+    }
+
     /// What is exposed of actors that have stopped: name and registration of each.
     pub(crate) fn stopped(&self) -> Vec<(MailboxName, u64)> {
         let (names, handlers) = (self.names.borrow(), self.handlers.borrow());
         let mut stopped: Vec<&MailboxName> = handlers
             .iter()
             .filter(|(_, entry)| !entry.handler.is_alive())
-            .map(|(_, entry)| &entry.name)
+            .map(|(_, entry)| &entry.addressee.mailbox)
             .collect();
         stopped.dedup();
         stopped.into_iter().filter_map(|name| Some((name.clone(), names.get(name)?.registration))).collect()
+    }
+
+    /// What a route stands for, where it is exposed.
+    pub(super) fn addressee(&self, route: u32) -> Option<Arc<Addressee>> {
+        let handlers = self.handlers.borrow();
+        let position = handlers.binary_search_by_key(&route, |(id, _)| *id).ok()?;
+        Some(Arc::clone(&handlers[position].1.addressee))
     }
 
     /// What a session announces in its hello.
@@ -189,8 +208,8 @@ impl Routes {
         let Ok(position) = handlers.binary_search_by_key(&route, |(id, _)| *id) else {
             return Err(DeliveryError::NotExposed { what: format!("the mailbox behind route {route}") });
         };
-        let (_, Entry { name, permission, handler }) = &handlers[position];
-        permission.check(name, caller, intent)?;
+        let (_, Entry { addressee, permission, handler }) = &handlers[position];
+        permission.check(&addressee.mailbox, caller, intent)?;
         Ok(Arc::clone(handler))
     }
 }
@@ -204,6 +223,9 @@ pub(crate) trait Handle: Send + Sync {
     /// later; an error here is for the caller to answer.
     fn start(&self, arrival: Arrival) -> Result<(), DeliveryError>;
 
+    /// How many requests its actor has in progress, where the latest of them is of this type; else 0.
+    fn in_progress(&self) -> usize;
+
     /// Like [`start`](Self::start), for one who asks in this process. Dropping the future cancels the request.
     fn ask(&self, payload: Bytes, sending: Sending, origin: Origin) -> BoxFuture<'static, Answered>;
 }
@@ -214,6 +236,8 @@ pub(crate) struct Arrival {
     pub(crate) key: Option<CallKey>,
     /// The mailbox is to accept it, and nothing more.
     pub(crate) told: bool,
+    /// For whom it is, where nobody wants an answer and somebody may want to know that nobody took it.
+    pub(crate) addressee: Option<Arc<Addressee>>,
     pub(crate) on_behalf_of: Option<Box<Caller>>,
     pub(crate) deadline: Option<Instant>,
     pub(crate) priority: Priority,

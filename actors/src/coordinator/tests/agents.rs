@@ -124,6 +124,32 @@ async fn a_session_that_ends_while_it_is_looked_at_brings_no_agent() {
     swarm.until_agents_do(&[]).await;
 }
 
+#[derive(actix::Message)]
+#[rtype(result = "()")]
+struct Panic;
+
+impl Handler<Panic> for AgentWatch {
+    type Result = ();
+
+    fn handle(&mut self, _: Panic, _: &mut Self::Context) {
+        panic!("as the test wants");
+    }
+}
+
+#[actix::test]
+async fn t6_a_coordinator_stops_when_who_watches_its_agents_has_panicked() {
+    let swarm = joined(agent("worker-1")).await;
+    swarm.watch.do_send(Panic);
+    let stopped = async {
+        while swarm.bench.address.connected() {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(10), stopped)
+        .await
+        .expect("a coordinator without agents goes on");
+}
+
 #[actix::test]
 async fn an_operator_gets_no_work_whatever_it_exposes() {
     let swarm = joined(MemoryNode { role: Role::Operator, ..agent("other") }).await;

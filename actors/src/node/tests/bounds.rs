@@ -427,6 +427,12 @@ async fn s17_large_messages_are_decoded_beside_the_arbiter_and_small_ones_on_it(
         let threads = std::mem::take(&mut *DECODED_ON.lock().unwrap());
         let here = threads.iter().filter(|thread| **thread == thread::current().id()).count();
         assert_eq!((threads.len(), here), (2, on_the_arbiter), "{bytes} bytes, request and reply");
+        // The same for one who asks in the process of the actor what is encoded already.
+        let here = EncodedMailbox::from(Mailbox::<Notes>::local(GiverBack.start()));
+        let encoded: Bytes = codec::encode(&GiveBack(message())).unwrap().into();
+        assert_eq!(here.ask("give-back", 1, encoded.clone()).await, Ok(encoded));
+        let threads = std::mem::take(&mut *DECODED_ON.lock().unwrap());
+        assert_eq!(threads == [thread::current().id()], on_the_arbiter > 0, "{bytes} bytes, encoded");
         // What is told arrives as well.
         notes.tell(GiveBack(message())).acknowledged().await.unwrap();
         DECODED_ON.lock().unwrap().clear();

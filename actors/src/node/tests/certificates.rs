@@ -15,7 +15,6 @@ use swarm_protocols::{
     peers::{SessionKey, Side},
     session::CloseCode,
 };
-use tokio::sync::mpsc::UnboundedReceiver;
 
 /// Revoking ends a session in less than this.
 const AT_ONCE: Duration = Duration::from_secs(1);
@@ -35,17 +34,11 @@ pub(super) async fn start(identity: Identity) -> Node {
     Node::start(NodeConfig::new(identity, "127.0.0.1:0".parse().unwrap())).await.unwrap()
 }
 
-pub(super) fn watched(node: &Node) -> UnboundedReceiver<PeerEvent> {
-    let (events, seen) = tokio::sync::mpsc::unbounded_channel();
-    node.watch(Watcher(events).start().recipient());
-    seen
-}
-
 /// Waits until the session with `peer` has ended, and gives the reason.
-async fn down(seen: &mut UnboundedReceiver<PeerEvent>, peer: &str) -> String {
+async fn down(seen: &mut Subscription<PeerEvent>, peer: &str) -> String {
     let ended = async {
         loop {
-            match seen.recv().await.expect("the node runs") {
+            match seen.next().await.expect("the node runs") {
                 PeerEvent::Down { node, reason } if node.as_str() == peer => return reason,
                 _ => {}
             }
@@ -74,7 +67,7 @@ async fn revoking_a_node_ends_its_live_session_and_what_is_in_flight() {
     let stage = stage().await;
     let identity = stage.operator("a");
     let (a, service) = stage.served(identity.clone()).await;
-    let (mut seen_by_a, mut seen_by_b) = (watched(&a), watched(&stage.node));
+    let (mut seen_by_a, mut seen_by_b) = (a.watch(), stage.node.watch());
     let (_good, other) = stage.served(stage.operator("good")).await;
 
     let asked = service.ask(Misbehave::Never).into_future();
@@ -149,7 +142,7 @@ async fn one_authority_takes_over_from_another_while_nodes_run() {
     };
     let of_next = |id: &str, role| next.issue(&id.parse().unwrap(), role, stage.day).unwrap();
     let (old_a, service) = stage.served(trusting(&both, stage.operator("a"))).await;
-    let mut seen_by_a = watched(&old_a);
+    let mut seen_by_a = old_a.watch();
 
     // First everyone trusts both, then everyone gets a certificate of the next one.
     let old_b = stage.authority.issue(stage.node.id(), Role::Agent, stage.day).unwrap();
@@ -175,7 +168,7 @@ async fn a_session_ends_when_the_certificate_of_its_peer_expires() {
     let identity = stage.authority.issue(&"a".parse().unwrap(), Role::Operator, short).unwrap();
     let until = identity.valid_until();
     let (a, service) = stage.served(identity).await;
-    let mut seen_by_a = watched(&a);
+    let mut seen_by_a = a.watch();
     assert_eq!(service.ask(Echo(vec![1])).await, Ok(vec![1]));
     let reason = down(&mut seen_by_a, "b").await;
     assert!(reason.contains("the certificate expired at"), "{reason}");

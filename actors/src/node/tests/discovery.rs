@@ -1,7 +1,6 @@
 //! Finding nodes by their address alone, and what is exposed where.
 
 use super::{hostile::stage, *};
-use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 
 async fn start(identity: Identity) -> Node {
     Node::start(NodeConfig::new(identity, "127.0.0.1:0".parse().unwrap())).await.unwrap()
@@ -52,26 +51,6 @@ async fn a_node_that_only_dials_is_asked_over_the_session_that_it_dialled() {
     assert_eq!(service.ask(Echo(vec![9])).await, Ok(vec![9]));
 }
 
-struct Receptionist(tokio::sync::mpsc::UnboundedSender<NameEvent>);
-
-impl Actor for Receptionist {
-    type Context = Context<Self>;
-}
-
-impl Handler<NameEvent> for Receptionist {
-    type Result = ();
-
-    fn handle(&mut self, event: NameEvent, _: &mut Self::Context) {
-        self.0.send(event).unwrap();
-    }
-}
-
-fn subscribed(node: &Node) -> UnboundedReceiver<NameEvent> {
-    let (events, seen) = unbounded_channel();
-    node.subscribe(Receptionist(events).start().recipient());
-    seen
-}
-
 fn name(address: &str) -> ExposedName {
     ExposedName { address: address.parse().unwrap(), protocol: "service".into() }
 }
@@ -82,18 +61,18 @@ async fn a_receptionist_hears_of_every_name_that_comes_and_goes() {
     let (_, _probe, registration, cut, [a, b]) = probed().await;
     assert_eq!(a.names().await, [name("b/service")]);
     assert_eq!(b.names().await, [name("b/service")]);
-    let mut seen = subscribed(&a);
-    assert_eq!(seen.recv().await, Some(NameEvent::Exposed(name("b/service"))));
+    let mut seen = a.subscribe();
+    assert_eq!(seen.next().await, Some(NameEvent::Exposed(name("b/service"))));
 
     let own = a.expose("service", server()).allow(Role::Agent).register().await.unwrap();
-    assert_eq!(seen.recv().await, Some(NameEvent::Exposed(name("a/service"))));
+    assert_eq!(seen.next().await, Some(NameEvent::Exposed(name("a/service"))));
     b.expose("second", server()).allow(Role::Operator).register().await.unwrap().detach();
-    assert_eq!(seen.recv().await, Some(NameEvent::Exposed(name("b/second"))));
+    assert_eq!(seen.next().await, Some(NameEvent::Exposed(name("b/second"))));
     drop(registration);
-    assert_eq!(seen.recv().await, Some(NameEvent::Withdrawn(name("b/service"))));
+    assert_eq!(seen.next().await, Some(NameEvent::Withdrawn(name("b/service"))));
     drop(own);
-    assert_eq!(seen.recv().await, Some(NameEvent::Withdrawn(name("a/service"))));
+    assert_eq!(seen.next().await, Some(NameEvent::Withdrawn(name("a/service"))));
     cut.cut("the cable was pulled");
-    assert_eq!(seen.recv().await, Some(NameEvent::Withdrawn(name("b/second"))));
+    assert_eq!(seen.next().await, Some(NameEvent::Withdrawn(name("b/second"))));
     assert_eq!(a.names().await, []);
 }

@@ -2,12 +2,11 @@
 //! watches notices. And who gets in where another process with the same identity is connected.
 
 use super::{
-    certificates::{start, watched},
+    certificates::start,
     hostile::{Stage, closed, in_incarnation, stage},
     *,
 };
 use crate::identity::{KeyExchange, PeerIdentity};
-use futures_util::FutureExt;
 use quinn::{RecvStream, SendStream};
 use std::{
     cell::{Cell, RefCell},
@@ -110,7 +109,7 @@ async fn renewing_every_certificate_under_load_loses_no_request_and_keeps_their_
     let (at_b, _at_b) = ordered(b, Role::Operator).await;
     let (at_a, _at_a) = ordered(&a, Role::Agent).await;
     a.connect("b".parse().unwrap(), b.address().unwrap()).await.unwrap();
-    let (mut seen_by_a, mut seen_by_b) = (watched(&a), watched(b));
+    let (mut seen_by_a, mut seen_by_b) = (a.watch(), b.watch());
     let stop = Rc::new(Cell::new(false));
     // Mailboxes that are resolved once, on both sides, before anything is renewed.
     let to_b = load(resolve_soon(&a, "b/ordered").await.unwrap(), Rc::clone(&stop));
@@ -142,8 +141,8 @@ async fn renewing_every_certificate_under_load_loses_no_request_and_keeps_their_
     // Both sides have always had one session, and nobody was told of another.
     for (node, events) in [(&a, &mut seen_by_a), (b, &mut seen_by_b)] {
         assert_eq!(node.statistics().await.unwrap().sessions, 1);
-        assert!(matches!(events.try_recv(), Ok(PeerEvent::Up(_))));
-        assert!(events.try_recv().is_err());
+        assert!(matches!(events.next().now_or_never(), Some(Some(PeerEvent::Up(_)))));
+        assert!(events.next().now_or_never().is_none());
     }
 }
 
@@ -222,7 +221,7 @@ async fn a_renewed_certificate_of_the_node_that_was_dialled_is_looked_for_before
     let _registration = b.expose("service", server()).allow(Role::Operator).register().await.unwrap();
     let a = start(stage.issue("a", Role::Operator)).await;
     a.connect("short".parse().unwrap(), b.address().unwrap()).await.unwrap();
-    let mut seen = watched(&a);
+    let mut seen = a.watch();
     let service: Mailbox<Service> = a.resolve("short/service").await.unwrap();
     let from_now = Validity::new(now, stage.day.valid_until()).unwrap();
     let renewed = stage.authority.issue(&"short".parse().unwrap(), Role::Agent, from_now).unwrap();
@@ -230,8 +229,8 @@ async fn a_renewed_certificate_of_the_node_that_was_dialled_is_looked_for_before
     until("a sees the renewed one", async || seen_by(&a).await.as_ref() == Some(renewed.as_peer())).await;
     assert!(SystemTime::now() < short.valid_until());
     assert_eq!(service.ask(Echo(vec![1])).await, Ok(vec![1]));
-    assert!(matches!(seen.try_recv(), Ok(PeerEvent::Up(_))));
-    assert!(seen.try_recv().is_err());
+    assert!(matches!(seen.next().now_or_never(), Some(Some(PeerEvent::Up(_)))));
+    assert!(seen.next().now_or_never().is_none());
 }
 
 /// A session by hand: what a peer that is not ours sees.
@@ -327,7 +326,7 @@ async fn a_session_that_is_not_used_takes_nothing_over() {
     let stage = stage().await;
     let mut old = ByHand::open(&stage, &stage.issue("mallory", Role::Agent)).await;
     assert!(matches!(old.next().await, Control::Welcome(_)));
-    let mut seen = watched(&stage.node);
+    let mut seen = stage.node.watch();
     let mut new = ByHand::open(&stage, &stage.issue("mallory", Role::Agent)).await;
     assert!(matches!(new.next().await, Control::Welcome(_)));
     // A third one has to wait.
@@ -347,7 +346,7 @@ async fn a_session_that_is_not_used_takes_nothing_over() {
         welcome
     })
     .await;
-    assert!(matches!(seen.try_recv(), Ok(PeerEvent::Up(_))));
+    assert!(matches!(seen.next().now_or_never(), Some(Some(PeerEvent::Up(_)))));
 }
 
 #[actix::test]
@@ -417,7 +416,7 @@ async fn s11_a_node_that_was_restarted_gets_in_whatever_its_clock_says_and_the_o
     let identity = stage.issue("mallory", Role::Agent);
     let mut old = ByHand::open_as_incarnation(&stage, &identity, 1_000).await;
     assert!(matches!(old.next().await, Control::Welcome(_)));
-    let mut seen = watched(&stage.node);
+    let mut seen = stage.node.watch();
     // It answers no ping any more. The next one was started by a clock that was set back, the last one by none.
     for incarnation in [999, 1_001] {
         let mut new = ByHand::open_as_incarnation(&stage, &identity, incarnation).await;
@@ -428,7 +427,7 @@ async fn s11_a_node_that_was_restarted_gets_in_whatever_its_clock_says_and_the_o
     }
     let mut events = Vec::new();
     for _ in 0..5 {
-        events.push(matches!(seen.recv().await, Some(PeerEvent::Up(_))));
+        events.push(matches!(seen.next().await, Some(PeerEvent::Up(_))));
     }
     assert_eq!(events, [true, false, true, false, true]);
 }

@@ -1,8 +1,7 @@
 //! Messages that are told and not acknowledged.
 
 use super::*;
-use crate::TellError;
-use futures_util::FutureExt;
+use crate::{DeadLetter, DeadLetters, TellError};
 use swarm_protocols::wire::control::Limits;
 
 async fn dropped_by(node: &Node) -> u64 {
@@ -77,6 +76,46 @@ async fn what_the_callee_cannot_accept_is_counted_there_and_ends_nothing() {
     probe.expect_none(Duration::from_secs(1)).await;
     assert_eq!(dropped_by(&b).await, 2);
     assert_eq!(a.sessions().await.len(), 1);
+}
+
+#[actix::test]
+async fn dead_letters_are_counted_by_reason_and_shown_to_those_who_subscribe() {
+    tokio::time::pause();
+    let (a, b, _cut) = pair(memory("a", Role::Operator), memory("b", Role::Agent)).await;
+    let mut letters = b.dead_letters();
+    let full = Mailbox::<Service>::local_with(Server.start(), 0);
+    let _full = b.expose("full", full).allow(Role::Operator).register().await.unwrap();
+    let _mortal = b.expose("mortal", server()).allow(Role::Operator).register().await.unwrap();
+    let _closed = b.expose("closed", server()).allow(Role::Coordinator).register().await.unwrap();
+    let mortal: Mailbox<Service> = resolve_soon(&a, "b/mortal").await.unwrap();
+    assert_eq!(mortal.ask(Misbehave::Stop).await, Ok(()));
+    let mut slow = b.dead_letters();
+    for (name, message, reason) in [
+        ("full", Echo(vec![1]), "overloaded"),
+        ("closed", Echo(vec![1]), "not permitted: closed may not"),
+        // Long enough to be decoded beside the arbiter.
+        ("mortal", Echo(vec![1; 300_000]), "the actor stopped"),
+        ("mortal", Echo(vec![1]), "the actor stopped"),
+    ] {
+        let mailbox: Mailbox<Service> = a.resolve(&format!("b/{name}")).await.unwrap();
+        mailbox.tell(message).await.unwrap();
+        let DeadLetter { from, to, reason: said } = letters.next().await.unwrap();
+        assert_eq!(from.as_str(), "a");
+        assert_eq!(to, Some((name.parse().unwrap(), "echo".to_owned())));
+        assert!(said.to_string().starts_with(reason), "{said}");
+    }
+    let expected = DeadLetters { overloaded: 1, not_permitted: 1, stopped: 2, ..DeadLetters::default() };
+    assert_eq!(b.statistics().await.unwrap().dead_letters, expected);
+
+    let closed: Mailbox<Service> = a.resolve("b/closed").await.unwrap();
+    for _ in 0..1_100 {
+        while closed.tell(Echo(vec![])).await.is_err() {
+            tokio::task::yield_now().await;
+        }
+    }
+    while b.statistics().await.unwrap().dead_letters.total() < 1_104 {}
+    assert_eq!(slow.missed(), 1_104 - 1_024);
+    assert!(matches!(slow.next().await, Some(DeadLetter { reason: DeliveryError::Overloaded { .. }, .. })));
 }
 
 #[actix::test]

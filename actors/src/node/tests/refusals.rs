@@ -51,10 +51,14 @@ impl Log {
         (log, guard)
     }
 
+    pub(super) fn holds(&self, text: &str) -> bool {
+        self.0.lock().unwrap().contains(text)
+    }
+
     /// Waits until it holds `text`, and forgets everything.
     pub(super) async fn says(&self, case: &str, text: &str) {
         let said = async {
-            while !self.0.lock().unwrap().contains(text) {
+            while !self.holds(text) {
                 tokio::task::yield_now().await;
             }
         };

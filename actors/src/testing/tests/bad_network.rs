@@ -1,11 +1,10 @@
 //! Two nodes over a network with faults.
 
 use super::*;
-use crate::{Node, PeerEvent};
-use actix::{Actor, Context, Handler};
+use crate::{Node, PeerEvent, Subscription};
 use futures_util::future::join_all;
 use swarm_protocols::{Role, session::Timing};
-use tokio::{sync::mpsc, time::Instant};
+use tokio::time::Instant;
 
 /// A caller, a callee that answers by itself, and the way between them.
 struct Stage {
@@ -140,7 +139,7 @@ async fn a_longer_partition_ends_both_sessions_and_a_new_one_can_be_had() {
     let Err(AskError::Delivery(DeliveryError::SessionLost { reason, .. })) = lost else { panic!("{lost:?}") };
     assert!(reason.starts_with("nothing was heard for 10"), "{reason}");
     for seen in [&mut seen_by_a, &mut seen_by_b] {
-        let Some(PeerEvent::Down { reason, .. }) = seen.recv().await else { panic!("no end") };
+        let Some(PeerEvent::Down { reason, .. }) = seen.next().await else { panic!("no end") };
         assert!(reason.starts_with("nothing was heard for 10"), "{reason}");
     }
     partition.heal();
@@ -157,9 +156,9 @@ async fn a_partition_of_one_direction_is_silence_on_one_side_only() {
     // It never arrives; but that the other side gave up does.
     let lost = service.ask(Echo(vec![1])).await;
     assert!(matches!(lost, Err(AskError::Delivery(DeliveryError::SessionLost { .. }))), "{lost:?}");
-    let Some(PeerEvent::Down { reason: silence, .. }) = seen_by_b.recv().await else { panic!("no end") };
+    let Some(PeerEvent::Down { reason: silence, .. }) = seen_by_b.next().await else { panic!("no end") };
     assert!(silence.starts_with("nothing was heard for 10"), "{silence}");
-    let Some(PeerEvent::Down { reason: told, .. }) = seen_by_a.recv().await else { panic!("no end") };
+    let Some(PeerEvent::Down { reason: told, .. }) = seen_by_a.next().await else { panic!("no end") };
     assert_eq!(told, silence);
 }
 
@@ -194,7 +193,7 @@ async fn a_cut_is_seen_on_both_sides_at_once() {
     partition.cut("the cable was pulled");
     let lost = service.ask(Echo(vec![1])).await;
     assert!(matches!(lost, Err(AskError::Delivery(DeliveryError::SessionLost { .. }))), "{lost:?}");
-    let Some(PeerEvent::Down { reason, .. }) = seen_by_b.recv().await else { panic!("no end") };
+    let Some(PeerEvent::Down { reason, .. }) = seen_by_b.next().await else { panic!("no end") };
     assert_eq!((reason.as_str(), began.elapsed()), ("the cable was pulled", Duration::ZERO));
 }
 
@@ -214,23 +213,8 @@ fn a_name_that_is_never_announced_is_named() {
 }
 
 /// What `node` sees from now on; its peer is there already.
-async fn watch(node: &Node) -> mpsc::UnboundedReceiver<PeerEvent> {
-    struct Watcher(mpsc::UnboundedSender<PeerEvent>);
-
-    impl Actor for Watcher {
-        type Context = Context<Self>;
-    }
-
-    impl Handler<PeerEvent> for Watcher {
-        type Result = ();
-
-        fn handle(&mut self, event: PeerEvent, _: &mut Self::Context) {
-            self.0.send(event).unwrap();
-        }
-    }
-
-    let (events, mut seen) = mpsc::unbounded_channel();
-    node.watch(Watcher(events).start().recipient());
-    assert!(matches!(seen.recv().await, Some(PeerEvent::Up(_))));
+async fn watch(node: &Node) -> Subscription<PeerEvent> {
+    let mut seen = node.watch();
+    assert!(matches!(seen.next().await, Some(PeerEvent::Up(_))));
     seen
 }

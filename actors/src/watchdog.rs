@@ -1,0 +1,92 @@
+//! Who holds up the arbiter of a node: a thread beside it says so in the log.
+
+use crate::session::Handle;
+use std::{
+    sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
+    thread,
+    time::{Duration, Instant},
+};
+use swarm_protocols::MailboxName;
+
+/// How long an arbiter may be held up before that is said, beyond the time between two of its turns.
+const STALL: Duration = Duration::from_secs(1);
+
+/// What an arbiter tells its watchdog.
+pub(crate) struct Heart {
+    /// How far apart its turns are.
+    period: Duration,
+    beats: Mutex<Beats>,
+}
+
+struct Beats {
+    latest: Instant,
+    /// Whether it was said that it is held up.
+    is_stalled: bool,
+    exposed: Vec<(MailboxName, &'static str, Arc<dyn Handle>)>,
+}
+
+impl Heart {
+    /// Watches an arbiter that turns at least once in every `period`, until this is dropped.
+    pub(crate) fn watch(period: Duration) -> std::io::Result<Arc<Self>> {
+        let beats = Beats { latest: Instant::now(), is_stalled: false, exposed: Vec::new() };
+        let heart = Arc::new(Self { period, beats: Mutex::new(beats) });
+        let (watched, log) = (Arc::downgrade(&heart), tracing::dispatcher::get_default(Clone::clone));
+        let watch = move || tracing::dispatcher::with_default(&log, || watch(&watched));
+        thread::Builder::new().name("watchdog".to_owned()).spawn(watch)?;
+        Ok(heart)
+    }
+
+    /// The arbiter turns.
+    pub(crate) fn beat(&self) {
+        let mut beats = self.beats();
+        let now = Instant::now();
+        if std::mem::take(&mut beats.is_stalled) {
+            let held_up = now - beats.latest;
+            tracing::warn!(?held_up, "the arbiter of the node turns again");
+        }
+        beats.latest = now;
+    }
+
+    /// What is exposed from now on: names, requests, and who handles them.
+    pub(crate) fn set_exposed(&self, exposed: Vec<(MailboxName, &'static str, Arc<dyn Handle>)>) {
+        self.beats().exposed = exposed;
+    }
+
+    fn beats(&self) -> MutexGuard<'_, Beats> {
+        // Nothing panics while it is locked.
+        self.beats.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Looks at the arbiter, and says when to look again.
+    fn look(&self) -> Duration {
+        let mut beats = self.beats();
+        let silent = beats.latest.elapsed();
+        let allowed = self.period + STALL;
+        if silent < allowed {
+            return allowed - silent;
+        }
+        if !beats.is_stalled {
+            beats.is_stalled = true;
+            let busy = beats.exposed.iter().filter_map(|(name, request, handler)| {
+                let in_progress = handler.in_progress();
+                (in_progress > 0).then(|| format!("{name} ({in_progress}, the latest is {request})"))
+            });
+            let mut busy: Vec<String> = busy.collect();
+            // One that accepts several versions of a request has it several times.
+            busy.dedup();
+            let in_progress = if busy.is_empty() { "nothing".to_owned() } else { busy.join(", ") };
+            tracing::warn!(
+                ?silent,
+                in_progress,
+                "the arbiter of the node is held up: what takes long belongs on workers"
+            );
+        }
+        STALL
+    }
+}
+
+fn watch(heart: &Weak<Heart>) {
+    while let Some(look_again) = heart.upgrade().map(|heart| heart.look()) {
+        thread::sleep(look_again);
+    }
+}
