@@ -92,7 +92,7 @@ async fn expose_counter(
     time: Duration,
 ) -> Result<(), Box<dyn Error>> {
     let contents = Contents::new(64 << 20);
-    let store = ContentStore::mailbox(ContentStore::new(contents.clone()).start());
+    let store = ContentStore::new(contents.clone()).mailbox();
     node.expose(CONTENT_STORE_NAME, store)
         .allow_through_coordinator(Role::Operator)
         .register()
@@ -129,9 +129,9 @@ async fn main() -> Result<(), Box<dyn Error>> {
     };
 
     let hub = start("hub", Role::Coordinator).await?;
-    let coordinator = Coordinator::new(CoordinatorConfig::default(), Some(hub.clone())).start();
-    AgentWatch::new(hub.clone(), coordinator.clone()).start();
-    let mailbox = Coordinator::mailbox(coordinator);
+    let coordinator = Coordinator::new(CoordinatorConfig::default(), Some(hub.clone()));
+    let (mailbox, coordinator) = coordinator.start_with_mailbox();
+    AgentWatch::new(hub.clone(), coordinator).start();
     hub.expose("coordinator", mailbox).allow(Role::Operator).register().await?.detach();
     let address = hub.address().ok_or("no socket")?;
 

@@ -360,6 +360,11 @@ impl<R: Request> Answer<R> {
     {
         Self { state, work: Box::pin(work) }
     }
+
+    /// What yields the outcome, or why there is none.
+    pub(crate) async fn outcome(self) -> Result<Outcome<R>, DeliveryError> {
+        self.work.await.ok_or_else(|| self.state.fault())
+    }
 }
 
 impl<A: Actor, R: Request> MessageResponse<A, Call<R>> for Answer<R> {

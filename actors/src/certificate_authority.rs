@@ -75,9 +75,9 @@ impl CertificateAuthority {
         Self { folder, lifetime, workers, in_hand: Rc::default() }
     }
 
-    /// The mailbox of a started one.
-    pub fn mailbox(address: Addr<Self>) -> Mailbox<AuthorityProtocol> {
-        Mailbox::local(address)
+    /// Starts it on this thread: its mailbox, and its address.
+    pub fn start_with_mailbox(self) -> (Mailbox<AuthorityProtocol>, Addr<Self>) {
+        Mailbox::start_with_address(self)
     }
 
     /// Whether it is a caller's turn; a node that has a request in progress waits for that one.

@@ -4,7 +4,7 @@
 mod tests;
 
 use crate::{call::Call, mailbox::Mailbox};
-use actix::{Actor, Addr, Context, Handler};
+use actix::{Actor, Context, Handler};
 use std::{
     any::{Any, TypeId},
     collections::{BTreeMap, BTreeSet},
@@ -249,9 +249,9 @@ impl ContentStore {
         Self { contents }
     }
 
-    /// The mailbox of a started one.
-    pub fn mailbox(address: Addr<Self>) -> Mailbox<ContentStoreProtocol> {
-        Mailbox::local(address)
+    /// Starts it on this thread, with a mailbox.
+    pub fn mailbox(self) -> Mailbox<ContentStoreProtocol> {
+        Mailbox::start(self)
     }
 }
 

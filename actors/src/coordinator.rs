@@ -88,9 +88,9 @@ impl Coordinator {
         }
     }
 
-    /// The mailbox of a started one.
-    pub fn mailbox(address: Addr<Self>) -> Mailbox<CoordinatorProtocol> {
-        Mailbox::local(address)
+    /// Starts it on this thread: its mailbox, and its address.
+    pub fn start_with_mailbox(self) -> (Mailbox<CoordinatorProtocol>, Addr<Self>) {
+        Mailbox::start_with_address(self)
     }
 
     /// The time since the start, which is the time of the board.

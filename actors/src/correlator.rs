@@ -10,7 +10,7 @@ use crate::{
     parts::{self, Groups},
     workers::Workers,
 };
-use actix::{Actor, Addr, Context, Handler};
+use actix::{Actor, Context, Handler};
 use std::sync::{Arc, Mutex, PoisonError};
 use swarm_kernels::{
     Band, KernelError, Lcss,
@@ -43,7 +43,7 @@ use swarm_protocols::{
 /// # #[actix::main]
 /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
 /// let (workers, contents) = (Workers::new(NonZeroUsize::MIN, 16), Contents::new(64 << 20));
-/// let correlator = Correlator::mailbox(Correlator::new(workers, contents.clone()).start());
+/// let correlator = Correlator::new(workers, contents.clone()).mailbox();
 ///
 /// let series = vec![vec![1.0, 2.0, 4.0].into(), vec![-1.0, -2.0, -4.0].into()];
 /// let group = contents.insert(SeriesGroup::new(series)?.encode())?;
@@ -69,9 +69,9 @@ impl Correlator {
         Self { workers, contents, ready: Ready::default() }
     }
 
-    /// The mailbox of a started one.
-    pub fn mailbox(address: Addr<Self>) -> Mailbox<CorrelatorProtocol> {
-        Mailbox::local(address)
+    /// Starts it on this thread, with a mailbox.
+    pub fn mailbox(self) -> Mailbox<CorrelatorProtocol> {
+        Mailbox::start(self)
     }
 }
 

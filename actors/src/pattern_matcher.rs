@@ -11,7 +11,7 @@ use crate::{
     parts::{self, Cancelled, part_error},
     workers::Workers,
 };
-use actix::{Actor, Addr, Context, Handler};
+use actix::{Actor, Context, Handler};
 use std::sync::Arc;
 use swarm_kernels::Search;
 use swarm_protocols::{
@@ -45,14 +45,14 @@ impl PatternMatcher {
         Self { workers, contents }
     }
 
-    /// The mailbox of a started one.
-    pub fn mailbox(address: Addr<Self>) -> Mailbox<MatcherProtocol> {
-        Mailbox::local(address)
+    /// Starts it on this thread, with a mailbox for similar windows.
+    pub fn mailbox(self) -> Mailbox<MatcherProtocol> {
+        Mailbox::start(self)
     }
 
-    /// The mailbox of a started one for searches of long series, classifications and distances.
-    pub fn series_mailbox(address: Addr<Self>) -> Mailbox<SeriesMatcher> {
-        Mailbox::local(address)
+    /// Starts it on this thread, with a mailbox for searches of long series, classifications and distances.
+    pub fn series_mailbox(self) -> Mailbox<SeriesMatcher> {
+        Mailbox::start(self)
     }
 }
 

@@ -277,9 +277,9 @@ async fn first_coordinator(kept: &[KeptConnection]) -> Result<(), JoinError> {
 async fn expose(node: &Node, duty: &Duty) -> Result<Vec<(&'static str, Registration)>, ExposeError> {
     Ok(match duty {
         Duty::Coordinator => {
-            let coordinator = Coordinator::new(CoordinatorConfig::default(), Some(node.clone())).start();
-            AgentWatch::new(node.clone(), coordinator.clone()).start();
-            let mailbox = Coordinator::mailbox(coordinator);
+            let coordinator = Coordinator::new(CoordinatorConfig::default(), Some(node.clone()));
+            let (mailbox, coordinator) = coordinator.start_with_mailbox();
+            AgentWatch::new(node.clone(), coordinator).start();
             let exposing = node.expose(COORDINATOR_NAME, mailbox).allow(Role::Operator);
             vec![(COORDINATOR_NAME, exposing.register().await?)]
         }
@@ -289,15 +289,14 @@ async fn expose(node: &Node, duty: &Duty) -> Result<Vec<(&'static str, Registrat
             let queued = slots(*workers).get().get() as usize * connect.len();
             let workers = Workers::new(*workers, queued);
             let contents = Contents::new(CONTENT_BYTES_MAX);
-            let store = ContentStore::mailbox(ContentStore::new(contents.clone()).start());
-            let matcher = PatternMatcher::new(workers.clone(), contents.clone()).start();
-            let series = PatternMatcher::series_mailbox(matcher.clone());
-            let correlator = Correlator::new(workers, contents).start();
+            let matcher = || PatternMatcher::new(workers.clone(), contents.clone());
+            let correlator = Correlator::new(workers.clone(), contents.clone()).mailbox();
             vec![
-                for_operators(node, CONTENT_STORE_NAME, store).await?,
-                for_operators(node, MATCHER_NAME, PatternMatcher::mailbox(matcher)).await?,
-                for_operators(node, SERIES_MATCHER_NAME, series).await?,
-                for_operators(node, CORRELATOR_NAME, Correlator::mailbox(correlator)).await?,
+                for_operators(node, CONTENT_STORE_NAME, ContentStore::new(contents.clone()).mailbox())
+                    .await?,
+                for_operators(node, MATCHER_NAME, matcher().mailbox()).await?,
+                for_operators(node, SERIES_MATCHER_NAME, matcher().series_mailbox()).await?,
+                for_operators(node, CORRELATOR_NAME, correlator).await?,
             ]
         }
     })
@@ -320,10 +319,10 @@ async fn issue(
     MemberAuthority { folder, enrol, lifetime }: MemberAuthority,
     exposed: &mut Vec<(&'static str, Registration)>,
 ) -> Result<(Option<Mailbox<AuthorityProtocol>>, Option<EnrolmentListener>), JoinError> {
-    let authority = CertificateAuthority::new(Arc::clone(&folder), lifetime).start();
+    let authority = CertificateAuthority::new(Arc::clone(&folder), lifetime);
+    let (mailbox, authority) = authority.start_with_mailbox();
     let listener =
         enrol.map(|address| EnrolmentListener::start(address, identity, folder, authority.clone()));
-    let mailbox = CertificateAuthority::mailbox(authority);
     let exposing = node.expose(AUTHORITY_NAME, mailbox.clone());
     let exposing = exposing.allow(Role::Agent).allow(Role::Coordinator);
     exposed.push((AUTHORITY_NAME, exposing.register().await?));

@@ -63,7 +63,7 @@ async fn reached(actor: Addr<CertificateAuthority>) -> (Mailbox<AuthorityProtoco
     let [hub, agent] =
         [("hub", Role::Coordinator), ("agent-1", Role::Agent)].map(|(id, role)| MemoryNode::new(id, role));
     let (hub, agent, _cut) = testing::pair(hub, agent).await;
-    let mailbox = CertificateAuthority::mailbox(actor);
+    let mailbox = Mailbox::<AuthorityProtocol>::local(actor);
     hub.expose(AUTHORITY_NAME, mailbox).allow(Role::Agent).register().await.unwrap().detach();
     let mailbox = agent.resolve("hub/certificate-authority").await.unwrap();
     (mailbox, (hub, agent))
@@ -94,7 +94,7 @@ fn certificate(pem: &str) -> rustls::pki_types::CertificateDer<'static> {
 #[actix::test]
 async fn a_refusal_says_what_the_matter_is() {
     let place = Place::new("refusals");
-    let authority = CertificateAuthority::mailbox(place.actor());
+    let authority = Mailbox::<AuthorityProtocol>::local(place.actor());
     let refused = async |request| match authority.ask(request).await {
         Err(AskError::Handler(refusal)) => refusal,
         other => panic!("{other:?}"),
@@ -148,7 +148,7 @@ async fn what_waits_for_the_folder_is_bounded() {
     for one in &mut waiting {
         assert!(futures_util::poll!(one).is_pending());
     }
-    let mailbox = CertificateAuthority::mailbox(actor.start());
+    let mailbox = Mailbox::<AuthorityProtocol>::local(actor.start());
     let busy = mailbox.ask(RevocationList { known: None }).await;
     assert_eq!(busy, Err(AskError::Handler(ListUnavailable)));
     let busy = mailbox.ask(asking(&place.due("a", Role::Agent))).await;
@@ -167,7 +167,7 @@ async fn a_node_has_one_request_in_hand_and_does_not_crowd_out_others() {
     let mut working = Box::pin(actor.work(move |_| held.recv().is_err()));
     assert!(futures_util::poll!(&mut working).is_pending());
     let actor = actor.start();
-    let local = CertificateAuthority::mailbox(actor.clone());
+    let local = Mailbox::<AuthorityProtocol>::local(actor.clone());
     let (authority, _nodes) = reached(actor).await;
     let list = || RevocationList { known: None };
     // Both travel on one lane, so the second comes after the first.

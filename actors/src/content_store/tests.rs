@@ -1,5 +1,4 @@
 use super::*;
-use actix::Actor as _;
 
 /// Room for `count` pieces of 100 bytes.
 fn room_for(count: usize) -> Contents {
@@ -118,7 +117,7 @@ fn a_form_for_which_there_is_no_room_is_used_and_not_kept() {
 #[actix::test]
 async fn other_nodes_store_and_learn_what_is_missing() {
     let contents = room_for(2);
-    let mailbox = ContentStore::mailbox(ContentStore::new(contents.clone()).start());
+    let mailbox = ContentStore::new(contents.clone()).mailbox();
     let [one, two] = [1, 2].map(|of| ContentHash::of(&content(of)));
     assert_eq!(mailbox.ask(StoreContent { content: content(1) }).await, Ok(one));
     assert_eq!(mailbox.ask(MissingContent { hashes: vec![two, one, two] }).await, Ok(vec![two]));

@@ -12,7 +12,7 @@ use swarm_protocols::{
 
 fn correlator() -> (Mailbox<CorrelatorProtocol>, Contents) {
     let (workers, contents) = (Workers::new(NonZeroUsize::new(2).unwrap(), 64), Contents::new(1 << 24));
-    (Correlator::mailbox(Correlator::new(workers, contents.clone()).start()), contents)
+    (Correlator::new(workers, contents.clone()).mailbox(), contents)
 }
 
 fn store(contents: &Contents, series: &[Vec<f64>]) -> ContentHash {

@@ -6,11 +6,12 @@ use super::{
     local::{IN_FLIGHT_DEFAULT, InFlight, Inlet, Local, Pending, Port, WireVersion},
 };
 use crate::{
-    call::{Call, CallContext, CallKey, Known, Outcome, Permits},
+    call::{Answer, Call, CallContext, CallKey, Known, Outcome, Permits},
     gate::Permit,
-    session::{Answer, Arrival, Batch, Replies, serve, with_scratch},
+    session::{self, Arrival, Batch, Replies, serve, with_scratch},
 };
-use actix::{Actor, AsyncContext, Handler, dev::MessageResponse, fut::ActorFuture};
+use actix::{Actor, Addr, AsyncContext, Handler, dev::MessageResponse, fut::ActorFuture};
+use futures_util::FutureExt;
 use std::{
     any::Any,
     collections::VecDeque,
@@ -34,12 +35,24 @@ impl<P: Protocol> Mailbox<P> {
         A: Actor<Context = actix::Context<A>>,
         P: ServedBy<A, InboxPorts<A>>,
     {
+        Self::start_with_address(actor).0
+    }
+
+    /// Like [`start`](Self::start), with the address, for messages that are not of the protocol.
+    ///
+    /// # Panics
+    /// Outside of an actix system.
+    pub fn start_with_address<A>(actor: A) -> (Self, Addr<A>)
+    where
+        A: Actor<Context = actix::Context<A>>,
+        P: ServedBy<A, InboxPorts<A>>,
+    {
         let mut mailbox = None;
-        A::create(|context| {
+        let address = A::create(|context| {
             mailbox = Some(Self::within(context));
             actor
         });
-        mailbox.expect("an actor is made before it is started")
+        (mailbox.expect("an actor is made before it is started"), address)
     }
 
     /// The mailbox of the actor whose context this is: what [`local`](Self::local) gives, faster. What a peer asks goes
@@ -283,7 +296,7 @@ impl<A: Actor + Handler<Call<R>>, R: Request> Arrived<A> for Kind<R> {
         let permits = [place, Some(permit)];
         let Some(key) = key.filter(|_| !told) else {
             if let Some(key) = key {
-                run.batch.answer(replies, key, Permits::default(), Ok(Answer::Accepted), &[]);
+                run.batch.answer(replies, key, Permits::default(), Ok(session::Answer::Accepted), &[]);
             }
             let call = Call::new(request, CallContext::told(origin, priority, permits));
             return actor.handle(call, context).handle(context, None);
@@ -293,34 +306,54 @@ impl<A: Actor + Handler<Call<R>>, R: Request> Arrived<A> for Kind<R> {
         run.current = Some((replies, key, permits));
         let result = actor.handle(call, context);
         let (replies, key, permits) = run.current.take().expect("nothing but a panic takes the current call");
-        match ready::<A, R>(result) {
-            Ok(outcome) => with_scratch(|payload| {
+        let encode = |answer, bytes_max, payload: &mut Vec<u8>| version.encode(answer, bytes_max, payload);
+        match Response::<A, R>::of(result) {
+            Response::Ready(outcome) => with_scratch(|payload| {
                 let form = version.encode(outcome.map_err(AskError::Handler), replies.bytes_max(), payload);
                 run.batch.answer(replies, key, permits, form, payload);
             }),
-            Err(result) => {
+            Response::Answer(answer) => {
+                let state = replies.watch(key);
+                state.keep(permits);
+                let answer = answer.outcome().map(|outcome| outcome?.map_err(AskError::Handler));
+                serve(replies, key, state, answer, encode);
+            }
+            Response::Other(result) => {
                 let state = replies.watch(key);
                 state.keep(permits);
                 let (answer, receiver) = oneshot::channel();
                 result.handle(context, Some(answer));
                 let pending = Pending::<R>::Channel { receiver };
-                let in_flight = InFlight { pending, state: Arc::clone(&state) };
-                serve(replies, key, state, in_flight, |answer, bytes_max, payload| {
-                    version.encode(answer, bytes_max, payload)
-                });
+                serve(replies, key, Arc::clone(&state), InFlight { pending, state }, encode);
             }
         }
     }
 }
 
-/// The outcome, where the handler has it at once.
-fn ready<A: Actor + Handler<Call<R>>, R: Request>(result: A::Result) -> Result<Outcome<R>, A::Result> {
-    let mut result = Some(result);
-    let outcome = (&mut result as &mut dyn Any).downcast_mut::<Option<Outcome<R>>>();
-    if let Some(outcome) = outcome.and_then(Option::take) {
-        return Ok(outcome);
+/// What a handler returned.
+enum Response<A: Actor + Handler<Call<R>>, R: Request> {
+    Ready(Outcome<R>),
+    Answer(Answer<R>),
+    /// Whatever else actix takes for an outcome.
+    Other(A::Result),
+}
+
+impl<A: Actor + Handler<Call<R>>, R: Request> Response<A, R> {
+    fn of(result: A::Result) -> Self {
+        let mut result = Some(result);
+        if let Some(outcome) = taken(&mut result) {
+            return Self::Ready(outcome);
+        }
+        match taken(&mut result) {
+            Some(answer) => Self::Answer(answer),
+            None => Self::Other(result.expect("it was taken as nothing else")),
+        }
     }
-    Err(result.expect("only an outcome is taken"))
+}
+
+/// What is there, if it is a `T`.
+fn taken<T: 'static>(result: &mut dyn Any) -> Option<T> {
+    result.downcast_mut::<Option<T>>()?.take()
 }
 
 /// Empties the inbox in the context of the actor.

@@ -21,7 +21,7 @@ fn workers(threads: usize, queued: usize) -> Workers {
 
 fn matcher(workers: &Workers) -> (Mailbox<MatcherProtocol>, Contents) {
     let contents = Contents::new(1 << 20);
-    (PatternMatcher::mailbox(PatternMatcher::new(workers.clone(), contents.clone()).start()), contents)
+    (PatternMatcher::new(workers.clone(), contents.clone()).mailbox(), contents)
 }
 
 /// A walk of few different steps, so that equal distances are common, with an occasional gap.

@@ -67,7 +67,7 @@ async fn agent(node: Node) -> Result<(), Box<dyn Error>> {
 
 async fn expose(node: &Node) -> Result<(), Box<dyn Error>> {
     let contents = Contents::new(64 << 20);
-    let store = ContentStore::mailbox(ContentStore::new(contents.clone()).start());
+    let store = ContentStore::new(contents.clone()).mailbox();
     node.expose(CONTENT_STORE_NAME, store).allow_through_coordinator(Role::Operator).register().await?.detach();
     let counter: Mailbox<WordCounter> = Mailbox::start(Counter { contents });
     let exposing = node.expose("words", counter).allow_through_coordinator(Role::Operator);

@@ -26,9 +26,9 @@ struct Joined {
 async fn joined(other: MemoryNode) -> Joined {
     tokio::time::pause();
     let (hub, peer, cut) = pair(MemoryNode::new("hub", Role::Coordinator), other).await;
-    let address = Coordinator::new(config(), Some(hub.clone())).start();
+    let (mailbox, address) = Coordinator::new(config(), Some(hub.clone())).start_with_mailbox();
     let watch = AgentWatch::new(hub.clone(), address.clone()).start();
-    let bench = Bench { mailbox: Coordinator::mailbox(address.clone()), address };
+    let bench = Bench { mailbox, address };
     Joined { bench, watch, cut: Some(cut), peer, _hub: hub }
 }
 
@@ -81,7 +81,7 @@ async fn a11_an_agent_is_listed_also_before_it_exposes_what_it_can_do() {
 async fn inputs_go_into_the_content_store_of_the_agent() {
     let swarm = joined(agent("worker-1")).await;
     let contents = Contents::new(1 << 20);
-    let store = ContentStore::mailbox(ContentStore::new(contents.clone()).start());
+    let store = ContentStore::new(contents.clone()).mailbox();
     let exposing = swarm.peer.expose(CONTENT_STORE_NAME, store).allow(Role::Coordinator);
     let _store = exposing.register().await.unwrap();
     let (mut worker, _worker) = swarm.expose().await;

@@ -107,8 +107,8 @@ impl Bench {
     /// In virtual time.
     pub(super) fn new(config: CoordinatorConfig) -> Self {
         tokio::time::pause();
-        let address = Coordinator::new(config, None).start();
-        Self { mailbox: Coordinator::mailbox(address.clone()), address }
+        let (mailbox, address) = Coordinator::new(config, None).start_with_mailbox();
+        Self { mailbox, address }
     }
 
     pub(super) async fn join(&self, agent: &str, slots: u32) -> Agent {

@@ -6,7 +6,6 @@ use crate::{
     mailbox::{AskError, Mailbox},
     workers::Workers,
 };
-use actix::Actor;
 use std::num::NonZeroUsize;
 use swarm_kernels::NearestNeighbour;
 use swarm_protocols::{
@@ -21,8 +20,8 @@ use swarm_protocols::{
 
 fn matcher() -> (Mailbox<SeriesMatcher>, Contents) {
     let contents = Contents::new(1 << 24);
-    let matcher = PatternMatcher::new(Workers::new(NonZeroUsize::MIN, 64), contents.clone()).start();
-    (PatternMatcher::series_mailbox(matcher), contents)
+    let matcher = PatternMatcher::new(Workers::new(NonZeroUsize::MIN, 64), contents.clone());
+    (matcher.series_mailbox(), contents)
 }
 
 /// A walk of few different steps, so that equal distances are common.
