@@ -4,12 +4,13 @@ use super::{Replies, caller::Sending};
 use crate::{
     call::{CallKey, Caller, Known, Origin, Priority},
     gate::Permit,
+    log_limit::LogLimit,
 };
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use std::{
     any::Any,
-    cell::{Cell, RefCell},
+    cell::{Cell, RefCell, RefMut},
     collections::BTreeMap,
     sync::Arc,
 };
@@ -31,6 +32,7 @@ pub(crate) struct Routes {
     handlers: RefCell<Vec<(u32, Entry)>>,
     next_route: Cell<u32>,
     registrations: Cell<u64>,
+    audit: RefCell<LogLimit>,
 }
 
 struct Named {
@@ -112,6 +114,11 @@ pub enum ExposeError {
 }
 
 impl Routes {
+    /// Bounds what the log says of calls that were not permitted.
+    pub(crate) fn audit(&self) -> RefMut<'_, LogLimit> {
+        self.audit.borrow_mut()
+    }
+
     /// Exposes a mailbox; returns the registration and what is to be told to the peers.
     pub(crate) fn add(&self, exposure: Exposure) -> Result<(u64, RouteChange), ExposeError> {
         let Exposure { name, protocol, requests, permission, mailbox } = exposure;
