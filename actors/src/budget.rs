@@ -10,8 +10,8 @@ use std::{
 };
 use swarm_protocols::NodeId;
 
-/// What is no longer than this is not counted: it is bounded by how many there may be. It goes over a lane, where
-/// longer requests would make the others wait.
+/// The longest payload of a request on a lane, in bytes, where a longer one would make the others wait: the 16384 of
+/// `protocols/SPEC.md`. What is no longer is not counted in a [`Budget`] either: it is bounded by how many there may be.
 pub(crate) const SHORT_BYTES_MAX: usize = 16 << 10;
 
 /// The smallest window of a connection, and that of one whose session is not open yet, in bytes.

@@ -57,8 +57,8 @@ pub struct CertificateKeeper {
     paths: IdentityPaths,
     identity: Identity,
     rule: Renewal,
-    /// A renewed identity, which does not hold yet by the clock of this machine. Asked again, an authority whose clock
-    /// is ahead would give one that begins later still.
+    /// A renewed identity that the node does not show yet, mostly as it does not hold by the clock of this machine.
+    /// Asked again, an authority whose clock is ahead would give one that begins later still.
     early: Option<Identity>,
     /// The revocation list that was got the last time, and is kept.
     known: Option<ContentHash>,
@@ -182,7 +182,10 @@ impl CertificateKeeper {
         }
         // There may be a newer list by now.
         let identity = identity.with_revocation_list(self.identity.revocation_list());
-        self.node.set_identity(identity.clone()).await.map_err(Failure::new)?;
+        if let Err(error) = self.node.set_identity(identity.clone()).await {
+            self.early = Some(identity);
+            return Err(Failure::new(error));
+        }
         self.rule = Renewal::of(term(identity.as_peer()));
         self.identity = identity;
         // The node itself is better off with it than without, also where it cannot be written.
@@ -238,6 +241,13 @@ impl CertificateKeeper {
         let list = RevocationList::from_pem(&text, &trusted).map_err(|error| error.to_string())?;
         let newest = self.identity.revocation_list().clone().newest(&list);
         let is_newer = newest != *self.identity.revocation_list();
+        if is_newer {
+            // A disk that hangs delays no revocation.
+            self.node.set_revocation_list(list.clone()).await.map_err(|error| error.to_string())?;
+            self.identity = self.identity.clone().with_revocation_list(&list);
+            let revoked = self.identity.revocation_list().len();
+            tracing::info!(revoked, "there is a newer revocation list");
+        }
         if (is_newer || self.unwritten.list)
             && let Some(path) = self.paths.revoked.clone()
         {
@@ -252,12 +262,6 @@ impl CertificateKeeper {
                     }
                 }
             }
-        }
-        if is_newer {
-            self.node.set_revocation_list(list.clone()).await.map_err(|error| error.to_string())?;
-            self.identity = self.identity.clone().with_revocation_list(&list);
-            let revoked = self.identity.revocation_list().len();
-            tracing::info!(revoked, "there is a newer revocation list");
         }
         // One that is not written is asked for again.
         self.known = (!self.unwritten.list).then_some(hash);
@@ -472,6 +476,40 @@ mod tests {
         assert_eq!(IdentityPem::read(&paths).unwrap().certificate, renewed.certificate);
         assert_eq!(fs::read_to_string(paths.revoked.unwrap()).unwrap(), newer);
         node.stop(Duration::ZERO).await;
+        fs::remove_dir_all(&folder).unwrap();
+    }
+
+    #[actix::test]
+    async fn a8_a_disk_that_hangs_delays_no_revocation_and_an_identity_that_is_not_taken_is_kept() {
+        let folder = std::env::temp_dir().join(format!("swarm-renewal-hangs-{}", std::process::id()));
+        let _absent = fs::remove_dir_all(&folder);
+        fs::create_dir_all(&folder).unwrap();
+        let paths = IdentityPaths::in_directory(&folder);
+        let (authority, now) = (Authority::new("orchard", lasting(200)).unwrap(), SystemTime::now());
+        let held = authority.issue(&"a".parse().unwrap(), Role::Agent, lasting(100)).unwrap();
+        let other = authority.issue(&"b".parse().unwrap(), Role::Agent, lasting(1)).unwrap();
+        let newer = authority.revocation_list(2, [(other.as_peer().serial.clone(), now)], now).unwrap();
+        let node = Node::start(NodeConfig::new(held.clone(), "127.0.0.1:0".parse().unwrap())).await.unwrap();
+        let (mailbox, mut probe) = Probe::<CertificateAuthority>::new();
+        let source = AuthoritySource::Own(mailbox);
+        let mut keeper = CertificateKeeper::new(node.clone(), source, paths.clone(), held.clone());
+
+        // Who reads the file waits until it is written.
+        let list = paths.revoked.unwrap();
+        assert!(std::process::Command::new("mkfifo").arg(&list).status().unwrap().success());
+        let being_read = blocking(move || Ok(fs::File::options().write(true).open(&list).unwrap()));
+        let asked = async { probe.expect::<ListWanted>().await.reply(Ok(Some(newer.clone()))) };
+        let written = tokio::select! {
+            _ = async { tokio::join!(keeper.act(), asked) } => panic!("the disk does not hang"),
+            written = being_read => written.unwrap(),
+        };
+        assert_eq!(keeper.identity.revocation_list().len(), 1);
+        drop(written);
+
+        node.stop(Duration::ZERO).await;
+        keeper.early = Some(examined(&held, &answer(&authority, &held, Role::Agent, 101, 3), now).unwrap());
+        assert!(keeper.renew().await.is_err());
+        assert!(keeper.early.is_some());
         fs::remove_dir_all(&folder).unwrap();
     }
 

@@ -34,6 +34,11 @@ impl LogLimit {
         self.began.filter(|_| self.left_out > 0).map(|began| began + Self::WINDOW)
     }
 
+    /// How many were left out, where it is time to say so.
+    pub(crate) fn summary(&mut self, now: Instant) -> Option<u64> {
+        self.due().filter(|due| *due <= now).map(|_| self.take_left_out())
+    }
+
     /// How many were left out since this was asked the last time.
     pub(crate) fn take_left_out(&mut self) -> u64 {
         std::mem::take(&mut self.left_out)

@@ -44,11 +44,12 @@ use std::{
 };
 use swarm_protocols::{
     MailboxName, NodeId,
-    peers::{Beginning, Peers, SessionKey},
+    peers::{Beginning, Peers, SessionKey, Side},
     session::{CloseCode, Timing},
     wire::{
         codec::BINCODE_2,
         control::{Hello, Limits, RouteChange, WIRE_VERSIONS},
+        frame::CONTROL_BYTES_MAX,
     },
 };
 use tokio::{sync::watch, time::Instant};
@@ -56,6 +57,9 @@ use uuid::Uuid;
 
 /// How often a bridge looks at what is due.
 const LOOK: Duration = Duration::from_secs(1);
+
+/// How many bytes may come, at least, from a peer that was dialled and has not said WELCOME: that, and as much before.
+const WELCOME_WINDOW: u32 = 2 * CONTROL_BYTES_MAX as u32;
 
 /// What a bridge says of its node in every hello.
 pub(crate) struct LocalNode {
@@ -170,9 +174,14 @@ impl QuicBridge {
             owner: context.address().recipient(),
             opened,
         };
+        let link = Arc::clone(&parts.link);
         let address = ConnectionSession::new(parts).start();
         self.sessions.insert(key, Attached { address, side, peer, shown, open: None, handing_over: false });
         self.divide_windows();
+        if side == Side::Dialler {
+            // It has chosen the peer, whose lanes are not read before WELCOME and must not use up its room.
+            link.set_window(self.window.max(WELCOME_WINDOW));
+        }
     }
 
     /// Divides what may wait on connections among the open ones.
@@ -201,9 +210,12 @@ impl QuicBridge {
             tracing::error!(%name, "an actor has stopped, and what it exposed is withdrawn");
             self.withdraw(&name, registration);
         }
-        if self.refusals.due().is_some_and(|due| due <= Instant::now()) {
-            let (more, minutes) = (self.refusals.take_left_out(), LogLimit::WINDOW.as_secs() / 60);
+        let (now, minutes) = (Instant::now(), LogLimit::WINDOW.as_secs() / 60);
+        if let Some(more) = self.refusals.summary(now) {
             tracing::warn!(more, minutes, "more connections and sessions were refused");
+        }
+        if let Some(more) = self.routes.audit().summary(now) {
+            tracing::warn!(target: "audit", more, minutes, "more requests were refused");
         }
     }
 

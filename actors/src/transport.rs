@@ -35,14 +35,18 @@ pub(crate) trait Transport {
     /// Where this node can be dialled.
     fn address(&self) -> Option<SocketAddr>;
     /// What this node shows and judges by; `None` where nothing is shown.
-    fn identity(&self) -> Option<&Identity>;
+    fn identity(&self) -> Option<&Identity> {
+        None
+    }
     /// Shows and judges by another identity in every handshake that begins from now on, and resumes nothing that began
     /// before.
-    fn set_identity(&mut self, identity: Identity);
-    /// Ends all connections at once, and makes no others.
-    fn close(&self);
+    fn set_identity(&mut self, _identity: Identity) {}
+    /// Ends all connections at once, and makes no others; nothing where their sessions close them all.
+    fn close(&self) {}
     /// Completes when no connection is left.
-    fn closed(&self) -> BoxFuture<'static, ()>;
+    fn closed(&self) -> BoxFuture<'static, ()> {
+        Box::pin(std::future::ready(()))
+    }
 }
 
 /// A connection to a peer that has proven who it is.
@@ -101,8 +105,8 @@ pub(crate) trait Link: Send + Sync {
     fn accept(&self) -> BoxFuture<'_, Result<Stream, LinkError>>;
     /// Says how many streams the peer may have open at once.
     fn allow_streams(&self, count: u32);
-    /// Says how many bytes may wait on it in either direction, unread or not taken: more of them than a moment ago are
-    /// let go first.
+    /// Sets how many bytes may wait on it in either direction, unread or not taken. Those that wait already stay, where
+    /// they are more: no further ones come until they have been taken.
     fn set_window(&self, bytes: u32);
     /// Ends the connection and all its streams at once.
     fn close(&self, code: CloseCode, reason: &str);

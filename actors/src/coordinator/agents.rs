@@ -182,7 +182,7 @@ impl AgentWatch {
         let looks_again = session.look == Look::Outdated;
         session.look = Look::Idle;
         let node = agent.clone();
-        if ports.mailboxes.is_empty() && !looks_again {
+        if ports.mailboxes.is_empty() && !looks_again && !session.is_known {
             tracing::warn!(agent = %node, "it exposes no protocol of tasks, and is given no work until it does");
         }
         if session.is_known {

@@ -10,7 +10,8 @@ struct ResetKey([u8; 64]);
 
 impl Identity {
     /// The key of its stateless resets (RFC 9000, section 10.3). It follows from the private key, so that the process
-    /// after this one has the same, and peers believe it.
+    /// after this one has the same, and peers believe it. A node keeps the one it has begun with: where it was given an
+    /// identity with another private key, the peers of the process before have to wait for their silence limit.
     pub(crate) fn reset_key(&self) -> Arc<dyn HmacKey> {
         let mut key = [0; 64];
         let hash =

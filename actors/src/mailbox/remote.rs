@@ -21,7 +21,7 @@ use swarm_protocols::{
         frame::{Answered, Intent},
     },
 };
-use tokio::task::JoinHandle;
+use tokio::{runtime::Handle, task::JoinHandle};
 
 /// A mailbox on another node.
 pub(crate) struct Remote<P: Protocol> {
@@ -207,9 +207,12 @@ impl<R: Request> RemoteCall<R> {
         loop {
             match self {
                 Self::Asked(call) => match ready!(Pin::new(call).poll(cx)) {
-                    Ok(Answered::Reply(bytes)) if bytes.len() > DECODED_HERE_BYTES_MAX => {
-                        let decoding = move || decode::<R::Reply, R::Error>(&bytes, R::NAME);
-                        *self = Self::Decoding(tokio::task::spawn_blocking(decoding));
+                    // Who polls it outside a runtime holds up nobody else.
+                    Ok(answered)
+                        if is_long(&answered)
+                            && let Ok(runtime) = Handle::try_current() =>
+                    {
+                        *self = Self::Decoding(runtime.spawn_blocking(move || read::<R>(Ok(answered))));
                     }
                     answered => return Poll::Ready(read::<R>(answered)),
                 },
@@ -222,6 +225,10 @@ impl<R: Request> RemoteCall<R> {
             }
         }
     }
+}
+
+fn is_long(answered: &Answered) -> bool {
+    matches!(answered, Answered::Reply(bytes) | Answered::Failed(bytes) if bytes.len() > DECODED_HERE_BYTES_MAX)
 }
 
 fn read<R: Request>(answered: Result<Answered, DeliveryError>) -> AskResult<R> {

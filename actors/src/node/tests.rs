@@ -522,17 +522,6 @@ impl Transport for Failed {
     fn address(&self) -> Option<SocketAddr> {
         None
     }
-
-    fn identity(&self) -> Option<&Identity> {
-        None
-    }
-
-    fn set_identity(&mut self, _: Identity) {}
-    fn close(&self) {}
-
-    fn closed(&self) -> BoxFuture<'static, ()> {
-        Box::pin(std::future::ready(()))
-    }
 }
 
 #[actix::test]

@@ -22,7 +22,7 @@ use swarm_protocols::{
     NodeId, Role,
     peers::{Command, SessionKey, Side},
     session::CloseCode,
-    wire::control::{Hello, RefuseCause, Route, RouteChange},
+    wire::control::{Hello, Route, RouteChange},
 };
 use tokio::time::Instant;
 use uuid::Uuid;
@@ -155,7 +155,7 @@ impl QuicBridge {
         match self.judge(shown.as_ref()) {
             Ok(()) => self.peers.asked(session, incarnation),
             // The session is about to learn that it has to end; until then it displaces nobody.
-            Err(reason) => self.tell(session, Admission(Err((RefuseCause::Unavailable, reason)))),
+            Err(reason) => self.tell(session, EndSession(CloseCode::BadCertificate, reason)),
         }
     }
 

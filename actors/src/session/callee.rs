@@ -10,13 +10,12 @@ use crate::{
     budget::{Room, SHORT_BYTES_MAX, Share},
     call::{Caller, Priority},
     gate::{Gate, Permit, RETRY_AFTER},
-    log_limit::LogLimit,
     transport::{self, Link, LinkError, RecvHalf, SendHalf, Stream},
 };
 use bytes::{Buf, Bytes};
 use futures_util::FutureExt;
 use std::{
-    cell::{Cell, RefCell},
+    cell::Cell,
     future::poll_fn,
     rc::Rc,
     sync::{Arc, atomic::Ordering},
@@ -59,7 +58,6 @@ pub(crate) struct Inbound {
     streams_allowed: Cell<u32>,
     /// What the node holds for this peer.
     share: Arc<Share>,
-    audit: RefCell<LogLimit>,
 }
 
 /// What an [`Inbound`] is made of.
@@ -94,7 +92,6 @@ impl Inbound {
             lanes: Gate::new(LANES_MAX),
             streams_allowed: Cell::new(transport::STREAMS_MIN),
             share,
-            audit: RefCell::default(),
         })
     }
 
@@ -316,10 +313,9 @@ impl Inbound {
         if !matches!(error, DeliveryError::NotPermitted { .. }) {
             return;
         }
-        let mut audit = self.audit.borrow_mut();
-        if audit.admits(Instant::now()) {
-            let (Caller { node, role }, more) = (&*self.caller, audit.take_left_out());
-            tracing::warn!(target: "audit", %node, %role, %error, more, "a request was refused");
+        if self.routes.audit().admits(Instant::now()) {
+            let Caller { node, role } = &*self.caller;
+            tracing::warn!(target: "audit", %node, %role, %error, "a request was refused");
         }
     }
 
@@ -338,7 +334,11 @@ impl Inbound {
             }
             Ok(None) => return Ok(()),
             Err(Fault::Refused(error)) => {
-                replies.0.refuse(0, &error);
+                self.received.requests.fetch_add(1, Ordering::Relaxed);
+                match input.reader.begins_post() {
+                    true => replies.0.drop_post(None, &error),
+                    false => replies.0.refuse(0, &error),
+                }
                 // What is left of the request is not wanted.
                 drop(input);
             }
@@ -384,15 +384,6 @@ struct Wanted(Arc<Replies>);
 impl Drop for Wanted {
     fn drop(&mut self) {
         self.0.close();
-    }
-}
-
-impl Drop for Inbound {
-    fn drop(&mut self) {
-        let more = self.audit.get_mut().take_left_out();
-        if more > 0 {
-            tracing::warn!(target: "audit", node = %self.caller.node, more, "more requests were refused");
-        }
     }
 }
 

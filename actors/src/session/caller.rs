@@ -157,22 +157,24 @@ impl Outbound {
         Ok(())
     }
 
-    /// Sends what goes over a stream of its own.
+    /// Sends what goes over a stream of its own, and says whether the peer let all of it be written.
     async fn send(
         &self,
         request: Bytes,
         priority: Priority,
-    ) -> Result<(Box<dyn SendHalf>, Box<dyn RecvHalf>), DeliveryError> {
+    ) -> Result<(Box<dyn SendHalf>, Box<dyn RecvHalf>, bool), DeliveryError> {
         let opened = self.link.open().await;
         let Stream { mut send, recv } = opened.map_err(|error| self.ended(error, Delivery::NotSent))?;
         send.set_priority(-(priority as i32));
-        match send.write(request).await {
-            Ok(()) => send.finish(),
-            // The peer has read enough to answer.
-            Err(LinkError::StreamAbandoned) => {}
+        let is_whole = match send.write(request).await {
+            Ok(()) => {
+                send.finish();
+                true
+            }
+            Err(LinkError::StreamAbandoned) => false,
             Err(error) => return Err(self.ended(error, Delivery::Unknown)),
-        }
-        Ok((send, recv))
+        };
+        Ok((send, recv, is_whole))
     }
 
     /// Waits until so many bytes more may be in progress at the peer: those that wait take none of its room.
@@ -403,10 +405,11 @@ async fn post_on_own_stream(
         let _on_its_way = place.0.sendable(message.len()).await;
         place.0.send(message, priority).await
     };
-    tokio::time::timeout(timeout, sent)
+    let (_, _no_answer, is_whole) = tokio::time::timeout(timeout, sent)
         .await
-        .map_err(|_| DeliveryError::TimedOut { after: timeout, delivery: Delivery::NotSent })?
-        .map(|_no_answer| ())
+        .map_err(|_| DeliveryError::TimedOut { after: timeout, delivery: Delivery::NotSent })??;
+    // A peer that stops a message before its end has no room for it.
+    is_whole.then_some(()).ok_or(DeliveryError::Overloaded { retry_after: RETRY_AFTER })
 }
 
 /// A place for a request with a stream of its own.
@@ -424,7 +427,8 @@ async fn exchange(
     request: Bytes,
     priority: Priority,
 ) -> Result<(Answered, Option<Room>), DeliveryError> {
-    let (_sent, mut recv) = outbound.send(request, priority).await?;
+    // A peer that stops the request has read enough to answer.
+    let (_sent, mut recv, _is_whole) = outbound.send(request, priority).await?;
     let mut reader = FrameReader::new(outbound.message_bytes_max + OVERHEAD_BYTES_MAX);
     let (mut room, mut come) = (None, 0);
     loop {

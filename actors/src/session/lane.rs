@@ -30,7 +30,7 @@ use tokio::{runtime::Handle, sync::Notify, time::Instant};
 /// How much may wait for a peer that does not read before further requests are refused, in bytes.
 const UNSENT_BYTES_MAX: usize = 16 << 20;
 
-/// A route that no node gives: routes are numbered from 0 and at most 2048.
+/// A route that no node gives: routes are numbered from 0 on, one by one.
 const ROUTE_OF_NOBODY: u32 = u32::MAX;
 
 /// Why a lane goes no further.

@@ -8,7 +8,7 @@ pub(crate) use line::Line;
 pub use network::Network;
 
 use super::{Connection, DialError, Link, LinkError, RecvHalf, SendHalf, Stream, Transport};
-use crate::{call::Caller, identity::Identity};
+use crate::call::Caller;
 use bytes::Bytes;
 use futures_util::{
     StreamExt,
@@ -112,20 +112,6 @@ impl Transport for MemoryTransport {
 
     fn address(&self) -> Option<SocketAddr> {
         None
-    }
-
-    fn identity(&self) -> Option<&Identity> {
-        None
-    }
-
-    /// Nothing is shown here.
-    fn set_identity(&mut self, _: Identity) {}
-
-    /// The sessions close their links themselves.
-    fn close(&self) {}
-
-    fn closed(&self) -> BoxFuture<'static, ()> {
-        Box::pin(ready(()))
     }
 }
 

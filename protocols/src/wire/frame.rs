@@ -196,6 +196,12 @@ impl FrameReader {
         self.partial.len()
     }
 
+    /// Whether the frame that is not complete is a message that is not answered.
+    pub fn begins_post(&self) -> bool {
+        let begun = if self.partial.is_empty() { &self.chunk[..] } else { &self.partial[..] };
+        varint::get(begun).is_some_and(|(_, head)| begun.get(head) == Some(&POST))
+    }
+
     /// Takes back what was fed and is not part of a frame that was begun: for what stands before
     /// the first frame of a stream.
     pub fn take_chunk(&mut self) -> Bytes {

@@ -2,21 +2,31 @@
 
 use super::{
     hostile::{Stage, in_incarnation, request, staged},
+    lenient::Server,
+    refusals::Log,
     *,
 };
+use crate::TellError;
 use bytes::Bytes;
 use futures_util::{FutureExt, future::join_all};
 use quinn::{RecvStream, SendStream};
-use std::{sync::Mutex, thread};
+use std::{
+    pin::pin,
+    sync::{Arc, Mutex},
+    task::{self, Poll, Wake},
+    thread,
+};
 use swarm_protocols::{
     Blob,
     wire::{
-        codec,
-        control::{Control, Hello, Route},
+        codec::{self, BINCODE_2},
+        control::{Control, Hello, Route, Welcome},
         frame::{self, Answered, Frame, FrameReader, STREAM_CONTROL, STREAM_LANE, STREAM_REQUEST},
         varint,
     },
 };
+
+use uuid::Uuid;
 
 /// A silence that no test takes.
 const LONG: Duration = Duration::from_secs(60);
@@ -162,6 +172,108 @@ async fn a7_unfinished_frames_beyond_the_share_of_a_peer_are_answered_overloaded
 }
 
 #[actix::test]
+async fn a7_a_long_post_that_finds_no_room_comes_back_and_is_counted() {
+    let stage =
+        staged(|config| (config.limits.message_bytes, config.memory_bytes) = (1 << 20, 12 << 20)).await;
+    let (mailbox, _probe) = Probe::<Carrying>::new();
+    stage.node.expose("probe", mailbox).allow(Role::Operator).register().await.unwrap().detach();
+    // The more connections there are, the less of a message is on its way unread.
+    let _others = [stage.session("c").await, stage.session("d").await, stage.session("e").await];
+    let a = Node::start(NodeConfig::new(stage.operator("a"), "127.0.0.1:0".parse().unwrap())).await.unwrap();
+    a.connect("b".parse().unwrap(), stage.node.address().unwrap()).await.unwrap();
+    let probe: Mailbox<Carrying> = a.resolve("b/probe").await.unwrap();
+    // Nine MiB are for messages, of which one peer holds half; the probe keeps what it is sent.
+    for _ in 0..4 {
+        probe.tell(carry(1_040_000, 1)).await.unwrap();
+    }
+    let told = probe.tell(carry(1_040_000, 1)).await;
+    let Err(TellError { message: Some(_), cause: DeliveryError::Overloaded { .. } }) = told else {
+        panic!("{told:?}")
+    };
+    let sessions = stage.node.sessions().await;
+    let of_a: Vec<_> = sessions.iter().filter(|session| session.peer.node.as_str() == "a").collect();
+    assert_eq!((of_a[0].received, of_a[0].dropped), (5, 1));
+}
+
+#[actix::test]
+async fn s2_lanes_that_come_before_the_welcome_leave_it_room() {
+    let stage = staged(|_| {}).await;
+    let hub = Server::new(&stage.operator("hub"), 0);
+    let welcoming = async {
+        let connection = hub.endpoint.accept().await.unwrap().await.unwrap();
+        let (mut control, hello) = connection.accept_bi().await.unwrap();
+        let (mut lane, answers) = connection.open_bi().await.unwrap();
+        // All that may come on a connection at first.
+        let mut begun = [&[STREAM_LANE, 1], &request(0, 0, &[0; 20_000])[..]].concat();
+        begun.truncate(16 << 10);
+        lane.write_all(&begun).await.unwrap();
+        let welcome = Welcome {
+            session: Uuid::nil(),
+            wire_version: 1,
+            codec: BINCODE_2,
+            hello: in_incarnation("hub", 1),
+        };
+        let mut frame = Vec::new();
+        Control::Welcome(welcome).encode(&mut frame).unwrap();
+        control.write_all(&frame).await.unwrap();
+        (connection, control, hello, lane, answers)
+    };
+    let connecting = stage.node.connect("hub".parse().unwrap(), hub.address());
+    let (_held, connected) = tokio::join!(welcoming, connecting);
+    assert_eq!(connected.unwrap().node.as_str(), "hub");
+}
+
+#[actix::test]
+async fn a10_what_is_not_permitted_writes_twenty_lines_a_minute_whatever_the_sessions() {
+    let (log, _listening) = Log::listen();
+    let stage = staged(|_| {}).await;
+    for id in ["x", "y", "z"] {
+        let agent = stage.authority.issue(&id.parse().unwrap(), Role::Agent, stage.day).unwrap();
+        let (connection, _control, _recv, route) = stage.session_as(&agent).await;
+        let (mut send, mut recv) = connection.open_bi().await.unwrap();
+        let asked: Vec<_> = (0..15).flat_map(|number| request(number, route, &[0])).collect();
+        send.write_all(&[&[STREAM_LANE, 1], &asked[..]].concat()).await.unwrap();
+        let mut reader = reader();
+        for _ in 0..15 {
+            let (_, answer) = answer(&mut recv, &mut reader).await;
+            assert!(
+                matches!(answer, Answered::Undelivered(DeliveryError::NotPermitted { .. })),
+                "{answer:?}"
+            );
+        }
+    }
+    assert_eq!(log.count("a request was refused"), 20);
+}
+
+/// Waits for an answer on a thread that belongs to no runtime.
+fn outside_a_runtime<T>(future: impl Future<Output = T>) -> T {
+    struct Unpark(thread::Thread);
+    impl Wake for Unpark {
+        fn wake(self: Arc<Self>) {
+            self.0.unpark();
+        }
+    }
+    let (mut future, waker) = (pin!(future), Arc::new(Unpark(thread::current())).into());
+    loop {
+        match future.as_mut().poll(&mut task::Context::from_waker(&waker)) {
+            Poll::Ready(output) => return output,
+            Poll::Pending => thread::park(),
+        }
+    }
+}
+
+#[actix::test]
+async fn s2_a_long_answer_is_taken_outside_a_runtime_too() {
+    let (_stage, _a, carrier) = carried(true, 1 << 20, 12 << 20, LONG).await;
+    for back in [1, 300_000] {
+        let (carrier, (answered, answer)) = (carrier.clone(), tokio::sync::oneshot::channel());
+        thread::spawn(move || answered.send(outside_a_runtime(carrier.ask(carry(1, back)).into_future())));
+        let answer = answer.await.expect("it panicked");
+        assert_eq!(answer.map(|blob| blob.len()), Ok(back as usize));
+    }
+}
+
+#[actix::test]
 async fn s4_answers_that_nobody_takes_cost_neither_the_session_nor_each_other() {
     let (_stage, a, carrier) = carried(true, 64 << 20, 768 << 20, Duration::from_secs(1)).await;
     let asked: Vec<_> = (0..20)
@@ -268,7 +380,7 @@ async fn s2_a_long_answer_makes_no_other_wait_and_can_be_cancelled_on_its_way() 
 #[actix::test]
 async fn s2_what_is_cancelled_is_cancelled_while_answers_wait() {
     let (mailbox, mut probe) = Probe::<Service>::new();
-    let stage = staged(|_| {}).await;
+    let stage = staged(|config| config.timing.silence = LONG).await;
     let _registration = stage.node.expose("aside", mailbox).allow(Role::Operator).register().await.unwrap();
     let (connection, _control, _recv, probed) = stage.session("mallory").await;
     let (mut send, mut recv) = connection.open_bi().await.unwrap();

@@ -299,7 +299,7 @@ async fn a_request_that_cannot_be_served_is_answered_and_costs_nothing_else() {
 
 #[actix::test]
 async fn a_peer_that_reads_no_answers_is_read_no_further() {
-    let stage = stage().await;
+    let stage = stage_with(Timing { silence: Duration::from_secs(300), ..Timing::default() }).await;
     let (connection, _control, _recv, route) = stage.session("mallory").await;
     let (mut send, _unread) = connection.open_bi().await.unwrap();
     send.write_all(&[STREAM_LANE, 1]).await.unwrap();

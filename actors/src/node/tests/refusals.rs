@@ -55,6 +55,11 @@ impl Log {
         self.0.lock().unwrap().contains(text)
     }
 
+    /// How often it holds `text`.
+    pub(super) fn count(&self, text: &str) -> usize {
+        self.0.lock().unwrap().matches(text).count()
+    }
+
     /// Waits until it holds `text`, and forgets everything.
     pub(super) async fn says(&self, case: &str, text: &str) {
         let said = async {

@@ -63,7 +63,7 @@ impl QuicTransport {
         let parameters = Arc::new(parameters);
         let listening = Listening::new(&identity, key_exchange, &parameters);
         let mut config = quinn::EndpointConfig::new(identity.reset_key());
-        config.cid_generator(|| Box::new(RandomIds));
+        config.cid_generator(|| Box::new(PlainIds));
         let runtime = quinn::default_runtime().ok_or_else(|| io::Error::other("there is no runtime"))?;
         let server = quinn::ServerConfig::clone(&listening.config);
         let endpoint = quinn::Endpoint::new(config, Some(server), UdpSocket::bind(address)?, runtime)?;
@@ -139,13 +139,13 @@ impl Transport for QuicTransport {
     }
 }
 
-/// Ids of connections that are nothing but random. Those that quinn makes by default are known to one process alone,
-/// so that the one after it would not answer its peers.
-struct RandomIds;
+/// Ids of connections that say nothing of their process. Those that quinn makes by default are known to one process
+/// alone, so that the one after it would not answer its peers.
+struct PlainIds;
 
-impl ConnectionIdGenerator for RandomIds {
+impl ConnectionIdGenerator for PlainIds {
     fn generate_cid(&mut self) -> ConnectionId {
-        // The random half of it.
+        // The half without the time: a counter that begins at random every millisecond, and random bits.
         ConnectionId::new(&Uuid::now_v7().into_bytes()[8..])
     }
 
@@ -192,11 +192,11 @@ async fn accept(
                 under_way.remove(&number);
                 let reason = match outcome {
                     Ok(Ok(())) => continue,
-                    Ok(Err(Handshake::Abandoned)) => {
+                    Ok(Err(HandshakeError::Abandoned)) => {
                         tracing::debug!(%from, "this node stopped during a handshake");
                         continue;
                     }
-                    Ok(Err(Handshake::Refused(reason))) => reason,
+                    Ok(Err(HandshakeError::Refused(reason))) => reason,
                     Err(Aborted) => "it gave way to another handshake".to_owned(),
                 };
                 if refusals.admits(Instant::now()) {
@@ -234,7 +234,7 @@ async fn accept(
 }
 
 /// Why an incoming connection became none.
-enum Handshake {
+enum HandshakeError {
     /// One side did not want it.
     Refused(String),
     /// This node stopped.
@@ -246,19 +246,19 @@ async fn handshake(
     config: Arc<quinn::ServerConfig>,
     own: Serial,
     within: Duration,
-) -> Result<Connection, Handshake> {
+) -> Result<Connection, HandshakeError> {
     let refused = |error: ConnectionError| match error {
-        ConnectionError::LocallyClosed => Handshake::Abandoned,
-        error => Handshake::Refused(
+        ConnectionError::LocallyClosed => HandshakeError::Abandoned,
+        error => HandshakeError::Refused(
             explain(&error).map_or_else(|| error.to_string(), |failure| failure.to_string()),
         ),
     };
     let connecting = incoming.accept_with(config).map_err(refused)?;
     let connection = tokio::time::timeout(within, connecting)
         .await
-        .map_err(|_| Handshake::Refused("the TLS handshake took too long".to_owned()))?
+        .map_err(|_| HandshakeError::Refused("the TLS handshake took too long".to_owned()))?
         .map_err(refused)?;
-    authenticated(connection, own).map_err(Handshake::Refused)
+    authenticated(connection, own).map_err(HandshakeError::Refused)
 }
 
 /// Reads what the peer has shown. The owner of the session judges it, by what this node knows at that moment.
