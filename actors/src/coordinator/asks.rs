@@ -10,10 +10,16 @@ use actix::{Addr, Message};
 use bytes::Bytes;
 use futures_util::FutureExt;
 use std::{
-    cell::Cell, collections::BTreeMap, fmt, panic::AssertUnwindSafe, rc::Rc, sync::Arc, time::Duration,
+    cell::{Cell, RefCell},
+    collections::BTreeMap,
+    fmt,
+    panic::AssertUnwindSafe,
+    rc::{Rc, Weak},
+    sync::Arc,
+    time::Duration,
 };
 use swarm_protocols::{
-    Blob, Delivery, DeliveryError, NodeId, Request,
+    Blob, ContentHash, Delivery, DeliveryError, NodeId, Request,
     content_store::{MissingContent, StoreContent, StoreError},
     coordinator::{
         Part,
@@ -21,7 +27,7 @@ use swarm_protocols::{
     },
     wire::codec,
 };
-use tokio::task::JoinHandle;
+use tokio::{sync::Mutex, task::JoinHandle};
 
 /// How often an agent is given what it lacks for one attempt: what it has may be evicted by others meanwhile.
 const ROUNDS_MAX: usize = 3;
@@ -40,6 +46,39 @@ pub(super) struct Asks {
     /// assignments: an answer under way for the earlier one must not be taken for the later one's.
     serial: u64,
     timeout: Duration,
+    uploads: Uploads,
+}
+
+/// The content that agents are being given: no agent is given the same content twice at once.
+type Uploads = Rc<RefCell<BTreeMap<Upload, Weak<Turn>>>>;
+
+/// Content on its way to an agent.
+type Upload = (NodeId, ContentHash);
+
+/// Whose attempt gives an agent some content; the others wait, and then look whether the agent has it.
+#[derive(Debug)]
+struct Turn {
+    upload: Upload,
+    uploads: Uploads,
+    taken: Mutex<()>,
+}
+
+impl Turn {
+    fn of(upload: Upload, uploads: &Uploads) -> Rc<Self> {
+        let known = uploads.borrow().get(&upload).and_then(Weak::upgrade);
+        known.unwrap_or_else(|| {
+            let turn = Self { upload, uploads: Rc::clone(uploads), taken: Mutex::default() };
+            let turn = Rc::new(turn);
+            uploads.borrow_mut().insert(turn.upload.clone(), Rc::downgrade(&turn));
+            turn
+        })
+    }
+}
+
+impl Drop for Turn {
+    fn drop(&mut self) {
+        self.uploads.borrow_mut().remove(&self.upload);
+    }
 }
 
 /// An ask under way; dropping it cancels it at the agent.
@@ -88,7 +127,7 @@ impl Asks {
     pub(super) fn new(config: &BoardConfig) -> Self {
         let timeout = config.lease.saturating_mul(config.attempts_max.get());
         let timeout = timeout.clamp(TIMEOUT_DEFAULT, TIMEOUT_MAX);
-        Self { asked: BTreeMap::new(), serial: 0, timeout }
+        Self { asked: BTreeMap::new(), serial: 0, timeout, uploads: Uploads::default() }
     }
 
     /// Asks for a part of `task`, whose `inputs` these are, and sends what comes of it to `coordinator`.
@@ -103,15 +142,16 @@ impl Asks {
         self.serial += 1;
         let (serial, timeout, asked) = (self.serial, self.timeout, assignment.clone());
         let begun = Rc::new(Cell::new(false));
-        let begins = Rc::clone(&begun);
+        let (begins, uploads) = (Rc::clone(&begun), Rc::clone(&self.uploads));
         let work = actix_rt::spawn(async move {
             let asking = async {
                 let Some(mailbox) = ports.mailbox(&task.task().protocol) else {
                     return not_begun("it exposes no such protocol any more", None);
                 };
                 let store = ports.content_store.as_ref().filter(|_| !inputs.is_empty());
-                let (part, begun) = (task.part(&assignment), &*begins);
-                let asking = Asking { task: &task, part, mailbox, inputs: &inputs, timeout, begun };
+                let (assignment, begun) = (&assignment, &*begins);
+                let (inputs, uploads) = (&inputs, &uploads);
+                let asking = Asking { task: &task, assignment, mailbox, inputs, timeout, begun, uploads };
                 asking.run(store).await.unwrap_or_else(|outcome| outcome)
             };
             // A panic in what a mailbox of this process leads through costs this attempt, and frees its slot.
@@ -155,11 +195,12 @@ pub(super) fn lost_before() -> Failure {
 /// One attempt at a part.
 struct Asking<'a> {
     task: &'a NewTask,
-    part: &'a Part,
+    assignment: &'a Assignment,
     mailbox: &'a EncodedMailbox,
     inputs: &'a [Held],
     timeout: Duration,
     begun: &'a Cell<bool>,
+    uploads: &'a Uploads,
 }
 
 impl Asking<'_> {
@@ -174,8 +215,8 @@ impl Asking<'_> {
                     break;
                 }
             }
-            let payload = Bytes::copy_from_slice(&self.part.payload);
-            let ask = self.of_submitter(self.mailbox.ask(&self.part.request, self.part.version, payload));
+            let Part { request, version, payload, .. } = self.task.part(self.assignment);
+            let ask = self.of_submitter(self.mailbox.ask(request, *version, payload.clone().into()));
             self.begun.set(true);
             match ask.await {
                 Ok(reply) => return Ok(Outcome::Reply(Vec::from(reply).into())),
@@ -202,36 +243,64 @@ impl Asking<'_> {
 
     /// How many inputs the agent lacked.
     async fn give(&self, store: &EncodedMailbox) -> Result<usize, Outcome> {
-        let hashes = self.inputs.iter().map(Held::hash).collect();
-        let missing = self.ask_store(store, &MissingContent { hashes }).await?;
+        let missing = self.missing(store, self.inputs.iter().map(Held::hash).collect()).await?;
+        for input in self.inputs.iter().filter(|input| missing.contains(&input.hash())) {
+            self.give_one(store, input).await?;
+        }
+        Ok(missing.len())
+    }
+
+    /// Which of these contents the agent lacks.
+    async fn missing(
+        &self,
+        store: &EncodedMailbox,
+        hashes: Vec<ContentHash>,
+    ) -> Result<Vec<ContentHash>, Outcome> {
+        let count = hashes.len();
+        let payload = codec::encode(&MissingContent { hashes }).map_err(|error| not_begun(error, None))?;
+        let missing = self.ask_store::<MissingContent>(store, payload, Bytes::new()).await?;
         let missing = missing.unwrap_or_else(|never| match never {});
-        if missing.len() > self.inputs.len() {
+        if missing.len() > count {
             let cause = "its content store misses more than it was asked for".to_owned();
             return Err(Failure::Invalid { cause }.into());
         }
-        for input in self.inputs.iter().filter(|input| missing.contains(&input.hash())) {
-            let content = StoreContent { content: input.bytes().clone() };
-            let stored = self.ask_store(store, &content).await?;
-            stored.map_err(|error| {
-                let StoreError::Full { bytes_max } = error;
-                // What is in use now makes room later; what is larger than the whole store never fits.
-                let fits = input.bytes().len() as u64 <= bytes_max;
-                not_begun(error, fits.then_some(RECONNECTION))
-            })?;
-        }
-        Ok(missing.len())
+        Ok(missing)
+    }
+
+    /// Gives the agent an input that it lacks. Where another attempt does so, waits for that, and looks again.
+    async fn give_one(&self, store: &EncodedMailbox, input: &Held) -> Result<(), Outcome> {
+        let turn = Turn::of((self.assignment.agent.clone(), input.hash()), self.uploads);
+        let _taken = loop {
+            if let Ok(taken) = turn.taken.try_lock() {
+                break taken;
+            }
+            drop(turn.taken.lock().await);
+            if self.missing(store, vec![input.hash()]).await?.is_empty() {
+                return Ok(());
+            }
+        };
+        // The content goes out from where it is kept.
+        let head = StoreContent::encoded_head(input.bytes().len());
+        let stored = self.ask_store::<StoreContent>(store, head, input.bytes().clone().into()).await?;
+        stored.map(drop).map_err(|error| {
+            let StoreError::Full { bytes_max } = error;
+            // What is in use now makes room later; what is larger than the whole store never fits.
+            let fits = input.bytes().len() as u64 <= bytes_max;
+            not_begun(error, fits.then_some(RECONNECTION))
+        })
     }
 
     async fn ask_store<R: Request>(
         &self,
         store: &EncodedMailbox,
-        request: &R,
+        payload: Vec<u8>,
+        content: Bytes,
     ) -> Result<Result<R::Reply, R::Error>, Outcome> {
-        let payload = codec::encode(request).map_err(|error| not_begun(error, None))?;
         let invalid = |error: codec::DecodeError| -> Outcome {
             Failure::Invalid { cause: format!("its content store: {error}") }.into()
         };
-        match self.of_submitter(store.ask(R::NAME, R::VERSION, payload.into())).await {
+        let ask = store.ask(R::NAME, R::VERSION, payload.into()).with_content(content);
+        match self.of_submitter(ask).await {
             Ok(reply) => codec::decode(&reply).map(Ok).map_err(invalid),
             Err(EncodedAskError::Handler(error)) => codec::decode(&error).map(Err).map_err(invalid),
             Err(EncodedAskError::Delivery(error)) => Err(of_store(error, store)),

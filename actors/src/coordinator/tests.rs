@@ -53,6 +53,30 @@ async fn an_agent_is_given_what_it_lacks_before_it_is_asked() {
 }
 
 #[actix::test]
+async fn a5_an_agent_is_given_an_input_once_however_many_parts_wait_for_it() {
+    let bench = Bench::new(config());
+    let a = bench.store(b"a").await;
+    let mut agent = bench.join("x", 4).await;
+    let task = bench.submit_task(task(1, &vec![vec![a]; 4]));
+    for _ in 0..4 {
+        agent.lacks(&[a]).await;
+    }
+    let stored = agent.store.expect::<StoreContent>().await;
+    agent.store.expect_none(Duration::from_secs(1)).await;
+    stored.reply(Ok(a));
+    // Those that waited look again, and where it is lost meanwhile one of them gives it again.
+    agent.lacks(&[a]).await;
+    agent.lacks(&[]).await;
+    agent.lacks(&[]).await;
+    agent.store.expect::<StoreContent>().await.reply(Ok(a));
+    for number in 0..4 {
+        agent.asked().await.reply(Ok(number));
+    }
+    assert_eq!(task.await.unwrap().unwrap().answers.len(), 4);
+    agent.store.expect_none(Duration::from_secs(1)).await;
+}
+
+#[actix::test]
 async fn an_agent_whose_store_lost_an_input_is_given_it_again_within_the_attempt() {
     let bench = Bench::new(config());
     let a = bench.store(b"a").await;
