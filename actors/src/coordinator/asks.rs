@@ -112,6 +112,8 @@ pub(super) enum Outcome {
     Reply(Blob),
     /// The agent takes nothing new.
     Draining,
+    /// Its content store has no room now for an input that is not longer than all of it.
+    Full(StoreError),
     Failure(Failure),
 }
 
@@ -173,6 +175,17 @@ impl Asks {
         }
         self.asked.remove(&assignment);
         Some((assignment, outcome))
+    }
+
+    /// What it means that the content store of an agent is full: what the agent works on makes room later, and an agent
+    /// that works on nothing spends an attempt.
+    pub(super) fn full(&self, agent: &NodeId, error: &StoreError) -> Failure {
+        let cause = error.to_string();
+        let works = self.asked.iter().any(|(of, asked)| of.agent == *agent && asked.begun.get());
+        match works {
+            true => Failure::NotBegun { cause, again: Some(RECONNECTION) },
+            false => Failure::Lost { cause },
+        }
     }
 
     /// Cancels an ask.
@@ -282,12 +295,14 @@ impl Asking<'_> {
         // The content goes out from where it is kept.
         let head = StoreContent::encoded_head(input.bytes().len());
         let stored = self.ask_store::<StoreContent>(store, head, input.bytes().clone().into()).await?;
-        stored.map(drop).map_err(|error| {
-            let StoreError::Full { bytes_max } = error;
-            // What is in use now makes room later; what is larger than the whole store never fits.
-            let fits = input.bytes().len() as u64 <= bytes_max;
-            not_begun(error, fits.then_some(RECONNECTION))
-        })
+        let Err(error) = stored else { return Ok(()) };
+        let StoreError::Full { bytes_max } = error;
+        if input.bytes().len() as u64 > bytes_max {
+            return Err(not_begun(error, None));
+        }
+        // What others gave it may make room meanwhile.
+        tokio::time::sleep(RECONNECTION).await;
+        Err(Outcome::Full(error))
     }
 
     async fn ask_store<R: Request>(
@@ -312,13 +327,16 @@ fn not_begun(cause: impl fmt::Display, again: Option<Duration>) -> Outcome {
     Failure::NotBegun { cause: cause.to_string(), again }.into()
 }
 
-/// What it means that the content store of an agent did not answer: the part was not begun.
+/// What it means that the content store of an agent did not answer: an attempt is spent, unless it refused.
 fn of_store(error: DeliveryError, store: &EncodedMailbox) -> Outcome {
     if store.is_draining() {
         return Outcome::Draining;
     }
-    let again = (!is_for_good(&error)).then_some(RECONNECTION);
-    not_begun(format_args!("its content store: {error}"), again)
+    let cause = format!("its content store: {error}");
+    match undelivered(error, store) {
+        Outcome::Failure(Failure::NotBegun { again, .. }) => not_begun(cause, again),
+        _ => Failure::Lost { cause }.into(),
+    }
 }
 
 /// What it means that a request brought no answer.
@@ -409,6 +427,10 @@ mod tests {
             assert_eq!(again(&undelivered(never.clone())), Some(None), "{never}");
             assert_eq!(again(&of_store(never.clone(), &mailbox)), Some(None), "{never}");
         }
+        assert!(matches!(
+            of_store(DeliveryError::Panicked, &mailbox),
+            Outcome::Failure(Failure::Lost { .. })
+        ));
         // The agent itself does not drain: what it leads to does.
         assert_eq!(again(&undelivered(DeliveryError::Draining)), Some(Some(RECONNECTION)));
         assert!(matches!(undelivered(DeliveryError::Panicked), Outcome::Failure(Failure::Lost { .. })));

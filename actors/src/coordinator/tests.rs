@@ -10,7 +10,7 @@ pub(super) use fixture::task;
 use super::*;
 use fixture::*;
 use swarm_protocols::coordinator::{
-    CoordinatorStatus, ListAgents, ListTasks, QueueLimit, SubmitTask, TaskError, TaskPriority,
+    CoordinatorStatus, ListAgents, ListTasks, QueueLimit, SubmitTask, TaskError, TaskPriority, TaskReport,
 };
 
 #[actix::test]
@@ -130,6 +130,18 @@ async fn a_task_that_is_done_is_answered_again_and_one_in_progress_is_not() {
     let report = first.await.unwrap().unwrap();
     assert_eq!(bench.submit(1, 1).await.unwrap(), Ok(report));
     agent.worker.expect_none(LEASE).await;
+}
+
+#[actix::test]
+async fn a7_a_result_that_is_asked_for_again_is_not_copied() {
+    let bench = Bench::new(config());
+    let mut agent = bench.join("x", 1).await;
+    let first = bench.submit(1, 1);
+    agent.asked().await.reply(Ok(3));
+    let reply = |report: TaskReport| report.answers[0].reply.as_ptr();
+    let first = first.await.unwrap().unwrap();
+    let again = bench.submit(1, 1).await.unwrap().unwrap();
+    assert_eq!(reply(again), reply(first));
 }
 
 #[actix::test]
