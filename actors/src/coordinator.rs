@@ -167,6 +167,10 @@ impl Handler<AskEnded> for Coordinator {
                     Failure::NotBegun { cause: "it is draining".to_owned(), again: Some(Duration::ZERO) };
                 Input::Failed { assignment, failure }
             }
+            Outcome::Full(error) => {
+                let failure = self.asks.full(&agent, &error);
+                Input::Failed { assignment, failure }
+            }
             Outcome::Failure(failure) => {
                 tracing::warn!(%agent, task = %assignment.task, part = assignment.part, ?failure, "a part failed");
                 Input::Failed { assignment, failure }

@@ -1,16 +1,23 @@
 //! A run of bytes that crosses the wire as it is.
 
+use bytes::Bytes;
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 use std::{fmt, ops::Deref};
 
 /// Bytes that mean nothing to the message that carries them. A `Vec<u8>` would be walked byte by
-/// byte; this is copied once.
+/// byte; this is copied once. Clones share the bytes.
 #[derive(Clone, Default, PartialEq, Eq)]
-pub struct Blob(Vec<u8>);
+pub struct Blob(Bytes);
 
 impl From<Vec<u8>> for Blob {
     fn from(bytes: Vec<u8>) -> Self {
-        Self(bytes)
+        Self(bytes.into())
+    }
+}
+
+impl From<Blob> for Bytes {
+    fn from(blob: Blob) -> Self {
+        blob.0
     }
 }
 
@@ -49,6 +56,6 @@ impl de::Visitor<'_> for BlobVisitor {
     }
 
     fn visit_bytes<E: de::Error>(self, bytes: &[u8]) -> Result<Blob, E> {
-        Ok(Blob(bytes.to_vec()))
+        Ok(Blob(Bytes::copy_from_slice(bytes)))
     }
 }

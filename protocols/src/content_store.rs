@@ -3,7 +3,7 @@
 //! A coordinator keeps what clients upload for their tasks; an agent that exposes [`ContentStore`] is given the
 //! inputs of a part before it is asked for the part. Nothing is sent to a node that holds it already.
 
-use crate::{Blob, ContentHash, Request, protocol};
+use crate::{Blob, ContentHash, Request, protocol, wire::codec};
 use serde::{Deserialize, Deserializer, Serialize, de::Error};
 
 /// The most names that one [`MissingContent`] asks for: looking for more of them at once would hold up its node.
@@ -20,6 +20,14 @@ protocol! {
 pub struct StoreContent {
     /// Any bytes.
     pub content: Blob,
+}
+
+impl StoreContent {
+    /// What is encoded before content of so many bytes, which follows as it is: so it can be sent without a copy.
+    pub fn encoded_head(content_bytes: usize) -> Vec<u8> {
+        let head = codec::encode(&content_bytes);
+        head.expect("a number is far below the message limit")
+    }
 }
 
 /// Which of these names are not kept, each once, in order. What is kept counts as used, and so is the last to be
@@ -54,13 +62,22 @@ pub enum StoreError {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::wire::codec;
 
     #[test]
     fn content_crosses_the_wire_as_one_run_of_bytes() {
         let store = StoreContent { content: vec![0, 255, 7].into() };
         assert_eq!(codec::encode(&store).unwrap(), [3, 0, 255, 7]);
         assert_eq!(codec::decode(&[3, 0, 255, 7]), Ok(store));
+    }
+
+    #[test]
+    fn a5_content_is_sent_from_where_it_is_kept() {
+        for bytes in [0, 1, 250, 251, 70_000] {
+            let content = Blob::from(vec![7; bytes]);
+            let whole = codec::encode(&StoreContent { content: content.clone() }).unwrap();
+            assert_eq!([&StoreContent::encoded_head(bytes)[..], &*content].concat(), whole, "{bytes} bytes");
+            assert_eq!(bytes::Bytes::from(content.clone()).as_ptr(), content.as_ptr(), "it is not copied");
+        }
     }
 
     #[test]

@@ -113,10 +113,10 @@ pub struct Progress {
 /// Why a task was refused, or ended without a result.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
 pub enum TaskError {
-    /// The coordinator holds as much as it may; nothing was queued.
-    #[error("the coordinator already holds {limit}, which is its limit")]
+    /// The coordinator holds as much as it may, or of this client as much as is left beside; nothing was queued.
+    #[error("the coordinator holds at most {limit}, of one client as many as are left")]
     QueueFull {
-        /// What it holds.
+        /// What it holds at most.
         limit: QueueLimit,
     },
     /// The task is here already.

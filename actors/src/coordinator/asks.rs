@@ -10,10 +10,16 @@ use actix::{Addr, Message};
 use bytes::Bytes;
 use futures_util::FutureExt;
 use std::{
-    cell::Cell, collections::BTreeMap, fmt, panic::AssertUnwindSafe, rc::Rc, sync::Arc, time::Duration,
+    cell::{Cell, RefCell},
+    collections::BTreeMap,
+    fmt,
+    panic::AssertUnwindSafe,
+    rc::{Rc, Weak},
+    sync::Arc,
+    time::Duration,
 };
 use swarm_protocols::{
-    Blob, Delivery, DeliveryError, NodeId, Request,
+    Blob, ContentHash, Delivery, DeliveryError, NodeId, Request,
     content_store::{MissingContent, StoreContent, StoreError},
     coordinator::{
         Part,
@@ -21,7 +27,7 @@ use swarm_protocols::{
     },
     wire::codec,
 };
-use tokio::task::JoinHandle;
+use tokio::{sync::Mutex, task::JoinHandle};
 
 /// How often an agent is given what it lacks for one attempt: what it has may be evicted by others meanwhile.
 const ROUNDS_MAX: usize = 3;
@@ -40,6 +46,39 @@ pub(super) struct Asks {
     /// assignments: an answer under way for the earlier one must not be taken for the later one's.
     serial: u64,
     timeout: Duration,
+    uploads: Uploads,
+}
+
+/// The content that agents are being given: no agent is given the same content twice at once.
+type Uploads = Rc<RefCell<BTreeMap<Upload, Weak<Turn>>>>;
+
+/// Content on its way to an agent.
+type Upload = (NodeId, ContentHash);
+
+/// Whose attempt gives an agent some content; the others wait, and then look whether the agent has it.
+#[derive(Debug)]
+struct Turn {
+    upload: Upload,
+    uploads: Uploads,
+    taken: Mutex<()>,
+}
+
+impl Turn {
+    fn of(upload: Upload, uploads: &Uploads) -> Rc<Self> {
+        let known = uploads.borrow().get(&upload).and_then(Weak::upgrade);
+        known.unwrap_or_else(|| {
+            let turn = Self { upload, uploads: Rc::clone(uploads), taken: Mutex::default() };
+            let turn = Rc::new(turn);
+            uploads.borrow_mut().insert(turn.upload.clone(), Rc::downgrade(&turn));
+            turn
+        })
+    }
+}
+
+impl Drop for Turn {
+    fn drop(&mut self) {
+        self.uploads.borrow_mut().remove(&self.upload);
+    }
 }
 
 /// An ask under way; dropping it cancels it at the agent.
@@ -73,6 +112,8 @@ pub(super) enum Outcome {
     Reply(Blob),
     /// The agent takes nothing new.
     Draining,
+    /// Its content store has no room now for an input that is not longer than all of it.
+    Full(StoreError),
     Failure(Failure),
 }
 
@@ -88,7 +129,7 @@ impl Asks {
     pub(super) fn new(config: &BoardConfig) -> Self {
         let timeout = config.lease.saturating_mul(config.attempts_max.get());
         let timeout = timeout.clamp(TIMEOUT_DEFAULT, TIMEOUT_MAX);
-        Self { asked: BTreeMap::new(), serial: 0, timeout }
+        Self { asked: BTreeMap::new(), serial: 0, timeout, uploads: Uploads::default() }
     }
 
     /// Asks for a part of `task`, whose `inputs` these are, and sends what comes of it to `coordinator`.
@@ -103,15 +144,16 @@ impl Asks {
         self.serial += 1;
         let (serial, timeout, asked) = (self.serial, self.timeout, assignment.clone());
         let begun = Rc::new(Cell::new(false));
-        let begins = Rc::clone(&begun);
+        let (begins, uploads) = (Rc::clone(&begun), Rc::clone(&self.uploads));
         let work = actix_rt::spawn(async move {
             let asking = async {
                 let Some(mailbox) = ports.mailbox(&task.task().protocol) else {
                     return not_begun("it exposes no such protocol any more", None);
                 };
                 let store = ports.content_store.as_ref().filter(|_| !inputs.is_empty());
-                let (part, begun) = (task.part(&assignment), &*begins);
-                let asking = Asking { task: &task, part, mailbox, inputs: &inputs, timeout, begun };
+                let (assignment, begun) = (&assignment, &*begins);
+                let (inputs, uploads) = (&inputs, &uploads);
+                let asking = Asking { task: &task, assignment, mailbox, inputs, timeout, begun, uploads };
                 asking.run(store).await.unwrap_or_else(|outcome| outcome)
             };
             // A panic in what a mailbox of this process leads through costs this attempt, and frees its slot.
@@ -135,6 +177,17 @@ impl Asks {
         Some((assignment, outcome))
     }
 
+    /// What it means that the content store of an agent is full: what the agent works on makes room later, and an agent
+    /// that works on nothing spends an attempt.
+    pub(super) fn full(&self, agent: &NodeId, error: &StoreError) -> Failure {
+        let cause = error.to_string();
+        let works = self.asked.iter().any(|(of, asked)| of.agent == *agent && asked.begun.get());
+        match works {
+            true => Failure::NotBegun { cause, again: Some(RECONNECTION) },
+            false => Failure::Lost { cause },
+        }
+    }
+
     /// Cancels an ask.
     pub(super) fn withdraw(&mut self, assignment: &Assignment) {
         self.asked.remove(assignment);
@@ -155,11 +208,12 @@ pub(super) fn lost_before() -> Failure {
 /// One attempt at a part.
 struct Asking<'a> {
     task: &'a NewTask,
-    part: &'a Part,
+    assignment: &'a Assignment,
     mailbox: &'a EncodedMailbox,
     inputs: &'a [Held],
     timeout: Duration,
     begun: &'a Cell<bool>,
+    uploads: &'a Uploads,
 }
 
 impl Asking<'_> {
@@ -174,8 +228,8 @@ impl Asking<'_> {
                     break;
                 }
             }
-            let payload = Bytes::copy_from_slice(&self.part.payload);
-            let ask = self.of_submitter(self.mailbox.ask(&self.part.request, self.part.version, payload));
+            let Part { request, version, payload, .. } = self.task.part(self.assignment);
+            let ask = self.of_submitter(self.mailbox.ask(request, *version, payload.clone().into()));
             self.begun.set(true);
             match ask.await {
                 Ok(reply) => return Ok(Outcome::Reply(Vec::from(reply).into())),
@@ -202,36 +256,66 @@ impl Asking<'_> {
 
     /// How many inputs the agent lacked.
     async fn give(&self, store: &EncodedMailbox) -> Result<usize, Outcome> {
-        let hashes = self.inputs.iter().map(Held::hash).collect();
-        let missing = self.ask_store(store, &MissingContent { hashes }).await?;
+        let missing = self.missing(store, self.inputs.iter().map(Held::hash).collect()).await?;
+        for input in self.inputs.iter().filter(|input| missing.contains(&input.hash())) {
+            self.give_one(store, input).await?;
+        }
+        Ok(missing.len())
+    }
+
+    /// Which of these contents the agent lacks.
+    async fn missing(
+        &self,
+        store: &EncodedMailbox,
+        hashes: Vec<ContentHash>,
+    ) -> Result<Vec<ContentHash>, Outcome> {
+        let count = hashes.len();
+        let payload = codec::encode(&MissingContent { hashes }).map_err(|error| not_begun(error, None))?;
+        let missing = self.ask_store::<MissingContent>(store, payload, Bytes::new()).await?;
         let missing = missing.unwrap_or_else(|never| match never {});
-        if missing.len() > self.inputs.len() {
+        if missing.len() > count {
             let cause = "its content store misses more than it was asked for".to_owned();
             return Err(Failure::Invalid { cause }.into());
         }
-        for input in self.inputs.iter().filter(|input| missing.contains(&input.hash())) {
-            let content = StoreContent { content: input.bytes().clone() };
-            let stored = self.ask_store(store, &content).await?;
-            stored.map_err(|error| {
-                let StoreError::Full { bytes_max } = error;
-                // What is in use now makes room later; what is larger than the whole store never fits.
-                let fits = input.bytes().len() as u64 <= bytes_max;
-                not_begun(error, fits.then_some(RECONNECTION))
-            })?;
+        Ok(missing)
+    }
+
+    /// Gives the agent an input that it lacks. Where another attempt does so, waits for that, and looks again.
+    async fn give_one(&self, store: &EncodedMailbox, input: &Held) -> Result<(), Outcome> {
+        let turn = Turn::of((self.assignment.agent.clone(), input.hash()), self.uploads);
+        let _taken = loop {
+            if let Ok(taken) = turn.taken.try_lock() {
+                break taken;
+            }
+            drop(turn.taken.lock().await);
+            if self.missing(store, vec![input.hash()]).await?.is_empty() {
+                return Ok(());
+            }
+        };
+        // The content goes out from where it is kept.
+        let head = StoreContent::encoded_head(input.bytes().len());
+        let stored = self.ask_store::<StoreContent>(store, head, input.bytes().clone().into()).await?;
+        let Err(error) = stored else { return Ok(()) };
+        let StoreError::Full { bytes_max } = error;
+        if input.bytes().len() as u64 > bytes_max {
+            return Err(not_begun(error, None));
         }
-        Ok(missing.len())
+        // What others gave it may make room meanwhile.
+        tokio::time::sleep(RECONNECTION).await;
+        Err(Outcome::Full(error))
     }
 
     async fn ask_store<R: Request>(
         &self,
         store: &EncodedMailbox,
-        request: &R,
+        payload: Vec<u8>,
+        content: Bytes,
     ) -> Result<Result<R::Reply, R::Error>, Outcome> {
-        let payload = codec::encode(request).map_err(|error| not_begun(error, None))?;
         let invalid = |error: codec::DecodeError| -> Outcome {
             Failure::Invalid { cause: format!("its content store: {error}") }.into()
         };
-        match self.of_submitter(store.ask(R::NAME, R::VERSION, payload.into())).await {
+        let ask = store.ask(R::NAME, R::VERSION, payload.into()).with_content(content);
+        match self.of_submitter(ask).await {
             Ok(reply) => codec::decode(&reply).map(Ok).map_err(invalid),
             Err(EncodedAskError::Handler(error)) => codec::decode(&error).map(Err).map_err(invalid),
             Err(EncodedAskError::Delivery(error)) => Err(of_store(error, store)),
@@ -243,13 +327,16 @@ fn not_begun(cause: impl fmt::Display, again: Option<Duration>) -> Outcome {
     Failure::NotBegun { cause: cause.to_string(), again }.into()
 }
 
-/// What it means that the content store of an agent did not answer: the part was not begun.
+/// What it means that the content store of an agent did not answer: an attempt is spent, unless it refused.
 fn of_store(error: DeliveryError, store: &EncodedMailbox) -> Outcome {
     if store.is_draining() {
         return Outcome::Draining;
     }
-    let again = (!is_for_good(&error)).then_some(RECONNECTION);
-    not_begun(format_args!("its content store: {error}"), again)
+    let cause = format!("its content store: {error}");
+    match undelivered(error, store) {
+        Outcome::Failure(Failure::NotBegun { again, .. }) => not_begun(cause, again),
+        _ => Failure::Lost { cause }.into(),
+    }
 }
 
 /// What it means that a request brought no answer.
@@ -340,6 +427,10 @@ mod tests {
             assert_eq!(again(&undelivered(never.clone())), Some(None), "{never}");
             assert_eq!(again(&of_store(never.clone(), &mailbox)), Some(None), "{never}");
         }
+        assert!(matches!(
+            of_store(DeliveryError::Panicked, &mailbox),
+            Outcome::Failure(Failure::Lost { .. })
+        ));
         // The agent itself does not drain: what it leads to does.
         assert_eq!(again(&undelivered(DeliveryError::Draining)), Some(Some(RECONNECTION)));
         assert!(matches!(undelivered(DeliveryError::Panicked), Outcome::Failure(Failure::Lost { .. })));

@@ -10,7 +10,7 @@ pub(super) use fixture::task;
 use super::*;
 use fixture::*;
 use swarm_protocols::coordinator::{
-    CoordinatorStatus, ListAgents, ListTasks, QueueLimit, SubmitTask, TaskError, TaskPriority,
+    CoordinatorStatus, ListAgents, ListTasks, QueueLimit, SubmitTask, TaskError, TaskPriority, TaskReport,
 };
 
 #[actix::test]
@@ -50,6 +50,30 @@ async fn an_agent_is_given_what_it_lacks_before_it_is_asked() {
     stored.reply(Ok(b));
     agent.asked().await.reply(Ok(7));
     assert_eq!(answers(&task.await.unwrap().unwrap()), [("x", 7)]);
+}
+
+#[actix::test]
+async fn a5_an_agent_is_given_an_input_once_however_many_parts_wait_for_it() {
+    let bench = Bench::new(config());
+    let a = bench.store(b"a").await;
+    let mut agent = bench.join("x", 4).await;
+    let task = bench.submit_task(task(1, &vec![vec![a]; 4]));
+    for _ in 0..4 {
+        agent.lacks(&[a]).await;
+    }
+    let stored = agent.store.expect::<StoreContent>().await;
+    agent.store.expect_none(Duration::from_secs(1)).await;
+    stored.reply(Ok(a));
+    // Those that waited look again, and where it is lost meanwhile one of them gives it again.
+    agent.lacks(&[a]).await;
+    agent.lacks(&[]).await;
+    agent.lacks(&[]).await;
+    agent.store.expect::<StoreContent>().await.reply(Ok(a));
+    for number in 0..4 {
+        agent.asked().await.reply(Ok(number));
+    }
+    assert_eq!(task.await.unwrap().unwrap().answers.len(), 4);
+    agent.store.expect_none(Duration::from_secs(1)).await;
 }
 
 #[actix::test]
@@ -106,6 +130,18 @@ async fn a_task_that_is_done_is_answered_again_and_one_in_progress_is_not() {
     let report = first.await.unwrap().unwrap();
     assert_eq!(bench.submit(1, 1).await.unwrap(), Ok(report));
     agent.worker.expect_none(LEASE).await;
+}
+
+#[actix::test]
+async fn a7_a_result_that_is_asked_for_again_is_not_copied() {
+    let bench = Bench::new(config());
+    let mut agent = bench.join("x", 1).await;
+    let first = bench.submit(1, 1);
+    agent.asked().await.reply(Ok(3));
+    let reply = |report: TaskReport| report.answers[0].reply.as_ptr();
+    let first = first.await.unwrap().unwrap();
+    let again = bench.submit(1, 1).await.unwrap().unwrap();
+    assert_eq!(reply(again), reply(first));
 }
 
 #[actix::test]

@@ -91,7 +91,7 @@ impl EncodedMailbox {
             let offered = named.map(|known| known.version).max();
             DeliveryError::Incompatible { request: request.to_owned(), wanted: version, offered }
         });
-        EncodedAsk { place, payload, sending: SENDING_DEFAULT, on_behalf_of: None }
+        EncodedAsk { place, payload, content: Bytes::new(), sending: SENDING_DEFAULT, on_behalf_of: None }
     }
 }
 
@@ -144,12 +144,20 @@ impl fmt::Debug for EncodedMailbox {
 pub struct EncodedAsk {
     place: Result<Place, DeliveryError>,
     payload: Bytes,
+    /// The rest of the payload.
+    content: Bytes,
     sending: Sending,
     on_behalf_of: Option<Caller>,
 }
 
 impl EncodedAsk {
     sending_options!();
+
+    /// Ends the payload with content that others share: it is not copied on its way to another node.
+    pub(crate) fn with_content(mut self, content: Bytes) -> Self {
+        self.content = content;
+        self
+    }
 
     /// Asks for another node, whose request this is. The callee decides whether it works for that node's role through
     /// this one, which has to be a coordinator.
@@ -164,16 +172,20 @@ impl IntoFuture for EncodedAsk {
     type IntoFuture = BoxFuture<'static, Self::Output>;
 
     fn into_future(self) -> Self::IntoFuture {
-        let EncodedAsk { place, payload, sending, on_behalf_of } = self;
+        let EncodedAsk { place, payload, content, sending, on_behalf_of } = self;
         Box::pin(async move {
             let answered = match place? {
                 Place::Here(handler) => {
                     let origin = Origin { caller: None, on_behalf_of: on_behalf_of.map(Box::new) };
+                    let payload = match content.is_empty() {
+                        true => payload,
+                        false => [payload, content].concat().into(),
+                    };
                     handler.ask(payload, sending, origin).await
                 }
                 Place::There(way, route) => {
                     let intent = on_behalf_of.map_or(Intent::Ask, Intent::AskFor);
-                    way.call(route, &payload, sending, intent).await?
+                    way.call_shared(route, &payload, &content, sending, intent).await?
                 }
             };
             match answered {

@@ -97,7 +97,7 @@ impl<P: Protocol> Remote<P> {
         P: Accepts<R>,
     {
         let call = match self.route::<R>() {
-            Ok(route) => self.way.call(route, request, sending, asking(origin)),
+            Ok(route) => self.way.call_shared(route, request, &Bytes::new(), sending, asking(origin)),
             Err(error) => WireCall::Refused(Some(error)),
         };
         RemoteCall::Asked(call)

@@ -160,21 +160,21 @@ impl Outbound {
     /// Sends what goes over a stream of its own, and says whether the peer let all of it be written.
     async fn send(
         &self,
-        request: Bytes,
+        request: Pieces,
         priority: Priority,
     ) -> Result<(Box<dyn SendHalf>, Box<dyn RecvHalf>, bool), DeliveryError> {
         let opened = self.link.open().await;
         let Stream { mut send, recv } = opened.map_err(|error| self.ended(error, Delivery::NotSent))?;
         send.set_priority(-(priority as i32));
-        let is_whole = match send.write(request).await {
-            Ok(()) => {
-                send.finish();
-                true
+        for piece in request.into_iter().filter(|piece| !piece.is_empty()) {
+            match send.write(piece).await {
+                Ok(()) => {}
+                Err(LinkError::StreamAbandoned) => return Ok((send, recv, false)),
+                Err(error) => return Err(self.ended(error, Delivery::Unknown)),
             }
-            Err(LinkError::StreamAbandoned) => false,
-            Err(error) => return Err(self.ended(error, Delivery::Unknown)),
-        };
-        Ok((send, recv, is_whole))
+        }
+        send.finish();
+        Ok((send, recv, true))
     }
 
     /// Waits until so many bytes more may be in progress at the peer: those that wait take none of its room.
@@ -227,6 +227,13 @@ impl Way {
     }
 }
 
+/// What goes over a stream of its own, one piece after the other. Long ones are shared, not copied.
+type Pieces = [Bytes; 3];
+
+fn bytes_of(pieces: &Pieces) -> usize {
+    pieces.iter().map(Bytes::len).sum()
+}
+
 /// A message on its way to a stream of its own.
 pub(crate) type Posting = BoxFuture<'static, Result<(), DeliveryError>>;
 
@@ -270,6 +277,32 @@ impl Way {
         intent: Intent,
     ) -> WireCall {
         self.start(route, payload, sending, intent).unwrap_or_else(|error| WireCall::Refused(Some(error)))
+    }
+
+    /// The same for a payload that others share, `content` being the rest of it: what is long is not copied.
+    pub(crate) fn call_shared(
+        self: &Arc<Self>,
+        route: u32,
+        payload: &Bytes,
+        content: &Bytes,
+        sending: Sending,
+        intent: Intent,
+    ) -> WireCall {
+        let Sending { timeout, priority, own_stream } = sending;
+        let bytes = payload.len() + content.len();
+        if !own_stream && bytes <= SHORT_BYTES_MAX {
+            return match content.is_empty() {
+                true => self.call(route, payload, sending, intent),
+                false => self.call(route, &[&payload[..], content].concat(), sending, intent),
+            };
+        }
+        if let Err(error) = self.with(|outbound| outbound.admit(bytes)) {
+            return WireCall::Refused(Some(error));
+        }
+        let mut head = Vec::with_capacity(OVERHEAD_BYTES_MAX);
+        put_own_stream_head(route, bytes, timeout, intent, &mut head);
+        let request = [head.into(), payload.clone(), content.clone()];
+        WireCall::Own(Box::pin(on_own_stream(Arc::clone(self), request, timeout, priority)))
     }
 
     fn start(
@@ -323,12 +356,23 @@ impl Way {
 }
 
 /// What goes over a stream of its own.
-fn own_stream_request(route: u32, payload: &[u8], timeout: Duration, intent: Intent) -> Bytes {
+fn own_stream_request(route: u32, payload: &[u8], timeout: Duration, intent: Intent) -> Pieces {
     let mut bytes = Vec::with_capacity(payload.len() + OVERHEAD_BYTES_MAX);
-    bytes.push(frame::STREAM_REQUEST);
+    put_own_stream_head(route, payload.len(), timeout, intent, &mut bytes);
+    bytes.extend_from_slice(payload);
+    [bytes.into(), Bytes::new(), Bytes::new()]
+}
+
+fn put_own_stream_head(
+    route: u32,
+    payload_bytes: usize,
+    timeout: Duration,
+    intent: Intent,
+    out: &mut Vec<u8>,
+) {
+    out.push(frame::STREAM_REQUEST);
     let deadline_ms = if intent == Intent::Post { 0 } else { super::lane::millis_up(timeout) };
-    frame::put_request(&RequestHead { correlation: 0, route, deadline_ms, intent }, payload, &mut bytes);
-    bytes.into()
+    frame::put_request_head(&RequestHead { correlation: 0, route, deadline_ms, intent }, payload_bytes, out);
 }
 
 /// What a peer sent that makes no sense where it came.
@@ -339,7 +383,7 @@ pub(crate) fn unfit(what: &str) -> DeliveryError {
 
 async fn on_own_stream(
     way: Arc<Way>,
-    request: Bytes,
+    request: Pieces,
     timeout: Duration,
     priority: Priority,
 ) -> Result<Answered, DeliveryError> {
@@ -351,7 +395,7 @@ async fn on_own_stream(
     let exchanging = Exchanging(place.0.runtime.spawn(async move {
         let asked = Instant::now();
         let timed_out = |delivery| move |_| DeliveryError::TimedOut { after: timeout, delivery };
-        let sendable = timeout_at(asked + timeout, outbound.sendable(request.len()));
+        let sendable = timeout_at(asked + timeout, outbound.sendable(bytes_of(&request)));
         let _in_progress = sendable.await.map_err(timed_out(Delivery::NotSent))?;
         let answered = timeout_at(asked + timeout, exchange(&outbound, request, priority))
             .await
@@ -395,14 +439,14 @@ fn kib(bytes: u64) -> u32 {
 
 async fn post_on_own_stream(
     way: Arc<Way>,
-    message: Bytes,
+    message: Pieces,
     timeout: Duration,
     priority: Priority,
 ) -> Result<(), DeliveryError> {
     let place = way.own_stream()?;
     // A stream that is dropped before its end is a message that was not sent.
     let sent = async {
-        let _on_its_way = place.0.sendable(message.len()).await;
+        let _on_its_way = place.0.sendable(bytes_of(&message)).await;
         place.0.send(message, priority).await
     };
     let (_, _no_answer, is_whole) = tokio::time::timeout(timeout, sent)
@@ -424,7 +468,7 @@ impl Drop for OwnStream {
 
 async fn exchange(
     outbound: &Outbound,
-    request: Bytes,
+    request: Pieces,
     priority: Priority,
 ) -> Result<(Answered, Option<Room>), DeliveryError> {
     // A peer that stops the request has read enough to answer.

@@ -22,13 +22,18 @@
 //! agent that failed it, and goes to one in good standing that did not as long as there is one. Then it goes to one again
 //! that was lost or did not answer, as long as an attempt is left for each agent that has not tried it.
 //!
+//! **Room for answers.** Where the answers to the parts of a task, or all that the board holds, would be longer than they
+//! may, the longest answer is dropped, and counts as a failure of whoever gave it.
+//!
 //! **Leases.** When every attempt at a part in progress is older than the lease, another agent in good standing is asked
 //! as well, one a lease. Nothing else ends with a lease: the late answer counts like any other.
 //!
 //! **Standing.** An agent that owes an answer whose lease ran out is not in good standing, nor is one that pauses. An
 //! agent pauses when it refuses a part, when another agent answers a part that it failed, and when another agent
 //! answers a part for which its lease ran out: 50 ms and twice as long each time until one of its answers counts, at
-//! most 5 s, or as long as it asks for, or a lease, at most 60 s. Parts are placed on agents that are not in good
+//! most 5 s, or as long as it asks for, or a lease, at most 60 s. So does one that comes back after it left with parts in
+//! progress: from the second time on as long as it had them, and longer each time. That is known of the latest 1,000 that
+//! left, for 10 minutes. Parts are placed on agents that are not in good
 //! standing, and wait for them, only where there is no other to ask. A pausing agent is given nothing.
 //!
 //! **When a part fails.** No single word ends a task. A part fails, and its task with it, when nobody works on it any
@@ -54,7 +59,7 @@ pub use inputs::{Assignment, Command, Failure, Input, NewTask, Offset};
 
 use super::{Progress, QueueLimit, TaskError, TaskId, TaskSummary, Waiting};
 use crate::{ContentHash, NodeId};
-use agents::{Agent, Agents, Held};
+use agents::{Agent, Agents, Gone, Held};
 use ended::{Ended, Known};
 use placement::{EvenShares, Placement};
 use std::{
@@ -81,10 +86,11 @@ pub const ENDED_MAX: usize = 10_000;
 /// The limits of a [`Board`].
 #[derive(Debug, Clone)]
 pub struct BoardConfig {
-    /// How many tasks may be queued or running.
+    /// How many tasks may be queued or running. A client may have as many of them as are left: alone it has half, and
+    /// others find room.
     pub queue_limit: NonZeroU32,
-    /// How many bytes those tasks may have together, with the answers to their parts. A part counts as 512 bytes more
-    /// than it has.
+    /// How many bytes those tasks may have together, with the answers to their parts, shared in the same way. A part
+    /// counts as 512 bytes more than it has.
     pub bytes_max: usize,
     /// How long an agent may work on a part before another is asked as well.
     pub lease: Duration,
@@ -133,6 +139,7 @@ pub struct Board {
     config: BoardConfig,
     placement: Box<dyn Placement>,
     agents: Agents,
+    gone: Gone,
     tasks: BTreeMap<Rank, Task>,
     ranks: BTreeMap<TaskId, Rank>,
     /// The tasks with parts that are placed nowhere, by the protocol they need.
@@ -165,6 +172,7 @@ impl Board {
             config,
             placement,
             agents: Agents::default(),
+            gone: Gone::default(),
             tasks: BTreeMap::new(),
             ranks: BTreeMap::new(),
             unplaced: BTreeMap::new(),
@@ -211,7 +219,8 @@ impl Board {
         let stranded = self.tasks.values().filter_map(|task| self.gives_up_at(task));
         let agents = self.agents.0.values();
         let leases = agents.clone().flat_map(|agent| agent.expiries(self.config.lease)).map(|(_, end)| end);
-        let pauses = agents.filter_map(|agent| agent.paused_until).filter(|_| !self.tasks.is_empty());
+        let pauses =
+            agents.filter_map(|agent| agent.standing.paused_until).filter(|_| !self.tasks.is_empty());
         deadlines.chain(stranded).chain(leases).chain(pauses).min()
     }
 
@@ -249,10 +258,14 @@ impl Board {
             return Known::Refused(TaskError::DeadlineExceeded);
         }
         let full = |limit| Known::Refused(TaskError::QueueFull { limit });
-        if self.tasks.len() >= self.config.queue_limit.get() as usize {
+        // A client may hold as much as is left beside: alone half of all, and there is room for the next one.
+        let is_own = |task: &&Task| task.new.client() == new.client();
+        let own =
+            self.tasks.values().filter(is_own).fold((0, 0), |(n, bytes), task| (n + 1, bytes + task.bytes));
+        if self.tasks.len() + own.0 >= self.config.queue_limit.get() as usize {
             return full(QueueLimit::Tasks(self.config.queue_limit.get()));
         }
-        if self.bytes.saturating_add(new.bytes()) > self.config.bytes_max {
+        if (self.bytes + own.1).saturating_add(new.bytes()) > self.config.bytes_max {
             return full(QueueLimit::Bytes(self.config.bytes_max as u64));
         }
         // An id that was cancelled begins anew.

@@ -323,6 +323,12 @@ impl Frame {
 
 /// Appends a request frame.
 pub fn put_request(head: &RequestHead, payload: &[u8], out: &mut Vec<u8>) {
+    put_request_head(head, payload.len(), out);
+    out.extend_from_slice(payload);
+}
+
+/// Appends a request frame without its payload, which has so many bytes and has to follow.
+pub fn put_request_head(head: &RequestHead, payload_bytes: usize, out: &mut Vec<u8>) {
     let RequestHead { correlation, route, deadline_ms, intent } = head;
     let (kind, caller) = match intent {
         Intent::Ask => (REQUEST, None),
@@ -335,7 +341,7 @@ pub fn put_request(head: &RequestHead, payload: &[u8], out: &mut Vec<u8>) {
         + varint::width((*route).into())
         + varint::width(*deadline_ms)
         + caller.map_or(0, |caller| 2 + caller.node.as_str().len())
-        + payload.len();
+        + payload_bytes;
     varint::put(length as u64, out);
     out.push(kind);
     varint::put(*correlation, out);
@@ -346,7 +352,6 @@ pub fn put_request(head: &RequestHead, payload: &[u8], out: &mut Vec<u8>) {
         out.extend_from_slice(&[*role as u8, node.as_str().len() as u8]);
         out.extend_from_slice(node.as_str().as_bytes());
     }
-    out.extend_from_slice(payload);
 }
 
 /// Appends a cancel frame.

@@ -63,6 +63,38 @@ async fn an_agent_that_cannot_keep_an_input_is_no_use_for_the_part() {
 }
 
 #[actix::test]
+async fn t2_an_agent_whose_store_is_always_full_ends_a_task_when_it_is_alone() {
+    let bench = Bench::new(config());
+    let a = bench.store(b"a").await;
+    let mut x = bench.join("x", 1).await;
+    let task = bench.submit_task(task(1, &[vec![a]]));
+    for _ in 0..3 {
+        x.lacks(&[a]).await;
+        x.store.expect::<StoreContent>().await.reply(Err(StoreError::Full { bytes_max: 1 }));
+    }
+    let failed = task.await.unwrap().unwrap_err();
+    assert!(matches!(failed, TaskError::PartFailed { attempts: 3, .. }), "{failed:?}");
+}
+
+#[actix::test]
+async fn t2_a_store_that_is_full_with_what_its_agent_works_on_spends_no_attempt() {
+    let bench = Bench::new(config());
+    let [a, b] = [bench.store(b"a").await, bench.store(b"b").await];
+    let mut x = bench.join("x", 2).await;
+    let task = bench.submit_task(task(1, &[vec![a], vec![b]]));
+    x.lacks(&[]).await;
+    let working = x.asked().await;
+    for _ in 0..5 {
+        x.store.expect_within::<MissingContent>(LEASE).await.reply(Ok(vec![b]));
+        x.store.expect::<StoreContent>().await.reply(Err(StoreError::Full { bytes_max: 1 }));
+    }
+    working.reply(Ok(1));
+    x.store.expect_within::<MissingContent>(LEASE).await.reply(Ok(vec![]));
+    x.asked().await.reply(Ok(2));
+    assert_eq!(answers(&task.await.unwrap().unwrap()), [("x", 1), ("x", 2)]);
+}
+
+#[actix::test]
 async fn a_task_waits_for_an_agent_but_not_for_ever() {
     let bench = Bench::new(config());
     let began = now();

@@ -15,6 +15,10 @@ const PAUSE_MIN: Duration = Duration::from_millis(50);
 /// Where doubling ends.
 const BACKOFF_MAX: Duration = Duration::from_secs(5);
 
+/// How long, and of how many agents that have left, the standing is kept.
+const GONE_HELD: Duration = Duration::from_secs(600);
+const GONE_MAX: usize = 1_000;
+
 /// The longest pause that an agent can ask for, or that a lease can bring.
 const PAUSE_MAX: Duration = Duration::from_secs(60);
 
@@ -52,13 +56,70 @@ pub(super) struct Agent {
     pub(super) waiting: BTreeSet<(Rank, usize)>,
     /// The tasks that had started when it joined and whose parts were not shared with it since.
     pub(super) unshared: BTreeSet<Rank>,
+    pub(super) standing: Standing,
+}
+
+/// How an agent stands: it outlasts the sessions of the agent.
+#[derive(Debug, Default)]
+pub(super) struct Standing {
     pub(super) paused_until: Option<Offset>,
     /// How often it paused since an answer of it counted.
     pauses: u32,
+    /// How often it left with parts in progress since then.
+    losses: u32,
+}
+
+impl Standing {
+    /// Gives it nothing for some time, `at_least` so long.
+    pub(super) fn pause(&mut self, at_least: Duration, now: Offset) {
+        let backoff = PAUSE_MIN.saturating_mul(1 << self.pauses.min(16)).min(BACKOFF_MAX);
+        let until = now.after(backoff.max(at_least.min(PAUSE_MAX)));
+        self.paused_until = self.paused_until.max(until);
+        self.pauses = self.pauses.saturating_add(1);
+    }
+
+    /// It left with parts that it had for so long. That happens to the best of them once.
+    fn lose(&mut self, held_for: Duration, now: Offset) {
+        self.pause(held_for.saturating_mul(self.losses), now);
+        self.losses = self.losses.saturating_add(1);
+    }
+}
+
+/// The standing of agents that have left, of which something is held against them.
+#[derive(Debug, Default)]
+pub(super) struct Gone(BTreeMap<NodeId, (Offset, Standing)>);
+
+impl Gone {
+    pub(super) fn keep(&mut self, id: NodeId, mut agent: Agent, lease: Duration, now: Offset) {
+        let age = |of: &Lease| now.since(of.since) + if of.overdue { lease } else { Duration::ZERO };
+        if let Some(held_for) = agent.held.values().map(age).max() {
+            agent.standing.lose(held_for, now);
+        }
+        if agent.standing.pauses == 0 {
+            return;
+        }
+        self.0.insert(id, (now, agent.standing));
+        if self.0.len() > GONE_MAX {
+            let oldest = self.0.iter().min_by_key(|(_, (left, _))| *left).map(|(id, _)| id.clone());
+            self.0.remove(&oldest.expect("it is not empty"));
+        }
+    }
+
+    /// The standing with which an agent comes back.
+    pub(super) fn take(&mut self, id: &NodeId, now: Offset) -> Standing {
+        let kept = self.0.remove(id).filter(|(left, _)| now.since(*left) < GONE_HELD);
+        let mut standing = kept.map(|(_, standing)| standing).unwrap_or_default();
+        standing.paused_until = standing.paused_until.filter(|until| *until > now);
+        standing
+    }
+
+    pub(super) fn get_mut(&mut self, id: &NodeId) -> Option<&mut Standing> {
+        self.0.get_mut(id).map(|(_, standing)| standing)
+    }
 }
 
 impl Agent {
-    pub(super) fn new(slots: NonZeroU32) -> Self {
+    pub(super) fn new(slots: NonZeroU32, standing: Standing) -> Self {
         Self {
             protocols: BTreeSet::new(),
             slots,
@@ -66,8 +127,7 @@ impl Agent {
             held: BTreeMap::new(),
             waiting: BTreeSet::new(),
             unshared: BTreeSet::new(),
-            paused_until: None,
-            pauses: 0,
+            standing,
         }
     }
 
@@ -81,25 +141,19 @@ impl Agent {
 
     /// Whether it can be given a part now.
     pub(super) fn is_free(&self) -> bool {
-        !self.draining && self.paused_until.is_none() && self.held.len() < self.slots.get() as usize
+        !self.draining && self.standing.paused_until.is_none() && self.held.len() < self.slots.get() as usize
     }
 
     /// In good standing: it owes no answer whose lease ran out, and does not pause.
     pub(super) fn is_good(&self) -> bool {
-        !self.draining && self.paused_until.is_none() && self.held.values().all(|lease| !lease.overdue)
-    }
-
-    /// Gives it nothing for some time, `at_least` so long.
-    pub(super) fn pause(&mut self, at_least: Duration, now: Offset) {
-        let backoff = PAUSE_MIN.saturating_mul(1 << self.pauses.min(16)).min(BACKOFF_MAX);
-        let until = now.after(backoff.max(at_least.min(PAUSE_MAX)));
-        self.paused_until = self.paused_until.max(until);
-        self.pauses = self.pauses.saturating_add(1);
+        !self.draining
+            && self.standing.paused_until.is_none()
+            && self.held.values().all(|lease| !lease.overdue)
     }
 
     /// An answer of it counted.
     pub(super) fn prove(&mut self) {
-        self.pauses = 0;
+        (self.standing.pauses, self.standing.losses) = (0, 0);
     }
 
     /// The assignments and when their leases expire.
@@ -132,9 +186,8 @@ impl Agents {
     }
 
     pub(super) fn end_pauses(&mut self, now: Offset) {
-        for agent in self.0.values_mut().filter(|agent| agent.paused_until.is_some_and(|until| until <= now))
-        {
-            agent.paused_until = None;
+        for agent in self.0.values_mut() {
+            agent.standing.paused_until = agent.standing.paused_until.filter(|until| *until > now);
         }
     }
 }

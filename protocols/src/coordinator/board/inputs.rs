@@ -113,6 +113,11 @@ impl NewTask {
         self.submitter.as_ref()
     }
 
+    /// Whose share of the board it takes.
+    pub(super) fn client(&self) -> Option<&NodeId> {
+        self.submitter.as_ref().map(|submitter| &submitter.node)
+    }
+
     /// The part that an assignment of this task is about.
     pub fn part(&self, assignment: &Assignment) -> &Part {
         &self.task.parts[assignment.part]

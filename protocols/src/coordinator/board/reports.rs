@@ -2,7 +2,7 @@
 
 use super::{dispatch::by_task, tasks::PartFailure, *};
 use crate::{Blob, coordinator::PartAnswer, delivery::printable};
-use std::mem;
+use std::{iter, mem};
 
 /// The longest error of a handler that is kept for the client, in bytes.
 const ERROR_BYTES_MAX: usize = 64 << 10;
@@ -10,7 +10,8 @@ const ERROR_BYTES_MAX: usize = 64 << 10;
 impl Board {
     pub(super) fn join(&mut self, id: NodeId, protocols: BTreeSet<String>, slots: NonZeroU32, now: Offset) {
         self.remove_agent(&id, now);
-        self.agents.0.insert(id.clone(), Agent::new(slots));
+        let standing = self.gone.take(&id, now);
+        self.agents.0.insert(id.clone(), Agent::new(slots, standing));
         self.change(&id, protocols, now);
     }
 
@@ -48,9 +49,11 @@ impl Board {
 
     /// Places the parts of an agent that is gone over the others.
     pub(super) fn remove_agent(&mut self, id: &NodeId, now: Offset) {
-        let Some(agent) = self.agents.0.remove(id) else { return };
-        let mut displaced = agent.waiting;
-        for Held { task, part, attempt } in agent.held.into_keys() {
+        let Some(mut agent) = self.agents.0.remove(id) else { return };
+        let mut displaced = mem::take(&mut agent.waiting);
+        let held: Vec<Held> = agent.held.keys().copied().collect();
+        self.gone.keep(id.clone(), agent, self.config.lease, now);
+        for Held { task, part, attempt } in held {
             let rank = self.ranks[&task];
             self.task_mut(rank).end(part, attempt);
             self.part_mut(rank, part).tried.entry(id.clone()).or_default().failures += 1;
@@ -84,25 +87,57 @@ impl Board {
 
     pub(super) fn answered(&mut self, assignment: &Assignment, reply: Blob, now: Offset) {
         let Some(rank) = self.end_attempt(assignment) else { return };
-        match self.excess(rank, reply.len()) {
-            Some(cause) => self.judge(rank, assignment, Failure::Invalid { cause }, now),
-            None => {
-                self.finish_part(rank, assignment, reply, now);
-                self.finish_if_done(rank, now);
+        while let Some((larger, cause)) = self.excess(rank, reply.len()) {
+            match larger {
+                None => return self.judge(rank, assignment, Failure::Invalid { cause }, now),
+                Some((of, part)) => self.revoke(of, part, cause, now),
+            }
+            if !self.tasks.contains_key(&rank) {
+                return;
             }
         }
+        self.finish_part(rank, assignment, reply, now);
+        self.finish_if_done(rank, now);
     }
 
-    /// Which bound an answer of so many bytes breaks.
-    fn excess(&self, rank: Rank, bytes: usize) -> Option<String> {
-        if self.tasks[&rank].answer_bytes + bytes > ANSWER_BYTES_MAX {
-            return Some(format!(
-                "with its answer those of the task have more than {ANSWER_BYTES_MAX} bytes"
-            ));
-        }
+    /// Which bound an answer of so many bytes breaks, and the largest of the answers that make way for it: none where
+    /// it is the largest itself.
+    fn excess(&self, rank: Rank, bytes: usize) -> Option<(Option<(Rank, usize)>, String)> {
+        let task = &self.tasks[&rank];
         let limit = self.config.bytes_max;
-        (self.bytes + bytes > limit)
-            .then(|| format!("with its answer the coordinator would hold more than {limit} bytes of tasks"))
+        let larger = |tasks: &mut dyn Iterator<Item = (&Rank, &Task)>| {
+            let answers = tasks.flat_map(|(rank, task)| {
+                task.parts.iter().enumerate().filter_map(|(part, of)| Some((of.answer_bytes()?, *rank, part)))
+            });
+            answers.filter(|(other, ..)| *other > bytes).max().map(|(_, rank, part)| (rank, part))
+        };
+        if task.answer_bytes + bytes > ANSWER_BYTES_MAX {
+            let cause = format!("with its answer those of the task have more than {ANSWER_BYTES_MAX} bytes");
+            return Some((larger(&mut iter::once((&rank, task))), cause));
+        }
+        (self.bytes + bytes > limit).then(|| {
+            let cause =
+                format!("with its answer the coordinator would hold more than {limit} bytes of tasks");
+            (larger(&mut self.tasks.iter()), cause)
+        })
+    }
+
+    /// Drops the answer of a part, and holds that against the agent that gave it: the part goes on.
+    fn revoke(&mut self, rank: Rank, index: usize, cause: String, now: Offset) {
+        let part = self.part_mut(rank, index);
+        let State::Done(PartAnswer { agent, reply }) = mem::replace(&mut part.state, State::InProgress)
+        else {
+            unreachable!("only answers are revoked");
+        };
+        part.tried.entry(agent.clone()).or_default().note(&Failure::Invalid { cause: String::new() });
+        let task = self.task_mut(rank);
+        task.left += 1;
+        task.answer_bytes -= reply.len();
+        task.bytes -= reply.len();
+        self.bytes -= reply.len();
+        self.note_failure(rank, index, &agent, &cause, None);
+        self.pause(&agent, Duration::ZERO, now);
+        self.route(rank, &[index], now);
     }
 
     /// Takes the answer of a part, withdraws the other attempts at it, and holds it against those who failed it.
@@ -126,13 +161,15 @@ impl Board {
                 .expect("attempts in progress are those of agents that are here");
             let lease = holder.held.remove(&Held { task, part, attempt });
             if lease.is_some_and(|lease| lease.overdue) {
-                holder.pause(self.config.lease, now);
+                holder.standing.pause(self.config.lease, now);
             }
             let assignment = Assignment { agent: other, task, part, attempt };
             self.commands.push_back(Command::Withdraw { assignment });
         }
-        let tried = mem::take(&mut self.part_mut(rank, part).tried).into_iter();
-        for (other, _) in tried.filter(|(other, tried)| tried.failures > 0 && other != agent) {
+        // Kept, for the answer may be revoked.
+        let tried = self.part_mut(rank, part).tried.iter();
+        let failed = tried.filter(|(other, tried)| tried.failures > 0 && *other != agent);
+        for other in failed.map(|(other, _)| other.clone()).collect::<Vec<_>>() {
             self.pause(&other, Duration::ZERO, now);
         }
         self.agents.0.get_mut(agent).expect("it held the assignment").prove();
@@ -175,8 +212,9 @@ impl Board {
     }
 
     fn pause(&mut self, agent: &NodeId, at_least: Duration, now: Offset) {
-        if let Some(agent) = self.agents.0.get_mut(agent) {
-            agent.pause(at_least, now);
+        let here = self.agents.0.get_mut(agent).map(|agent| &mut agent.standing);
+        if let Some(standing) = here.or_else(|| self.gone.get_mut(agent)) {
+            standing.pause(at_least, now);
         }
     }
 

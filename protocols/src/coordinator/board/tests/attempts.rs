@@ -157,14 +157,56 @@ fn a2_an_agent_that_failed_what_another_answers_pauses_longer_each_time() {
         bench.answer(given("b", number, 0, 2), 0);
         let start = bench.now;
         bench.submit(task(99, &["a", "a"]));
-        pauses.push(bench.board.agents.0[&node("a")].paused_until.unwrap().since(start).as_millis());
+        pauses.push(bench.board.agents.0[&node("a")].standing.paused_until.unwrap().since(start).as_millis());
         bench.cancel(99);
         bench.wait(10 * SECOND);
     }
     assert_eq!(pauses, [50, 100, 200, 400]);
     bench.submit(task(5, &["a"]));
     bench.answer(given("a", 5, 0, 1), 0);
-    assert_eq!(bench.board.agents.0[&node("a")].paused_until, None);
+    assert_eq!(bench.board.agents.0[&node("a")].standing.paused_until, None);
+}
+
+#[test]
+fn a2_the_standing_of_an_agent_outlasts_its_sessions() {
+    let mut bench = Bench::with_agents(&["a", "b"]);
+    let mut pauses = Vec::new();
+    for number in 1..=4 {
+        bench.submit(task(number, &["a"]));
+        bench.pass(20 * SECOND);
+        bench.lose("a");
+        bench.answer(given("b", number, 0, 2), 0);
+        bench.join("a", 1);
+        let until = bench.board.agents.0[&node("a")].standing.paused_until.unwrap();
+        pauses.push(until.since(bench.now).as_millis());
+        bench.wait(until.since(bench.now) + SECOND);
+    }
+    // It left, and another one answered what it had.
+    assert_eq!(pauses, [100, 20_000, 40_000, 60_000]);
+    bench.submit(task(5, &["a"]));
+    bench.answer(given("a", 5, 0, 1), 0);
+    bench.lose("a");
+    bench.join("a", 1);
+    bench.submit(task(6, &["a"]));
+    bench.answer(given("a", 6, 0, 1), 0);
+}
+
+#[test]
+fn a2_the_standing_of_those_who_left_is_bounded() {
+    let mut bench = Bench::with_agents(&[]);
+    bench.submit(task(1, &["a"]));
+    for number in 0..1_001 {
+        let agent = format!("liar-{number}");
+        bench.join(&agent, 1);
+        bench.fail(given(&agent, 1, 0, number + 1), busy());
+        bench.lose(&agent);
+        bench.pass(Duration::from_millis(1));
+    }
+    let pauses = |bench: &mut Bench, agent: &str| {
+        bench.join(agent, 1);
+        bench.board.agents.0[&node(agent)].standing.paused_until.is_some()
+    };
+    assert!(!pauses(&mut bench, "liar-0") && pauses(&mut bench, "liar-1000"));
 }
 
 #[test]
@@ -261,6 +303,7 @@ fn lost_agents_spend_attempts_until_every_agent_has_tried() {
     for _ in 0..2 {
         bench.lose("a");
         bench.join("a", 1);
+        bench.wait(SECOND);
     }
     bench.join("b", 1);
     bench.lose("a");
@@ -295,6 +338,7 @@ fn t4_what_a_lost_agent_is_known_not_to_have_begun_spends_no_attempt() {
         bench.fail(given("a", 1, 0, attempt), busy());
         bench.lose("a");
         bench.join("a", 1);
+        bench.wait(SECOND);
     }
     bench.answer(given("a", 1, 0, 6), 1);
     assert_eq!(bench.commands().last().unwrap(), "1 done: 1@a");

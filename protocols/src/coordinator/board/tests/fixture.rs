@@ -24,7 +24,7 @@ pub(super) fn id(number: u128) -> TaskId {
 
 pub(super) fn config() -> BoardConfig {
     BoardConfig {
-        queue_limit: NonZeroU32::new(3).unwrap(),
+        queue_limit: NonZeroU32::new(6).unwrap(),
         attempts_max: NonZeroU32::new(3).unwrap(),
         lease: LEASE,
         agent_wait: AGENT_WAIT,

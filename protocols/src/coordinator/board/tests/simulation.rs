@@ -70,7 +70,7 @@ struct Swarm {
 impl Swarm {
     fn new(seed: u64) -> Self {
         let attempts_max = NonZeroU32::new(5).unwrap();
-        let config = BoardConfig { queue_limit: NonZeroU32::new(20).unwrap(), attempts_max, ..config() };
+        let config = BoardConfig { queue_limit: NonZeroU32::new(40).unwrap(), attempts_max, ..config() };
         let mut swarm = Self {
             dice: Dice(seed),
             bench: Bench::with_config(config, &[]),

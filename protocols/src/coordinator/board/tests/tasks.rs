@@ -1,25 +1,40 @@
 //! Tasks that are refused, run out of time, are cancelled or find no agent.
 
 use super::*;
+use crate::{Caller, Role};
 
 #[test]
 fn a5_the_queue_is_bounded_in_tasks_and_in_bytes() {
-    let mut bench = Bench::with_config(BoardConfig { bytes_max: 4_000, ..config() }, &["a"]);
+    let mut bench = Bench::with_config(BoardConfig { bytes_max: 7_200, ..config() }, &["a"]);
     bench.submit(task(1, &["a"; 4]));
     bench.submit(task(2, &["a"; 2]));
     assert_eq!(
         bench.outcome(task(3, &["a"; 2])),
-        "3 refused: the coordinator already holds 4000 bytes of tasks and answers, which is its limit"
+        "3 refused: the coordinator holds at most 7200 bytes of tasks and answers, of one client as many as are left"
     );
     bench.submit(task(3, &["a"]));
     assert_eq!(
         bench.outcome(task(4, &["a"])),
-        "4 refused: the coordinator already holds 3 tasks, which is its limit"
+        "4 refused: the coordinator holds at most 6 tasks, of one client as many as are left"
     );
     bench.cancel(3);
     bench.submit(task(4, &["a"]));
     let late = SubmitTask { deadline: Some(Duration::ZERO), ..task(5, &["a"]) };
     assert_eq!(bench.outcome(late), "5 refused: the task was not done by its deadline");
+}
+
+#[test]
+fn a3_a_client_leaves_room_in_the_queue_for_others() {
+    let mut bench = Bench::with_agents(&["a"]);
+    let submitted = |bench: &mut Bench, number, client| {
+        let submitter = Caller { node: node(client), role: Role::Operator };
+        bench.apply(Input::Submitted(NewTask::new(task(number, &["a"]), Some(submitter)).unwrap()));
+        let is_accepted = |command: &Command| matches!(command, Command::Accepted { .. });
+        bench.take_commands().iter().any(is_accepted)
+    };
+    let clients = ["x", "x", "x", "x", "y", "y", "z", "w"];
+    let accepted = (1..).zip(clients).map(|(number, client)| submitted(&mut bench, number, client));
+    assert_eq!(accepted.collect::<Vec<_>>(), [true, true, true, false, true, true, true, false]);
 }
 
 #[test]
@@ -33,13 +48,42 @@ fn answers_beyond_the_bounds_are_failures_of_their_attempts() {
     let mut bench = Bench::with_agents(&["a", "b"]);
     bench.submit(task(1, &["a", "b"]));
     bench.answer_with(given("a", 1, 0, 1), vec![0; ANSWER_BYTES_MAX].into());
-    bench.answer_with(given("b", 1, 1, 1), vec![0; 1].into());
-    bench.answer_with(given("a", 1, 1, 2), vec![0; 1].into());
+    bench.answer_with(given("b", 1, 1, 1), vec![0; ANSWER_BYTES_MAX].into());
+    bench.answer_with(given("a", 1, 1, 2), vec![0; ANSWER_BYTES_MAX].into());
     assert_eq!(
         bench.commands().last().unwrap(),
         "1 failed: part 1 failed after 2 attempts, the last at a: \
          with its answer those of the task have more than 50331648 bytes"
     );
+}
+
+#[test]
+fn a1_the_longest_answer_makes_way_for_those_that_find_no_room_beside_it() {
+    for leaves in [false, true] {
+        let mut bench = Bench::with_agents(&["a", "b"]);
+        bench.submit(task(1, &["a", "b"]));
+        bench.answer_with(given("a", 1, 0, 1), vec![0; ANSWER_BYTES_MAX].into());
+        if leaves {
+            bench.lose("a");
+        }
+        bench.answer(given("b", 1, 1, 1), 1);
+        assert_eq!(bench.board.progress(id(1)), Some(Progress { done: 1, assigned: 1, total: 2 }));
+        assert_eq!(bench.commands(), ["a does 1.0#1", "b does 1.1#1", "b does 1.0#2"]);
+        bench.answer(given("b", 1, 0, 2), 2);
+        assert_eq!(bench.commands(), ["1 done: 2@b 1@b"]);
+    }
+}
+
+#[test]
+fn a1_an_answer_makes_way_for_those_to_other_tasks() {
+    let mut bench = Bench::with_config(BoardConfig { bytes_max: 5_000, ..config() }, &[]);
+    bench.join("a", 2);
+    bench.join("b", 2);
+    bench.submit(task(1, &["a", "b"]));
+    bench.submit(task(2, &["b"]));
+    bench.answer_with(given("a", 1, 0, 1), vec![0; 3_000].into());
+    bench.answer_with(given("b", 2, 0, 1), vec![2; 1_000].into());
+    assert_eq!(bench.commands()[3..], ["2 done: 2@b", "b does 1.0#2"]);
 }
 
 #[test]
@@ -149,6 +193,7 @@ fn agents_that_a_task_avoids_get_none_of_it() {
     bench.submit(avoiding(1, &["a"]));
     bench.lose("b");
     bench.join("b", 1);
+    bench.wait(SECOND);
     bench.answer(given("b", 1, 0, 2), 10);
     bench.answer(given("b", 1, 1, 1), 11);
     assert_eq!(bench.commands(), ["b does 1.0#1", "b does 1.0#2", "b does 1.1#1", "1 done: 10@b 11@b"]);
