@@ -1,4 +1,4 @@
-//! Work of one's own kind, spread over two agents of which one is killed in the middle.
+//! Work of one's own kind, spread over two agents of which one stops without a drain while it works.
 //!
 //!     cargo run --example own_task_kind
 //!
@@ -135,7 +135,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     hub.expose("coordinator", mailbox).allow(Role::Operator).register().await?.detach();
     let address = hub.address().ok_or("no socket")?;
 
-    // One agent is so slow that it is killed while it works.
+    // One agent is so slow that it is stopped while it works.
     let (begun, mut parts_begun) = unbounded_channel();
     let (unheard, _) = unbounded_channel();
     let mut agents = Vec::new();
@@ -158,7 +158,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let killing = async {
         parts_begun.recv().await;
         slow.stop(Duration::ZERO).await;
-        println!("slow was killed with a part in progress");
+        println!("slow was stopped with a part in progress");
     };
     let texts = ["to be or not to be", "that is the question", "whether", "tis nobler in the mind to suffer"];
     let (counted, ()) = tokio::join!(count(&desk, &texts), killing);

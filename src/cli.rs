@@ -33,7 +33,13 @@ use output::Output;
 
 /// Actors that live on many machines, and the work they do, from the shell.
 #[derive(Debug, Parser)]
-#[command(name = "swarm", version, arg_required_else_help = true)]
+#[command(
+    name = "swarm",
+    version,
+    arg_required_else_help = true,
+    after_help = "Exit codes: 0 done, 1 the job failed, 2 wrong usage, 65 bad input data, 69 a peer cannot be reached, \
+                  75 try again later, 77 not permitted, 78 bad configuration, 130 or 143 stopped by a signal"
+)]
 struct Cli {
     /// How results are printed on stdout
     #[arg(short, long, global = true, value_enum, default_value_t, value_name = "FORMAT")]

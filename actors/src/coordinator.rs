@@ -172,7 +172,7 @@ impl Handler<AskEnded> for Coordinator {
                 Input::Failed { assignment, failure }
             }
             Outcome::Failure(failure) => {
-                tracing::warn!(%agent, task = %assignment.task, part = assignment.part, ?failure, "a part failed");
+                tracing::warn!(%agent, task = %assignment.task, part = assignment.part, %failure, "a part failed");
                 Input::Failed { assignment, failure }
             }
         };

@@ -242,7 +242,7 @@ impl Session {
                         self.send_ping(now);
                     }
                 } else if silence >= self.timing.silence {
-                    self.close(CloseCode::Silent, format!("nothing was heard for {silence:?}"));
+                    self.close(CloseCode::Silent, format!("nothing was heard for {silence:.1?}"));
                 } else {
                     if self.probe.take_if(|(_, until)| now >= *until).is_some() {
                         self.actions.push_back(Action::Unanswered);

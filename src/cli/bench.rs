@@ -20,8 +20,7 @@ pub(crate) enum Bench {
     /// Asks in closed loops (with the processor time and the allocations of one, at both ends) and at a steady rate,
     /// tells, large messages, first replies, the memory of idle connections, and an actor of the same thread beside
     /// bare actix. Small asks on lanes stand beside a second control, `callers`: raw QUIC with a future for each
-    /// request. Not measured, because they are not built: the mode `pipeline` of asks, and a reconnection with 0-RTT
-    /// (`reconnect_0rtt_first_reply_us`).
+    /// request. 0-RTT is not measured: there is no early data.
     Messaging(Messaging),
     /// Distances, searches and correlations, beside their plain scalar forms
     ///

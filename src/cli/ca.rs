@@ -330,7 +330,7 @@ impl From<FolderError> for CliError {
             FolderError::Exposed { .. } | FolderError::Token(_) | FolderError::NotTheHolder(_) => {
                 Exit::NotPermitted
             }
-            FolderError::Register { .. } => Exit::BadConfiguration,
+            FolderError::Register { .. } | FolderError::NoAuthority { .. } => Exit::BadConfiguration,
             FolderError::Identity(error) => exit_of(error),
             FolderError::TooOften(_) => Exit::TryAgain,
             FolderError::NotDue(_)

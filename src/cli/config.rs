@@ -88,8 +88,11 @@ fn check(file: &Path, overrides: Overrides) -> Result<Option<NodeFile>, ConfigEr
         Some(Form::Topology) => Topology::parse(&mut document, sections, cores).map(|_| None),
         Some(Form::Node) => NodeFile::parse(&mut document, sections, overrides, cores).map(Some),
         None => {
-            document
-                .fault(0..0, "neither a topology, which has [[nodes]], nor a node file, which has `role`");
+            let message = "neither a topology, which has [[nodes]], nor a node file, which has `role`";
+            match sections.first_tables() {
+                Some((key, span)) => document.fault(span, format_args!("`{key}` is not known: {message}")),
+                None => document.fault(0..0, message),
+            }
             document.so_far().map(|()| None)
         }
     }

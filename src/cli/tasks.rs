@@ -69,7 +69,7 @@ impl fmt::Display for Shown {
             ("kind", Left),
             ("priority", Right),
             ("parts", Right),
-            ("age", Right),
+            ("time", Right),
             ("state", Left),
         ];
         let row = |task: &Task| {

@@ -218,6 +218,13 @@ impl<'t> Sections<'t> {
         }
     }
 
+    /// The first key with tables, and where it is.
+    pub(crate) fn first_tables(&self) -> Option<(String, Range<usize>)> {
+        let tables = self.table.iter().filter(|(_, value)| matches!(value.get_ref(), DeValue::Array(_)));
+        let (key, _) = tables.min_by_key(|(key, _)| key.span().start)?;
+        Some((printable(key.get_ref()), key.span()))
+    }
+
     /// Refuses a file that describes something else, before its keys are found to be unknown one by one.
     pub(crate) fn expect(&self, expected: Form, document: &mut Document<'_>) -> Result<(), ConfigError> {
         if let Some(found) = self.form().filter(|found| *found != expected) {

@@ -68,7 +68,10 @@ impl Duty {
 
 /// A node to connect to.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(
+    deny_unknown_fields,
+    expecting = "a table such as { name = \"hub\", address = \"hub.example:7400\" }"
+)]
 pub(crate) struct Peer {
     pub(crate) name: NodeId,
     pub(crate) address: PeerAddress,
@@ -216,9 +219,9 @@ fn node(
     }
     let identity = match (overrides.identity, identity) {
         (Some(folder), _) => {
-            if !folder.is_dir() {
+            if let Some(fault) = no_identity(&folder) {
                 let by = overrides.said_by.identity.unwrap_or("--identity");
-                document.fault(0..0, format_args!("{} is not a directory; {by} names it", folder.display()));
+                document.fault(0..0, format_args!("{fault}; {by} names it"));
             }
             Some(IdentityPaths::in_directory(&folder))
         }
@@ -272,8 +275,8 @@ fn identity_paths(identity: Spanned<RawIdentity>, document: &mut Document<'_>) -
     match identity.into_inner() {
         RawIdentity::Folder(folder) => {
             let folder = document.resolve(&folder);
-            if !folder.is_dir() {
-                document.fault(span, format_args!("{} is not a directory", folder.display()));
+            if let Some(fault) = no_identity(&folder) {
+                document.fault(span, fault);
             }
             IdentityPaths::in_directory(&folder)
         }
@@ -286,6 +289,18 @@ fn identity_paths(identity: Spanned<RawIdentity>, document: &mut Document<'_>) -
                 revoked: revoked.map(path),
             }
         }
+    }
+}
+
+/// Why a folder is no identity, where that can be seen from outside.
+fn no_identity(folder: &Path) -> Option<String> {
+    let shown = folder.display();
+    match (folder.is_dir(), folder.exists()) {
+        (true, _) => None,
+        (false, true) => Some(format!("{shown} is not a directory")),
+        (false, false) => Some(format!(
+            "there is no folder {shown}: `swarm ca enrol` or `swarm ca issue` makes it with --out"
+        )),
     }
 }
 
@@ -485,6 +500,16 @@ authority = "Cargo.toml"
         let hub = "{ name = \"hub\", address = \"10.0.0.1:7400\" }";
         let twice = faults(&AGENT.replace(hub, &format!("{hub}, {hub}")));
         assert_eq!(twice, ["5:11: two entries of `connect` are called hub"]);
+        let name_alone = faults(&AGENT.replace(hub, "\"hub\""));
+        assert!(
+            name_alone[0]
+                .ends_with("expected a table such as { name = \"hub\", address = \"hub.example:7400\" }")
+        );
+        let homeless = AGENT.split("[identity]").next().unwrap().to_owned() + "identity = \"agent-1\"\n";
+        let homeless = faults(&homeless);
+        assert!(
+            homeless[0].starts_with("6:12: there is no folder ") && homeless[0].contains("swarm ca enrol")
+        );
         let nowhere = faults(&AGENT.replace("10.0.0.1:7400", "10.0.0.1"));
         assert!(nowhere[0].contains("\"10.0.0.1\" is no address to connect to"), "{nowhere:?}");
         assert!(nowhere[0].starts_with("5:38: "), "{nowhere:?}");

@@ -10,6 +10,7 @@ use std::time::Duration;
 use clap::Args;
 use serde::Deserialize;
 use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::LevelFilter;
 
 /// The folder with the identity, of nodes and of operators.
 pub(crate) const IDENTITY_VARIABLE: &str = "SWARM_IDENTITY";
@@ -131,11 +132,26 @@ impl FromStr for LogFilter {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
+        // `EnvFilter` takes any word for a target, of which nothing is logged.
+        if let Some(word) = text.split(',').map(str::trim).find(|part| !is_directive(part)) {
+            return Err(format!(
+                "{text:?} is no filter for logs: {word:?} is neither a level (error, warn, info, debug, trace, off) \
+                 nor TARGET=LEVEL"
+            ));
+        }
         match EnvFilter::try_new(text) {
             Ok(_) => Ok(Self(text.to_owned())),
             Err(error) => Err(format!("{text:?} is no filter for logs: {error}")),
         }
     }
+}
+
+/// Whether a part of a filter says a level, or is a target of ours, which is then logged at every level.
+fn is_directive(part: &str) -> bool {
+    let target = part.split("::").next().unwrap_or_default();
+    let ours = ["audit", "swarm", "swarm_actors", "swarm_protocols", "actix_swarm"].contains(&target);
+    let level = !part.is_empty() && part.parse::<LevelFilter>().is_ok();
+    level || ours || part.contains(['=', '[', ']', '}'])
 }
 
 impl TryFrom<String> for LogFilter {
@@ -165,7 +181,7 @@ impl FromStr for Workers {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        text.parse::<i64>().map_err(|error| error.to_string())?.try_into()
+        text.parse::<i64>().map_err(|_| "a number of threads, 1 to 1024, is expected")?.try_into()
     }
 }
 
@@ -194,7 +210,7 @@ impl FromStr for Reconnect {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        text.parse::<i64>().map_err(|error| error.to_string())?.try_into()
+        text.parse::<i64>().map_err(|_| "a whole number of seconds is expected")?.try_into()
     }
 }
 
@@ -206,6 +222,21 @@ mod tests {
     fn options_are_checked_wherever_they_come_from() {
         assert!("info,swarm_actors=debug".parse::<LogFilter>().is_ok());
         assert!("swarm_actors=loud".parse::<LogFilter>().unwrap_err().contains("is no filter for logs"));
+        for good in [
+            "info",
+            "WARN",
+            "off",
+            "info, quinn=debug",
+            "warn,audit",
+            "swarm_actors::session",
+            "[ask{node}]=info",
+        ] {
+            assert!(good.parse::<LogFilter>().is_ok(), "{good:?} was refused");
+        }
+        for bad in ["wran", "loud", "", "info,", "info,degub", "swarm_actor"] {
+            let refused = bad.parse::<LogFilter>().unwrap_err();
+            assert!(refused.contains("is neither a level"), "{refused}");
+        }
         assert_eq!("0".parse::<Reconnect>(), Ok(Reconnect(Duration::ZERO)));
         for bad in ["-1", "604801", "soon", ""] {
             assert!(bad.parse::<Reconnect>().is_err(), "{bad:?} passed");

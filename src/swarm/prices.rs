@@ -15,7 +15,8 @@ pub(crate) fn check_folder(folder: &Path) -> Result<(), InputError> {
     if folder.is_dir() {
         return Ok(());
     }
-    Err(InputError::whole(&Source::File(folder.to_owned()), "is not a directory"))
+    let message = if folder.exists() { "is not a directory" } else { "there is no such folder" };
+    Err(InputError::whole(&Source::File(folder.to_owned()), message))
 }
 
 /// Whether `folder` holds bars of a symbol.

@@ -50,7 +50,7 @@ pub(crate) struct Job {
 }
 
 #[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, expecting = "a table [[nodes]] with `name` and `role`")]
 struct RawNode {
     name: Spanned<NodeId>,
     role: Spanned<Role>,

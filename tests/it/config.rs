@@ -39,6 +39,11 @@ fn a_file_is_what_its_content_says() {
     swarm(&["config", "check", &node]).fails(78, &["missing field `listen`"]);
     let neither = folder.write("other.toml", "name = \"a\"\n");
     swarm(&["config", "check", &neither]).fails(78, &["other.toml:1:1: neither a topology"]);
+    let nearly = folder.write("nearly.toml", "name = \"a\"\n[[node]]\nname = \"hub\"\n");
+    swarm(&["config", "check", &nearly])
+        .fails(78, &["nearly.toml:2:3: `node` is not known: neither a topology, which has [[nodes]]"]);
+    let silent = folder.write("silent.toml", "name = \"a\"\nrole = \"agent\"\nlog = \"wran\"\n");
+    swarm(&["config", "check", &silent]).fails(78, &["silent.toml:3:7: ", "\"wran\" is neither a level"]);
     swarm(&["config", "check", &folder.path("none.toml")]).fails(78, &["cannot read", "none.toml"]);
 }
 
@@ -84,11 +89,11 @@ fn c1_a_check_names_a_symbol_without_bars_in_the_words_of_up_and_of_submit() {
 
     let nowhere = folder.write("n.toml", format!("{TWO_NODES}{job}symbols = []\n").replace(&data, "none"));
     swarm(&["config", "check", &nowhere])
-        .fails(78, &["n.toml:13:8: ", "none: is not a directory", "no symbols"]);
+        .fails(78, &["n.toml:13:8: ", "none: there is no such folder", "no symbols"]);
     let task =
         folder.write("n.json", "{\"kind\": \"similar-windows\", \"data\": \"none\", \"symbols\": [\"A\"]}");
     let submit = ["submit", &task, "--connect", &hub.address, "--identity", &hub.operator];
-    swarm(&submit).fails(65, &["none: is not a directory"]);
+    swarm(&submit).fails(65, &["none: there is no such folder"]);
 }
 
 #[test]
@@ -97,10 +102,13 @@ fn c1_a_check_names_an_identity_that_is_not_there() {
     let text = "name = \"hub\"\nrole = \"coordinator\"\nlisten = \"127.0.0.1:0\"\nidentity = \"none\"\n";
     let file = folder.write("hub.toml", text);
     for command in [["config", "check", &file], ["node", "--config", &file]] {
-        swarm(&command).fails(78, &["hub.toml:4:12: ", "none is not a directory"]);
+        swarm(&command).fails(
+            78,
+            &["hub.toml:4:12: there is no folder ", "none: `swarm ca enrol` or `swarm ca issue` makes it"],
+        );
     }
     fn says_who(run: Run, by: &str) {
-        run.fails(78, &["hub.toml:1:1: elsewhere is not a directory", by]);
+        run.fails(78, &["hub.toml:1:1: there is no folder elsewhere", by]);
     }
     let variable = [("SWARM_IDENTITY", "elsewhere")];
     says_who(swarm_in(&variable, &["config", "check", &file]), "SWARM_IDENTITY names it");

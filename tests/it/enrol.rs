@@ -133,7 +133,10 @@ fn newcomers_that_are_not_let_in_are_told_why_and_leave_a_line() {
 
     let silent = UdpSocket::bind("127.0.0.1:0").unwrap();
     let nobody = cluster.enrol("a", silent.local_addr().unwrap(), &good, "a");
-    nobody.fails(69, &["cannot be reached: nobody answered within 5s"]);
+    nobody.fails(
+        69,
+        &["cannot be reached: nobody answered within 5s", "`[authority] enrol` must be running there"],
+    );
     // Nothing of all this cost the token, or left an identity behind.
     assert!(!Path::new(&cluster.path("a/node.pem")).exists());
     cluster.enrol("a", at, &good, "a").json();

@@ -32,7 +32,9 @@ const LEAVE_MAX: Duration = Duration::from_millis(200);
 #[derive(Debug, thiserror::Error)]
 pub enum EnrolError {
     /// Nobody answers there, or not in time, or the connection broke. Asking again with the same key is safe.
-    #[error("{address} cannot be reached: {reason}")]
+    #[error(
+        "{address} cannot be reached: {reason}; a coordinator with `[authority] enrol` must be running there (a UDP port)"
+    )]
     Unreachable {
         /// Where it was looked for.
         address: SocketAddr,

@@ -60,6 +60,14 @@ pub enum FolderError {
         /// What the system said.
         source: io::Error,
     },
+    /// There is no authority in the folder.
+    #[error("{} holds no authority{}: `swarm ca init` makes one", path.display(), if *.identity { ", but the identity of a node" } else { "" })]
+    NoAuthority {
+        /// The folder.
+        path: PathBuf,
+        /// Whether it is an identity instead.
+        identity: bool,
+    },
     /// Others than its owner can get at what is secret.
     #[error("{} is open to others (mode {mode:03o}): what is in it must be its owner's alone, see chmod go=", path.display())]
     Exposed {
@@ -158,9 +166,16 @@ impl AuthorityFolder {
     /// # Errors
     /// When the folder or the key is open to others, or one of its files cannot be used.
     pub fn open(path: &Path) -> Result<Self, FolderError> {
-        check_private(path)?;
         let folder = |name: &str| path.join(name);
         let key = folder(KEY);
+        if path.is_dir() && [KEY, REGISTER].iter().all(|name| matches!(folder(name).try_exists(), Ok(false)))
+        {
+            return Err(FolderError::NoAuthority {
+                path: path.to_owned(),
+                identity: folder("node.pem").exists(),
+            });
+        }
+        check_private(path)?;
         check_private(&key)?;
         let certificate = read(&folder(CERTIFICATE))?;
         let authority =

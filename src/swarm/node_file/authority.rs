@@ -28,7 +28,7 @@ pub(crate) struct AuthorityOptions {
 }
 
 #[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, expecting = "a table such as { folder = \"ca\" }")]
 pub(super) struct RawAuthority {
     folder: Spanned<PathBuf>,
     enrol: Option<Spanned<EnrolAddress>>,

@@ -101,7 +101,7 @@ fn what_nodes_and_jobs_say_about_one_another_is_checked() {
             "12:8: two nodes are called agent-1",
             "12:8: `connect` of agent-1 is missing: coordinators are expected",
             "12:8: `agent_type` of agent-1 is missing: pattern-matcher is expected",
-            "18:8: nowhere: is not a directory",
+            "18:8: nowhere: there is no such folder",
             "19:19: two symbols are called SPY",
             "19:26: \"../A\" is no symbol: 24 or fewer capital letters, digits, dots and hyphens are expected, \
              with a letter or a digit at the beginning",

@@ -325,3 +325,19 @@ fn an_identity_folder_carries_the_revocation_list() {
     fs::remove_file(&list).unwrap();
     assert!(Identity::load(&paths).unwrap().revocation_list().is_empty());
 }
+
+#[test]
+fn a_folder_without_an_authority_is_said_to_hold_none_whatever_its_mode() {
+    let place = Place::new("none");
+    let open = |name: &str| AuthorityFolder::open(&place.path(name)).err().unwrap().to_string();
+    fs::create_dir(place.path("empty")).unwrap();
+    assert!(
+        open("empty").ends_with("empty holds no authority: `swarm ca init` makes one"),
+        "{}",
+        open("empty")
+    );
+    fs::create_dir(place.path("hub")).unwrap();
+    fs::write(place.path("hub").join("node.pem"), "").unwrap();
+    assert!(open("hub").contains("holds no authority, but the identity of a node"), "{}", open("hub"));
+    assert!(open("absent").starts_with("cannot look at"), "{}", open("absent"));
+}

@@ -41,7 +41,7 @@ pub struct JoinToken {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum TokenRefusal {
     /// It is no token at all.
-    #[error("this is no join token")]
+    #[error("this is no join token: `swarm ca token` prints one")]
     Malformed,
     /// Another authority made it.
     #[error("the join token is one of another authority")]

@@ -425,7 +425,7 @@ async fn the_table_of_what_has_happened_to_a_client_since_its_ticket() {
                 let (code, reason) = closed(&connection).await;
                 assert_eq!(code, CloseCode::BadCertificate, "{case}: {reason}");
                 assert!(reason.contains("the certificate expired at"), "{case}: {reason}");
-                world.log.says(&case, "a connection was refused").await;
+                world.log.says(&case, "WARN audit message=a connection was refused").await;
             }
             // Its session was forgotten, so that TLS refuses it.
             Since::Revoked | Since::AuthorityDropped => {

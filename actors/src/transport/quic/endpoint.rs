@@ -200,13 +200,13 @@ async fn accept(
                     Err(Aborted) => "it gave way to another handshake".to_owned(),
                 };
                 if refusals.admits(Instant::now()) {
-                    tracing::warn!(%from, reason, "a connection was refused");
+                    tracing::warn!(target: "audit", %from, reason, "a connection was refused");
                 }
                 continue;
             }
             () = sleep_until(summary.unwrap_or_else(Instant::now)), if summary.is_some() => {
                 let (more, minutes) = (refusals.take_left_out(), LogLimit::WINDOW.as_secs() / 60);
-                tracing::warn!(more, minutes, "more connections were refused");
+                tracing::warn!(target: "audit", more, minutes, "more connections were refused");
                 continue;
             }
         };

@@ -7,7 +7,7 @@ use crate::{
     wire::codec,
 };
 use serde::{Deserialize, Serialize};
-use std::{collections::BTreeSet, iter, num::NonZeroU32, sync::Arc, time::Duration};
+use std::{collections::BTreeSet, fmt, iter, num::NonZeroU32, sync::Arc, time::Duration};
 
 /// A time, as the time since a start that the caller of the board names.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -207,6 +207,20 @@ pub enum Failure {
         /// What is wrong with it.
         cause: String,
     },
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NotBegun { cause, .. } => write!(f, "it was not begun: {cause}"),
+            Self::Handler { error } => {
+                write!(f, "its handler answered with an error of {} bytes", error.len())
+            }
+            Self::Lost { cause } => write!(f, "the agent was lost: {cause}"),
+            Self::TimedOut { after } => write!(f, "no answer within {after:?}"),
+            Self::Invalid { cause } => write!(f, "the answer is invalid: {cause}"),
+        }
+    }
 }
 
 /// What is to be done.
