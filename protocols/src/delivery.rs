@@ -14,16 +14,24 @@ pub enum Delivery {
 }
 
 /// A text that a peer or a file wrote, fit for a log or a terminal: at most 300 characters, none of which moves the
-/// cursor or turns the direction of reading.
+/// cursor, turns the direction of reading or cannot be seen.
 pub fn printable(text: &str) -> String {
     text.chars().take(300).map(visible).collect()
 }
 
-/// The character, or a replacement for one that moves the cursor or turns the direction of reading.
+/// The character, or a replacement for one that moves the cursor, breaks the line, turns the direction of reading, or
+/// has no shape (so that two names could look the same).
 pub fn visible(c: char) -> char {
     let turns =
         matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
-    if c.is_control() || turns { char::REPLACEMENT_CHARACTER } else { c }
+    let breaks = matches!(c, '\u{2028}' | '\u{2029}');
+    let shapeless = matches!(c,
+        '\u{ad}' | '\u{34f}' | '\u{115f}' | '\u{1160}' | '\u{17b4}' | '\u{17b5}' | '\u{180b}'..='\u{180f}'
+        | '\u{200b}'..='\u{200d}' | '\u{2060}'..='\u{2065}' | '\u{206a}'..='\u{206f}' | '\u{2800}' | '\u{3164}'
+        | '\u{fe00}'..='\u{fe0f}' | '\u{feff}' | '\u{ffa0}' | '\u{fff0}'..='\u{fffb}' | '\u{fdd0}'..='\u{fdef}'
+        | '\u{1bca0}'..='\u{1bca3}' | '\u{1d173}'..='\u{1d17a}' | '\u{e0000}'..='\u{e0fff}')
+        || u32::from(c) & 0xfffe == 0xfffe;
+    if c.is_control() || turns || breaks || shapeless { char::REPLACEMENT_CHARACTER } else { c }
 }
 
 /// What can be said of a mailbox that does not accept the version `wanted` of a request.
@@ -139,5 +147,16 @@ mod tests {
     fn what_a_stranger_wrote_moves_no_cursor_and_turns_no_text() {
         assert_eq!(printable("a\u{1b}[2Jb\r\u{202e}c\u{2067}é"), "a\u{fffd}[2Jb\u{fffd}\u{fffd}c\u{fffd}é");
         assert_eq!(printable(&"x".repeat(400)).len(), 300);
+    }
+
+    #[test]
+    fn a10_what_breaks_a_line_or_cannot_be_seen_is_replaced() {
+        for c in
+            "\u{2028}\u{2029}\u{200b}\u{200d}\u{feff}\u{ad}\u{180e}\u{e0041}\u{3164}\u{115f}\u{ffff}\u{1fffe}"
+                .chars()
+        {
+            assert_eq!(visible(c), char::REPLACEMENT_CHARACTER, "{c:?}");
+        }
+        assert_eq!(printable("añ漢 e\u{301}🦀"), "añ漢 e\u{301}🦀");
     }
 }

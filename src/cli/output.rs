@@ -42,7 +42,7 @@ impl Output {
     }
 }
 
-/// Writes one line of JSON, in which what would turn the direction of reading is written as an escape.
+/// Writes one line of JSON, in which what would steer a terminal or cannot be seen is written as an escape.
 fn write_json(result: &impl Serialize, mut writer: impl Write) -> io::Result<()> {
     result.serialize(&mut serde_json::Serializer::with_formatter(&mut writer, Visible))?;
     writeln!(writer)
@@ -52,12 +52,12 @@ struct Visible;
 
 impl Formatter for Visible {
     fn write_string_fragment<W: Write + ?Sized>(&mut self, writer: &mut W, text: &str) -> io::Result<()> {
-        let turns = |c: char| !c.is_control() && visible(c) != c;
+        let turns = |c: char| c > '~' && visible(c) != c;
         for piece in text.split_inclusive(turns) {
             let plain = piece.trim_end_matches(turns);
             writer.write_all(plain.as_bytes())?;
-            for turn in piece[plain.len()..].chars() {
-                write!(writer, "\\u{:04x}", u32::from(turn))?;
+            for unit in piece[plain.len()..].encode_utf16() {
+                write!(writer, "\\u{unit:04x}")?;
             }
         }
         Ok(())
@@ -97,11 +97,14 @@ mod tests {
 
     #[test]
     fn a10_json_turns_no_direction_of_reading_and_says_the_same() {
-        let said = "a\u{202e}b\u{2067}\u{200f}é\u{1b}\n";
+        let said = "a\u{202e}b\u{2067}\u{200f}é\u{1b}\n\u{7f}\u{85}\u{9b}\u{2028}\u{e0041}";
         let mut line = Vec::new();
         write_json(&[said], &mut line).unwrap();
         let line = String::from_utf8(line).unwrap();
-        assert_eq!(line, "[\"a\\u202eb\\u2067\\u200fé\\u001b\\n\"]\n");
+        assert_eq!(
+            line,
+            "[\"a\\u202eb\\u2067\\u200fé\\u001b\\n\\u007f\\u0085\\u009b\\u2028\\udb40\\udc41\"]\n"
+        );
         assert_eq!(serde_json::from_str::<Vec<String>>(&line).unwrap(), [said]);
     }
 }
