@@ -6,21 +6,28 @@ use crate::{
     transport::quic,
 };
 use actix::Addr;
-use futures_util::{StreamExt, future::LocalBoxFuture, stream::FuturesUnordered};
+use futures_util::{
+    StreamExt,
+    future::{AbortHandle, abortable},
+    stream::FuturesUnordered,
+};
 use std::{
+    collections::BTreeMap,
     io,
-    net::{IpAddr, SocketAddr},
+    net::SocketAddr,
     sync::Arc,
     time::{Duration, Instant},
 };
 use swarm_protocols::{
     certificates::{Attempts, ENROL_BYTES_MAX, Enrol, EnrolmentOutcome, EnrolmentRefusal},
+    peers::Handshakes,
     printable,
     wire::codec,
 };
 use tokio::{sync::watch, time::timeout_at};
 
-/// How many newcomers are served at once; others are refused.
+/// How many newcomers are served at once. Beyond that the oldest of the busiest address gives way, see
+/// [`Handshakes`].
 pub const CONNECTIONS_MAX: usize = 16;
 
 /// How long a newcomer may take over everything: handshake, request, and taking its answer.
@@ -138,13 +145,18 @@ fn configuration(
 /// Serves newcomers until the endpoint is closed.
 async fn serve(endpoint: quinn::Endpoint, authority: Addr<CertificateAuthority>) {
     let mut attempts = Attempts::default();
-    let mut serving = FuturesUnordered::<LocalBoxFuture<'static, (IpAddr, Outcome)>>::new();
+    let mut connections = Handshakes::at_most(CONNECTIONS_MAX);
+    let mut under_way = BTreeMap::<u64, AbortHandle>::new();
+    let mut serving = FuturesUnordered::new();
     loop {
         let incoming = tokio::select! {
             incoming = endpoint.accept() => incoming,
-            Some((source, outcome)) = serving.next(), if !serving.is_empty() => {
+            Some((number, source, outcome)) = serving.next(), if !serving.is_empty() => {
+                connections.ended(number);
+                under_way.remove(&number);
                 attempts.ended(source);
-                if outcome == Outcome::Failed {
+                // One that gave way is no failure of its address: it may have been as honest as others there.
+                if outcome == Ok(Outcome::Failed) {
                     attempts.failed(source, Instant::now());
                 }
                 continue;
@@ -157,13 +169,18 @@ async fn serve(endpoint: quinn::Endpoint, authority: Addr<CertificateAuthority>)
             continue;
         }
         let from = incoming.remote_address();
-        if serving.len() >= CONNECTIONS_MAX || !attempts.begin(from.ip(), Instant::now()) {
+        if !attempts.begin(from.ip(), Instant::now()) {
             // No line in the log: there could be any number of them. Each failure that led to this has one.
             incoming.refuse();
             continue;
         }
-        let served = serve_one(incoming, from, authority.clone());
-        serving.push(Box::pin(async move { (from.ip(), served.await) }));
+        let (number, displaced) = connections.begin(from.ip());
+        if let Some(displaced) = displaced.and_then(|displaced| under_way.remove(&displaced)) {
+            displaced.abort();
+        }
+        let (served, abort) = abortable(serve_one(incoming, from, authority.clone()));
+        under_way.insert(number, abort);
+        serving.push(async move { (number, from.ip(), served.await) });
     }
 }
 

@@ -10,22 +10,34 @@ pub const HANDSHAKES_MAX: usize = 256;
 
 /// The handshakes of one node, by where they came from.
 ///
-/// Nobody is refused: where there are [`HANDSHAKES_MAX`] already, the oldest of the busiest [source](source_of) gives
+/// Nobody is refused: where there are as many as may be already, the oldest of the busiest [source](source_of) gives
 /// way. So an address that begins many and says nothing more displaces its own, those behind the same address that
 /// answer are through before their turn comes, and others lose none.
 ///
 /// Sans-IO: whoever accepts connections tells what begins and ends.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Handshakes {
+    most: usize,
     begun: u64,
     sources: BTreeMap<u64, IpAddr>,
 }
 
+impl Default for Handshakes {
+    fn default() -> Self {
+        Self::at_most(HANDSHAKES_MAX)
+    }
+}
+
 impl Handshakes {
+    /// None yet, and at most so many at once.
+    pub fn at_most(most: usize) -> Self {
+        Self { most, begun: 0, sources: BTreeMap::new() }
+    }
+
     /// Whether a newcomer has to show first that it is where it says: others could forge its address, and make it a
     /// busy one.
     pub fn are_many(&self) -> bool {
-        self.sources.len() >= HANDSHAKES_MAX / 2
+        self.sources.len() >= self.most / 2
     }
 
     /// A handshake begins: its number, which is never used twice, and that of the one that gives way.
@@ -33,7 +45,7 @@ impl Handshakes {
         let number = self.begun;
         self.begun += 1;
         self.sources.insert(number, source_of(from));
-        let displaced = if self.sources.len() > HANDSHAKES_MAX { self.oldest_of_the_busiest() } else { None };
+        let displaced = if self.sources.len() > self.most { self.oldest_of_the_busiest() } else { None };
         if let Some(displaced) = displaced {
             self.sources.remove(&displaced);
         }
