@@ -254,7 +254,7 @@ fn an_authority_section_that_cannot_be_used_is_named() {
     check("authority = { folder = \"none\" }", 78, &["hub.toml:4:24: there is no folder"]);
     let foreign = format!("authority = {{ folder = \"{}\" }}", other.authority);
     check(&foreign, 78, &["is not the authority of this coordinator"]);
-    check("authority = { folder = \"hub\" }", 78, &["authority.key.pem"]);
+    check("authority = { folder = \"hub\" }", 78, &["hub holds no authority, but the identity of a node"]);
     let silent = UdpSocket::bind("127.0.0.1:0").unwrap();
     let address = silent.local_addr().unwrap();
     let rest = format!("role = \"coordinator\"\nauthority = {{ folder = \"ca\", enrol = \"{address}\" }}");
