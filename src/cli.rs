@@ -8,6 +8,7 @@
 mod agents;
 mod bench;
 mod ca;
+mod cancel;
 mod completions;
 mod config;
 mod correlate;
@@ -72,6 +73,8 @@ enum Command {
     Agents(agents::Agents),
     /// The tasks of a running coordinator, and those that have ended lately
     Tasks(tasks::Tasks),
+    /// Cancel a task of a running coordinator, whoever submitted it
+    Cancel(cancel::Cancel),
     /// Hand a task to a running coordinator, wait for it, print its result
     Submit(submit::Submit),
     /// Check configuration files
@@ -100,6 +103,7 @@ pub(crate) fn run() -> Result<(), CliError> {
         Command::Status(command) => command.run(output),
         Command::Agents(command) => command.run(output),
         Command::Tasks(command) => command.run(output),
+        Command::Cancel(command) => command.run(output),
         Command::Submit(command) => command.run(output),
         Command::Config(command) => command.run(output),
         Command::Bench(command) => command.run(output),

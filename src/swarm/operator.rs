@@ -7,7 +7,8 @@ use swarm_actors::identity::Identity;
 use swarm_actors::task::{Done, SubmitError, Task, TaskEvent};
 use swarm_actors::{AskError, ConnectError, Mailbox, Node, NodeConfig, ResolveError, StartError, Wanted};
 use swarm_protocols::coordinator::{
-    AgentSummary, Coordinator, CoordinatorStatus, ListAgents, ListTasks, Status, TaskSummary,
+    AgentSummary, CancelTask, Coordinator, CoordinatorStatus, ListAgents, ListTasks, Status, TaskId,
+    TaskSummary,
 };
 use swarm_protocols::part::{PartError, PartRequest};
 use swarm_protocols::series_group::InvalidGroup;
@@ -84,6 +85,11 @@ impl Operator {
     /// Its tasks, and those that have ended lately.
     pub(crate) async fn tasks(&self) -> Result<Vec<TaskSummary>, JobError> {
         self.ask(ListTasks).await
+    }
+
+    /// Cancels a task; false where there is none of this id, or no longer.
+    pub(crate) async fn cancel(&self, id: TaskId) -> Result<bool, JobError> {
+        self.ask(CancelTask { id }).await
     }
 
     async fn ask<R: Request<Error = NoError>>(&self, question: R) -> Result<R::Reply, JobError>

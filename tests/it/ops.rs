@@ -232,6 +232,24 @@ fn ctrl_c_cancels_the_task() {
 }
 
 #[test]
+fn a3_a_task_is_cancelled_by_its_id() {
+    let cluster = Cluster::new("ops_cancel_id");
+    let hub = Hub::start(&cluster);
+    let data = project("examples/data/us_equity");
+    let task = format!("{{\"kind\": \"similar-windows\", \"data\": \"{data}\", \"symbols\": [\"SPY\"]}}");
+    let task = cluster.folder.write("task.json", task);
+    // No agent is there, so it waits.
+    let submit = Running::start(&["submit", &task, "--connect", &hub.address, "--identity", &hub.operator]);
+    let queued = eventually("the task", || hub.asked("tasks").get(0).cloned());
+    let id = queued["id"].as_str().unwrap();
+    let cancel = || swarm(&["cancel", id, "--connect", &hub.address, "--identity", &hub.operator]);
+    assert_eq!(cancel().stdout, format!("cancelled {id}\n"));
+    assert_eq!(submit.finish().code, Some(1));
+    assert_eq!(hub.asked("tasks")[0]["state"], "cancelled");
+    cancel().fails(1, &["no task", id, "is queued or running"]);
+}
+
+#[test]
 fn an_agent_finds_its_coordinator_again() {
     let cluster = Cluster::new("ops_reconnect");
     let mut hub = Hub::start(&cluster);
