@@ -197,7 +197,7 @@ impl QuicBridge {
     /// Says in the log what a node was refused.
     fn refused(&mut self, what: &str, peer: &NodeId, reason: &str) {
         if self.refusals.admits(Instant::now()) {
-            tracing::warn!(%peer, reason, "{what} was refused");
+            tracing::warn!(target: "audit", %peer, reason, "{what} was refused");
         }
     }
 
@@ -212,7 +212,7 @@ impl QuicBridge {
         }
         let (now, minutes) = (Instant::now(), LogLimit::WINDOW.as_secs() / 60);
         if let Some(more) = self.refusals.summary(now) {
-            tracing::warn!(more, minutes, "more connections and sessions were refused");
+            tracing::warn!(target: "audit", more, minutes, "more connections and sessions were refused");
         }
         if let Some(more) = self.routes.audit().summary(now) {
             tracing::warn!(target: "audit", more, minutes, "more requests were refused");
