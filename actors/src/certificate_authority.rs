@@ -42,7 +42,7 @@ const RETRY_AFTER: Duration = Duration::from_secs(5);
 /// Issues certificates from an authority's folder: renewed ones for nodes that hold one, first ones for newcomers
 /// with a join token.
 ///
-/// It speaks the protocol of the same name: get its [`mailbox`](Self::mailbox). A node is given nothing but a
+/// It speaks the protocol of the same name: [start](Self::start_with_mailbox) it. A node is given nothing but a
 /// certificate of its own id and role, which come from the certificate of its session. A caller of the same
 /// process is believed to be the node whose certificate it shows. One thread works on the folder, with a bounded
 /// queue before it, in which no other node has more than one request; every issue and every refusal leaves a line with the target `audit` in the log.

@@ -50,7 +50,7 @@ impl Default for CoordinatorConfig {
 
 /// Accepts tasks, gives their parts to agents, and answers with the answers to the parts.
 ///
-/// It speaks the protocol of the same name: get its [`mailbox`](Self::mailbox). A task ends with its client: when that
+/// It speaks the protocol of the same name: [start](Self::start_with_mailbox) it. A task ends with its client: when that
 /// stops waiting, agents are told to stop as well. Tasks live in memory, so those accepted die with the actor.
 pub struct Coordinator {
     node: Option<Node>,
