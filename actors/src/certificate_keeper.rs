@@ -245,8 +245,6 @@ impl CertificateKeeper {
             // A disk that hangs delays no revocation.
             self.node.set_revocation_list(list.clone()).await.map_err(|error| error.to_string())?;
             self.identity = self.identity.clone().with_revocation_list(&list);
-            let revoked = self.identity.revocation_list().len();
-            tracing::info!(revoked, "there is a newer revocation list");
         }
         if (is_newer || self.unwritten.list)
             && let Some(path) = self.paths.revoked.clone()
@@ -262,6 +260,10 @@ impl CertificateKeeper {
                     }
                 }
             }
+        }
+        if is_newer {
+            let revoked = self.identity.revocation_list().len();
+            tracing::info!(revoked, "there is a newer revocation list");
         }
         // One that is not written is asked for again.
         self.known = (!self.unwritten.list).then_some(hash);
