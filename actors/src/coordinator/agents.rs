@@ -140,6 +140,8 @@ struct Session {
     look: Look,
     /// Whether the coordinator knows of the agent.
     is_known: bool,
+    /// It was said that the agent exposes nothing.
+    is_warned: bool,
 }
 
 /// Whether somebody looks what an agent exposes.
@@ -182,7 +184,8 @@ impl AgentWatch {
         let looks_again = session.look == Look::Outdated;
         session.look = Look::Idle;
         let node = agent.clone();
-        if ports.mailboxes.is_empty() && !looks_again && !session.is_known {
+        if ports.mailboxes.is_empty() && !looks_again && !session.is_warned {
+            session.is_warned = true;
             tracing::warn!(agent = %node, "it exposes no protocol of tasks, and is given no work until it does");
         }
         if session.is_known {
@@ -260,7 +263,8 @@ impl Handler<PeerEvent> for AgentWatch {
                     Slots::default()
                 });
                 let agent = peer.node.clone();
-                let session = Session { peer, slots: slots.get(), look: Look::Idle, is_known: false };
+                let session =
+                    Session { peer, slots: slots.get(), look: Look::Idle, is_known: false, is_warned: false };
                 self.sessions.insert(agent.clone(), session);
                 self.look(&agent, context);
             }
