@@ -167,6 +167,21 @@ async fn a_task_goes_on_until_every_request_for_it_has_left() {
 }
 
 #[actix::test]
+async fn s5_inputs_reach_an_agent_behind_a_slow_link() {
+    let bench = Bench::new(config());
+    let input = bench.store(&vec![7; 8 << 20]).await;
+    let mut agent = bench.join("x", 1).await;
+    let done = bench.submit_task(task(1, &[vec![input]]));
+    agent.lacks(&[input]).await;
+    let stored = agent.store.expect::<StoreContent>().await;
+    // Longer than all attempts together have for an answer: 8 MiB at about 40 KiB a second.
+    tokio::time::sleep(Duration::from_secs(200)).await;
+    assert!(stored.reply(Ok(input)));
+    agent.asked().await.reply(Ok(1));
+    assert_eq!(answers(&done.await.unwrap().unwrap()), [("x", 1)]);
+}
+
+#[actix::test]
 async fn what_makes_no_sense_is_refused() {
     let bench = Bench::new(config());
     let [unknown, known] = [ContentHash::of(b"unknown"), bench.store(b"known").await];
