@@ -1,6 +1,6 @@
 //! [`Coordinator`]: an actor that accepts tasks and gives parts of them to agents.
 //!
-//! Who gets what, and when a task is done or has failed, is decided by the [`Board`]; the actor carries it out. It
+//! The [`Board`] decides which agent gets which part, and when a task is done or has failed; the actor carries it out. It
 //! opens neither a request nor an answer, so it serves agents of any kind. Agents are made known with [`AgentJoined`],
 //! [`AgentChanged`] and [`AgentLost`]: a swarm starts an [`AgentWatch`] for that, a test sends them itself, with
 //! [probes](crate::testing::Probe) for mailboxes.
@@ -56,7 +56,7 @@ pub struct Coordinator {
     node: Option<Node>,
     board: Board,
     contents: Contents,
-    /// Who waits for the answer to the task that is being submitted.
+    /// The client of the task that is being submitted.
     submitting: Option<Client>,
     /// The tasks on the board, and who waits for them.
     tasks: BTreeMap<TaskId, Running>,
@@ -104,6 +104,7 @@ impl Coordinator {
         while let Some(command) = self.board.poll() {
             match command {
                 Command::Accepted { task } => self.accepted(task),
+                Command::Joined { task } => self.joined(task),
                 Command::Refused { error, .. } => self.answer(Err(error)),
                 Command::Repeated { report, .. } => self.answer(Ok(report)),
                 Command::Assign { assignment, task } => {

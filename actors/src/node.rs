@@ -410,7 +410,7 @@ impl Node {
     }
 
     /// Drains and stops: no new requests or sessions are taken, those in progress get up to `grace` to
-    /// finish, then every session is closed.
+    /// finish, then every session is closed and what is left is cancelled.
     pub async fn stop(&self, grace: Duration) {
         // A node that has stopped already is what was wanted.
         let _stopped = self.bridge.send(quic_bridge::Stop { grace }).await;

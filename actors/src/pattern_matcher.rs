@@ -28,8 +28,8 @@ use swarm_protocols::{
 /// It speaks two protocols: that of the same name ([`mailbox`](Self::mailbox)), and [`SeriesMatcher`]
 /// ([`series_mailbox`](Self::series_mailbox)). A request names its inputs by their content; one of which the node has
 /// no content is answered with [`PartError::MissingInputs`], and can be repeated once that is stored. Searches run on
-/// workers, one thread for each request, and stop soon after nobody waits for them any more; but a single distance is
-/// computed to its end.
+/// workers, one thread for each request, and stop some milliseconds after nobody waits for them any more, in the middle of
+/// a distance too.
 pub struct PatternMatcher {
     workers: Workers,
     contents: Contents,

@@ -1,5 +1,5 @@
 //! The bridge actor: one for each node. It owns the transport and the table of sessions, and knows what is exposed.
-//! Who holds a peer's place is decided by [`swarm_protocols::peers`].
+//! [`swarm_protocols::peers`] decides which session holds a peer's place.
 
 mod admission;
 mod connect;
@@ -77,7 +77,7 @@ pub(crate) struct QuicBridge {
     incarnation: u64,
     transport: Box<dyn Transport>,
     routes: Rc<Routes>,
-    /// Who holds a peer's place.
+    /// Which session holds a peer's place.
     peers: Peers,
     sessions: BTreeMap<SessionKey, Attached>,
     sessions_begun: u64,

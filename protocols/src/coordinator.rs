@@ -119,12 +119,6 @@ pub enum TaskError {
         /// What it holds at most.
         limit: QueueLimit,
     },
-    /// The task is here already.
-    #[error("task {task} is being worked on already")]
-    Duplicate {
-        /// The id that was submitted again.
-        task: TaskId,
-    },
     /// The task was done before, and its result is no longer held.
     #[error("task {task} has ended, and its result is no longer held")]
     Ended {

@@ -1,4 +1,4 @@
-//! Who holds a peer's place: which of the sessions with a node is used, and which are refused or ended.
+//! The place of a peer: which of the sessions with a node is used, and which are refused or ended.
 //!
 //! Sans-IO: the owner of the sessions gives each a [`SessionKey`], tells what happens to it, and does what
 //! [`Peers::poll`] says. Nothing here reads a clock.
@@ -174,7 +174,7 @@ pub struct Peers {
     commands: VecDeque<Command>,
 }
 
-/// There are as many sessions as a node takes.
+/// The session limit is reached.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum SessionLimit {
     /// Of all others together.

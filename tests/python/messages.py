@@ -178,7 +178,6 @@ SUBMIT_TASK = c1.Struct(
 TASK_PROGRESS = c1.UUID
 TASK_ERROR = c1.Enum(
     QueueFull=(c1.Enum(Tasks=(c1.U32,), Bytes=(c1.U64,)),),
-    Duplicate=(c1.UUID,),
     Ended=(c1.UUID,),
     DeadlineExceeded=(),
     NoCapableAgent=(c1.STRING, c1.List(c1.STRING)),

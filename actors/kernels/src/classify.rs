@@ -6,8 +6,8 @@ pub use neighbours::{Neighbours, Width};
 
 use crate::band::Band;
 use crate::compare::{compared, compared_max};
-use crate::dtw::sweep::sweep;
-use crate::input::{KernelError, Series, check};
+use crate::dtw::sweep::{limit_unless, sweep};
+use crate::input::{Cancelled, KernelError, NEVER, Series, check};
 use crate::lower_bound::{self, Envelope, excess_squared, shares_to_limits};
 use crate::znorm::z_normalize;
 
@@ -59,13 +59,28 @@ impl NearestNeighbour {
 
     /// The nearest training series; among equally near ones the first.
     pub fn classify(&self, series: &[f64]) -> Result<Nearest, KernelError> {
-        let nearest = self.nearest(series, 1)?;
+        self.classify_unless(NEVER, series)
+    }
+
+    /// [`classify`](Self::classify), which stops with [`KernelError::Cancelled`] once `cancelled` says so. It is asked before
+    /// each distance and every 64 rows of it.
+    pub fn classify_unless(&self, cancelled: Cancelled<'_>, series: &[f64]) -> Result<Nearest, KernelError> {
+        let nearest = self.nearest_unless(cancelled, series, 1)?;
         Ok(*nearest.first().expect("there is a training series, and no distance is infinite"))
     }
 
     /// The `count` nearest training series, or all when there are fewer; the nearest first, equally near ones in their
     /// order.
     pub fn nearest(&self, series: &[f64], count: usize) -> Result<Vec<Nearest>, KernelError> {
+        self.nearest_unless(NEVER, series, count)
+    }
+
+    fn nearest_unless(
+        &self,
+        cancelled: Cancelled<'_>,
+        series: &[f64],
+        count: usize,
+    ) -> Result<Vec<Nearest>, KernelError> {
         check(Series::Query, series)?;
         if count == 0 {
             return Ok(Vec::new());
@@ -99,9 +114,12 @@ impl NearestNeighbour {
                 break;
             }
             let (other, other_envelope) = &self.train[index];
-            let Some(distance_squared) =
-                scratch.distance_within((&query, &envelope), (other, other_envelope), self.band, limit)
-            else {
+            let pair = ((&*query, &envelope), (&**other, other_envelope));
+            let distance = scratch.distance_within(pair, self.band, limit, cancelled);
+            let Some(distance_squared) = distance else {
+                if cancelled() {
+                    return Err(KernelError::Cancelled);
+                }
                 continue;
             };
             let distance_squared = compared(distance_squared, query.len().max(other.len()));
@@ -125,25 +143,28 @@ struct Scratch {
     row: Vec<f64>,
 }
 
+/// A z-normalised series and its envelope.
+type Prepared<'a> = (&'a [f64], &'a Envelope);
+
 impl Scratch {
     fn distance_within(
         &mut self,
-        (a, a_envelope): (&[f64], &Envelope),
-        (b, b_envelope): (&[f64], &Envelope),
+        ((a, a_envelope), (b, b_envelope)): (Prepared<'_>, Prepared<'_>),
         band: Band,
         limit: f64,
+        cancelled: Cancelled<'_>,
     ) -> Option<f64> {
         let Self { row_limits, column_limits, row } = self;
         let reach = band.reach(a.len(), b.len());
         if a.len() != b.len() {
-            return sweep(a, b, reach, |_| limit, |_| f64::INFINITY, row);
+            return sweep(a, b, reach, limit_unless(cancelled, |_| limit), |_| f64::INFINITY, row);
         }
         let bounds =
             [fill_limits(row_limits, a, b_envelope, limit), fill_limits(column_limits, b, a_envelope, limit)];
         if bounds.iter().any(|&bound| bound > limit) {
             return None;
         }
-        sweep(a, b, reach, |i| row_limits[i], |j| column_limits[j], row)
+        sweep(a, b, reach, limit_unless(cancelled, |i| row_limits[i]), |j| column_limits[j], row)
     }
 }
 

@@ -15,13 +15,13 @@ mod strip_segments;
 mod strips;
 pub(crate) mod sweep;
 
-pub use align::{ALIGN_MATRIX_CELLS_MAX, Alignment, align};
+pub use align::{ALIGN_MATRIX_CELLS_MAX, Alignment, align, align_unless};
 pub(crate) use kernel::distance_within as distance_checked_within;
 pub(crate) use pairs::Ring;
 pub use pairs::{all_pairs, all_pairs_f32};
 
 use crate::band::Band;
-use crate::input::{KernelError, Series, check};
+use crate::input::{Cancelled, KernelError, NEVER, Series, check};
 use crate::simd::{Number, Simd};
 
 /// The least sum of squared differences along a warping path inside the band.
@@ -40,6 +40,17 @@ pub fn distance_squared(a: &[f64], b: &[f64], band: Band) -> Result<f64, KernelE
     Ok(distance.expect(WITHIN_INFINITY))
 }
 
+/// [`distance_squared`], which stops with [`KernelError::Cancelled`] once `cancelled` says so. It is asked between strips
+/// of rows, or every few hundred anti-diagonals of a band: some milliseconds apart even for 200,000 points.
+pub fn distance_squared_unless(
+    cancelled: Cancelled<'_>,
+    a: &[f64],
+    b: &[f64],
+    band: Band,
+) -> Result<f64, KernelError> {
+    checked_within(a, b, band, f64::INFINITY, cancelled)?.ok_or(KernelError::Cancelled)
+}
+
 /// [`distance_squared`], given up early: `None` when it exceeds `bound`, `Some` when it is less or equal.
 ///
 /// A bound of NaN is exceeded by every distance.
@@ -49,7 +60,7 @@ pub fn distance_squared_within(
     band: Band,
     bound: f64,
 ) -> Result<Option<f64>, KernelError> {
-    checked_within(a, b, band, bound)
+    checked_within(a, b, band, bound, NEVER)
 }
 
 /// [`distance_squared`] in single precision, in half the time.
@@ -68,13 +79,19 @@ pub fn distance_squared_within_f32(
     band: Band,
     bound: f32,
 ) -> Result<Option<f32>, KernelError> {
-    checked_within(a, b, band, bound)
+    checked_within(a, b, band, bound, NEVER)
 }
 
 const WITHIN_INFINITY: &str = "input within the largest magnitude cannot exceed an infinite bound";
 
-fn checked_within<T: Number>(a: &[T], b: &[T], band: Band, bound: T) -> Result<Option<T>, KernelError> {
+fn checked_within<T: Number>(
+    a: &[T],
+    b: &[T],
+    band: Band,
+    bound: T,
+    cancelled: Cancelled<'_>,
+) -> Result<Option<T>, KernelError> {
     check(Series::First, a)?;
     check(Series::Second, b)?;
-    Ok(kernel::distance_within(Simd::active(), a, b, band, bound))
+    Ok(kernel::distance_within(Simd::active(), a, b, band, bound, cancelled))
 }

@@ -127,6 +127,12 @@ pub enum KernelError {
     Cancelled,
 }
 
+/// The caller's own check whether it still wants the answer: asked now and then, also from the middle of one distance.
+pub type Cancelled<'a> = &'a dyn Fn() -> bool;
+
+/// [`Cancelled`] of work that goes on to its end.
+pub(crate) const NEVER: Cancelled<'static> = &|| false;
+
 /// Refuses empty series and values that a kernel cannot compute with.
 pub(crate) fn check<T: Number>(series: Series, values: &[T]) -> Result<(), KernelError> {
     if values.is_empty() {

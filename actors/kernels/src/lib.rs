@@ -65,7 +65,7 @@ mod znorm;
 pub use band::Band;
 pub use classify::NearestNeighbour;
 pub use compare::compared;
-pub use input::{KernelError, MAGNITUDE_MAX, MAGNITUDE_MAX_F32, Series};
+pub use input::{Cancelled, KernelError, MAGNITUDE_MAX, MAGNITUDE_MAX_F32, Series};
 pub use lcss::Lcss;
 pub use matrix::Symmetric;
 pub use search::Search;

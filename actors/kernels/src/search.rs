@@ -21,8 +21,11 @@ pub use stream::{Leaders, Monitor};
 
 use crate::band::{Band, Reach};
 use crate::compare::{compared, compared_max};
-use crate::dtw::{self, sweep::sweep};
-use crate::input::{KernelError, Series, check};
+use crate::dtw::{
+    self,
+    sweep::{limit_unless, sweep},
+};
+use crate::input::{Cancelled, KernelError, NEVER, Series, check};
 use crate::lower_bound::{self, Envelope, excess_squared, shares_to_limits};
 #[cfg(target_arch = "x86_64")]
 use crate::simd::Number;
@@ -173,7 +176,14 @@ impl<'a> Search<'a> {
     }
 
     fn check_cancelled(&self) -> Result<(), KernelError> {
-        if self.cancel.is_some_and(|cancelled| cancelled()) { Err(KernelError::Cancelled) } else { Ok(()) }
+        if (self.cancelled())() { Err(KernelError::Cancelled) } else { Ok(()) }
+    }
+
+    fn cancelled(&self) -> Cancelled<'a> {
+        match self.cancel {
+            Some(cancelled) => cancelled,
+            None => NEVER,
+        }
     }
 }
 
@@ -303,8 +313,7 @@ impl<'s> Pass<'s> {
         promising.sort_by(|a, b| a.0.total_cmp(&b.0));
         promising.truncate(SEEDS_MIN.max(self.search.top.saturating_mul(4)));
         for &(_, start) in &promising {
-            self.search.check_cancelled()?;
-            self.compute_alone(start);
+            self.compute_alone(start)?;
         }
         let mut seeds: Vec<usize> = promising.iter().map(|&(_, start)| start).collect();
         seeds.sort_unstable();
@@ -445,36 +454,39 @@ impl<'s> Pass<'s> {
     }
 
     /// Warps one window within the bound, without any limits by point, and offers it.
-    fn compute_alone(&mut self, start: usize) {
+    fn compute_alone(&mut self, start: usize) -> Result<(), KernelError> {
         let points = self.search.query.len();
         self.normalize_window(start, Moments::of(&self.series[start..start + points]));
         let band = Band::Points(self.search.half_width);
         let (query, window, bound) = (&self.search.query, &self.window, self.bound());
-        match dtw::distance_checked_within(self.search.simd, query, window, band, bound) {
-            Some(distance_squared) => {
-                self.offer(start, distance_squared);
-            }
-            None => self.pruned.abandoned += 1,
-        }
+        let cancelled = self.search.cancelled();
+        let distance = dtw::distance_checked_within(self.search.simd, query, window, band, bound, cancelled);
+        self.take(start, distance)
     }
 
     /// Warps the normalised window within the limits that both shares leave, and offers it.
     fn compute(&mut self, start: usize) -> Result<(), KernelError> {
-        self.search.check_cancelled()?;
         let (query_limits, window_limits) = (&self.query_shares, &self.window_shares);
         let distance = sweep(
             &self.search.query,
             &self.window,
             self.reach,
-            |i| query_limits[i],
+            limit_unless(self.search.cancelled(), |i| query_limits[i]),
             |j| window_limits[j],
             &mut self.row,
         );
-        let Some(distance_squared) = distance else {
-            self.pruned.abandoned += 1;
-            return Ok(());
-        };
-        self.offer(start, distance_squared);
+        self.take(start, distance)
+    }
+
+    /// Offers a window whose distance was computed, and counts one whose was not, unless that was cancelled.
+    fn take(&mut self, start: usize, distance: Option<f64>) -> Result<(), KernelError> {
+        match distance {
+            Some(distance_squared) => self.offer(start, distance_squared),
+            None => {
+                self.search.check_cancelled()?;
+                self.pruned.abandoned += 1;
+            }
+        }
         Ok(())
     }
 

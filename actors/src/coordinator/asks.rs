@@ -38,6 +38,9 @@ const RECONNECTION: Duration = Duration::from_millis(100);
 /// The longest time an agent gets for its answer, whatever the board allows.
 const TIMEOUT_MAX: Duration = Duration::from_secs(24 * 60 * 60);
 
+/// What an agent is sent may come to it this slowly, in bytes a second.
+const SLOWEST: u64 = 64 << 10;
+
 /// What agents are being asked. Never more than the board has assigned.
 #[derive(Debug)]
 pub(super) struct Asks {
@@ -229,7 +232,8 @@ impl Asking<'_> {
                 }
             }
             let Part { request, version, payload, .. } = self.task.part(self.assignment);
-            let ask = self.of_submitter(self.mailbox.ask(request, *version, payload.clone().into()));
+            let ask = self.mailbox.ask(request, *version, payload.clone().into());
+            let ask = self.of_submitter(ask, payload.len());
             self.begun.set(true);
             match ask.await {
                 Ok(reply) => return Ok(Outcome::Reply(Vec::from(reply).into())),
@@ -245,9 +249,10 @@ impl Asking<'_> {
         Err(failure.into())
     }
 
-    /// No coordinator is a deputy: whatever it asks for a task, it asks for who submitted it.
-    fn of_submitter(&self, ask: EncodedAsk) -> EncodedAsk {
-        let ask = ask.timeout(self.timeout);
+    /// No coordinator is a deputy: whatever it asks for a task, it asks for who submitted it. The `bytes` that it sends
+    /// get the time that they take over a slow link.
+    fn of_submitter(&self, ask: EncodedAsk, bytes: usize) -> EncodedAsk {
+        let ask = ask.timeout(self.timeout + Duration::from_secs(bytes as u64 / SLOWEST));
         match self.task.submitter() {
             Some(submitter) => ask.on_behalf_of(submitter.clone()),
             None => ask,
@@ -314,8 +319,9 @@ impl Asking<'_> {
         let invalid = |error: codec::DecodeError| -> Outcome {
             Failure::Invalid { cause: format!("its content store: {error}") }.into()
         };
+        let bytes = payload.len() + content.len();
         let ask = store.ask(R::NAME, R::VERSION, payload.into()).with_content(content);
-        match self.of_submitter(ask).await {
+        match self.of_submitter(ask, bytes).await {
             Ok(reply) => codec::decode(&reply).map(Ok).map_err(invalid),
             Err(EncodedAskError::Handler(error)) => codec::decode(&error).map(Err).map_err(invalid),
             Err(EncodedAskError::Delivery(error)) => Err(of_store(error, store)),

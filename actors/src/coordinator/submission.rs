@@ -16,7 +16,7 @@ use tokio::sync::oneshot;
 /// How a task ended.
 pub(super) type Outcome = Result<Arc<TaskReport>, TaskError>;
 
-/// Whoever submitted a task, and the inputs of it.
+/// The client of a task that is being submitted, and the inputs of it.
 #[derive(Debug)]
 pub(super) struct Client {
     waits: oneshot::Sender<Outcome>,
@@ -26,7 +26,8 @@ pub(super) struct Client {
 /// A task on the board.
 #[derive(Debug)]
 pub(super) struct Running {
-    client: oneshot::Sender<Outcome>,
+    /// Its client, once for each request that waits for it.
+    waits: Vec<oneshot::Sender<Outcome>>,
     /// What is held is not evicted.
     _inputs: Vec<Held>,
 }
@@ -56,8 +57,15 @@ impl Coordinator {
     /// The task that is being submitted is on the board.
     pub(super) fn accepted(&mut self, task: TaskId) {
         if let Some(Client { waits, inputs }) = self.submitting.take() {
-            self.tasks.insert(task, Running { client: waits, _inputs: inputs });
+            self.tasks.insert(task, Running { waits: vec![waits], _inputs: inputs });
         }
+    }
+
+    /// The task that is being submitted is on the board since before.
+    pub(super) fn joined(&mut self, task: TaskId) {
+        let running = self.tasks.get_mut(&task).expect("a task on the board is known here");
+        running.waits.retain(|waits| !waits.is_closed());
+        running.waits.extend(self.submitting.take().map(|Client { waits, .. }| waits));
     }
 
     /// The task that is being submitted is not put on the board.
@@ -70,8 +78,10 @@ impl Coordinator {
 
     /// Tells the client of a task that has left the board.
     pub(super) fn end(&mut self, task: TaskId, outcome: Outcome) {
-        let Running { client, .. } = self.tasks.remove(&task).expect("a task on the board is known here");
-        let _left = client.send(outcome);
+        let Running { waits, .. } = self.tasks.remove(&task).expect("a task on the board is known here");
+        for waits in waits {
+            let _left = waits.send(outcome.clone());
+        }
     }
 }
 
@@ -111,8 +121,9 @@ impl Handler<ClientLeft> for Coordinator {
     type Result = ();
 
     fn handle(&mut self, ClientLeft { task }: ClientLeft, context: &mut Self::Context) {
-        // Another client may have a task of the same id here by now, and wait for it.
-        if self.tasks.get(&task).is_some_and(|running| running.client.is_closed()) {
+        // Another request may wait for a task of the same id by now.
+        let is_left = |running: &Running| running.waits.iter().all(oneshot::Sender::is_closed);
+        if self.tasks.get(&task).is_some_and(is_left) {
             self.apply(Input::Cancelled { task }, context);
         }
     }

@@ -120,14 +120,19 @@ async fn a3_a_task_that_was_told_is_cancelled_by_its_name() {
 }
 
 #[actix::test]
-async fn a_task_that_is_done_is_answered_again_and_one_in_progress_is_not() {
+async fn a_task_that_is_submitted_again_is_done_once_and_answers_both_requests() {
     let bench = Bench::new(config());
     let mut agent = bench.join("x", 1).await;
     let first = bench.submit(1, 1);
     let asked = agent.asked().await;
-    assert_eq!(bench.submit(1, 1).await.unwrap(), Err(TaskError::Duplicate { task: id(1) }));
+    let (left, second) = (bench.submit(1, 1), bench.submit(1, 1));
+    let other = bench.submit(1, 2).await.unwrap();
+    assert!(matches!(other, Err(TaskError::Invalid { .. })), "{other:?}");
+    left.abort();
+    assert!(left.await.unwrap_err().is_cancelled());
     asked.reply(Ok(3));
     let report = first.await.unwrap().unwrap();
+    assert_eq!(second.await.unwrap(), Ok(report.clone()));
     assert_eq!(bench.submit(1, 1).await.unwrap(), Ok(report));
     agent.worker.expect_none(LEASE).await;
 }
@@ -142,6 +147,38 @@ async fn a7_a_result_that_is_asked_for_again_is_not_copied() {
     let first = first.await.unwrap().unwrap();
     let again = bench.submit(1, 1).await.unwrap().unwrap();
     assert_eq!(reply(again), reply(first));
+}
+
+#[actix::test]
+async fn a_task_goes_on_until_every_request_for_it_has_left() {
+    let bench = Bench::new(config());
+    let mut agent = bench.join("x", 1).await;
+    let first = bench.submit(1, 1);
+    let asked = agent.asked().await;
+    let second = bench.submit(1, 1);
+    // Answered after the two were taken.
+    assert!(bench.submit(1, 2).await.unwrap().is_err());
+    first.abort();
+    assert!(first.await.unwrap_err().is_cancelled());
+    assert!(bench.progress(1).await.is_some());
+    assert!(!asked.cancellation().is_cancelled());
+    second.abort();
+    withdrawn(&asked).await;
+}
+
+#[actix::test]
+async fn s5_inputs_reach_an_agent_behind_a_slow_link() {
+    let bench = Bench::new(config());
+    let input = bench.store(&vec![7; 8 << 20]).await;
+    let mut agent = bench.join("x", 1).await;
+    let done = bench.submit_task(task(1, &[vec![input]]));
+    agent.lacks(&[input]).await;
+    let stored = agent.store.expect::<StoreContent>().await;
+    // Longer than all attempts together have for an answer: 8 MiB at about 40 KiB a second.
+    tokio::time::sleep(Duration::from_secs(200)).await;
+    assert!(stored.reply(Ok(input)));
+    agent.asked().await.reply(Ok(1));
+    assert_eq!(answers(&done.await.unwrap().unwrap()), [("x", 1)]);
 }
 
 #[actix::test]

@@ -41,7 +41,7 @@ impl Handler<Call<MeasureDistance>> for PatternMatcher {
     type Result = Answer<MeasureDistance>;
 
     fn handle(&mut self, call: Call<MeasureDistance>, _: &mut Self::Context) -> Self::Result {
-        answer_series(&self.contents, &self.workers, call, |part, groups, _| measure_distance(part, groups))
+        answer_series(&self.contents, &self.workers, call, measure_distance)
     }
 }
 
@@ -93,10 +93,7 @@ fn classify_series(
     for (length, members) in by_length {
         let neighbours = Neighbours::new(&train, width, length)?;
         for at in members {
-            if cancelled() {
-                return Err(KernelError::Cancelled);
-            }
-            let nearest = neighbours.nearest(&test[at])?;
+            let nearest = neighbours.nearest_unless(cancelled, &test[at])?;
             let index = u32::try_from(nearest.index).expect("a group has fewer than 2^32 series");
             found[at] = Some(Neighbour { index, distance_squared: nearest.distance_squared });
         }
@@ -104,22 +101,33 @@ fn classify_series(
     Ok(found.into_iter().flatten().collect())
 }
 
-fn measure_distance(part: &MeasureDistance, groups: &Groups<'_>) -> Result<MeasuredDistance, KernelError> {
+fn measure_distance(
+    part: &MeasureDistance,
+    groups: &Groups<'_>,
+    cancelled: Cancelled<'_>,
+) -> Result<MeasuredDistance, KernelError> {
     let (a, b) = two_series(groups);
     let band = width_of(part.band).band(a.len().max(b.len()))?;
     match part.scaling {
-        Scaling::Raw => measured(a, b, band, part.detail),
-        Scaling::ZNormalized => measured(&z_normalize(a), &z_normalize(b), band, part.detail),
+        Scaling::Raw => measured(a, b, band, part.detail, cancelled),
+        Scaling::ZNormalized => measured(&z_normalize(a), &z_normalize(b), band, part.detail, cancelled),
     }
 }
 
-fn measured(a: &[f64], b: &[f64], band: Band, detail: Detail) -> Result<MeasuredDistance, KernelError> {
+fn measured(
+    a: &[f64],
+    b: &[f64],
+    band: Band,
+    detail: Detail,
+    cancelled: Cancelled<'_>,
+) -> Result<MeasuredDistance, KernelError> {
     Ok(match detail {
         Detail::Distance => {
-            MeasuredDistance { distance_squared: dtw::distance_squared(a, b, band)?, steps: None }
+            let distance_squared = dtw::distance_squared_unless(cancelled, a, b, band)?;
+            MeasuredDistance { distance_squared, steps: None }
         }
         Detail::Path => {
-            let alignment = dtw::align(a, b, band)?;
+            let alignment = dtw::align_unless(cancelled, a, b, band)?;
             let steps = Some(steps_of(&alignment.path));
             MeasuredDistance { distance_squared: alignment.distance_squared, steps }
         }

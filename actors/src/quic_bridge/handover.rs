@@ -1,9 +1,8 @@
-//! A session replaces another one with the same peer, because one of the two has a renewed certificate: what is asked
-//! from then on goes over the new one, what is in flight on the old one is answered there, and watchers hear nothing
-//! of it.
+//! A replacement session with the same peer, opened because one of the two has a renewed certificate. New requests go
+//! over it, those in flight on the old session are answered there, and watchers hear nothing of it.
 //!
-//! The side that dialled the old session dials the new one. It uses it as soon as it is open. The other side uses it
-//! as soon as it knows that: by the first answer to a ping on the new session, or by the drain of the old one.
+//! The side that dialled the old session dials the new one, and uses it once it is open. The other side uses it after
+//! the first answer to a ping on the new session, or the drain of the old one.
 
 use super::{
     ConnectError, QuicBridge, Wanted,

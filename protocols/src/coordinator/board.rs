@@ -236,6 +236,7 @@ impl Board {
                 self.accept(new, now);
                 Command::Accepted { task }
             }
+            Known::Running => Command::Joined { task },
             Known::Done(report) => Command::Repeated { task, report },
             Known::Refused(error) => Command::Refused { task, error },
         };
@@ -246,9 +247,7 @@ impl Board {
         let task = new.task();
         if let Some(rank) = self.ranks.get(&task.id) {
             let is_same = self.tasks[rank].new.body() == new.body();
-            let error =
-                if is_same { TaskError::Duplicate { task: task.id } } else { ended::other_body(task.id) };
-            return Known::Refused(error);
+            return if is_same { Known::Running } else { Known::Refused(ended::other_body(task.id)) };
         }
         let known = self.ended.known(new);
         if !matches!(known, Known::New) {

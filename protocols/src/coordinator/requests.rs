@@ -28,8 +28,9 @@ pub const AVOIDED_MAX: usize = 256;
 /// The longest kind, protocol or request that a task names, in bytes.
 pub const WORD_BYTES_MAX: usize = 64;
 
-/// Does a task; the reply is the answers to its parts. A client that stops waiting cancels the task; one that tells
-/// it cancels it with [`CancelTask`].
+/// Does a task; the reply is the answers to its parts. A client that asks for the same task under the same id joins it, and
+/// gets the same answer. The task is cancelled once every client that asked has stopped waiting; one that tells it cancels
+/// it with [`CancelTask`].
 ///
 /// The coordinator never opens payloads, inputs or answers: it hands each part to an agent that exposes the protocol,
 /// on behalf of whoever submitted the task. It must have been given all inputs before, with [`StoreContent`], and holds it at

@@ -13,6 +13,7 @@ use swarm_protocols::correlation::{
 use swarm_protocols::part::Impossible;
 use swarm_protocols::series_matcher::runs;
 
+use super::spot_checks::{SpotChecks, agrees};
 use super::{Groups, add};
 use crate::swarm::jobs::Terms;
 use crate::swarm::operator::{JobError, Operator};
@@ -46,7 +47,7 @@ pub(crate) async fn correlate(
         let (groups, from, until) = (groups.clone(), rows.start, rows.end);
         CorrelateGroups { groups, measure, from, until }
     };
-    let facts = Facts::of(series, measure);
+    let facts = Facts::of(series, measure, blocks.len());
     let check = |request: &CorrelateGroups, answer: &Floats| facts.check(request.from..request.until, answer);
     let task = Task::parts(blocks.iter().map(request)).inputs(&inputs).kind("correlate").check(check);
     let answers = operator.compute("correlate", task, Terms::default(), progress).await?.answers;
@@ -64,9 +65,6 @@ pub(crate) async fn correlate(
     Ok(partition.matrix(parts))
 }
 
-/// What another way of rounding may change in a value.
-const TOLERANCE: f64 = 1e-6;
-
 /// What is known of the series without comparing all of them.
 struct Facts<'a> {
     series: &'a [Vec<f64>],
@@ -75,18 +73,19 @@ struct Facts<'a> {
     is_gapped: Vec<bool>,
     /// Those that have no deviation where they have points.
     is_constant: Vec<bool>,
+    checks: SpotChecks,
 }
 
 impl<'a> Facts<'a> {
-    fn of(series: &'a [Vec<f64>], measure: PairMeasure) -> Self {
+    fn of(series: &'a [Vec<f64>], measure: PairMeasure, answers: usize) -> Self {
         let known = |values: &Vec<f64>| values.iter().copied().filter(|x| !x.is_nan()).collect::<Vec<f64>>();
         let is_gapped = series.iter().map(|values| values.iter().any(|x| x.is_nan())).collect();
         let is_constant = series.iter().map(|values| is_constant(&known(values))).collect();
-        Self { series, measure, is_gapped, is_constant }
+        Self { series, measure, is_gapped, is_constant, checks: SpotChecks::of(answers) }
     }
 
     /// Whether the values of some rows can be right: those that must be undefined are, those that cannot be are not, and
-    /// one pair that no agent can foresee has the value that it has here.
+    /// pairs that no agent can foresee have the values that they have here.
     fn check(&self, rows: Range<u32>, answer: &[f64]) -> Result<(), Impossible> {
         let order = u32::try_from(self.series.len()).map_err(Impossible::because)?;
         let pairs: Vec<(usize, usize)> =
@@ -99,11 +98,13 @@ impl<'a> Facts<'a> {
             Impossible::unless(is_possible, format_args!("{value} for the series {i} and {j}"))?;
         }
         let others: Vec<usize> = (0..pairs.len()).filter(|&at| pairs[at].0 != pairs[at].1).collect();
-        let Some(&at) = others.get(foreseen_by_nobody(others.len())) else { return Ok(()) };
-        let ((i, j), value) = (pairs[at], answer[at]);
-        let expected = self.value(i, j)?;
-        let is_right = (value - expected).abs() <= TOLERANCE || value.is_nan() && expected.is_nan();
-        Impossible::unless(is_right, format_args!("{value} for the series {i} and {j}, it is {expected}"))
+        let longest = others.iter().map(|&at| self.series[pairs[at].0].len()).max().unwrap_or(0) as u64;
+        let cells = if correlates { longest } else { longest.saturating_mul(longest) };
+        self.checks.positions(others.len(), cells).into_iter().try_for_each(|position| {
+            let at = others[position];
+            let (i, j) = pairs[at];
+            agrees(answer[at], self.value(i, j)?, format_args!("the series {i} and {j}"))
+        })
     }
 
     fn value(&self, i: usize, j: usize) -> Result<f64, Impossible> {
@@ -124,13 +125,6 @@ impl<'a> Facts<'a> {
     }
 }
 
-/// A number below `count`, or 0.
-fn foreseen_by_nobody(count: usize) -> usize {
-    use std::hash::{BuildHasher, RandomState};
-    // The keys of a hasher are random.
-    (RandomState::new().hash_one(0) as usize).checked_rem(count).unwrap_or(0)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -142,7 +136,7 @@ mod tests {
         let dtw = PairMeasure::Dtw { window: None };
         let lcss = PairMeasure::Lcss { epsilon: 1.0, window: Some(3) };
         for measure in [PairMeasure::Pearson, PairMeasure::Spearman, dtw, lcss] {
-            let facts = Facts::of(&series, measure);
+            let facts = Facts::of(&series, measure, 1);
             let pairs: Vec<(u32, u32)> = (0..5).flat_map(|i| partners(5, i).map(move |j| (i, j))).collect();
             let honest: Vec<f64> =
                 pairs.iter().map(|&(i, j)| facts.value(i as usize, j as usize).unwrap()).collect();
@@ -155,10 +149,14 @@ mod tests {
             {
                 assert!(facts.check(0..5, &lie).is_err(), "{measure:?} {lie:?}");
             }
+            let other = pairs.iter().position(|(i, j)| i != j).unwrap();
+            let mut one_value = honest.clone();
+            one_value[other] += 0.1;
+            assert!(facts.check(0..5, &one_value).is_err(), "{measure:?}: a single false value");
         }
         series[2].fill(0.1);
         series[3][7] = f64::NAN;
-        let facts = Facts::of(&series, PairMeasure::Pearson);
+        let facts = Facts::of(&series, PairMeasure::Pearson, 1);
         let value = |i: u32, j: u32| facts.value(i as usize, j as usize).unwrap();
         let honest: Vec<f64> =
             (0..5).flat_map(|i| partners(5, i).map(move |j| (i, j))).map(|(i, j)| value(i, j)).collect();

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::{Nearest, NearestNeighbour};
 use crate::band::Band;
-use crate::input::KernelError;
+use crate::input::{Cancelled, KernelError, NEVER};
 
 /// How wide the band of a pair is.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -70,9 +70,14 @@ impl Neighbours {
 
     /// The nearest training series; among equally near ones the first.
     pub fn nearest(&self, series: &[f64]) -> Result<Nearest, KernelError> {
+        self.nearest_unless(NEVER, series)
+    }
+
+    /// [`nearest`](Self::nearest), which stops as [`NearestNeighbour::classify_unless`] does.
+    pub fn nearest_unless(&self, cancelled: Cancelled<'_>, series: &[f64]) -> Result<Nearest, KernelError> {
         let mut best: Option<Nearest> = None;
         for (indices, classifier) in &self.groups {
-            let Nearest { index, distance_squared } = classifier.classify(series)?;
+            let Nearest { index, distance_squared } = classifier.classify_unless(cancelled, series)?;
             let found = Nearest { index: indices[index], distance_squared };
             let is_nearer =
                 |best: &Nearest| (found.distance_squared, found.index) < (best.distance_squared, best.index);

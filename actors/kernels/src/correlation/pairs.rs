@@ -151,8 +151,8 @@ impl Pairs {
 
     /// The values of a part, in the order of [`Partition::pairs`].
     ///
-    /// `cancelled` is asked for every pair at least, and by DTW for every few rows of its matrix when many series are
-    /// compared; when it says so, the answer is [`KernelError::Cancelled`].
+    /// `cancelled` is asked for every pair at least, and by DTW also within the matrix of a pair; when it says so, the
+    /// answer is [`KernelError::Cancelled`].
     pub fn part(&self, part: usize, cancelled: &dyn Fn() -> bool) -> Result<Vec<f64>, KernelError> {
         let partition = self.partition();
         let check_cancelled = || if cancelled() { Err(KernelError::Cancelled) } else { Ok(()) };
@@ -181,7 +181,8 @@ impl Pairs {
                 for (i, j) in partition.pairs(part) {
                     check_cancelled()?;
                     let (a, b) = (&self.series[i], &self.series[j]);
-                    let distance = if i == j { 0.0 } else { dtw::distance_squared(a, b, self.band())? };
+                    let unlike = || dtw::distance_squared_unless(cancelled, a, b, self.band());
+                    let distance = if i == j { 0.0 } else { unlike()? };
                     values.push(similarity(distance));
                 }
             }

@@ -2,7 +2,7 @@
 
 use crate::band::Band;
 use crate::dtw::{kernel, matrix};
-use crate::input::{KernelError, Series, check};
+use crate::input::{Cancelled, KernelError, NEVER, Series, check};
 use crate::simd::Simd;
 
 /// Most cells inside the band of which [`align`] keeps all moves at once: 2³¹, that is 512 MiB.
@@ -35,15 +35,29 @@ pub struct Alignment {
 /// # Ok::<(), swarm_kernels::KernelError>(())
 /// ```
 pub fn align(a: &[f64], b: &[f64], band: Band) -> Result<Alignment, KernelError> {
+    align_unless(NEVER, a, b, band)
+}
+
+/// [`align`], which stops with [`KernelError::Cancelled`] once `cancelled` says so, as
+/// [`distance_squared_unless`](crate::dtw::distance_squared_unless) does.
+pub fn align_unless(
+    cancelled: Cancelled<'_>,
+    a: &[f64],
+    b: &[f64],
+    band: Band,
+) -> Result<Alignment, KernelError> {
     check(Series::First, a)?;
     check(Series::Second, b)?;
     let reach = band.reach(a.len(), b.len());
     let cells =
         (0..a.len()).fold(0_u64, |cells, i| cells.saturating_add((reach.end(i) - reach.first(i)) as u64));
-    if cells > ALIGN_MATRIX_CELLS_MAX {
-        return Ok(matrix::align_in_segments(Simd::active(), a, b, reach, SEGMENT_CELLS_MAX));
-    }
-    Ok(kernel::align(Simd::active(), a, b, reach, cells))
+    let simd = Simd::active();
+    let aligned = if cells > ALIGN_MATRIX_CELLS_MAX {
+        matrix::align_in_segments(simd, a, b, reach, SEGMENT_CELLS_MAX, cancelled)
+    } else {
+        kernel::align(simd, a, b, reach, cells, cancelled)
+    };
+    aligned.ok_or(KernelError::Cancelled)
 }
 
 /// Follows the moves back from the last points. `moves(i, j)` says whether the predecessor above beats the diagonal

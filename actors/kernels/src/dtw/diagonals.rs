@@ -18,6 +18,9 @@ use crate::simd::{Number, Vector};
 /// Anti-diagonals between two looks at the bound.
 const ABANDON_PAIRS: usize = 16;
 
+/// Pairs of anti-diagonals between two questions whether to go on.
+const CANCEL_PAIRS: usize = 256;
+
 /// A cache line, which is also the largest register.
 const LINE_BYTES: usize = 64;
 
@@ -153,7 +156,7 @@ fn beginning<V: Vector>(matrix: &Matrix<'_, V::Lane>, width: usize) -> (Vec<V::L
 }
 
 /// Bands of at most `2 LANES W` diagonals. Returns the last cells of class 0, then of class 1, or nothing once all
-/// paths exceed the bound.
+/// paths exceed the bound or the work is cancelled.
 ///
 /// # Safety
 /// The processor has the instructions of `V`, and `W` registers hold all cells of a class.
@@ -175,35 +178,41 @@ unsafe fn in_registers<V: Vector, const W: usize>(
             class_1[w] = V::load(&cells, (W + w) * V::LANES);
         }
     }
-    for pair in 0..matrix.pairs() {
-        let (row, column) = matrix.offsets(pair);
-        for w in 0..W {
-            // SAFETY: the padding is wider than a class.
-            let y = unsafe {
-                x[w] = V::load(matrix.reversed_rows, row + w * V::LANES);
-                V::load(matrix.columns, column + w * V::LANES)
-            };
-            let cost = square(x[w] - y);
-            let cost = if w + 1 == W { cost.max(floors[0]) } else { cost };
-            let left = class_1[w].neighbours_below(if w > 0 { class_1[w - 1] } else { infinity });
-            class_0[w] = moves.left_last(2 * pair * W + w, class_1[w], class_0[w], left) + cost;
+    for start in (0..matrix.pairs()).step_by(CANCEL_PAIRS) {
+        // A call in the inner loop would cost its registers.
+        if start > 0 && moves.is_cancelled() {
+            return None;
         }
-        for w in 0..W {
-            // SAFETY: as above.
-            let cost = square(x[w] - unsafe { V::load(matrix.columns, column + 1 + w * V::LANES) });
-            let cost = if w + 1 == W { cost.max(floors[1]) } else { cost };
-            let up = class_0[w].neighbours_above(if w + 1 < W { class_0[w + 1] } else { infinity });
-            class_1[w] = moves.up_last((2 * pair + 1) * W + w, up, class_1[w], class_0[w]) + cost;
-        }
-        if pair % ABANDON_PAIRS == ABANDON_PAIRS - 1 {
-            let mut least = class_0[0].min(class_1[0]);
-            for w in 1..W {
-                least = least.min(class_0[w]).min(class_1[w]);
+        for pair in start..matrix.pairs().min(start + CANCEL_PAIRS) {
+            let (row, column) = matrix.offsets(pair);
+            for w in 0..W {
+                // SAFETY: the padding is wider than a class.
+                let y = unsafe {
+                    x[w] = V::load(matrix.reversed_rows, row + w * V::LANES);
+                    V::load(matrix.columns, column + w * V::LANES)
+                };
+                let cost = square(x[w] - y);
+                let cost = if w + 1 == W { cost.max(floors[0]) } else { cost };
+                let left = class_1[w].neighbours_below(if w > 0 { class_1[w - 1] } else { infinity });
+                class_0[w] = moves.left_last(2 * pair * W + w, class_1[w], class_0[w], left) + cost;
             }
-            // SAFETY: `cells` holds at least one register, and is written in full below.
-            unsafe { least.store(&mut cells, 0) };
-            if !any_within(&cells[..V::LANES], bound) {
-                return None;
+            for w in 0..W {
+                // SAFETY: as above.
+                let cost = square(x[w] - unsafe { V::load(matrix.columns, column + 1 + w * V::LANES) });
+                let cost = if w + 1 == W { cost.max(floors[1]) } else { cost };
+                let up = class_0[w].neighbours_above(if w + 1 < W { class_0[w + 1] } else { infinity });
+                class_1[w] = moves.up_last((2 * pair + 1) * W + w, up, class_1[w], class_0[w]) + cost;
+            }
+            if pair % ABANDON_PAIRS == ABANDON_PAIRS - 1 {
+                let mut least = class_0[0].min(class_1[0]);
+                for w in 1..W {
+                    least = least.min(class_0[w]).min(class_1[w]);
+                }
+                // SAFETY: `cells` holds at least one register, and is written in full below.
+                unsafe { least.store(&mut cells, 0) };
+                if !any_within(&cells[..V::LANES], bound) {
+                    return None;
+                }
             }
         }
     }
@@ -248,52 +257,60 @@ unsafe fn in_memory<V: Vector>(
     // SAFETY: the caller vouches for the instructions; both floors hold one register.
     let (infinity, floors) =
         unsafe { (V::splat(V::Lane::INFINITY), [V::load(&floors[0], 0), V::load(&floors[1], 0)]) };
-    for pair in 0..matrix.pairs() {
-        let (row, column) = matrix.offsets(pair);
-        let (first, end) = matrix.inside(pair);
-        let (first, end) = (first / V::LANES, end.div_ceil(V::LANES));
-        // SAFETY: `first..end` lies within the `width` registers of a class, and the padding is wider than that.
-        unsafe {
-            let mut below = infinity;
-            if first > 0 {
-                below = V::load(class_1, (first - 1) * V::LANES);
-            }
-            for w in first..end {
-                let at = w * V::LANES;
-                let cost = V::load(matrix.reversed_rows, row + at) - V::load(matrix.columns, column + at);
-                let up = V::load(class_1, at);
-                let diagonal = V::load(class_0, at);
-                let least = moves.left_last(2 * pair * width + w, up, diagonal, up.neighbours_below(below));
-                below = up;
-                (least + square(cost)).store(class_0, at);
-            }
-            if end == width {
-                let at = (width - 1) * V::LANES;
-                V::load(class_0, at).max(floors[0]).store(class_0, at);
-            }
-            if first == end {
-                continue;
-            }
-            let mut left = V::load(class_0, first * V::LANES);
-            for w in first..end {
-                let at = w * V::LANES;
-                let cost = V::load(matrix.reversed_rows, row + at) - V::load(matrix.columns, column + 1 + at);
-                let next = if w + 1 < width { V::load(class_0, at + V::LANES) } else { infinity };
-                let (up, diagonal) = (left.neighbours_above(next), V::load(class_1, at));
-                let least = moves.up_last((2 * pair + 1) * width + w, up, diagonal, left);
-                left = next;
-                (least + square(cost)).store(class_1, at);
-            }
-            if end == width {
-                let at = (width - 1) * V::LANES;
-                V::load(class_1, at).max(floors[1]).store(class_1, at);
-            }
-        }
-        if pair % ABANDON_PAIRS == ABANDON_PAIRS - 1
-            && !any_within(class_0, bound)
-            && !any_within(class_1, bound)
-        {
+    for start in (0..matrix.pairs()).step_by(CANCEL_PAIRS) {
+        // A call in the inner loop would cost its registers.
+        if start > 0 && moves.is_cancelled() {
             return None;
+        }
+        for pair in start..matrix.pairs().min(start + CANCEL_PAIRS) {
+            let (row, column) = matrix.offsets(pair);
+            let (first, end) = matrix.inside(pair);
+            let (first, end) = (first / V::LANES, end.div_ceil(V::LANES));
+            // SAFETY: `first..end` lies within the `width` registers of a class, and the padding is wider than that.
+            unsafe {
+                let mut below = infinity;
+                if first > 0 {
+                    below = V::load(class_1, (first - 1) * V::LANES);
+                }
+                for w in first..end {
+                    let at = w * V::LANES;
+                    let cost = V::load(matrix.reversed_rows, row + at) - V::load(matrix.columns, column + at);
+                    let up = V::load(class_1, at);
+                    let diagonal = V::load(class_0, at);
+                    let least =
+                        moves.left_last(2 * pair * width + w, up, diagonal, up.neighbours_below(below));
+                    below = up;
+                    (least + square(cost)).store(class_0, at);
+                }
+                if end == width {
+                    let at = (width - 1) * V::LANES;
+                    V::load(class_0, at).max(floors[0]).store(class_0, at);
+                }
+                if first == end {
+                    continue;
+                }
+                let mut left = V::load(class_0, first * V::LANES);
+                for w in first..end {
+                    let at = w * V::LANES;
+                    let cost =
+                        V::load(matrix.reversed_rows, row + at) - V::load(matrix.columns, column + 1 + at);
+                    let next = if w + 1 < width { V::load(class_0, at + V::LANES) } else { infinity };
+                    let (up, diagonal) = (left.neighbours_above(next), V::load(class_1, at));
+                    let least = moves.up_last((2 * pair + 1) * width + w, up, diagonal, left);
+                    left = next;
+                    (least + square(cost)).store(class_1, at);
+                }
+                if end == width {
+                    let at = (width - 1) * V::LANES;
+                    V::load(class_1, at).max(floors[1]).store(class_1, at);
+                }
+            }
+            if pair % ABANDON_PAIRS == ABANDON_PAIRS - 1
+                && !any_within(class_0, bound)
+                && !any_within(class_1, bound)
+            {
+                return None;
+            }
         }
     }
     Some(cells.to_vec())

@@ -4,7 +4,8 @@ use crate::band::{Band, Reach};
 use crate::dtw::align::Alignment;
 use crate::dtw::matrix;
 use crate::dtw::moves::NoMoves;
-use crate::dtw::sweep::sweep;
+use crate::dtw::sweep::{limit_unless, sweep};
+use crate::input::Cancelled;
 use crate::simd::{Number, Simd};
 
 /// Matrices of fewer cells are faster without vectors.
@@ -14,8 +15,15 @@ const VECTOR_CELLS_MIN: usize = 256;
 #[cfg(target_arch = "x86_64")]
 const STRIP_POINTS_MIN: usize = 24;
 
-/// The squared distance, or nothing when it exceeds `bound`. All of `simd` give the same bits.
-pub(crate) fn distance_within<T: Number>(simd: Simd, a: &[T], b: &[T], band: Band, bound: T) -> Option<T> {
+/// The squared distance, or nothing when it exceeds `bound` or is cancelled. All of `simd` give the same bits.
+pub(crate) fn distance_within<T: Number>(
+    simd: Simd,
+    a: &[T],
+    b: &[T],
+    band: Band,
+    bound: T,
+    cancelled: Cancelled<'_>,
+) -> Option<T> {
     // Strips do better the shorter their rows and the more of them: the longer series goes down.
     let (rows, columns) = if a.len() >= b.len() { (a, b) } else { (b, a) };
     let reach = band.reach(rows.len(), columns.len());
@@ -26,26 +34,37 @@ pub(crate) fn distance_within<T: Number>(simd: Simd, a: &[T], b: &[T], band: Ban
         #[cfg(target_arch = "x86_64")]
         Simd::Avx512 if cells >= VECTOR_CELLS_MIN => unsafe {
             if reach.is_full(rows.len()) && columns.len() >= STRIP_POINTS_MIN {
-                x86::strips_avx512(rows, columns, bound, &mut NoMoves)
+                x86::strips_avx512(rows, columns, bound, &mut NoMoves(cancelled))
             } else {
-                x86::diagonals_avx512(rows, columns, reach, bound, &mut NoMoves)
+                x86::diagonals_avx512(rows, columns, reach, bound, &mut NoMoves(cancelled))
             }
         },
         // SAFETY: as above.
         #[cfg(target_arch = "x86_64")]
         Simd::Avx2 if cells >= VECTOR_CELLS_MIN => unsafe {
             if reach.is_full(rows.len()) && columns.len() >= STRIP_POINTS_MIN {
-                x86::strips_avx2(rows, columns, bound, &mut NoMoves)
+                x86::strips_avx2(rows, columns, bound, &mut NoMoves(cancelled))
             } else {
-                x86::diagonals_avx2(rows, columns, reach, bound, &mut NoMoves)
+                x86::diagonals_avx2(rows, columns, reach, bound, &mut NoMoves(cancelled))
             }
         },
-        _ => sweep(rows, columns, reach, |_| bound, |_| T::INFINITY, &mut Vec::new()),
+        _ => {
+            let limit = limit_unless(cancelled, |_| bound);
+            sweep(rows, columns, reach, limit, |_| T::INFINITY, &mut Vec::new())
+        }
     }
 }
 
-/// The alignment of two checked series, whose band has that many `cells`. All of `simd` give the same path.
-pub(super) fn align(simd: Simd, a: &[f64], b: &[f64], reach: Reach, cells: u64) -> Alignment {
+/// The alignment of two checked series, whose band has that many `cells`, unless cancelled. All of `simd` give the same
+/// path.
+pub(super) fn align(
+    simd: Simd,
+    a: &[f64],
+    b: &[f64],
+    reach: Reach,
+    cells: u64,
+    cancelled: Cancelled<'_>,
+) -> Option<Alignment> {
     #[cfg(target_arch = "x86_64")]
     if cells >= VECTOR_CELLS_MIN as u64 {
         let is_full = reach.is_full(a.len());
@@ -54,15 +73,15 @@ pub(super) fn align(simd: Simd, a: &[f64], b: &[f64], reach: Reach, cells: u64) 
         // SAFETY: an instruction set that is in use was detected.
         unsafe {
             match simd {
-                Simd::Avx512 if is_full => return x86::align_strips_avx512(a, b),
-                Simd::Avx512 if within => return x86::align_diagonals_avx512(a, b, reach),
-                Simd::Avx2 if is_full => return x86::align_strips_avx2(a, b),
-                Simd::Avx2 if within => return x86::align_diagonals_avx2(a, b, reach),
+                Simd::Avx512 if is_full => return x86::align_strips_avx512(a, b, cancelled),
+                Simd::Avx512 if within => return x86::align_diagonals_avx512(a, b, reach, cancelled),
+                Simd::Avx2 if is_full => return x86::align_strips_avx2(a, b, cancelled),
+                Simd::Avx2 if within => return x86::align_diagonals_avx2(a, b, reach, cancelled),
                 _ => {}
             }
         }
     }
-    matrix::align(a, b, reach)
+    matrix::align(a, b, reach, cancelled)
 }
 
 /// The vector forms, each compiled for its instructions.
@@ -73,6 +92,7 @@ pub(super) mod x86 {
     use crate::dtw::moves::{MoveSink, Moves};
     use crate::dtw::strips::{K_AVX2, K_AVX512};
     use crate::dtw::{diagonals, strip_segments, strips};
+    use crate::input::Cancelled;
     use crate::simd::x86::{F64x4, F64x8};
     use crate::simd::{Number, Vector};
 
@@ -118,23 +138,37 @@ pub(super) mod x86 {
     }
 
     #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl")]
-    pub(crate) fn align_strips_avx512(a: &[f64], b: &[f64]) -> Alignment {
-        align_strips::<F64x8, K_AVX512>(a, b, |moves| strips_avx512(a, b, f64::INFINITY, moves))
+    pub(crate) fn align_strips_avx512(a: &[f64], b: &[f64], cancelled: Cancelled<'_>) -> Option<Alignment> {
+        align_strips::<F64x8, K_AVX512>(a, b, cancelled, |moves| strips_avx512(a, b, f64::INFINITY, moves))
     }
 
     #[target_feature(enable = "avx2")]
-    pub(crate) fn align_strips_avx2(a: &[f64], b: &[f64]) -> Alignment {
-        align_strips::<F64x4, K_AVX2>(a, b, |moves| strips_avx2(a, b, f64::INFINITY, moves))
+    pub(crate) fn align_strips_avx2(a: &[f64], b: &[f64], cancelled: Cancelled<'_>) -> Option<Alignment> {
+        align_strips::<F64x4, K_AVX2>(a, b, cancelled, |moves| strips_avx2(a, b, f64::INFINITY, moves))
     }
 
     #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl")]
-    pub(crate) fn align_diagonals_avx512(a: &[f64], b: &[f64], reach: Reach) -> Alignment {
-        align_diagonals::<F64x8>(a, b, reach, |moves| diagonals_avx512(a, b, reach, f64::INFINITY, moves))
+    pub(crate) fn align_diagonals_avx512(
+        a: &[f64],
+        b: &[f64],
+        reach: Reach,
+        cancelled: Cancelled<'_>,
+    ) -> Option<Alignment> {
+        align_diagonals::<F64x8>(a, b, reach, cancelled, |moves| {
+            diagonals_avx512(a, b, reach, f64::INFINITY, moves)
+        })
     }
 
     #[target_feature(enable = "avx2")]
-    pub(crate) fn align_diagonals_avx2(a: &[f64], b: &[f64], reach: Reach) -> Alignment {
-        align_diagonals::<F64x4>(a, b, reach, |moves| diagonals_avx2(a, b, reach, f64::INFINITY, moves))
+    pub(crate) fn align_diagonals_avx2(
+        a: &[f64],
+        b: &[f64],
+        reach: Reach,
+        cancelled: Cancelled<'_>,
+    ) -> Option<Alignment> {
+        align_diagonals::<F64x4>(a, b, reach, cancelled, |moves| {
+            diagonals_avx2(a, b, reach, f64::INFINITY, moves)
+        })
     }
 
     #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl")]
@@ -144,7 +178,7 @@ pub(super) mod x86 {
         corner: f64,
         row: &mut [f64],
         moves: &mut impl MoveSink,
-    ) -> f64 {
+    ) -> Option<f64> {
         // SAFETY: this function has the instructions.
         unsafe { strip_segments::segment::<F64x8, K_AVX512>(rows, columns, corner, row, moves) }
     }
@@ -156,7 +190,7 @@ pub(super) mod x86 {
         corner: f64,
         row: &mut [f64],
         moves: &mut impl MoveSink,
-    ) -> f64 {
+    ) -> Option<f64> {
         // SAFETY: this function has the instructions.
         unsafe { strip_segments::segment::<F64x4, K_AVX2>(rows, columns, corner, row, moves) }
     }
@@ -164,36 +198,39 @@ pub(super) mod x86 {
     fn align_strips<V: Vector, const K: usize>(
         a: &[f64],
         b: &[f64],
-        distance: impl FnOnce(&mut Moves) -> Option<f64>,
-    ) -> Alignment {
-        let mut moves = Moves::new::<V>(strips::move_registers::<V, K>(a.len(), b.len()));
-        let distance_squared = distance(&mut moves).expect("no distance exceeds infinity");
+        cancelled: Cancelled<'_>,
+        distance: impl FnOnce(&mut Moves<'_>) -> Option<f64>,
+    ) -> Option<Alignment> {
+        let mut moves = Moves::new::<V>(strips::move_registers::<V, K>(a.len(), b.len()), cancelled);
+        let distance_squared = distance(&mut moves)?;
         let path = trace(a.len(), b.len(), |i, j| moves.get::<V>(strips::place::<V, K>(i, j, b.len())));
-        Alignment { distance_squared, path }
+        Some(Alignment { distance_squared, path })
     }
 
     fn align_diagonals<V: Vector>(
         a: &[f64],
         b: &[f64],
         reach: Reach,
-        distance: impl FnOnce(&mut Moves) -> Option<f64>,
-    ) -> Alignment {
-        let mut moves = Moves::new::<V>(diagonals::move_registers::<V>(a.len(), b.len(), reach));
-        let distance_squared = distance(&mut moves).expect("no distance exceeds infinity");
+        cancelled: Cancelled<'_>,
+        distance: impl FnOnce(&mut Moves<'_>) -> Option<f64>,
+    ) -> Option<Alignment> {
+        let mut moves = Moves::new::<V>(diagonals::move_registers::<V>(a.len(), b.len(), reach), cancelled);
+        let distance_squared = distance(&mut moves)?;
         let path = trace(a.len(), b.len(), |i, j| moves.get::<V>(diagonals::place::<V>(i, j, reach)));
-        Alignment { distance_squared, path }
+        Some(Alignment { distance_squared, path })
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::input::NEVER;
     use proptest::prelude::*;
     use rand::{RngExt, SeedableRng, rngs::StdRng};
 
     /// Every vector form, whatever the sizes that [`distance_within`] would use it for, gives the portable bits.
     fn check<T: Number>(a: &[T], b: &[T], band: Band) {
-        let exact = distance_within(Simd::Portable, a, b, band, T::INFINITY).unwrap();
+        let exact = distance_within(Simd::Portable, a, b, band, T::INFINITY, NEVER).unwrap();
         let reach = band.reach(a.len(), b.len());
         for simd in Simd::available() {
             for (bound, expected) in [
@@ -203,11 +240,11 @@ mod tests {
                 (T::ZERO - exact, if exact == T::ZERO { Some(exact) } else { None }),
             ] {
                 let case = format!("{simd:?}, {} x {}, {band:?}, bound {bound:?}", a.len(), b.len());
-                assert_eq!(distance_within(simd, a, b, band, bound), expected, "{case}");
+                assert_eq!(distance_within(simd, a, b, band, bound, NEVER), expected, "{case}");
                 #[cfg(target_arch = "x86_64")]
                 // SAFETY: the instructions are available.
                 unsafe {
-                    let none = &mut NoMoves;
+                    let none = &mut NoMoves(NEVER);
                     match simd {
                         Simd::Portable => {}
                         Simd::Avx2 => {
@@ -231,17 +268,21 @@ mod tests {
     /// Every vector form finds the portable path, whatever the sizes that [`align`] would use it for.
     fn check_paths(a: &[f64], b: &[f64], band: Band) {
         let reach = band.reach(a.len(), b.len());
-        let expected = matrix::align(a, b, reach);
+        let expected = matrix::align(a, b, reach, NEVER);
         for simd in Simd::available() {
             let case = format!("{simd:?}, {} x {}, {band:?}", a.len(), b.len());
-            assert_eq!(align(simd, a, b, reach, 1 << 20), expected, "{case}");
+            assert_eq!(align(simd, a, b, reach, 1 << 20, NEVER), expected, "{case}");
             #[cfg(target_arch = "x86_64")]
             // SAFETY: the instructions are available.
             unsafe {
                 match simd {
                     Simd::Portable => {}
-                    Simd::Avx2 => assert_eq!(x86::align_diagonals_avx2(a, b, reach), expected, "{case}"),
-                    Simd::Avx512 => assert_eq!(x86::align_diagonals_avx512(a, b, reach), expected, "{case}"),
+                    Simd::Avx2 => {
+                        assert_eq!(x86::align_diagonals_avx2(a, b, reach, NEVER), expected, "{case}")
+                    }
+                    Simd::Avx512 => {
+                        assert_eq!(x86::align_diagonals_avx512(a, b, reach, NEVER), expected, "{case}")
+                    }
                 }
             }
         }

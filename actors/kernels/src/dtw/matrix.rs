@@ -14,6 +14,7 @@ use crate::band::Reach;
 use crate::dtw::align::Alignment;
 #[cfg(target_arch = "x86_64")]
 use crate::dtw::strip_segments;
+use crate::input::Cancelled;
 use crate::simd::Simd;
 
 /// The predecessor above beats the diagonal one.
@@ -25,28 +26,39 @@ const LEFT: u8 = 2;
 /// another pass over the cells up to the path.
 const PARTS: usize = 16;
 
-/// The alignment of checked series.
-pub(super) fn align(a: &[f64], b: &[f64], reach: Reach) -> Alignment {
-    align_in_segments(Simd::Portable, a, b, reach, u64::MAX)
+/// Rows between two questions whether to go on.
+const CANCEL_ROWS: usize = 64;
+
+/// The alignment of checked series, unless cancelled.
+pub(super) fn align(a: &[f64], b: &[f64], reach: Reach, cancelled: Cancelled<'_>) -> Option<Alignment> {
+    align_in_segments(Simd::Portable, a, b, reach, u64::MAX, cancelled)
 }
 
 /// [`align`], keeping the moves of at most `cells_max` cells at a time, or of one strip of rows when that has more. Uses
 /// vector instructions for the whole matrix only.
-pub(super) fn align_in_segments(simd: Simd, a: &[f64], b: &[f64], reach: Reach, cells_max: u64) -> Alignment {
+pub(super) fn align_in_segments(
+    simd: Simd,
+    a: &[f64],
+    b: &[f64],
+    reach: Reach,
+    cells_max: u64,
+    cancelled: Cancelled<'_>,
+) -> Option<Alignment> {
     let mut aligner = Aligner {
         simd: if reach.is_full(a.len()) { simd } else { Simd::Portable },
         a,
         b,
         reach,
         cells_max,
+        cancelled,
         row: Vec::new(),
         row_moves: vec![0; b.len()],
         path: Vec::with_capacity(a.len() + b.len()),
         distance_squared: f64::INFINITY,
     };
-    aligner.trace(0..a.len(), &[], b.len() - 1);
+    aligner.trace(0..a.len(), &[], b.len() - 1)?;
     aligner.path.reverse();
-    Alignment { distance_squared: aligner.distance_squared, path: aligner.path }
+    Some(Alignment { distance_squared: aligner.distance_squared, path: aligner.path })
 }
 
 struct Aligner<'s> {
@@ -55,6 +67,7 @@ struct Aligner<'s> {
     b: &'s [f64],
     reach: Reach,
     cells_max: u64,
+    cancelled: Cancelled<'s>,
     /// The row computed last.
     row: Vec<f64>,
     row_moves: Vec<u8>,
@@ -65,8 +78,8 @@ struct Aligner<'s> {
 
 impl Aligner<'_> {
     /// Adds to the path its cells in `rows`, from column `exit` of the last one backwards, and returns its column in the
-    /// row above, whose values are given from its first column on.
-    fn trace(&mut self, rows: Range<usize>, above: &[f64], exit: usize) -> usize {
+    /// row above, whose values are given from its first column on. `None` when cancelled.
+    fn trace(&mut self, rows: Range<usize>, above: &[f64], exit: usize) -> Option<usize> {
         let cells = rows.clone().map(|i| self.columns(i, exit).len() as u64).sum::<u64>();
         self.restore(rows.start, above);
         let rows_min = self.rows_min();
@@ -78,53 +91,56 @@ impl Aligner<'_> {
         for start in rows.clone().step_by(part_rows) {
             let end = start + part_rows;
             if end < rows.end {
-                self.sweep(start..end, exit);
+                self.sweep(start..end, exit)?;
                 kept.push((end, self.row[self.columns(end - 1, exit)].to_vec()));
             }
         }
         let (mut end, mut exit) = (rows.end, exit);
         while let Some((start, above)) = kept.pop() {
-            exit = self.trace(start..end, &above, exit);
+            exit = self.trace(start..end, &above, exit)?;
             end = start;
         }
-        exit
+        Some(exit)
     }
 
     /// [`trace`](Self::trace) with the moves of all the rows.
-    fn trace_at_once(&mut self, rows: Range<usize>, cells: u64, exit: usize) -> usize {
+    fn trace_at_once(&mut self, rows: Range<usize>, cells: u64, exit: usize) -> Option<usize> {
         #[cfg(target_arch = "x86_64")]
         if self.simd > Simd::Portable {
             let (of_rows, columns) = (&self.a[rows.clone()], &self.b[..=exit]);
             let (is_first, row) = (rows.start == 0, &mut self.row[..=exit]);
-            let (moves, last) = strip_segments::moves(self.simd, of_rows, columns, is_first, row);
+            let (moves, last) =
+                strip_segments::moves(self.simd, of_rows, columns, is_first, row, self.cancelled)?;
             if rows.end == self.a.len() {
                 self.distance_squared = last;
             }
             let first = rows.start;
-            return self.follow(rows, |i, j| moves.get(i - first, j), exit);
+            return Some(self.follow(rows, |i, j| moves.get(i - first, j), exit));
         }
         let mut moves = Moves::new(self.reach, rows.clone(), cells);
         for i in rows.clone() {
             let columns = self.columns(i, exit);
-            self.advance::<true>(i, columns.clone());
+            self.advance::<true>(i, columns.clone())?;
             moves.push(&self.row_moves[columns]);
         }
         if rows.end == self.a.len() {
             self.distance_squared = self.row[exit];
         }
-        self.follow(rows, |i, j| moves.get(i, j), exit)
+        Some(self.follow(rows, |i, j| moves.get(i, j), exit))
     }
 
-    /// Turns the row above `rows` into their last one.
-    fn sweep(&mut self, rows: Range<usize>, exit: usize) {
+    /// Turns the row above `rows` into their last one. `None` when cancelled.
+    fn sweep(&mut self, rows: Range<usize>, exit: usize) -> Option<()> {
         #[cfg(target_arch = "x86_64")]
         if self.simd > Simd::Portable {
             let (is_first, row) = (rows.start == 0, &mut self.row[..=exit]);
-            return strip_segments::sweep(self.simd, &self.a[rows], &self.b[..=exit], is_first, row);
+            let (rows, columns) = (&self.a[rows], &self.b[..=exit]);
+            return strip_segments::sweep(self.simd, rows, columns, is_first, row, self.cancelled);
         }
         for i in rows {
-            self.advance::<false>(i, self.columns(i, exit));
+            self.advance::<false>(i, self.columns(i, exit))?;
         }
+        Some(())
     }
 
     /// Segments have a multiple of so many rows, except for the last.
@@ -152,8 +168,11 @@ impl Aligner<'_> {
         }
     }
 
-    /// Turns the row above row `i` into row `i`, and notes its moves if wanted.
-    fn advance<const MOVES: bool>(&mut self, i: usize, columns: Range<usize>) {
+    /// Turns the row above row `i` into row `i`, and notes its moves if wanted. `None` when cancelled.
+    fn advance<const MOVES: bool>(&mut self, i: usize, columns: Range<usize>) -> Option<()> {
+        if i % CANCEL_ROWS == CANCEL_ROWS - 1 && (self.cancelled)() {
+            return None;
+        }
         let x = self.a[i];
         let mut left = f64::INFINITY;
         // A non-zero first column moves by one per row, so its left neighbour belongs to the previous row.
@@ -176,6 +195,7 @@ impl Aligner<'_> {
             *cell = left;
             diagonal = up;
         }
+        Some(())
     }
 
     /// Follows the moves from column `exit` of the last row until the path leaves the rows, or ends in the first cell.
@@ -238,12 +258,13 @@ impl Moves {
 mod tests {
     use super::*;
     use crate::Band;
+    use crate::input::NEVER;
     use proptest::prelude::*;
 
     fn check(a: &[f64], b: &[f64], reach: Reach, cells_max: u64) -> Result<(), TestCaseError> {
-        let expected = align(a, b, reach);
+        let expected = align(a, b, reach, NEVER);
         for simd in Simd::available() {
-            prop_assert_eq!(&align_in_segments(simd, a, b, reach, cells_max), &expected, "{:?}", simd);
+            prop_assert_eq!(&align_in_segments(simd, a, b, reach, cells_max, NEVER), &expected, "{:?}", simd);
         }
         Ok(())
     }

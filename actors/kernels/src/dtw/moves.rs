@@ -1,10 +1,11 @@
 //! Which neighbour each cell came from, noted while the distance is computed.
 
+use crate::input::Cancelled;
 use crate::simd::Vector;
 
 /// Takes the least of a cell's three neighbours and may note which one it was.
 ///
-/// Both methods mean the same. The name says which neighbour is computed last, so that it waits for one minimum only.
+/// The first two methods mean the same. The name says which neighbour is computed last, so that it waits for one minimum only.
 /// `index` counts the registers of the matrix in the order of its kernel.
 pub(crate) trait MoveSink {
     /// The least of three for the cells of one register.
@@ -12,12 +13,15 @@ pub(crate) trait MoveSink {
 
     /// The least of three for the cells of one register.
     fn left_last<V: Vector>(&mut self, index: usize, up: V, diagonal: V, left: V) -> V;
+
+    /// Whether the distance is not wanted any more: asked between blocks of cells, never from the inner loop.
+    fn is_cancelled(&self) -> bool;
 }
 
 /// Notes nothing.
-pub(crate) struct NoMoves;
+pub(crate) struct NoMoves<'a>(pub(crate) Cancelled<'a>);
 
-impl MoveSink for NoMoves {
+impl MoveSink for NoMoves<'_> {
     #[inline(always)]
     fn up_last<V: Vector>(&mut self, _: usize, up: V, diagonal: V, left: V) -> V {
         left.min(diagonal).min(up)
@@ -27,18 +31,23 @@ impl MoveSink for NoMoves {
     fn left_last<V: Vector>(&mut self, _: usize, up: V, diagonal: V, left: V) -> V {
         up.min(diagonal).min(left)
     }
+
+    fn is_cancelled(&self) -> bool {
+        (self.0)()
+    }
 }
 
 /// Notes two bits for each cell. For each register there are bytes in which bit `i` says for lane `i` that the upper
 /// neighbour beats the diagonal one, then that the left one beats both; four lanes share a byte.
-pub(crate) struct Moves {
+pub(crate) struct Moves<'a> {
     bytes: Vec<u8>,
+    cancelled: Cancelled<'a>,
 }
 
-impl Moves {
+impl<'a> Moves<'a> {
     /// Room for the moves of that many registers.
-    pub(crate) fn new<V: Vector>(registers: usize) -> Self {
-        Self { bytes: vec![0; registers * V::LANES / 4] }
+    pub(crate) fn new<V: Vector>(registers: usize, cancelled: Cancelled<'a>) -> Self {
+        Self { bytes: vec![0; registers * V::LANES / 4], cancelled }
     }
 
     /// Whether the upper and the left neighbour beat those before them, for one lane of a register.
@@ -51,7 +60,7 @@ impl Moves {
     }
 }
 
-impl MoveSink for Moves {
+impl MoveSink for Moves<'_> {
     #[inline(always)]
     fn up_last<V: Vector>(&mut self, index: usize, up: V, diagonal: V, left: V) -> V {
         const { assert!(V::LANES == 4 || V::LANES == 8, "the layout of the bits") }
@@ -71,5 +80,9 @@ impl MoveSink for Moves {
     #[inline(always)]
     fn left_last<V: Vector>(&mut self, index: usize, up: V, diagonal: V, left: V) -> V {
         self.up_last(index, up, diagonal, left)
+    }
+
+    fn is_cancelled(&self) -> bool {
+        (self.cancelled)()
     }
 }

@@ -2,7 +2,7 @@
 
 use crate::band::Band;
 use crate::dtw::kernel;
-use crate::input::{KernelError, Series, check};
+use crate::input::{KernelError, NEVER, Series, check};
 use crate::matrix::Symmetric;
 use crate::simd::{Number, Simd};
 
@@ -42,7 +42,7 @@ fn checked<T: Number>(simd: Simd, series: &[&[T]], band: Band) -> Result<Symmetr
     }
     for (i, a) in series.iter().enumerate() {
         for (j, b) in series.iter().enumerate().skip(i + 1) {
-            let distance = kernel::distance_within(simd, a, b, band, T::INFINITY);
+            let distance = kernel::distance_within(simd, a, b, band, T::INFINITY, NEVER);
             distances.set(i, j, distance.expect("no distance exceeds infinity"));
         }
     }

@@ -3,6 +3,7 @@
 use crate::dtw::kernel::x86::{segment_avx2, segment_avx512};
 use crate::dtw::moves::{MoveSink, Moves, NoMoves};
 use crate::dtw::strips::{self, K_AVX2, K_AVX512};
+use crate::input::Cancelled;
 use crate::simd::x86::{F64x4, F64x8};
 use crate::simd::{Simd, Vector};
 
@@ -10,13 +11,13 @@ use crate::simd::{Simd, Vector};
 pub(super) const WHOLE_ROWS: usize = 64;
 
 /// The moves of some rows.
-pub(super) struct StripMoves {
+pub(super) struct StripMoves<'a> {
     simd: Simd,
     columns: usize,
-    moves: Moves,
+    moves: Moves<'a>,
 }
 
-impl StripMoves {
+impl StripMoves<'_> {
     /// The moves into a cell, whose row is counted from the first one of the segment.
     pub(super) fn get(&self, i: usize, j: usize) -> (bool, bool) {
         match self.simd {
@@ -27,28 +28,38 @@ impl StripMoves {
 }
 
 /// Turns the row above `rows`, which come in whole strips, into their last one. `is_first` says that there is none above,
-/// and the row is infinite.
-pub(super) fn sweep(simd: Simd, rows: &[f64], columns: &[f64], is_first: bool, row: &mut [f64]) {
-    debug_assert!(rows.len().is_multiple_of(WHOLE_ROWS));
-    run(simd, rows, columns, is_first, row, &mut NoMoves);
-}
-
-/// The moves of `rows`, and the last value of the last one.
-pub(super) fn moves(
+/// and the row is infinite. `None` when cancelled.
+pub(super) fn sweep(
     simd: Simd,
     rows: &[f64],
     columns: &[f64],
     is_first: bool,
     row: &mut [f64],
-) -> (StripMoves, f64) {
+    cancelled: Cancelled<'_>,
+) -> Option<()> {
+    debug_assert!(rows.len().is_multiple_of(WHOLE_ROWS));
+    run(simd, rows, columns, is_first, row, &mut NoMoves(cancelled)).map(drop)
+}
+
+/// The moves of `rows`, and the last value of the last one. `None` when cancelled.
+pub(super) fn moves<'a>(
+    simd: Simd,
+    rows: &[f64],
+    columns: &[f64],
+    is_first: bool,
+    row: &mut [f64],
+    cancelled: Cancelled<'a>,
+) -> Option<(StripMoves<'a>, f64)> {
+    let (of_rows, of_columns) = (rows.len(), columns.len());
     let mut moves = match simd {
         Simd::Avx512 => {
-            Moves::new::<F64x8>(strips::move_registers::<F64x8, K_AVX512>(rows.len(), columns.len()))
+            let registers = strips::move_registers::<F64x8, K_AVX512>(of_rows, of_columns);
+            Moves::new::<F64x8>(registers, cancelled)
         }
-        _ => Moves::new::<F64x4>(strips::move_registers::<F64x4, K_AVX2>(rows.len(), columns.len())),
+        _ => Moves::new::<F64x4>(strips::move_registers::<F64x4, K_AVX2>(of_rows, of_columns), cancelled),
     };
-    let last = run(simd, rows, columns, is_first, row, &mut moves);
-    (StripMoves { simd, columns: columns.len(), moves }, last)
+    let last = run(simd, rows, columns, is_first, row, &mut moves)?;
+    Some((StripMoves { simd, columns: of_columns, moves }, last))
 }
 
 fn run(
@@ -58,7 +69,7 @@ fn run(
     is_first: bool,
     row: &mut [f64],
     moves: &mut impl MoveSink,
-) -> f64 {
+) -> Option<f64> {
     let corner = if is_first { 0.0 } else { f64::INFINITY };
     // SAFETY: an instruction set that is in use was detected; without any there are no strips.
     unsafe {
@@ -78,7 +89,7 @@ pub(super) unsafe fn segment<V: Vector<Lane = f64>, const K: usize>(
     corner: f64,
     row: &mut [f64],
     moves: &mut impl MoveSink,
-) -> f64 {
+) -> Option<f64> {
     let place = strips::edge_start::<V, K>()..strips::edge_start::<V, K>() + columns.len();
     let mut edge = vec![f64::INFINITY; strips::edge_cells::<V, K>(columns.len())];
     edge[place.clone()].copy_from_slice(row);
@@ -86,5 +97,5 @@ pub(super) unsafe fn segment<V: Vector<Lane = f64>, const K: usize>(
     let last =
         unsafe { strips::distance_from::<V, K>(rows, columns, &mut edge, corner, f64::INFINITY, moves) };
     row.copy_from_slice(&edge[place]);
-    last.expect("no distance exceeds infinity")
+    last
 }

@@ -35,7 +35,8 @@ pub(crate) fn place<V: Vector, const K: usize>(i: usize, j: usize, columns: usiz
     (step * K + r % K, V::LANES - 1 - r / K)
 }
 
-/// The squared distance between `rows` and `columns` within `bound`; the moves into all cells go to `moves`.
+/// The squared distance between `rows` and `columns` within `bound`; the moves into all cells go to `moves`, which is
+/// asked after every strip whether to go on.
 ///
 /// # Safety
 /// The processor has the instructions of `V`.
@@ -85,6 +86,9 @@ pub(crate) unsafe fn distance_from<V: Vector, const K: usize>(
     let mut above = rows;
     let mut steps_before = 0;
     loop {
+        if steps_before > 0 && moves.is_cancelled() {
+            return None;
+        }
         let (own, below) = above.split_at(strip_rows.min(above.len()));
         // The last strip ends with the last cell of its last row.
         let steps = columns.len() + if below.is_empty() { own.len() } else { strip_rows } - 1;
@@ -93,7 +97,8 @@ pub(crate) unsafe fn distance_from<V: Vector, const K: usize>(
             lanes[r % K * V::LANES + (V::LANES - 1 - r / K)] = x;
         }
         // SAFETY: the caller vouches for the instructions; the buffers have the lengths that `strip` asks for.
-        let last = unsafe { strip::<V, K>(&lanes, &padded, edge, corner, steps, (moves, steps_before)) };
+        let last =
+            unsafe { strip::<V, K>(&lanes, &padded, edge, corner, steps, (&mut *moves, steps_before)) };
         steps_before += steps;
         if below.is_empty() {
             let r = own.len() - 1;

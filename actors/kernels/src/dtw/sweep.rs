@@ -1,7 +1,19 @@
 //! The one recurrence behind every distance: a single rolling row, pruned on both sides.
 
 use crate::band::Reach;
+use crate::input::Cancelled;
 use crate::simd::Number;
+
+/// Rows between two questions whether to go on.
+const CANCEL_ROWS: usize = 64;
+
+/// The limits of rows for [`sweep`], which no cell keeps once the work is cancelled: asked at the first row, then every 64.
+pub(crate) fn limit_unless<T: Number>(
+    cancelled: Cancelled<'_>,
+    row_limit: impl Fn(usize) -> T,
+) -> impl Fn(usize) -> T {
+    move |i| if i.is_multiple_of(CANCEL_ROWS) && cancelled() { T::ZERO - T::INFINITY } else { row_limit(i) }
+}
 
 /// The squared distance between `rows` and `columns`, or `None` when every path leaves the limits.
 ///

@@ -15,6 +15,9 @@ use crate::znorm::Moments;
 /// Points that share one entry of what is still to pay.
 const STRIDE: usize = 8;
 
+/// Rows between two questions whether to go on, about.
+const CANCEL_ROWS: usize = 64;
+
 /// Up to a register of windows that wait for their distance.
 pub(super) struct Batch {
     starts: Vec<usize>,
@@ -109,7 +112,7 @@ impl Batch {
             self.later.iter_mut().skip(lane).step_by(V::LANES).for_each(|later| *later = f32::INFINITY);
         }
         let all = (1 << V::LANES) - 1;
-        let limit = limit(pass);
+        let (limit, cancelled) = (limit(pass), pass.search.cancelled());
         let Self { query, points, later, edge, found, .. } = self;
         // SAFETY: the caller vouches for the instructions; `later` has a register for every `STRIDE` rows and one
         // more, `found` has one.
@@ -117,15 +120,19 @@ impl Batch {
             let limit = V::splat(limit);
             let go_on = |rows: usize, least: V| {
                 limit.less(least + V::load(later, rows.div_ceil(STRIDE) * V::LANES)) != all
+                    && (rows % CANCEL_ROWS >= K || !cancelled())
             };
             match lanes::distances::<V, K>(query, points, pass.reach, edge, go_on) {
                 Some(distances) => distances.store(found, 0),
-                None => found.fill(f32::INFINITY),
+                None => {
+                    pass.search.check_cancelled()?;
+                    found.fill(f32::INFINITY);
+                }
             }
         }
         for lane in 0..self.starts.len() {
             if self.found[lane] <= limit {
-                pass.compute_alone(self.starts[lane]);
+                pass.compute_alone(self.starts[lane])?;
             } else {
                 pass.pruned.abandoned += 1;
             }

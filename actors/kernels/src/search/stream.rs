@@ -8,7 +8,7 @@ use super::{ABANDON_POINTS, Match, Search};
 use crate::band::Band;
 use crate::compare::{compared, compared_max};
 use crate::dtw;
-use crate::input::{KernelError, Series, check};
+use crate::input::{KernelError, NEVER, Series, check};
 use crate::lower_bound::{self, Envelope, excess_squared};
 use crate::znorm::{Moments, z_normalize_into};
 use tail::Tail;
@@ -177,8 +177,8 @@ impl StreamQuery {
         }
         z_normalize_into(self.tail.window(), &mut self.window);
         let Search { query, half_width, simd, .. } = &self.search;
-        let distance =
-            dtw::distance_checked_within(*simd, query, &self.window, Band::Points(*half_width), farthest);
+        let band = Band::Points(*half_width);
+        let distance = dtw::distance_checked_within(*simd, query, &self.window, band, farthest, NEVER);
         let distance =
             distance.map(|distance| compared(distance, points)).filter(|distance| *distance <= bound);
         Ok(distance.map(|distance_squared| Match { start: self.tail.start(), distance_squared }))

@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 mod bars;
+mod cancelled;
 mod classify;
 mod clustering;
 mod correlation;

@@ -6,10 +6,10 @@ use crate::{
     mailbox::{AskError, Mailbox},
     workers::Workers,
 };
-use std::num::NonZeroUsize;
+use std::{num::NonZeroUsize, time::Duration};
 use swarm_kernels::NearestNeighbour;
 use swarm_protocols::{
-    ContentHash,
+    ContentHash, DeliveryError,
     distance::path_of,
     part::PartError,
     series_group::SeriesGroup,
@@ -189,4 +189,22 @@ async fn what_is_missing_or_of_another_kind_is_named() {
     let gapped = store(&contents, &[&[1.0, f64::NAN]]);
     let refused = measure(a, gapped).await;
     assert!(matches!(refused, Err(AskError::Handler(PartError::Invalid { .. }))), "{refused:?}");
+}
+
+#[actix::test]
+async fn t8_a_long_distance_stops_when_its_asker_leaves() {
+    let contents = Contents::new(1 << 26);
+    let workers = Workers::new(NonZeroUsize::MIN, 1);
+    let matcher = PatternMatcher::new(workers, contents.clone()).series_mailbox();
+    // As many cells as there may be: ten seconds and more, and the only worker is not free before they are given up.
+    let a = store(&contents, &[&walk(185_000, 1)]);
+    let small = store(&contents, &[&[1.0, 2.0]]);
+    let measure = |a| {
+        let (band, scaling, detail) = (BandRule::Full, Scaling::Raw, Detail::Distance);
+        matcher.ask(MeasureDistance { a, b: a, band, scaling, detail })
+    };
+    let left = measure(a).timeout(Duration::from_millis(200)).await;
+    assert!(matches!(left, Err(AskError::Delivery(DeliveryError::TimedOut { .. }))), "{left:?}");
+    let next = measure(small).timeout(Duration::from_secs(3)).await;
+    assert_eq!(next.map(|measured| measured.distance_squared), Ok(0.0));
 }

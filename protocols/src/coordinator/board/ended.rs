@@ -15,6 +15,8 @@ use std::{
 pub(super) enum Known {
     /// Nothing; or it was cancelled, and begins anew.
     New,
+    /// It is on the board.
+    Running,
     /// It was done.
     Done(Arc<TaskReport>),
     /// It cannot be done, or not again.

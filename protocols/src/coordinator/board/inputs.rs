@@ -238,6 +238,11 @@ pub enum Command {
         /// Why, or how it ended when it was submitted before.
         error: TaskError,
     },
+    /// The task that was just submitted is on the board already: its client gets the same answer.
+    Joined {
+        /// Which task.
+        task: TaskId,
+    },
     /// The task that was just submitted is done since before.
     Repeated {
         /// Which task.

@@ -10,13 +10,15 @@ fn done(bench: &mut Bench, number: u128) {
 }
 
 #[test]
-fn an_id_that_runs_is_a_duplicate_and_goes_on() {
+fn an_id_that_runs_is_joined_by_its_client_and_by_no_other() {
     let mut bench = Bench::with_agents(&["a"]);
     bench.submit(task(1, &["a"]));
-    assert_eq!(
-        bench.outcome(task(1, &["a"])),
-        format!("1 refused: task {} is being worked on already", id(1))
-    );
+    let again = SubmitTask { priority: TaskPriority::MAX, deadline: Some(SECOND), ..task(1, &["a"]) };
+    assert_eq!(bench.outcome(again), "1 joined");
+    bench.commands();
+    bench.apply(Input::Submitted(NewTask::new(task(1, &["a"]), None).unwrap()));
+    let of_another_client = bench.commands();
+    assert!(of_another_client[0].starts_with("1 refused: the task is invalid"), "{of_another_client:?}");
     let other = "is the id of another task, or of another client's: choose a new one";
     assert_eq!(
         bench.outcome(task(1, &["a", "a"])),

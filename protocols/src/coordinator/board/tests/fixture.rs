@@ -100,6 +100,7 @@ fn line(command: &Command) -> String {
     match command {
         Command::Accepted { task } => format!("{} accepted", shown(*task)),
         Command::Refused { task, error } => format!("{} refused: {error}", shown(*task)),
+        Command::Joined { task } => format!("{} joined", shown(*task)),
         Command::Repeated { task, report } => format!("{} repeated:{}", shown(*task), answers(report)),
         Command::Assign { assignment, .. } => format!("{} does {}", assignment.agent, given(assignment)),
         Command::Withdraw { assignment } => format!("{} leaves {}", assignment.agent, given(assignment)),

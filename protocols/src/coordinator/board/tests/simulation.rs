@@ -190,7 +190,7 @@ impl Swarm {
             let attempts = vec![0; task.parts.len()];
             assert!(self.live.insert(id, (task, attempts)).is_none(), "a task is accepted twice");
         } else if self.live.contains_key(&id) {
-            assert!(said.ends_with("being worked on already"), "{said}");
+            assert!(said.ends_with("joined"), "{said}");
         } else {
             assert!(said.contains("repeated") || said.contains("refused"), "{said}");
         }
@@ -277,7 +277,10 @@ impl Swarm {
     fn follow_commands(&mut self) {
         for command in self.bench.take_commands() {
             match command {
-                Command::Accepted { .. } | Command::Refused { .. } | Command::Repeated { .. } => {}
+                Command::Accepted { .. }
+                | Command::Refused { .. }
+                | Command::Joined { .. }
+                | Command::Repeated { .. } => {}
                 Command::Assign { assignment, task } => self.assigned(assignment, &task),
                 Command::Withdraw { assignment } => {
                     assert!(self.asked.remove(&assignment), "{assignment:?} was not asked");
