@@ -14,7 +14,12 @@ mod tests;
 
 pub use agents::{AgentChanged, AgentJoined, AgentLost, AgentWatch, Ports};
 
-use crate::{call::Call, content_store::Contents, mailbox::Mailbox, node::Node};
+use crate::{
+    call::{Answer, Call},
+    content_store::Contents,
+    mailbox::Mailbox,
+    node::Node,
+};
 use actix::{Actor, Addr, AsyncContext, Context, Handler, SpawnHandle};
 use agents::ConnectedAgent;
 use asks::{AskEnded, Asks, Outcome};
@@ -25,7 +30,7 @@ use std::{
 use submission::{Client, Running};
 use swarm_protocols::{
     ContentHash, NoError, NodeId,
-    content_store::{MissingContent, StoreContent, StoreError},
+    content_store::{MissingContent, StoreContent},
     coordinator::{
         CancelTask, Coordinator as CoordinatorProtocol, Progress, TaskId, TaskProgress,
         board::{Board, BoardConfig, Command, Failure, Input, Offset},
@@ -181,10 +186,10 @@ impl Handler<AskEnded> for Coordinator {
 }
 
 impl Handler<Call<StoreContent>> for Coordinator {
-    type Result = Result<ContentHash, StoreError>;
+    type Result = Answer<StoreContent>;
 
-    fn handle(&mut self, mut call: Call<StoreContent>, _: &mut Self::Context) -> Self::Result {
-        self.contents.insert(std::mem::take(&mut call.request.content))
+    fn handle(&mut self, call: Call<StoreContent>, _: &mut Self::Context) -> Self::Result {
+        self.contents.store(call)
     }
 }
 
