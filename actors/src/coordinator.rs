@@ -47,9 +47,21 @@ pub struct CoordinatorConfig {
 }
 
 impl Default for CoordinatorConfig {
-    /// The limits of [`BoardConfig`], and 256 MiB of content.
+    /// The limits of [`BoardConfig`], [within](Self::within) 576 MiB.
     fn default() -> Self {
-        Self { board: BoardConfig::default(), contents: Contents::new(256 << 20) }
+        Self::within(576 << 20)
+    }
+}
+
+impl CoordinatorConfig {
+    /// The default limits, with so much memory for all that it keeps: four ninths for tasks and answers, as much for
+    /// content, and a ninth for the results of tasks that have ended. It is to be a part of what its node takes: see
+    /// [`NodeConfig::kept_bytes`](crate::NodeConfig::kept_bytes).
+    pub fn within(bytes: usize) -> Self {
+        let results_bytes_max = bytes / 9;
+        let bytes_max = (bytes - results_bytes_max) / 2;
+        let board = BoardConfig { bytes_max, results_bytes_max, ..BoardConfig::default() };
+        Self { board, contents: Contents::new(bytes_max) }
     }
 }
 

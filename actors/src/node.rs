@@ -54,11 +54,15 @@ pub struct NodeConfig {
     pub capabilities: Vec<String>,
     /// What it accepts from each peer.
     pub limits: Limits,
-    /// How much memory it spends on what peers send and do not take, over all sessions: 768 MiB by default, and at
-    /// least twelve times the longest message. A quarter is for the windows of the connections, the rest for frames that
-    /// are not complete, requests in progress and answers that wait. A peer may hold as much of that as is free; what
-    /// it asks beyond answers [`Overloaded`](swarm_protocols::DeliveryError::Overloaded).
+    /// How much memory it takes for its peers, over all sessions: 768 MiB by default. A quarter is for the windows of
+    /// the connections, [`kept_bytes`](Self::kept_bytes) for what its actors keep, the rest, at least nine times the
+    /// longest message, for frames that are not complete, requests in progress and answers that wait. A peer may hold
+    /// as much of the rest as is free; what it asks beyond answers
+    /// [`Overloaded`](swarm_protocols::DeliveryError::Overloaded).
     pub memory_bytes: usize,
+    /// How much of that its actors keep for peers, and bound themselves: the tasks and the content of a
+    /// [coordinator](crate::coordinator::CoordinatorConfig::within), the content of an agent. None by default.
+    pub kept_bytes: usize,
     /// How long its sessions wait.
     pub timing: Timing,
     /// Whether it makes do with a peer that knows no post-quantum key exchange.
@@ -75,6 +79,7 @@ impl NodeConfig {
             capabilities: Vec::new(),
             limits: Limits::default(),
             memory_bytes: MEMORY_BYTES_DEFAULT,
+            kept_bytes: 0,
             timing: Timing::default(),
             key_exchange: KeyExchange::default(),
         }
@@ -97,7 +102,7 @@ pub enum StartError {
     TooMuchToSay,
     /// Limits that let nothing in, or more than the codec can decode, or less memory than a few messages take.
     #[error(
-        "limits of 1 to {MESSAGE_BYTES_MAX} bytes a message, at least 1 request, and memory for twelve messages are expected"
+        "limits of 1 to {MESSAGE_BYTES_MAX} bytes a message, at least 1 request, and memory for nine messages beside a quarter for windows and what actors keep are expected"
     )]
     UnusableLimits,
     /// Times of zero or over a day, or a silence no longer than the heartbeat.
@@ -108,7 +113,7 @@ pub enum StartError {
     Thread(std::io::Error),
 }
 
-/// What a node spends on its peers where it is not told otherwise, in bytes.
+/// What a node takes for its peers where it is not told otherwise, in bytes.
 pub(crate) const MEMORY_BYTES_DEFAULT: usize = 768 << 20;
 
 /// The longest time that a session can be told to wait.
@@ -206,6 +211,7 @@ impl Node {
             capabilities,
             limits,
             memory_bytes,
+            kept_bytes,
             timing,
             key_exchange,
         } = config;
@@ -215,9 +221,10 @@ impl Node {
         {
             return Err(StartError::TooMuchToSay);
         }
+        let budget = Budget::new(memory_bytes, kept_bytes);
         if !(1..=MESSAGE_BYTES_MAX as u64).contains(&limits.message_bytes)
             || limits.in_flight == 0
-            || (memory_bytes as u64) < 12 * limits.message_bytes
+            || !budget.suffices(limits.message_bytes)
         {
             return Err(StartError::UnusableLimits);
         }
@@ -228,7 +235,6 @@ impl Node {
         {
             return Err(StartError::UnusableTiming);
         }
-        let budget = Budget::new(memory_bytes);
         let local =
             LocalNode { node: identity.id().clone(), agent_type, capabilities, limits, timing, budget };
         let at = |source| StartError::Listen { address: listen, source };
