@@ -1,4 +1,4 @@
-//! How much memory a node spends on its peers: one bound for all of them, of which none can take what others need.
+//! How much memory a node takes for its peers: one bound for all of them, of which none can take what others need.
 
 use crate::transport::RECEIVE_WINDOW;
 use std::{
@@ -17,10 +17,11 @@ pub(crate) const SHORT_BYTES_MAX: usize = 16 << 10;
 /// The smallest window of a connection, and that of one whose session is not open yet, in bytes.
 pub(crate) const WINDOW_MIN: u32 = 16 << 10;
 
-/// The memory that a node spends on what its peers send and do not take, in bytes.
+/// The memory that a node takes for its peers, in bytes.
 ///
 /// A quarter of it is for the windows of the connections: what has come and not been read, and what has been written
-/// and not been taken. The rest is for messages: frames that are not complete, requests in progress, answers that wait.
+/// and not been taken. A part is for what the actors of the node keep, who bound it themselves. The rest is for messages:
+/// frames that are not complete, requests in progress, answers that wait.
 ///
 /// A peer may hold as much of that as is still free. So one alone gets half of it, two get a third each, and there is
 /// always room for another one.
@@ -33,11 +34,12 @@ pub(crate) struct Budget {
 }
 
 impl Budget {
-    pub(crate) fn new(bytes: usize) -> Arc<Self> {
+    /// Of `bytes`, of which the actors of the node keep `kept`.
+    pub(crate) fn new(bytes: usize, kept: usize) -> Arc<Self> {
         let windows = bytes / 4;
         Arc::new(Self {
             windows,
-            messages: bytes - windows,
+            messages: (bytes - windows).saturating_sub(kept),
             held: AtomicUsize::new(0),
             shares: Mutex::default(),
         })
@@ -54,6 +56,11 @@ impl Budget {
         let share = Arc::new(Share { budget: Arc::clone(self), held: AtomicUsize::new(0) });
         shares.insert(peer.clone(), Arc::downgrade(&share));
         share
+    }
+
+    /// Whether a peer that is alone finds room for several messages of this length, and one beside another for one.
+    pub(crate) fn suffices(&self, message_bytes: u64) -> bool {
+        self.messages as u64 / 9 >= message_bytes
     }
 
     /// How many bytes of each of so many connections may wait in either direction: a power of two.
@@ -135,7 +142,7 @@ mod tests {
 
     #[test]
     fn a7_a_peer_holds_as_much_as_is_free_whatever_its_sessions_and_another_one_finds_room() {
-        let budget = Budget::new(128 * MIB);
+        let budget = Budget::new(128 * MIB, 0);
         let share = |id: &str| budget.share(&id.parse().unwrap());
         let (greedy, again) = (share("greedy"), share("greedy"));
         let (first, second) = (held(&greedy), held(&again));
@@ -154,8 +161,17 @@ mod tests {
     }
 
     #[test]
+    fn a7_what_actors_keep_is_left_to_them_by_messages() {
+        let budget = Budget::new(128 * MIB, 48 * MIB);
+        let peer = budget.share(&"peer".parse().unwrap());
+        assert_eq!(held(&peer).len(), 24);
+        assert!(budget.suffices(5 << 20) && !budget.suffices(6 << 20));
+        assert!(!Budget::new(MIB, usize::MAX).suffices(1));
+    }
+
+    #[test]
     fn a7_the_windows_of_all_connections_are_a_quarter_of_the_budget_together() {
-        let budget = Budget::new(512 * MIB);
+        let budget = Budget::new(512 * MIB, 0);
         let windows = [0, 1, 4, 5, 100, 4096].map(|connections| budget.window(connections));
         assert_eq!(windows, [16 << 20, 16 << 20, 16 << 20, 8 << 20, 1 << 19, 16 << 10]);
         assert!(

@@ -3,7 +3,11 @@
 #[cfg(test)]
 mod tests;
 
-use crate::{call::Call, mailbox::Mailbox};
+use crate::{
+    call::{Answer, Call},
+    mailbox::Mailbox,
+    workers::beside,
+};
 use actix::{Actor, Context, Handler};
 use std::{
     any::{Any, TypeId},
@@ -74,6 +78,14 @@ impl Contents {
         let hash = ContentHash::of(&bytes);
         self.lock().insert(hash, bytes)?;
         Ok(hash)
+    }
+
+    /// Keeps the content of a call, hashing what is long beside the arbiter.
+    pub(crate) fn store(&self, call: Call<StoreContent>) -> Answer<StoreContent> {
+        call.answer(|mut call| {
+            let (contents, content) = (self.clone(), std::mem::take(&mut call.request.content));
+            beside(content.len(), move || contents.insert(content))
+        })
     }
 
     /// The content of this name, which counts as a use.
@@ -260,10 +272,10 @@ impl Actor for ContentStore {
 }
 
 impl Handler<Call<StoreContent>> for ContentStore {
-    type Result = Result<ContentHash, StoreError>;
+    type Result = Answer<StoreContent>;
 
-    fn handle(&mut self, mut call: Call<StoreContent>, _: &mut Self::Context) -> Self::Result {
-        self.contents.insert(std::mem::take(&mut call.request.content))
+    fn handle(&mut self, call: Call<StoreContent>, _: &mut Self::Context) -> Self::Result {
+        self.contents.store(call)
     }
 }
 

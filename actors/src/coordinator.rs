@@ -14,7 +14,12 @@ mod tests;
 
 pub use agents::{AgentChanged, AgentJoined, AgentLost, AgentWatch, Ports};
 
-use crate::{call::Call, content_store::Contents, mailbox::Mailbox, node::Node};
+use crate::{
+    call::{Answer, Call},
+    content_store::Contents,
+    mailbox::Mailbox,
+    node::Node,
+};
 use actix::{Actor, Addr, AsyncContext, Context, Handler, SpawnHandle};
 use agents::ConnectedAgent;
 use asks::{AskEnded, Asks, Outcome};
@@ -25,7 +30,7 @@ use std::{
 use submission::{Client, Running};
 use swarm_protocols::{
     ContentHash, NoError, NodeId,
-    content_store::{MissingContent, StoreContent, StoreError},
+    content_store::{MissingContent, StoreContent},
     coordinator::{
         CancelTask, Coordinator as CoordinatorProtocol, Progress, TaskId, TaskProgress,
         board::{Board, BoardConfig, Command, Failure, Input, Offset},
@@ -42,9 +47,21 @@ pub struct CoordinatorConfig {
 }
 
 impl Default for CoordinatorConfig {
-    /// The limits of [`BoardConfig`], and 256 MiB of content.
+    /// The limits of [`BoardConfig`], [within](Self::within) 576 MiB.
     fn default() -> Self {
-        Self { board: BoardConfig::default(), contents: Contents::new(256 << 20) }
+        Self::within(576 << 20)
+    }
+}
+
+impl CoordinatorConfig {
+    /// The default limits, with so much memory for all that it keeps: four ninths for tasks and answers, as much for
+    /// content, and a ninth for the results of tasks that have ended. It is to be a part of what its node takes: see
+    /// [`NodeConfig::kept_bytes`](crate::NodeConfig::kept_bytes).
+    pub fn within(bytes: usize) -> Self {
+        let results_bytes_max = bytes / 9;
+        let bytes_max = (bytes - results_bytes_max) / 2;
+        let board = BoardConfig { bytes_max, results_bytes_max, ..BoardConfig::default() };
+        Self { board, contents: Contents::new(bytes_max) }
     }
 }
 
@@ -182,10 +199,10 @@ impl Handler<AskEnded> for Coordinator {
 }
 
 impl Handler<Call<StoreContent>> for Coordinator {
-    type Result = Result<ContentHash, StoreError>;
+    type Result = Answer<StoreContent>;
 
-    fn handle(&mut self, mut call: Call<StoreContent>, _: &mut Self::Context) -> Self::Result {
-        self.contents.insert(std::mem::take(&mut call.request.content))
+    fn handle(&mut self, call: Call<StoreContent>, _: &mut Self::Context) -> Self::Result {
+        self.contents.store(call)
     }
 }
 

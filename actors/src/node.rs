@@ -21,7 +21,7 @@ use crate::{
     budget::Budget,
     identity::{Identity, KeyExchange, RevocationList},
     mailbox::{EncodedMailbox, Mailbox, Other, Remote, exposed_as, requests_of},
-    quic_bridge::{self, Found, LocalNode, QuicBridge},
+    quic_bridge::{self, Found, LocalNode, Presence, QuicBridge},
     session::{DeadLetter, ExposeError, ExposedRequest, Exposure, Permission, Way},
     subscription::{Subscription, subscription},
     transport::{Transport, quic::QuicTransport},
@@ -54,11 +54,15 @@ pub struct NodeConfig {
     pub capabilities: Vec<String>,
     /// What it accepts from each peer.
     pub limits: Limits,
-    /// How much memory it spends on what peers send and do not take, over all sessions: 768 MiB by default, and at
-    /// least twelve times the longest message. A quarter is for the windows of the connections, the rest for frames that
-    /// are not complete, requests in progress and answers that wait. A peer may hold as much of that as is free; what
-    /// it asks beyond answers [`Overloaded`](swarm_protocols::DeliveryError::Overloaded).
+    /// How much memory it takes for its peers, over all sessions: 768 MiB by default. A quarter is for the windows of
+    /// the connections, [`kept_bytes`](Self::kept_bytes) for what its actors keep, the rest, at least nine times the
+    /// longest message, for frames that are not complete, requests in progress and answers that wait. A peer may hold
+    /// as much of the rest as is free; what it asks beyond answers
+    /// [`Overloaded`](swarm_protocols::DeliveryError::Overloaded).
     pub memory_bytes: usize,
+    /// How much of that its actors keep for peers, and bound themselves: the tasks and the content of a
+    /// [coordinator](crate::coordinator::CoordinatorConfig::within), the content of an agent. None by default.
+    pub kept_bytes: usize,
     /// How long its sessions wait.
     pub timing: Timing,
     /// Whether it makes do with a peer that knows no post-quantum key exchange.
@@ -75,6 +79,7 @@ impl NodeConfig {
             capabilities: Vec::new(),
             limits: Limits::default(),
             memory_bytes: MEMORY_BYTES_DEFAULT,
+            kept_bytes: 0,
             timing: Timing::default(),
             key_exchange: KeyExchange::default(),
         }
@@ -97,7 +102,7 @@ pub enum StartError {
     TooMuchToSay,
     /// Limits that let nothing in, or more than the codec can decode, or less memory than a few messages take.
     #[error(
-        "limits of 1 to {MESSAGE_BYTES_MAX} bytes a message, at least 1 request, and memory for twelve messages are expected"
+        "limits of 1 to {MESSAGE_BYTES_MAX} bytes a message, at least 1 request, and memory for nine messages beside a quarter for windows and what actors keep are expected"
     )]
     UnusableLimits,
     /// Times of zero or over a day, or a silence no longer than the heartbeat.
@@ -108,7 +113,7 @@ pub enum StartError {
     Thread(std::io::Error),
 }
 
-/// What a node spends on its peers where it is not told otherwise, in bytes.
+/// What a node takes for its peers where it is not told otherwise, in bytes.
 pub(crate) const MEMORY_BYTES_DEFAULT: usize = 768 << 20;
 
 /// The longest time that a session can be told to wait.
@@ -131,6 +136,13 @@ pub enum ResolveError {
     /// There was a session once, and a new one could not be had.
     #[error(transparent)]
     Connect(#[from] ConnectError),
+    /// The node does not answer on the session that there is with it; that ends by itself unless it answers again. Where
+    /// it was dialled before it is dialled again: resolving once more finds it as soon as it is there.
+    #[error("{} does not answer, so {address} cannot be found now", address.node)]
+    Silent {
+        /// What was looked for.
+        address: MailboxAddress,
+    },
     /// The node exposes no such name.
     #[error("{} exposes nothing named {}", address.node, address.name)]
     NotFound {
@@ -206,6 +218,7 @@ impl Node {
             capabilities,
             limits,
             memory_bytes,
+            kept_bytes,
             timing,
             key_exchange,
         } = config;
@@ -215,9 +228,10 @@ impl Node {
         {
             return Err(StartError::TooMuchToSay);
         }
+        let budget = Budget::new(memory_bytes, kept_bytes);
         if !(1..=MESSAGE_BYTES_MAX as u64).contains(&limits.message_bytes)
             || limits.in_flight == 0
-            || (memory_bytes as u64) < 12 * limits.message_bytes
+            || !budget.suffices(limits.message_bytes)
         {
             return Err(StartError::UnusableLimits);
         }
@@ -228,7 +242,6 @@ impl Node {
         {
             return Err(StartError::UnusableTiming);
         }
-        let budget = Budget::new(memory_bytes);
         let local =
             LocalNode { node: identity.id().clone(), agent_type, capabilities, limits, timing, budget };
         let at = |source| StartError::Listen { address: listen, source };
@@ -262,13 +275,15 @@ impl Node {
     }
 
     /// Finds the mailbox at `node/name`: one of this node, or of a node with which there is a
-    /// session, whoever opened it. A node that was connected to before and is lost is dialled again.
+    /// session, whoever opened it. A node that was connected to before and is lost is dialled again. One that was not heard
+    /// for longer than a heartbeat (2 s by default) has a quarter of the time of a handshake (1.25 s) to answer a
+    /// ping, and as much again for the one that is dialled in its place.
     ///
     /// `P` is what this side wants to ask, which may be a part of what the actor accepts. A request that it does not
     /// accept in our version answers [`Incompatible`](swarm_protocols::DeliveryError::Incompatible) when it is
     /// asked; only where that holds for all of them the mailbox is not found.
     pub async fn resolve<P: Protocol>(&self, address: &str) -> Result<Mailbox<P>, ResolveError> {
-        let (address, found) = self.find(address).await?;
+        let (address, found) = self.find(address, Presence::Answering).await?;
         match found {
             Exposed::Here(mailbox, offered) => match mailbox.downcast_ref::<Mailbox<P>>() {
                 Some(mailbox) => Ok(mailbox.clone()),
@@ -294,9 +309,10 @@ impl Node {
     }
 
     /// Finds the mailbox at `node/name` of a peer, whatever its protocol: see [`EncodedMailbox`]. A mailbox of this
-    /// node is [made](EncodedMailbox::from) from its own handle.
+    /// node is [made](EncodedMailbox::from) from its own handle. It is found as long as there is a session with the peer,
+    /// whether that answers or not.
     pub async fn resolve_encoded(&self, address: &str) -> Result<EncodedMailbox, ResolveError> {
-        let (address, found) = self.find(address).await?;
+        let (address, found) = self.find(address, Presence::Connected).await?;
         match found {
             Exposed::There(way, routes) => {
                 let protocol = routes.first().map(|route| route.protocol.clone()).unwrap_or_default();
@@ -307,23 +323,27 @@ impl Node {
     }
 
     /// Finds what is exposed at an address, dialling the node where it is lost.
-    async fn find(&self, address: &str) -> Result<(MailboxAddress, Exposed), ResolveError> {
+    async fn find(&self, address: &str, peer: Presence) -> Result<(MailboxAddress, Exposed), ResolveError> {
         let address: MailboxAddress = address.parse()?;
-        let mut found = self.look_up(&address).await?;
+        let mut found = self.look_up(&address, peer).await?;
         if let Found::NotConnected(Some(dial)) = found {
             self.connect(address.node.clone(), dial).await?;
-            found = self.look_up(&address).await?;
+            found = self.look_up(&address, peer).await?;
+        } else if let Found::Silent(Some(_)) = found {
+            // Whoever is there by now may have taken its place.
+            found = self.look_up(&address, peer).await?;
         }
         match found {
             Found::Here(mailbox, protocol) => Ok((address, Exposed::Here(mailbox, protocol))),
             Found::There(way, routes) if !routes.is_empty() => Ok((address, Exposed::There(way, routes))),
             Found::There(..) | Found::Nothing => Err(ResolveError::NotFound { address }),
             Found::NotConnected(dial) => Err(ResolveError::NotConnected { address, dial }),
+            Found::Silent(_) => Err(ResolveError::Silent { address }),
         }
     }
 
-    async fn look_up(&self, address: &MailboxAddress) -> Result<Found, ResolveError> {
-        let resolve = quic_bridge::Resolve { address: address.clone() };
+    async fn look_up(&self, address: &MailboxAddress, peer: Presence) -> Result<Found, ResolveError> {
+        let resolve = quic_bridge::Resolve { address: address.clone(), peer };
         self.bridge.send(resolve).await.map_err(|_| ResolveError::NodeStopped)
     }
 

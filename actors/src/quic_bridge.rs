@@ -18,7 +18,7 @@ pub use names::{ExposedName, NameEvent};
 pub(crate) use names::{Names, Subscribe};
 use peers::Attached;
 pub use peers::{Peer, PeerEvent};
-pub(crate) use resolve::{Found, Resolve};
+pub(crate) use resolve::{Found, Presence, Resolve};
 pub use statistics::{NodeStatistics, SessionStatistics};
 pub(crate) use statistics::{Sessions, ShowDeadLetters, Statistics};
 

@@ -21,8 +21,8 @@ pub use dead_letters::{DeadLetter, DeadLetters};
 pub(crate) use lane::new_histogram;
 use outbox::Outbox;
 pub(crate) use owner::{
-    Admission, ChangeRoutes, DrainSession, EndSession, JudgeSession, Opened, ProbeSession, RetireSession,
-    SessionChange, SessionEvent,
+    Admission, ChangeRoutes, CheckSession, DrainSession, EndSession, JudgeSession, Opened, ProbeSession,
+    RetireSession, SessionChange, SessionEvent,
 };
 pub(crate) use replies::{Answer, Batch, Form, Replies, serve};
 pub use routes::ExposeError;
@@ -119,6 +119,8 @@ pub(crate) struct ConnectionSession {
     /// What this side asked is answered, and the peer was told so.
     done_here: bool,
     peer_drains: bool,
+    /// Who waits to hear whether the peer still answers.
+    checking: Vec<oneshot::Sender<bool>>,
     ended: Option<(CloseCode, String)>,
 }
 
@@ -153,6 +155,7 @@ impl ConnectionSession {
             inbound: None,
             done_here: false,
             peer_drains: false,
+            checking: Vec::new(),
             ended: None,
         }
     }
@@ -207,8 +210,8 @@ impl ConnectionSession {
                 self.peer_drains = true;
                 self.tell_owner(SessionChange::PeerDrains);
             }
-            Action::Answered => self.tell_owner(SessionChange::Answered),
-            Action::Unanswered => self.tell_owner(SessionChange::Unanswered),
+            Action::Answered => self.probed(true, SessionChange::Answered),
+            Action::Unanswered => self.probed(false, SessionChange::Unanswered),
             Action::Close(code, reason) => self.end(code, reason, context),
         }
     }
@@ -221,6 +224,13 @@ impl ConnectionSession {
                 .close(CloseCode::ProtocolViolation, "the peer does not read its control stream".to_owned());
         } else if let Err(error) = control.encode(outbox.frames()) {
             self.rule.close(CloseCode::ProtocolViolation, error.to_string());
+        }
+    }
+
+    fn probed(&mut self, answered: bool, change: SessionChange) {
+        self.tell_owner(change);
+        for waiting in self.checking.drain(..) {
+            let _left = waiting.send(answered);
         }
     }
 
@@ -396,6 +406,21 @@ impl Handler<ProbeSession> for ConnectionSession {
     fn handle(&mut self, _: ProbeSession, context: &mut Self::Context) {
         self.rule.probe(Instant::now().into_std());
         self.advance(context);
+    }
+}
+
+impl Handler<CheckSession> for ConnectionSession {
+    type Result = ResponseFuture<bool>;
+
+    fn handle(&mut self, _: CheckSession, context: &mut Self::Context) -> Self::Result {
+        let is_fresh = self.ended.is_none() && self.rule.check(Instant::now().into_std());
+        if is_fresh || self.ended.is_some() {
+            return Box::pin(std::future::ready(is_fresh));
+        }
+        let (waiting, answered) = oneshot::channel();
+        self.checking.push(waiting);
+        self.advance(context);
+        Box::pin(async move { answered.await.unwrap_or(false) })
     }
 }
 

@@ -1,6 +1,6 @@
 //! Worker threads for work that would block an arbiter.
 
-use std::{num::NonZeroUsize, sync::Arc};
+use std::{num::NonZeroUsize, panic::resume_unwind, sync::Arc};
 use tokio::sync::Semaphore;
 
 /// A bounded number of worker threads and a bounded queue before them.
@@ -47,6 +47,24 @@ impl Workers {
             work()
         });
         job.await.map_err(|_| WorkError::Panicked)
+    }
+}
+
+/// Work on so many bytes takes a moment, and is done on the arbiter.
+pub(crate) const HERE_BYTES_MAX: usize = 256 << 10;
+
+/// Does some work on so many bytes: at once where they are few, and else on a thread of its own. What it takes of memory
+/// is bounded by those who ask for it.
+pub(crate) fn beside<T: Send + 'static>(
+    bytes: usize,
+    work: impl FnOnce() -> T + Send + 'static,
+) -> impl Future<Output = T> {
+    let done = if bytes <= HERE_BYTES_MAX { Ok(work()) } else { Err(tokio::task::spawn_blocking(work)) };
+    async move {
+        match done {
+            Ok(done) => done,
+            Err(job) => job.await.unwrap_or_else(|error| resume_unwind(error.into_panic())),
+        }
     }
 }
 

@@ -11,6 +11,8 @@ pub struct ContentHash([u8; 32]);
 impl ContentHash {
     /// The hash of `bytes`.
     pub fn of(bytes: &[u8]) -> Self {
+        #[cfg(test)]
+        HASHED.set(HASHED.get() + 1);
         Self(Sha256::digest(bytes).into())
     }
 
@@ -35,6 +37,15 @@ impl fmt::Debug for ContentHash {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "ContentHash({self})")
     }
+}
+
+#[cfg(test)]
+thread_local!(static HASHED: std::cell::Cell<usize> = const { std::cell::Cell::new(0) });
+
+/// How often this thread has hashed something.
+#[cfg(test)]
+pub(crate) fn hashed() -> usize {
+    HASHED.get()
 }
 
 #[cfg(test)]

@@ -283,6 +283,16 @@ impl Session {
         }
     }
 
+    /// Whether the peer was heard in the last heartbeat; else it is [probed](Self::probe), as a peer that lives is heard
+    /// that often.
+    pub fn check(&mut self, now: Instant) -> bool {
+        let is_fresh = now.saturating_duration_since(self.heard) <= self.timing.heartbeat;
+        if !is_fresh {
+            self.probe(now);
+        }
+        is_fresh
+    }
+
     /// What the peer refused the session for, if it did.
     pub fn refused(&self) -> Option<RefuseCause> {
         self.refused

@@ -25,7 +25,7 @@ use super::system;
 use crate::swarm::fleet::reachable;
 use crate::swarm::member::{JoinError, Joined, Member, MemberAuthority};
 use crate::swarm::node_file::{Duty, NodeFile};
-use crate::swarm::node_options::{LogFilter, Overrides, SaidBy};
+use crate::swarm::node_options::{LogFilter, Memory, Overrides, SaidBy};
 use crate::swarm::run_folder::RunFolder;
 use crate::swarm::supervision::{Assignment, Ready, TIMING, end_of_stdin};
 
@@ -87,9 +87,10 @@ fn run_file(file: PathBuf, flags: Overrides) -> Result<(), CliError> {
     let logs = logging::start_with(node.log.take(), Verbosity::Life, Form::of_stderr());
     let identity = identity(&configuration.file, &node)?;
     let authority = authority(&node, &identity)?;
-    let NodeFile { name, listen, duty, identity: paths, said_by, .. } = node;
+    let NodeFile { name, listen, duty, memory, identity: paths, said_by, .. } = node;
     let role = identity.role();
-    let member = Member { identity: identity.clone(), listen, duty, timing: Timing::default(), authority };
+    let (identity_now, timing) = (identity.clone(), Timing::default());
+    let member = Member { identity: identity_now, listen, duty, memory, timing, authority };
     system::block_on(async {
         let ready = |joined: &Joined| {
             if let Some(address) = joined.enrols_at() {
@@ -189,7 +190,8 @@ fn run_supervised(name: &NodeId, form: Form) -> Result<(), CliError> {
     let identity = assignment.identity().map_err(|error| CliError::new(Exit::BadConfiguration, error))?;
     let Assignment { listen, duty, .. } = assignment;
     let left_by_parent = (duty == Duty::Coordinator).then_some(RunFolder::remove_abandoned);
-    let member = Member { identity, listen, duty, timing: TIMING, authority: None };
+    let memory = Memory::default();
+    let member = Member { identity, listen, duty, memory, timing: TIMING, authority: None };
     let abandoned = end_of_stdin();
     let address = Cell::new(None);
     system::block_on(async {

@@ -29,6 +29,7 @@ use tokio::sync::watch;
 use tokio::time::timeout;
 
 use super::node_file::{AgentType, Duty, Peer};
+use super::node_options::Memory;
 use super::reconnection::{Coordinator as AgentCoordinator, Lost, all_lost, is_refusal};
 
 /// The name under which a coordinator exposes its actor.
@@ -43,14 +44,12 @@ const SERIES_MATCHER_NAME: &str = "series-matcher";
 /// The name under which an agent exposes its correlator.
 const CORRELATOR_NAME: &str = "correlator";
 
-/// How many bytes of content an agent keeps, as it was sent and as it is used.
-const CONTENT_BYTES_MAX: usize = 512 << 20;
-
 /// What a node is started with.
 pub(crate) struct Member {
     pub(crate) identity: Identity,
     pub(crate) listen: SocketAddr,
     pub(crate) duty: Duty,
+    pub(crate) memory: Memory,
     pub(crate) timing: Timing,
     /// What it issues certificates from, if it does.
     pub(crate) authority: Option<MemberAuthority>,
@@ -127,9 +126,11 @@ pub(crate) struct Joined {
 impl Member {
     /// Starts the node; an agent has a session with every coordinator then.
     pub(crate) async fn join(self) -> Result<Joined, JoinError> {
-        let Member { identity, listen, duty, timing, authority } = self;
+        let Member { identity, listen, duty, memory, timing, authority } = self;
         let mut config = NodeConfig::new(identity.clone(), listen);
         config.timing = timing;
+        (config.memory_bytes, config.kept_bytes) = (memory.bytes(), memory.kept_bytes());
+        config.limits.message_bytes = config.limits.message_bytes.min(memory.message_bytes());
         if let Duty::Agent { agent_type, workers, .. } = &duty {
             config.agent_type = agent_type.to_string();
             config.capabilities = vec![slots(*workers).to_string()];
@@ -137,7 +138,7 @@ impl Member {
         let node = Node::start(config).await?;
         let address = node.address().expect("a node that has started has a socket");
         // Before the first peer: it learns what is exposed from the hello.
-        let mut exposed = expose(&node, &duty).await?;
+        let mut exposed = expose(&node, &duty, memory).await?;
         let (own, enrolment) = match authority {
             Some(authority) => issue(&node, &identity, authority, &mut exposed).await?,
             None => (None, None),
@@ -274,10 +275,15 @@ async fn first_coordinator(kept: &[KeptConnection]) -> Result<(), JoinError> {
 }
 
 /// Exposes what a node does for others, as long as it runs.
-async fn expose(node: &Node, duty: &Duty) -> Result<Vec<(&'static str, Registration)>, ExposeError> {
+async fn expose(
+    node: &Node,
+    duty: &Duty,
+    memory: Memory,
+) -> Result<Vec<(&'static str, Registration)>, ExposeError> {
     Ok(match duty {
         Duty::Coordinator => {
-            let coordinator = Coordinator::new(CoordinatorConfig::default(), Some(node.clone()));
+            let config = CoordinatorConfig::within(memory.kept_bytes());
+            let coordinator = Coordinator::new(config, Some(node.clone()));
             let (mailbox, coordinator) = coordinator.start_with_mailbox();
             AgentWatch::new(node.clone(), coordinator).start();
             let exposing = node.expose(COORDINATOR_NAME, mailbox).allow(Role::Operator);
@@ -288,7 +294,7 @@ async fn expose(node: &Node, duty: &Duty) -> Result<Vec<(&'static str, Registrat
             // together.
             let queued = slots(*workers).get().get() as usize * connect.len();
             let workers = Workers::new(*workers, queued);
-            let contents = Contents::new(CONTENT_BYTES_MAX);
+            let contents = Contents::new(memory.kept_bytes());
             let matcher = || PatternMatcher::new(workers.clone(), contents.clone());
             let correlator = Correlator::new(workers.clone(), contents.clone()).mailbox();
             vec![
@@ -381,7 +387,8 @@ pub(crate) mod tests {
         let authority = Authority::new("test", day).unwrap();
         let identity = authority.issue(&"hub".parse().unwrap(), Role::Coordinator, day).unwrap();
         let (listen, timing) = ("127.0.0.1:0".parse().unwrap(), Timing::default());
-        Member { identity, listen, duty: Duty::Coordinator, timing, authority: None }
+        let memory = Memory::default();
+        Member { identity, listen, duty: Duty::Coordinator, memory, timing, authority: None }
     }
 
     /// Lets its node end as one does whose socket has failed.

@@ -23,7 +23,7 @@ pub(crate) use authority::AuthorityOptions;
 use authority::RawAuthority;
 
 use super::document::{ConfigError, Document, Form, Sections, read_text};
-use super::node_options::{LogFilter, Overrides, Reconnect, SaidBy, Workers};
+use super::node_options::{LogFilter, Memory, Overrides, Reconnect, SaidBy, Workers};
 
 /// A node that can be started.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -35,6 +35,7 @@ pub(crate) struct NodeFile {
     /// What it logs; the life of the node where nobody says it.
     pub(crate) log: Option<LogFilter>,
     pub(crate) duty: Duty,
+    pub(crate) memory: Memory,
     /// What a coordinator issues certificates from, if it does.
     pub(crate) authority: Option<AuthorityOptions>,
     /// What goes before the file.
@@ -125,6 +126,8 @@ struct RawNode {
     listen: Option<SocketAddr>,
     identity: Option<Spanned<RawIdentity>>,
     log: Option<LogFilter>,
+    #[serde(default)]
+    memory_mib: Memory,
     agent_type: Option<Spanned<AgentType>>,
     workers: Option<Spanned<Workers>>,
     connect: Option<Spanned<Vec<Peer>>>,
@@ -207,6 +210,7 @@ fn node(
         listen,
         identity,
         log,
+        memory_mib,
         agent_type,
         workers,
         connect,
@@ -267,7 +271,8 @@ fn node(
     };
     let log = overrides.log.or(log);
     let said_by = overrides.said_by;
-    Some(NodeFile { name, listen: listen?, identity: identity?, log, duty, authority, said_by })
+    let (listen, identity, memory) = (listen?, identity?, memory_mib);
+    Some(NodeFile { name, listen, identity, log, duty, memory, authority, said_by })
 }
 
 fn identity_paths(identity: Spanned<RawIdentity>, document: &mut Document<'_>) -> IdentityPaths {
@@ -402,6 +407,15 @@ authority = "Cargo.toml"
             .replace("agent_type = \"pattern-matcher\"\n", "")
             .replace("connect = [{ name = \"hub\", address = \"10.0.0.1:7400\" }]\n", "");
         assert_eq!(parse(&coordinator).unwrap().duty, Duty::Coordinator);
+    }
+
+    #[test]
+    fn a7_a_node_file_says_how_much_memory_the_node_takes() {
+        let said = |line: &str| format!("{line}{AGENT}");
+        assert_eq!(parse(AGENT).unwrap().memory.bytes(), 1_536 << 20);
+        let small = parse(&said("memory_mib = 96\n")).unwrap().memory;
+        assert_eq!((small.bytes(), small.kept_bytes(), small.message_bytes()), (96 << 20, 36 << 20, 4 << 20));
+        assert_eq!(faults(&said("memory_mib = 8\n")), ["1:14: 8 MiB of memory, expected are 24 to 1048576"]);
     }
 
     #[test]

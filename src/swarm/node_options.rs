@@ -185,6 +185,42 @@ impl FromStr for Workers {
     }
 }
 
+/// How much memory a node takes for its peers, in MiB: 24 to 1,048,576.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "i64")]
+pub(crate) struct Memory(usize);
+
+impl Memory {
+    pub(crate) fn bytes(self) -> usize {
+        self.0 << 20
+    }
+
+    /// What its actors keep: a coordinator tasks, answers and content, an agent content.
+    pub(crate) fn kept_bytes(self) -> usize {
+        self.bytes() / 8 * 3
+    }
+
+    /// The longest message for which there is room beside others.
+    pub(crate) fn message_bytes(self) -> u64 {
+        self.bytes() as u64 / 24
+    }
+}
+
+impl Default for Memory {
+    fn default() -> Self {
+        Self(1_536)
+    }
+}
+
+impl TryFrom<i64> for Memory {
+    type Error = String;
+
+    fn try_from(mib: i64) -> Result<Self, String> {
+        let memory = usize::try_from(mib).ok().filter(|mib| (24..=1 << 20).contains(mib)).map(Self);
+        memory.ok_or_else(|| format!("{mib} MiB of memory, expected are 24 to 1048576"))
+    }
+}
+
 /// How long an agent looks for coordinators that it has lost, in whole seconds; with none it ends at once.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(try_from = "i64")]
@@ -240,6 +276,10 @@ mod tests {
         assert_eq!("0".parse::<Reconnect>(), Ok(Reconnect(Duration::ZERO)));
         for bad in ["-1", "604801", "soon", ""] {
             assert!(bad.parse::<Reconnect>().is_err(), "{bad:?} passed");
+        }
+        assert_eq!((Memory::try_from(24), Memory::try_from(1 << 20)), (Ok(Memory(24)), Ok(Memory(1 << 20))));
+        for bad in [-1, 0, 23, (1 << 20) + 1] {
+            assert!(Memory::try_from(bad).is_err(), "{bad} passed");
         }
         for bad in ["0", "1025", "many"] {
             assert!(bad.parse::<Workers>().is_err(), "{bad:?} passed");

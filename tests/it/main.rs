@@ -14,6 +14,8 @@ mod enrol;
 mod input;
 mod matching;
 #[cfg(target_os = "linux")]
+mod memory;
+#[cfg(target_os = "linux")]
 mod node;
 #[cfg(target_os = "linux")]
 mod ops;

@@ -3,29 +3,33 @@
 use std::net::UdpSocket;
 use std::time::{Duration, Instant, SystemTime};
 
-use swarm_actors::identity::{Authority, Validity};
+use swarm_actors::identity::{Authority, Identity, Validity};
 use swarm_protocols::Role;
 
 use crate::processes::Running;
 use crate::{Folder, swarm};
 
 /// A cluster whose files lie in the folder of a test.
-struct Cluster {
+pub(crate) struct Cluster {
     folder: Folder,
     authority: Authority,
     validity: Validity,
 }
 
 impl Cluster {
-    fn new(test: &str) -> Self {
+    pub(crate) fn new(test: &str) -> Self {
         let validity = Validity::starting(SystemTime::now(), Duration::from_secs(3_600)).unwrap();
         let authority = Authority::new("test", validity).unwrap();
         Self { folder: Folder::new(test), authority, validity }
     }
 
+    pub(crate) fn identity(&self, name: &str, role: Role) -> Identity {
+        self.authority.issue(&name.parse().unwrap(), role, self.validity).unwrap()
+    }
+
     /// Writes the identity and the file of a node; `rest` is what the file says beside them.
-    fn node(&self, name: &str, role: Role, rest: &str) -> String {
-        let identity = self.authority.issue(&name.parse().unwrap(), role, self.validity).unwrap();
+    pub(crate) fn node(&self, name: &str, role: Role, rest: &str) -> String {
+        let identity = self.identity(name, role);
         let pem = identity.to_pem();
         self.folder.write(&format!("{name}.pem"), &pem.certificate);
         self.folder.write(&format!("{name}.key.pem"), pem.key.as_str());

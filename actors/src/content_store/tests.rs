@@ -1,4 +1,6 @@
 use super::*;
+use futures_util::FutureExt as _;
+use std::future::IntoFuture as _;
 
 /// Room for `count` pieces of 100 bytes.
 fn room_for(count: usize) -> Contents {
@@ -124,4 +126,18 @@ async fn other_nodes_store_and_learn_what_is_missing() {
     assert_eq!(kept(&contents), [1]);
     let large = mailbox.ask(StoreContent { content: vec![0; 713].into() }).await;
     assert_eq!(large, Err(crate::AskError::Handler(StoreError::Full { bytes_max: 712 })));
+}
+
+#[actix::test]
+async fn s17_long_content_is_hashed_beside_the_arbiter() {
+    let store = ContentStore::new(Contents::new(64 << 20)).mailbox();
+    let content: Blob = vec![7; 16 << 20].into();
+    let mut stored = store.ask(StoreContent { content: content.clone() }).into_future();
+    assert!((&mut stored).now_or_never().is_none());
+    // It takes hundreds of milliseconds, and this microseconds.
+    for _ in 0..100 {
+        assert_eq!(store.ask(MissingContent { hashes: vec![] }).await, Ok(vec![]));
+    }
+    assert!((&mut stored).now_or_never().is_none(), "others wait while it is hashed");
+    assert_eq!(stored.await, Ok(ContentHash::of(&content)));
 }

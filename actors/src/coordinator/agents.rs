@@ -1,6 +1,10 @@
 //! Agents: how a coordinator reaches them, and [`AgentWatch`], which makes those among the peers of a node known to it.
 
-use super::{Coordinator, asks::lost_before, now};
+use super::{
+    Coordinator,
+    asks::{lost_before, withdrawn},
+    now,
+};
 use crate::{
     content_store::CONTENT_STORE_NAME,
     mailbox::EncodedMailbox,
@@ -74,7 +78,8 @@ impl Handler<AgentJoined> for Coordinator {
     }
 }
 
-/// What an agent exposes has changed. An unknown one is ignored.
+/// What an agent exposes has changed. What it has in progress of a protocol that it exposes no longer is lost. An unknown
+/// one is ignored.
 #[derive(Debug, Clone, Message)]
 #[rtype(result = "()")]
 pub struct AgentChanged {
@@ -92,7 +97,11 @@ impl Handler<AgentChanged> for Coordinator {
         if let Some(agent) = self.agents.get_mut(&node) {
             agent.ports = ports;
         }
+        let gone = self.asks.forget(&node, &protocols);
         self.apply(Input::AgentChanged { agent: node, protocols }, context);
+        for (assignment, begun) in gone {
+            self.apply(Input::Failed { assignment, failure: withdrawn(begun) }, context);
+        }
     }
 }
 
@@ -117,8 +126,11 @@ impl Handler<AgentLost> for Coordinator {
 impl Coordinator {
     /// Cancels what an agent is asked that is lost. What was not begun by it spends no attempt.
     fn forget_asks(&mut self, agent: &NodeId, context: &mut Context<Self>) {
-        for assignment in self.asks.forget_agent(agent) {
-            self.apply(Input::Failed { assignment, failure: lost_before() }, context);
+        for (assignment, begun) in self.asks.forget(agent, &BTreeSet::new()) {
+            // What was begun ends with the agent.
+            if !begun {
+                self.apply(Input::Failed { assignment, failure: lost_before() }, context);
+            }
         }
     }
 }

@@ -11,7 +11,7 @@ use bytes::Bytes;
 use futures_util::FutureExt;
 use std::{
     cell::{Cell, RefCell},
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     fmt,
     panic::AssertUnwindSafe,
     rc::{Rc, Weak},
@@ -88,6 +88,7 @@ impl Drop for Turn {
 #[derive(Debug)]
 struct Asked {
     serial: u64,
+    task: Arc<NewTask>,
     /// Whether the request went to the agent; before that it is given what it lacks.
     begun: Rc<Cell<bool>>,
     work: JoinHandle<()>,
@@ -145,7 +146,7 @@ impl Asks {
         coordinator: Addr<Coordinator>,
     ) {
         self.serial += 1;
-        let (serial, timeout, asked) = (self.serial, self.timeout, assignment.clone());
+        let (serial, timeout, asked, of) = (self.serial, self.timeout, assignment.clone(), Arc::clone(&task));
         let begun = Rc::new(Cell::new(false));
         let (begins, uploads) = (Rc::clone(&begun), Rc::clone(&self.uploads));
         let work = actix_rt::spawn(async move {
@@ -166,7 +167,7 @@ impl Asks {
                 .unwrap_or_else(|_| Failure::Lost { cause: "asking it panicked".to_owned() }.into());
             coordinator.do_send(AskEnded { assignment, serial, outcome });
         });
-        self.asked.insert(asked, Asked { serial, begun, work });
+        self.asked.insert(asked, Asked { serial, task: of, begun, work });
     }
 
     /// Takes an ask off the list; `None` if it is not wanted any more.
@@ -196,16 +197,25 @@ impl Asks {
         self.asked.remove(assignment);
     }
 
-    /// Cancels everything that an agent is asked, and says which of it was not begun.
-    pub(super) fn forget_agent(&mut self, agent: &NodeId) -> Vec<Assignment> {
-        let of_agent = self.asked.extract_if(.., |assignment, _| assignment.agent == *agent);
-        of_agent.filter(|(_, asked)| !asked.begun.get()).map(|(assignment, _)| assignment).collect()
+    /// Cancels what an agent is asked of other protocols than these, and says of each whether it was begun.
+    pub(super) fn forget(&mut self, agent: &NodeId, exposed: &BTreeSet<String>) -> Vec<(Assignment, bool)> {
+        let is_gone = |assignment: &Assignment, asked: &mut Asked| {
+            assignment.agent == *agent && !exposed.contains(&asked.task.task().protocol)
+        };
+        let gone = self.asked.extract_if(.., is_gone);
+        gone.map(|(assignment, asked)| (assignment, asked.begun.get())).collect()
     }
 }
 
 /// What the board is told of an attempt that its agent was lost before.
 pub(super) fn lost_before() -> Failure {
     Failure::NotBegun { cause: "it was lost before it was asked".to_owned(), again: Some(RECONNECTION) }
+}
+
+/// What the board is told of an attempt whose agent exposes no longer what it was asked of.
+pub(super) fn withdrawn(begun: bool) -> Failure {
+    let cause = "it exposes no such protocol any more".to_owned();
+    if begun { Failure::Lost { cause } } else { Failure::NotBegun { cause, again: Some(RECONNECTION) } }
 }
 
 /// One attempt at a part.

@@ -4,12 +4,16 @@ use super::Coordinator;
 use crate::{
     call::{Answer, Call},
     content_store::Held,
+    workers::{HERE_BYTES_MAX, beside},
 };
-use actix::{Addr, AsyncContext, Context, Handler, Message};
-use std::sync::Arc;
-use swarm_protocols::coordinator::{
-    SubmitTask, TaskError, TaskId, TaskReport,
-    board::{Input, NewTask},
+use actix::{ActorFutureExt, Addr, AsyncContext, Context, Handler, Message, WrapFuture};
+use std::{collections::BTreeSet, sync::Arc};
+use swarm_protocols::{
+    ContentHash,
+    coordinator::{
+        Part, SubmitTask, TaskError, TaskId, TaskReport,
+        board::{Input, NewTask},
+    },
 };
 use tokio::sync::oneshot;
 
@@ -33,25 +37,31 @@ pub(super) struct Running {
 }
 
 impl Coordinator {
-    /// Puts a task on the board, or says why not.
+    /// Puts a task on the board whose client waits, or says why not.
     fn submit(
         &mut self,
-        call: &mut Call<SubmitTask>,
+        task: Result<NewTask, TaskError>,
+        waits: oneshot::Sender<Outcome>,
         context: &mut Context<Self>,
-    ) -> Result<oneshot::Receiver<Outcome>, TaskError> {
-        // Another coordinator may have passed it on: the task is that of whom it asks for.
-        let submitter = call.on_behalf_of().or(call.caller()).cloned();
-        let parts = std::mem::take(&mut call.request.parts);
-        let task = SubmitTask { parts, ..call.request.clone() };
-        let task = NewTask::new(task, submitter)?;
-        let hashes = task.task().parts.iter().flat_map(|part| part.inputs.iter().copied());
+    ) {
+        let with_inputs = task.and_then(|task| Ok((self.inputs(&task)?, task)));
+        match with_inputs {
+            // While it was checked its client may have left.
+            Ok(_) if waits.is_closed() => {}
+            Ok((inputs, task)) => {
+                self.submitting = Some(Client { waits, inputs });
+                self.apply(Input::Submitted(task), context);
+            }
+            Err(error) => drop(waits.send(Err(error))),
+        }
+    }
+
+    /// The inputs of a task, each once: what many parts share takes no memory for each of them.
+    fn inputs(&self, task: &NewTask) -> Result<Vec<Held>, TaskError> {
+        let hashes: BTreeSet<ContentHash> =
+            task.task().parts.iter().flat_map(|part| part.inputs.iter().copied()).collect();
         let inputs = self.contents.all(hashes);
-        let inputs =
-            inputs.map_err(|missing| TaskError::MissingContent { hashes: missing.into_iter().collect() })?;
-        let (waits, outcome) = oneshot::channel();
-        self.submitting = Some(Client { waits, inputs });
-        self.apply(Input::Submitted(task), context);
-        Ok(outcome)
+        inputs.map_err(|missing| TaskError::MissingContent { hashes: missing.into_iter().collect() })
     }
 
     /// The task that is being submitted is on the board.
@@ -89,11 +99,25 @@ impl Handler<Call<SubmitTask>> for Coordinator {
     type Result = Answer<SubmitTask>;
 
     fn handle(&mut self, mut call: Call<SubmitTask>, context: &mut Self::Context) -> Self::Result {
-        let outcome = self.submit(&mut call, context);
+        // Another coordinator may have passed it on: the task is that of whom it asks for.
+        let submitter = call.on_behalf_of().or(call.caller()).cloned();
+        let parts = std::mem::take(&mut call.request.parts);
+        let task = SubmitTask { parts, ..call.request.clone() };
+        let (waits, outcome) = oneshot::channel();
+        let hashed = |part: &Part| part.payload.len() + part.inputs.len() * size_of::<ContentHash>();
+        let bytes = task.parts.iter().map(hashed).sum();
+        let check = move || NewTask::new(task, submitter);
+        if bytes <= HERE_BYTES_MAX {
+            // At once: what comes behind it may be about it.
+            self.submit(check(), waits, context);
+        } else {
+            let checked = beside(bytes, check).into_actor(self);
+            context.spawn(checked.map(|task, coordinator, context| coordinator.submit(task, waits, context)));
+        }
         let left = SendClientLeft { task: call.request.id, coordinator: context.address() };
         call.answer(|_| async move {
             let _left = left;
-            let report = outcome?.await.unwrap_or(Err(TaskError::Cancelled))?;
+            let report = outcome.await.unwrap_or(Err(TaskError::Cancelled))?;
             Ok(Arc::unwrap_or_clone(report))
         })
     }

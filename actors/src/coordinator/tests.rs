@@ -9,8 +9,13 @@ pub(super) use fixture::task;
 
 use super::*;
 use fixture::*;
-use swarm_protocols::coordinator::{
-    CoordinatorStatus, ListAgents, ListTasks, QueueLimit, SubmitTask, TaskError, TaskPriority, TaskReport,
+use futures_util::FutureExt as _;
+use std::future::IntoFuture as _;
+use swarm_protocols::{
+    content_store::StoreError,
+    coordinator::{
+        CoordinatorStatus, ListAgents, ListTasks, QueueLimit, SubmitTask, TaskError, TaskPriority, TaskReport,
+    },
 };
 
 #[actix::test]
@@ -253,4 +258,21 @@ async fn an_urgent_task_goes_first() {
     for (task, answer) in [(usual, 1), (urgent, 3), (later, 2)] {
         assert_eq!(answers(&task.await.unwrap().unwrap()), [("x", answer)]);
     }
+}
+
+#[actix::test]
+async fn s17_a_long_task_is_hashed_beside_the_arbiter() {
+    let bench = Bench::new(config());
+    let mut long = task(1, &parts(1));
+    long.parts[0].payload = vec![7; 16 << 20].into();
+    let mut submitted = bench.mailbox.ask(long).into_future();
+    assert!((&mut submitted).now_or_never().is_none());
+    // It takes hundreds of milliseconds, and this microseconds.
+    for _ in 0..100 {
+        assert_eq!(bench.progress(1).await, None, "others wait while it is hashed");
+    }
+    while bench.progress(1).await.is_none() {
+        tokio::task::yield_now().await;
+    }
+    assert!((&mut submitted).now_or_never().is_none());
 }

@@ -533,7 +533,7 @@ async fn s7_a_node_whose_endpoint_has_failed_stops_and_says_so() {
         capabilities: Vec::new(),
         limits: Limits::default(),
         timing: Timing::default(),
-        budget: Budget::new(MEMORY_BYTES_DEFAULT),
+        budget: Budget::new(MEMORY_BYTES_DEFAULT, 0),
     };
     let node = Node::of(local, Box::new(Failed));
     log.says("a failed endpoint", "the endpoint has failed, and the node stops").await;

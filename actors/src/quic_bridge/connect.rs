@@ -131,22 +131,65 @@ impl Handler<Dial> for QuicBridge {
             if open.outbound.remote().is_some() {
                 self.known.insert(peer.node.clone(), address);
             }
-            return Box::pin(std::future::ready(Ok(peer)));
+            let (answers, bridge) = (self.answers(&peer.node), context.address());
+            return Box::pin(async move {
+                if answers.await {
+                    return Ok(peer);
+                }
+                bridge.send(DialAgain { wanted, address }).await.unwrap_or(Err(ConnectError::NodeStopped))
+            });
         }
-        let (answer, answered) = oneshot::channel();
-        let same = |other: &&mut Dialling| (&other.wanted, other.address) == (&wanted, address);
-        match self.dialling.iter_mut().find(same) {
-            Some(other) => other.waiting.push(answer),
-            None => {
-                self.dialling.push(Dialling { wanted: wanted.clone(), address, waiting: vec![answer] });
-                self.dial(wanted, address, context);
-            }
-        }
-        Box::pin(async move { answered.await.unwrap_or(Err(ConnectError::NodeStopped)) })
+        self.dial_and_wait(wanted, address, context)
+    }
+}
+
+/// Connect to a node that does not answer on the session that there is with it.
+#[derive(Message)]
+#[rtype(result = "Result<Peer, ConnectError>")]
+struct DialAgain {
+    wanted: Wanted,
+    address: SocketAddr,
+}
+
+impl Handler<DialAgain> for QuicBridge {
+    type Result = ResponseFuture<Result<Peer, ConnectError>>;
+
+    fn handle(&mut self, again: DialAgain, context: &mut Self::Context) -> Self::Result {
+        self.dial_and_wait(again.wanted, again.address, context)
     }
 }
 
 impl QuicBridge {
+    fn dial_and_wait(
+        &mut self,
+        wanted: Wanted,
+        address: SocketAddr,
+        context: &mut actix::Context<Self>,
+    ) -> ResponseFuture<Result<Peer, ConnectError>> {
+        let (answer, answered) = oneshot::channel();
+        self.dial_once(wanted, address, Some(answer), context);
+        Box::pin(async move { answered.await.unwrap_or(Err(ConnectError::NodeStopped)) })
+    }
+
+    /// Dials, where nobody dials the same already.
+    pub(super) fn dial_once(
+        &mut self,
+        wanted: Wanted,
+        address: SocketAddr,
+        waiting: Option<oneshot::Sender<Result<Peer, ConnectError>>>,
+        context: &mut actix::Context<Self>,
+    ) {
+        let same = |other: &&mut Dialling| (&other.wanted, other.address) == (&wanted, address);
+        match self.dialling.iter_mut().find(same) {
+            Some(other) => other.waiting.extend(waiting),
+            None => {
+                let waiting = waiting.into_iter().collect();
+                self.dialling.push(Dialling { wanted: wanted.clone(), address, waiting });
+                self.dial(wanted, address, context);
+            }
+        }
+    }
+
     fn dial(&mut self, wanted: Wanted, address: SocketAddr, context: &mut actix::Context<Self>) {
         let target = Target {
             connecting: self.transport.dial(wanted.node(), address),

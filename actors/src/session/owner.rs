@@ -80,6 +80,11 @@ pub(crate) struct RetireSession;
 #[rtype(result = "()")]
 pub(crate) struct DrainSession;
 
+/// Says whether the peer still answers: at once where it was heard lately.
+#[derive(Message)]
+#[rtype(result = "bool")]
+pub(crate) struct CheckSession;
+
 /// Find out whether the peer still answers: [`SessionChange::Answered`] or [`SessionChange::Unanswered`].
 #[derive(Message)]
 #[rtype(result = "()")]

@@ -16,7 +16,7 @@ const HOUR: Duration = Duration::from_secs(3_600);
 fn caller(in_flight: u32) -> (Arc<Outbound>, Arc<Way>, MemoryLink) {
     let (_wire, [here, there]) = link_pair(&Line::new(Network::perfect()));
     let limits = Limits { in_flight, ..Limits::default() };
-    let share = Budget::new(1 << 20).share(&"there".parse().unwrap());
+    let share = Budget::new(1 << 20, 0).share(&"there".parse().unwrap());
     let outbound = Outbound::new(Arc::new(here), limits, 1 << 10, share);
     let way = Way::new(Arc::clone(&outbound));
     (outbound, way, there)

@@ -77,7 +77,7 @@ pub async fn pair_over(
     let ([to_acceptor, to_dialler], last) = transports(&line, callers);
     let [a, b] = [(dialler, to_acceptor), (acceptor, to_dialler)].map(|(node, transport)| {
         let MemoryNode { id, agent_type, capabilities, limits, timing, role: _ } = node;
-        let budget = Budget::new(MEMORY_BYTES_DEFAULT);
+        let budget = Budget::new(MEMORY_BYTES_DEFAULT, 0);
         let local = LocalNode { node: id, agent_type, capabilities, limits, timing, budget };
         Node::of(local, Box::new(transport))
     });

@@ -348,6 +348,22 @@ fn a_probe_fails_after_a_quarter_of_a_handshake_and_the_session_goes_on() {
 }
 
 #[test]
+fn s8_a_peer_that_was_not_heard_for_a_heartbeat_is_probed_when_it_is_checked() {
+    let start = origin();
+    let (mut a, mut b) = open_pair(start);
+    actions(&mut a);
+    let late = start + Timing::default().heartbeat;
+    assert!(a.check(late));
+    assert_eq!(actions(&mut a), []);
+    let later = late + Duration::from_millis(1);
+    assert!(!a.check(later) && !a.check(later));
+    assert_eq!(actions(&mut a), [Action::Send(Control::Ping(2))]);
+    b.handle(Control::Ping(2), later);
+    deliver(&mut b, &mut a, later);
+    assert!(actions(&mut a).contains(&Action::Answered) && a.check(later));
+}
+
+#[test]
 fn a_side_that_slept_probes_again_before_it_judges() {
     let start = origin();
     let (mut a, _) = open_pair(start);

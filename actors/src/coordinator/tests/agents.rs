@@ -95,6 +95,39 @@ async fn inputs_go_into_the_content_store_of_the_agent() {
 }
 
 #[actix::test]
+async fn a9_what_an_agent_works_on_and_exposes_no_longer_goes_to_another_at_once() {
+    let swarm = joined(agent("worker-1")).await;
+    let (mut worker, registration) = swarm.expose().await;
+    swarm.until_agents_do(&[("worker-1", &["worker"])]).await;
+    let (lost, other) = (swarm.bench.submit(1, 1), swarm.bench.join("worker-2", 1));
+    let asked = worker.expect::<Do>().await;
+    let mut other = other.await;
+    drop(registration);
+    withdrawn(&asked).await;
+    // Long before its lease is over.
+    other.worker.expect_within::<Do>(Duration::from_secs(1)).await.reply(Ok(2));
+    assert_eq!(answers(&lost.await.unwrap().unwrap()), [("worker-2", 2)]);
+}
+
+#[actix::test]
+async fn a9_what_an_agent_exposes_no_longer_and_has_not_begun_spends_no_attempt() {
+    let bench = Bench::new(config());
+    let a = bench.store(b"a").await;
+    let mut agent = bench.join("x", 1).await;
+    let task = bench.submit_task(task(1, &[vec![a]]));
+    // More often than there are attempts.
+    for _ in 0..5 {
+        let given = agent.store.expect_within::<MissingContent>(LEASE).await;
+        bench.change("x", Ports::default()).await;
+        assert!(given.cancellation().is_cancelled());
+        bench.change("x", agent.ports.clone()).await;
+    }
+    agent.lacks(&[]).await;
+    agent.asked().await.reply(Ok(7));
+    assert_eq!(answers(&task.await.unwrap().unwrap()), [("x", 7)]);
+}
+
+#[actix::test]
 async fn an_agent_whose_session_ends_is_no_agent() {
     let mut swarm = joined(agent("worker-1")).await;
     let _worker = swarm.expose().await;

@@ -84,6 +84,7 @@ pub(super) type Submitting = tokio::task::JoinHandle<Result<TaskReport, TaskErro
 pub(super) struct Agent {
     pub(super) worker: Probe<Worker>,
     pub(super) store: Probe<ContentStoreProtocol>,
+    pub(super) ports: Ports,
 }
 
 impl Agent {
@@ -117,8 +118,14 @@ impl Bench {
         let mailboxes = vec![EncodedMailbox::from(mailbox)];
         let ports = Ports { mailboxes, content_store: Some(content_store.into()) };
         let (slots, agent_type) = (NonZeroU32::new(slots).unwrap(), "doing".to_owned());
-        self.address.send(AgentJoined { node: node(agent), agent_type, slots, ports }).await.unwrap();
-        Agent { worker, store }
+        let joined = AgentJoined { node: node(agent), agent_type, slots, ports: ports.clone() };
+        self.address.send(joined).await.unwrap();
+        Agent { worker, store, ports }
+    }
+
+    /// An agent exposes something else from now on.
+    pub(super) async fn change(&self, agent: &str, ports: Ports) {
+        self.address.send(AgentChanged { node: node(agent), ports }).await.unwrap();
     }
 
     pub(super) async fn lose(&self, agent: &str) {

@@ -151,3 +151,31 @@ async fn s8_a_peer_that_was_killed_and_restarted_at_its_address_is_noticed_by_th
     let service: Mailbox<Service> = resolve_soon(&a, "c/service").await.unwrap();
     assert_eq!(service.ask(Echo(vec![3])).await, Ok(vec![3]));
 }
+
+#[actix::test]
+async fn s8_another_process_at_the_address_of_one_that_is_gone_is_found_by_the_next_resolve() {
+    let stage = stage().await;
+    let start = async || {
+        // With a key of its own, so that nothing in what it answers tells of the former one.
+        let identity = stage.authority.issue(&"c".parse().unwrap(), Role::Agent, stage.day).unwrap();
+        let node = Node::start(NodeConfig::new(identity, "127.0.0.1:0".parse().unwrap())).await.unwrap();
+        node.expose("service", server()).allow(Role::Operator).register().await.unwrap().detach();
+        node
+    };
+    let (gone, next) = (start().await, start().await);
+    let socket = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+    let (address, target) = (socket.local_addr().unwrap(), watch::Sender::new(gone.address().unwrap()));
+    actix_rt::spawn(relay(socket, target.subscribe()));
+    let mut config = NodeConfig::new(stage.operator("a"), "127.0.0.1:0".parse().unwrap());
+    // Nothing else notices it in the time of this test.
+    config.timing.silence = Duration::from_secs(60);
+    let a = Node::start(config).await.unwrap();
+    a.connect("c".parse().unwrap(), address).await.unwrap();
+    let former: Mailbox<Service> = resolve_soon(&a, "c/service").await.unwrap();
+    target.send_replace(next.address().unwrap());
+    tokio::time::sleep(Timing::default().heartbeat + Duration::from_millis(500)).await;
+    let found: Mailbox<Service> = a.resolve("c/service").await.unwrap();
+    assert_eq!(found.ask(Echo(vec![1])).await, Ok(vec![1]));
+    let lost = former.ask(Echo(vec![1])).await;
+    assert!(matches!(lost, Err(AskError::Delivery(DeliveryError::SessionLost { .. }))), "{lost:?}");
+}

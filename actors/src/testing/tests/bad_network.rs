@@ -1,7 +1,7 @@
 //! Two nodes over a network with faults.
 
 use super::*;
-use crate::{Node, PeerEvent, Subscription};
+use crate::{Node, PeerEvent, ResolveError, Subscription};
 use futures_util::future::join_all;
 use swarm_protocols::{Role, session::Timing};
 use tokio::time::Instant;
@@ -128,6 +128,29 @@ async fn a_partition_shorter_than_the_silence_bound_loses_nothing() {
         assert_eq!(answer.unwrap(), Ok(vec![number]));
     }
     assert_eq!(nodes[0].statistics().await.unwrap().sessions, 1);
+}
+
+#[actix::test]
+async fn s8_a_peer_that_does_not_answer_is_noticed_by_the_next_resolve_and_its_session_goes_on() {
+    let Stage { service, partition, nodes: [a, _b], _callee, .. } = stage(jittery(6)).await;
+    let Timing { handshake, heartbeat, .. } = Timing::default();
+    let resolve = async || {
+        let began = Instant::now();
+        let found = a.resolve::<Service>("b/service").await;
+        (found.map(drop), began.elapsed())
+    };
+    // Whoever was heard lately is not asked whether it is there.
+    tokio::time::sleep(10 * heartbeat).await;
+    assert_eq!(resolve().await, (Ok(()), Duration::ZERO));
+    partition.split();
+    tokio::time::sleep(heartbeat + SECOND).await;
+    let (found, took) = resolve().await;
+    assert!(matches!(found, Err(ResolveError::Silent { .. })), "{found:?}");
+    assert!(took < handshake / 4 + 10 * MS, "{took:?}");
+    partition.heal();
+    assert_eq!(service.ask(Echo(vec![1])).await, Ok(vec![1]), "it was only slow");
+    assert_eq!(resolve().await.0, Ok(()));
+    assert_eq!(a.statistics().await.unwrap().sessions, 1);
 }
 
 #[actix::test]

@@ -19,7 +19,7 @@ use swarm_protocols::wire::{
 use tokio::time::timeout;
 
 fn outbound(link: MemoryLink) -> Arc<Outbound> {
-    let share = Budget::new(1 << 20).share(&"there".parse().unwrap());
+    let share = Budget::new(1 << 20, 0).share(&"there".parse().unwrap());
     Outbound::new(Arc::new(link), Limits::default(), 1 << 20, share)
 }
 

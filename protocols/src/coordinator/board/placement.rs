@@ -104,6 +104,14 @@ mod tests {
     }
 
     #[test]
+    fn s17_placing_hashes_each_agent_once_and_no_part() {
+        let (parts, agents) = (hashes(1_000), agents(10));
+        let before = crate::content::hashed();
+        EvenShares.place(&parts, &agents);
+        assert_eq!(crate::content::hashed() - before, 10);
+    }
+
+    #[test]
     fn the_order_of_parts_does_not_matter() {
         let (mut parts, agents) = (hashes(100), agents(7));
         let before = placed(&parts, &agents);
