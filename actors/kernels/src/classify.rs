@@ -6,7 +6,7 @@ pub use neighbours::{Neighbours, Width};
 
 use crate::band::Band;
 use crate::compare::{compared, compared_max};
-use crate::dtw::sweep::{limit_unless, sweep};
+use crate::dtw::sweep::sweep;
 use crate::input::{Cancelled, KernelError, NEVER, Series, check};
 use crate::lower_bound::{self, Envelope, excess_squared, shares_to_limits};
 use crate::znorm::z_normalize;
@@ -115,13 +115,8 @@ impl NearestNeighbour {
             }
             let (other, other_envelope) = &self.train[index];
             let pair = ((&*query, &envelope), (&**other, other_envelope));
-            let distance = scratch.distance_within(pair, self.band, limit, cancelled);
-            let Some(distance_squared) = distance else {
-                if cancelled() {
-                    return Err(KernelError::Cancelled);
-                }
-                continue;
-            };
+            let distance = scratch.distance_within(pair, self.band, limit, cancelled)?;
+            let Some(distance_squared) = distance else { continue };
             let distance_squared = compared(distance_squared, query.len().max(other.len()));
             let is_before =
                 |other: &Nearest| (other.distance_squared, other.index) < (distance_squared, index);
@@ -153,18 +148,18 @@ impl Scratch {
         band: Band,
         limit: f64,
         cancelled: Cancelled<'_>,
-    ) -> Option<f64> {
+    ) -> Result<Option<f64>, KernelError> {
         let Self { row_limits, column_limits, row } = self;
         let reach = band.reach(a.len(), b.len());
         if a.len() != b.len() {
-            return sweep(a, b, reach, limit_unless(cancelled, |_| limit), |_| f64::INFINITY, row);
+            return sweep(a, b, reach, cancelled, |_| limit, |_| f64::INFINITY, row);
         }
         let bounds =
             [fill_limits(row_limits, a, b_envelope, limit), fill_limits(column_limits, b, a_envelope, limit)];
         if bounds.iter().any(|&bound| bound > limit) {
-            return None;
+            return Ok(None);
         }
-        sweep(a, b, reach, limit_unless(cancelled, |i| row_limits[i]), |j| column_limits[j], row)
+        sweep(a, b, reach, cancelled, |i| row_limits[i], |j| column_limits[j], row)
     }
 }
 

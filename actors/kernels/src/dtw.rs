@@ -48,7 +48,7 @@ pub fn distance_squared_unless(
     b: &[f64],
     band: Band,
 ) -> Result<f64, KernelError> {
-    checked_within(a, b, band, f64::INFINITY, cancelled)?.ok_or(KernelError::Cancelled)
+    Ok(checked_within(a, b, band, f64::INFINITY, cancelled)?.expect(WITHIN_INFINITY))
 }
 
 /// [`distance_squared`], given up early: `None` when it exceeds `bound`, `Some` when it is less or equal.
@@ -93,5 +93,5 @@ fn checked_within<T: Number>(
 ) -> Result<Option<T>, KernelError> {
     check(Series::First, a)?;
     check(Series::Second, b)?;
-    Ok(kernel::distance_within(Simd::active(), a, b, band, bound, cancelled))
+    kernel::distance_within(Simd::active(), a, b, band, bound, cancelled)
 }

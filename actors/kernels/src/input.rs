@@ -133,6 +133,11 @@ pub type Cancelled<'a> = &'a dyn Fn() -> bool;
 /// [`Cancelled`] of work that goes on to its end.
 pub(crate) const NEVER: Cancelled<'static> = &|| false;
 
+/// Ends work that is not wanted any more: nobody who passes the error on has to ask again.
+pub(crate) fn go_on(cancelled: Cancelled<'_>) -> Result<(), KernelError> {
+    if cancelled() { Err(KernelError::Cancelled) } else { Ok(()) }
+}
+
 /// Refuses empty series and values that a kernel cannot compute with.
 pub(crate) fn check<T: Number>(series: Series, values: &[T]) -> Result<(), KernelError> {
     if values.is_empty() {

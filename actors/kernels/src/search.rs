@@ -21,11 +21,8 @@ pub use stream::{Leaders, Monitor};
 
 use crate::band::{Band, Reach};
 use crate::compare::{compared, compared_max};
-use crate::dtw::{
-    self,
-    sweep::{limit_unless, sweep},
-};
-use crate::input::{Cancelled, KernelError, NEVER, Series, check};
+use crate::dtw::{self, sweep::sweep};
+use crate::input::{Cancelled, KernelError, NEVER, Series, check, go_on};
 use crate::lower_bound::{self, Envelope, excess_squared, shares_to_limits};
 #[cfg(target_arch = "x86_64")]
 use crate::simd::Number;
@@ -176,7 +173,7 @@ impl<'a> Search<'a> {
     }
 
     fn check_cancelled(&self) -> Result<(), KernelError> {
-        if (self.cancelled())() { Err(KernelError::Cancelled) } else { Ok(()) }
+        go_on(self.cancelled())
     }
 
     fn cancelled(&self) -> Cancelled<'a> {
@@ -461,7 +458,8 @@ impl<'s> Pass<'s> {
         let (query, window, bound) = (&self.search.query, &self.window, self.bound());
         let cancelled = self.search.cancelled();
         let distance = dtw::distance_checked_within(self.search.simd, query, window, band, bound, cancelled);
-        self.take(start, distance)
+        self.take(start, distance?);
+        Ok(())
     }
 
     /// Warps the normalised window within the limits that both shares leave, and offers it.
@@ -471,23 +469,21 @@ impl<'s> Pass<'s> {
             &self.search.query,
             &self.window,
             self.reach,
-            limit_unless(self.search.cancelled(), |i| query_limits[i]),
+            self.search.cancelled(),
+            |i| query_limits[i],
             |j| window_limits[j],
             &mut self.row,
         );
-        self.take(start, distance)
+        self.take(start, distance?);
+        Ok(())
     }
 
-    /// Offers a window whose distance was computed, and counts one whose was not, unless that was cancelled.
-    fn take(&mut self, start: usize, distance: Option<f64>) -> Result<(), KernelError> {
+    /// Offers a window whose distance was computed, and counts one whose was not.
+    fn take(&mut self, start: usize, distance: Option<f64>) {
         match distance {
             Some(distance_squared) => self.offer(start, distance_squared),
-            None => {
-                self.search.check_cancelled()?;
-                self.pruned.abandoned += 1;
-            }
+            None => self.pruned.abandoned += 1,
         }
-        Ok(())
     }
 
     /// Takes a window whose distance was computed to the end.

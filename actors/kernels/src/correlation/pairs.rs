@@ -6,7 +6,7 @@ use crate::band::Band;
 use crate::correlation::check_lengths;
 use crate::correlation::gaps::{Form, Gaps};
 use crate::dtw::{self, Ring};
-use crate::input::{KernelError, Series, check};
+use crate::input::{KernelError, Series, check, go_on};
 use crate::lcss::{self, Lcss};
 use crate::matrix::Symmetric;
 use crate::simd::Simd;
@@ -155,15 +155,14 @@ impl Pairs {
     /// answer is [`KernelError::Cancelled`].
     pub fn part(&self, part: usize, cancelled: &dyn Fn() -> bool) -> Result<Vec<f64>, KernelError> {
         let partition = self.partition();
-        let check_cancelled = || if cancelled() { Err(KernelError::Cancelled) } else { Ok(()) };
         let mut values = Vec::with_capacity(partition.pairs_in(part));
         match (self.measure, &self.prepared) {
             (_, Prepared::Units(units, gaps)) => return self.correlations(part, units, gaps, cancelled),
             (_, Prepared::Ring(ring)) => {
                 for i in partition.rows(part) {
                     values.push(1.0);
-                    let distances = ring.row(&self.series[i], i, partition.ahead(i), self.band(), cancelled);
-                    let distances = distances.ok_or(KernelError::Cancelled)?;
+                    let distances =
+                        ring.row(&self.series[i], i, partition.ahead(i), self.band(), cancelled)?;
                     values.extend(distances.into_iter().map(similarity));
                 }
             }
@@ -172,14 +171,14 @@ impl Pairs {
                     values.push(1.0);
                     let mut similarity = lcss.with(order, i);
                     for ahead in 1..=partition.ahead(i) {
-                        check_cancelled()?;
+                        go_on(cancelled)?;
                         values.push(similarity((i + ahead) % self.series.len()));
                     }
                 }
             }
             _ => {
                 for (i, j) in partition.pairs(part) {
-                    check_cancelled()?;
+                    go_on(cancelled)?;
                     let (a, b) = (&self.series[i], &self.series[j]);
                     let unlike = || dtw::distance_squared_unless(cancelled, a, b, self.band());
                     let distance = if i == j { 0.0 } else { unlike()? };
@@ -210,9 +209,7 @@ impl Pairs {
         let vectors = |first: usize| std::array::from_fn(|k| units[(first + k) % order].as_slice());
         let furthest = rows.clone().map(|i| i + partition.ahead(i)).max().unwrap_or(0);
         for first in (rows.start..=furthest).step_by(PART_ROWS) {
-            if cancelled() {
-                return Err(KernelError::Cancelled);
-            }
+            go_on(cancelled)?;
             let products = dots(Simd::active(), vectors(rows.start), vectors(first));
             for ((i, values), products) in rows.clone().zip(&mut of_rows).zip(products) {
                 for (partner, product) in (first..).zip(products) {

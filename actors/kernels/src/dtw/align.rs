@@ -52,12 +52,11 @@ pub fn align_unless(
     let cells =
         (0..a.len()).fold(0_u64, |cells, i| cells.saturating_add((reach.end(i) - reach.first(i)) as u64));
     let simd = Simd::active();
-    let aligned = if cells > ALIGN_MATRIX_CELLS_MAX {
+    if cells > ALIGN_MATRIX_CELLS_MAX {
         matrix::align_in_segments(simd, a, b, reach, SEGMENT_CELLS_MAX, cancelled)
     } else {
         kernel::align(simd, a, b, reach, cells, cancelled)
-    };
-    aligned.ok_or(KernelError::Cancelled)
+    }
 }
 
 /// Follows the moves back from the last points. `moves(i, j)` says whether the predecessor above beats the diagonal

@@ -13,6 +13,7 @@
 
 use crate::band::Reach;
 use crate::dtw::moves::MoveSink;
+use crate::input::KernelError;
 use crate::simd::{Number, Vector};
 
 /// Anti-diagonals between two looks at the bound.
@@ -94,7 +95,7 @@ pub(crate) unsafe fn distance<V: Vector>(
     reach: Reach,
     bound: V::Lane,
     moves: &mut impl MoveSink,
-) -> Option<V::Lane> {
+) -> Result<Option<V::Lane>, KernelError> {
     let diagonals = reach.below() + reach.above() + 1;
     let counts = [diagonals.div_ceil(2), diagonals / 2];
     let width = width::<V>(reach);
@@ -139,8 +140,8 @@ pub(crate) unsafe fn distance<V: Vector>(
         }
     };
     let end = columns.len() + reach.below() - rows.len();
-    let distance = found?[end % 2 * width * V::LANES + end / 2];
-    (distance <= bound).then_some(distance)
+    let distance = found?.map(|cells| cells[end % 2 * width * V::LANES + end / 2]);
+    Ok(distance.filter(|distance| *distance <= bound))
 }
 
 /// Both classes before the first anti-diagonal: infinite, but for the cell before `(0, 0)`; and for each class what
@@ -156,7 +157,7 @@ fn beginning<V: Vector>(matrix: &Matrix<'_, V::Lane>, width: usize) -> (Vec<V::L
 }
 
 /// Bands of at most `2 LANES W` diagonals. Returns the last cells of class 0, then of class 1, or nothing once all
-/// paths exceed the bound or the work is cancelled.
+/// paths exceed the bound.
 ///
 /// # Safety
 /// The processor has the instructions of `V`, and `W` registers hold all cells of a class.
@@ -165,7 +166,7 @@ unsafe fn in_registers<V: Vector, const W: usize>(
     matrix: &Matrix<'_, V::Lane>,
     bound: V::Lane,
     moves: &mut impl MoveSink,
-) -> Option<Vec<V::Lane>> {
+) -> Result<Option<Vec<V::Lane>>, KernelError> {
     let (mut cells, floors) = beginning::<V>(matrix, W);
     // SAFETY: the caller vouches for the instructions; both floors hold one register.
     let (infinity, floors) =
@@ -180,8 +181,8 @@ unsafe fn in_registers<V: Vector, const W: usize>(
     }
     for start in (0..matrix.pairs()).step_by(CANCEL_PAIRS) {
         // A call in the inner loop would cost its registers.
-        if start > 0 && moves.is_cancelled() {
-            return None;
+        if start > 0 {
+            moves.go_on()?;
         }
         for pair in start..matrix.pairs().min(start + CANCEL_PAIRS) {
             let (row, column) = matrix.offsets(pair);
@@ -211,7 +212,7 @@ unsafe fn in_registers<V: Vector, const W: usize>(
                 // SAFETY: `cells` holds at least one register, and is written in full below.
                 unsafe { least.store(&mut cells, 0) };
                 if !any_within(&cells[..V::LANES], bound) {
-                    return None;
+                    return Ok(None);
                 }
             }
         }
@@ -223,7 +224,7 @@ unsafe fn in_registers<V: Vector, const W: usize>(
             class_1[w].store(&mut cells, (W + w) * V::LANES);
         }
     }
-    Some(cells)
+    Ok(Some(cells))
 }
 
 #[inline(always)]
@@ -246,7 +247,7 @@ unsafe fn in_memory<V: Vector>(
     width: usize,
     bound: V::Lane,
     moves: &mut impl MoveSink,
-) -> Option<Vec<V::Lane>> {
+) -> Result<Option<Vec<V::Lane>>, KernelError> {
     let (beginning, floors) = beginning::<V>(matrix, width);
     // Registers that straddle cache lines cost twice.
     let mut unaligned = vec![V::Lane::INFINITY; beginning.len() + LINE_BYTES];
@@ -259,8 +260,8 @@ unsafe fn in_memory<V: Vector>(
         unsafe { (V::splat(V::Lane::INFINITY), [V::load(&floors[0], 0), V::load(&floors[1], 0)]) };
     for start in (0..matrix.pairs()).step_by(CANCEL_PAIRS) {
         // A call in the inner loop would cost its registers.
-        if start > 0 && moves.is_cancelled() {
-            return None;
+        if start > 0 {
+            moves.go_on()?;
         }
         for pair in start..matrix.pairs().min(start + CANCEL_PAIRS) {
             let (row, column) = matrix.offsets(pair);
@@ -309,9 +310,9 @@ unsafe fn in_memory<V: Vector>(
                 && !any_within(class_0, bound)
                 && !any_within(class_1, bound)
             {
-                return None;
+                return Ok(None);
             }
         }
     }
-    Some(cells.to_vec())
+    Ok(Some(cells.to_vec()))
 }

@@ -4,8 +4,8 @@ use crate::band::{Band, Reach};
 use crate::dtw::align::Alignment;
 use crate::dtw::matrix;
 use crate::dtw::moves::NoMoves;
-use crate::dtw::sweep::{limit_unless, sweep};
-use crate::input::Cancelled;
+use crate::dtw::sweep::sweep;
+use crate::input::{Cancelled, KernelError};
 use crate::simd::{Number, Simd};
 
 /// Matrices of fewer cells are faster without vectors.
@@ -15,7 +15,8 @@ const VECTOR_CELLS_MIN: usize = 256;
 #[cfg(target_arch = "x86_64")]
 const STRIP_POINTS_MIN: usize = 24;
 
-/// The squared distance, or nothing when it exceeds `bound` or is cancelled. All of `simd` give the same bits.
+/// The squared distance, or nothing when it exceeds `bound`; the only error is that it is cancelled. All of `simd` give
+/// the same bits.
 pub(crate) fn distance_within<T: Number>(
     simd: Simd,
     a: &[T],
@@ -23,7 +24,7 @@ pub(crate) fn distance_within<T: Number>(
     band: Band,
     bound: T,
     cancelled: Cancelled<'_>,
-) -> Option<T> {
+) -> Result<Option<T>, KernelError> {
     // Strips do better the shorter their rows and the more of them: the longer series goes down.
     let (rows, columns) = if a.len() >= b.len() { (a, b) } else { (b, a) };
     let reach = band.reach(rows.len(), columns.len());
@@ -48,10 +49,7 @@ pub(crate) fn distance_within<T: Number>(
                 x86::diagonals_avx2(rows, columns, reach, bound, &mut NoMoves(cancelled))
             }
         },
-        _ => {
-            let limit = limit_unless(cancelled, |_| bound);
-            sweep(rows, columns, reach, limit, |_| T::INFINITY, &mut Vec::new())
-        }
+        _ => sweep(rows, columns, reach, cancelled, |_| bound, |_| T::INFINITY, &mut Vec::new()),
     }
 }
 
@@ -64,7 +62,7 @@ pub(super) fn align(
     reach: Reach,
     cells: u64,
     cancelled: Cancelled<'_>,
-) -> Option<Alignment> {
+) -> Result<Alignment, KernelError> {
     #[cfg(target_arch = "x86_64")]
     if cells >= VECTOR_CELLS_MIN as u64 {
         let is_full = reach.is_full(a.len());
@@ -91,8 +89,8 @@ pub(super) mod x86 {
     use crate::dtw::align::{Alignment, trace};
     use crate::dtw::moves::{MoveSink, Moves};
     use crate::dtw::strips::{K_AVX2, K_AVX512};
-    use crate::dtw::{diagonals, strip_segments, strips};
-    use crate::input::Cancelled;
+    use crate::dtw::{WITHIN_INFINITY, diagonals, strip_segments, strips};
+    use crate::input::{Cancelled, KernelError};
     use crate::simd::x86::{F64x4, F64x8};
     use crate::simd::{Number, Vector};
 
@@ -102,13 +100,18 @@ pub(super) mod x86 {
         b: &[T],
         bound: T,
         moves: &mut impl MoveSink,
-    ) -> Option<T> {
+    ) -> Result<Option<T>, KernelError> {
         // SAFETY: this function has the instructions.
         unsafe { strips::distance::<T::Avx512, K_AVX512>(a, b, bound, moves) }
     }
 
     #[target_feature(enable = "avx2")]
-    pub(crate) fn strips_avx2<T: Number>(a: &[T], b: &[T], bound: T, moves: &mut impl MoveSink) -> Option<T> {
+    pub(crate) fn strips_avx2<T: Number>(
+        a: &[T],
+        b: &[T],
+        bound: T,
+        moves: &mut impl MoveSink,
+    ) -> Result<Option<T>, KernelError> {
         // SAFETY: this function has the instructions.
         unsafe { strips::distance::<T::Avx2, K_AVX2>(a, b, bound, moves) }
     }
@@ -120,7 +123,7 @@ pub(super) mod x86 {
         reach: Reach,
         bound: T,
         moves: &mut impl MoveSink,
-    ) -> Option<T> {
+    ) -> Result<Option<T>, KernelError> {
         // SAFETY: this function has the instructions.
         unsafe { diagonals::distance::<T::Avx512>(a, b, reach, bound, moves) }
     }
@@ -132,18 +135,26 @@ pub(super) mod x86 {
         reach: Reach,
         bound: T,
         moves: &mut impl MoveSink,
-    ) -> Option<T> {
+    ) -> Result<Option<T>, KernelError> {
         // SAFETY: this function has the instructions.
         unsafe { diagonals::distance::<T::Avx2>(a, b, reach, bound, moves) }
     }
 
     #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl")]
-    pub(crate) fn align_strips_avx512(a: &[f64], b: &[f64], cancelled: Cancelled<'_>) -> Option<Alignment> {
+    pub(crate) fn align_strips_avx512(
+        a: &[f64],
+        b: &[f64],
+        cancelled: Cancelled<'_>,
+    ) -> Result<Alignment, KernelError> {
         align_strips::<F64x8, K_AVX512>(a, b, cancelled, |moves| strips_avx512(a, b, f64::INFINITY, moves))
     }
 
     #[target_feature(enable = "avx2")]
-    pub(crate) fn align_strips_avx2(a: &[f64], b: &[f64], cancelled: Cancelled<'_>) -> Option<Alignment> {
+    pub(crate) fn align_strips_avx2(
+        a: &[f64],
+        b: &[f64],
+        cancelled: Cancelled<'_>,
+    ) -> Result<Alignment, KernelError> {
         align_strips::<F64x4, K_AVX2>(a, b, cancelled, |moves| strips_avx2(a, b, f64::INFINITY, moves))
     }
 
@@ -153,7 +164,7 @@ pub(super) mod x86 {
         b: &[f64],
         reach: Reach,
         cancelled: Cancelled<'_>,
-    ) -> Option<Alignment> {
+    ) -> Result<Alignment, KernelError> {
         align_diagonals::<F64x8>(a, b, reach, cancelled, |moves| {
             diagonals_avx512(a, b, reach, f64::INFINITY, moves)
         })
@@ -165,7 +176,7 @@ pub(super) mod x86 {
         b: &[f64],
         reach: Reach,
         cancelled: Cancelled<'_>,
-    ) -> Option<Alignment> {
+    ) -> Result<Alignment, KernelError> {
         align_diagonals::<F64x4>(a, b, reach, cancelled, |moves| {
             diagonals_avx2(a, b, reach, f64::INFINITY, moves)
         })
@@ -178,7 +189,7 @@ pub(super) mod x86 {
         corner: f64,
         row: &mut [f64],
         moves: &mut impl MoveSink,
-    ) -> Option<f64> {
+    ) -> Result<f64, KernelError> {
         // SAFETY: this function has the instructions.
         unsafe { strip_segments::segment::<F64x8, K_AVX512>(rows, columns, corner, row, moves) }
     }
@@ -190,7 +201,7 @@ pub(super) mod x86 {
         corner: f64,
         row: &mut [f64],
         moves: &mut impl MoveSink,
-    ) -> Option<f64> {
+    ) -> Result<f64, KernelError> {
         // SAFETY: this function has the instructions.
         unsafe { strip_segments::segment::<F64x4, K_AVX2>(rows, columns, corner, row, moves) }
     }
@@ -199,12 +210,12 @@ pub(super) mod x86 {
         a: &[f64],
         b: &[f64],
         cancelled: Cancelled<'_>,
-        distance: impl FnOnce(&mut Moves<'_>) -> Option<f64>,
-    ) -> Option<Alignment> {
+        distance: impl FnOnce(&mut Moves<'_>) -> Result<Option<f64>, KernelError>,
+    ) -> Result<Alignment, KernelError> {
         let mut moves = Moves::new::<V>(strips::move_registers::<V, K>(a.len(), b.len()), cancelled);
-        let distance_squared = distance(&mut moves)?;
+        let distance_squared = distance(&mut moves)?.expect(WITHIN_INFINITY);
         let path = trace(a.len(), b.len(), |i, j| moves.get::<V>(strips::place::<V, K>(i, j, b.len())));
-        Some(Alignment { distance_squared, path })
+        Ok(Alignment { distance_squared, path })
     }
 
     fn align_diagonals<V: Vector>(
@@ -212,12 +223,12 @@ pub(super) mod x86 {
         b: &[f64],
         reach: Reach,
         cancelled: Cancelled<'_>,
-        distance: impl FnOnce(&mut Moves<'_>) -> Option<f64>,
-    ) -> Option<Alignment> {
+        distance: impl FnOnce(&mut Moves<'_>) -> Result<Option<f64>, KernelError>,
+    ) -> Result<Alignment, KernelError> {
         let mut moves = Moves::new::<V>(diagonals::move_registers::<V>(a.len(), b.len(), reach), cancelled);
-        let distance_squared = distance(&mut moves)?;
+        let distance_squared = distance(&mut moves)?.expect(WITHIN_INFINITY);
         let path = trace(a.len(), b.len(), |i, j| moves.get::<V>(diagonals::place::<V>(i, j, reach)));
-        Some(Alignment { distance_squared, path })
+        Ok(Alignment { distance_squared, path })
     }
 }
 
@@ -230,14 +241,14 @@ mod tests {
 
     /// Every vector form, whatever the sizes that [`distance_within`] would use it for, gives the portable bits.
     fn check<T: Number>(a: &[T], b: &[T], band: Band) {
-        let exact = distance_within(Simd::Portable, a, b, band, T::INFINITY, NEVER).unwrap();
+        let exact = distance_within(Simd::Portable, a, b, band, T::INFINITY, NEVER).unwrap().unwrap();
         let reach = band.reach(a.len(), b.len());
         for simd in Simd::available() {
             for (bound, expected) in [
-                (T::INFINITY, Some(exact)),
-                (exact, Some(exact)),
-                (T::INFINITY * T::ZERO, None),
-                (T::ZERO - exact, if exact == T::ZERO { Some(exact) } else { None }),
+                (T::INFINITY, Ok(Some(exact))),
+                (exact, Ok(Some(exact))),
+                (T::INFINITY * T::ZERO, Ok(None)),
+                (T::ZERO - exact, Ok(if exact == T::ZERO { Some(exact) } else { None })),
             ] {
                 let case = format!("{simd:?}, {} x {}, {band:?}, bound {bound:?}", a.len(), b.len());
                 assert_eq!(distance_within(simd, a, b, band, bound, NEVER), expected, "{case}");

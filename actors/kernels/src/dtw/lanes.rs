@@ -6,6 +6,7 @@
 use std::ops::Range;
 
 use crate::band::Reach;
+use crate::input::KernelError;
 use crate::simd::{Number, Vector};
 
 /// Rows in a pass: one register each for the point, the cell and the one before, as in a strip.
@@ -17,7 +18,7 @@ pub(crate) const ROWS_AVX2: usize = 4;
 /// The squared distances between `rows` and each lane of `columns`, point `j` of lane `l` at `j * LANES + l`.
 ///
 /// After some rows `go_on` is told how many are done and the least cell of the last one for each lane; when it wants no
-/// more, the answer is nothing. `edge` is scratch space.
+/// more, the answer is nothing, and its error ends them. `edge` is scratch space.
 ///
 /// # Safety
 /// The processor has the instructions of `V`.
@@ -27,8 +28,8 @@ pub(crate) unsafe fn distances<V: Vector, const K: usize>(
     columns: &[V::Lane],
     reach: Reach,
     edge: &mut Vec<V::Lane>,
-    mut go_on: impl FnMut(usize, V) -> bool,
-) -> Option<V> {
+    mut go_on: impl FnMut(usize, V) -> Result<bool, KernelError>,
+) -> Result<Option<V>, KernelError> {
     edge.clear();
     edge.resize(columns.len(), V::Lane::INFINITY);
     let mut row = 0;
@@ -47,12 +48,12 @@ pub(crate) unsafe fn distances<V: Vector, const K: usize>(
             }
         };
         row += done;
-        if row < rows.len() && !go_on(row, least) {
-            return None;
+        if row < rows.len() && !go_on(row, least)? {
+            return Ok(None);
         }
     }
     // SAFETY: `edge` is as long as the columns, which are not empty.
-    Some(unsafe { V::load(edge, columns.len() - V::LANES) })
+    Ok(Some(unsafe { V::load(edge, columns.len() - V::LANES) }))
 }
 
 /// What one pass needs to know beside the cells of the row above it.

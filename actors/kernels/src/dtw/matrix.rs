@@ -14,7 +14,7 @@ use crate::band::Reach;
 use crate::dtw::align::Alignment;
 #[cfg(target_arch = "x86_64")]
 use crate::dtw::strip_segments;
-use crate::input::Cancelled;
+use crate::input::{Cancelled, KernelError, go_on};
 use crate::simd::Simd;
 
 /// The predecessor above beats the diagonal one.
@@ -30,7 +30,12 @@ const PARTS: usize = 16;
 const CANCEL_ROWS: usize = 64;
 
 /// The alignment of checked series, unless cancelled.
-pub(super) fn align(a: &[f64], b: &[f64], reach: Reach, cancelled: Cancelled<'_>) -> Option<Alignment> {
+pub(super) fn align(
+    a: &[f64],
+    b: &[f64],
+    reach: Reach,
+    cancelled: Cancelled<'_>,
+) -> Result<Alignment, KernelError> {
     align_in_segments(Simd::Portable, a, b, reach, u64::MAX, cancelled)
 }
 
@@ -43,7 +48,7 @@ pub(super) fn align_in_segments(
     reach: Reach,
     cells_max: u64,
     cancelled: Cancelled<'_>,
-) -> Option<Alignment> {
+) -> Result<Alignment, KernelError> {
     let mut aligner = Aligner {
         simd: if reach.is_full(a.len()) { simd } else { Simd::Portable },
         a,
@@ -58,7 +63,7 @@ pub(super) fn align_in_segments(
     };
     aligner.trace(0..a.len(), &[], b.len() - 1)?;
     aligner.path.reverse();
-    Some(Alignment { distance_squared: aligner.distance_squared, path: aligner.path })
+    Ok(Alignment { distance_squared: aligner.distance_squared, path: aligner.path })
 }
 
 struct Aligner<'s> {
@@ -78,8 +83,8 @@ struct Aligner<'s> {
 
 impl Aligner<'_> {
     /// Adds to the path its cells in `rows`, from column `exit` of the last one backwards, and returns its column in the
-    /// row above, whose values are given from its first column on. `None` when cancelled.
-    fn trace(&mut self, rows: Range<usize>, above: &[f64], exit: usize) -> Option<usize> {
+    /// row above, whose values are given from its first column on.
+    fn trace(&mut self, rows: Range<usize>, above: &[f64], exit: usize) -> Result<usize, KernelError> {
         let cells = rows.clone().map(|i| self.columns(i, exit).len() as u64).sum::<u64>();
         self.restore(rows.start, above);
         let rows_min = self.rows_min();
@@ -100,11 +105,11 @@ impl Aligner<'_> {
             exit = self.trace(start..end, &above, exit)?;
             end = start;
         }
-        Some(exit)
+        Ok(exit)
     }
 
     /// [`trace`](Self::trace) with the moves of all the rows.
-    fn trace_at_once(&mut self, rows: Range<usize>, cells: u64, exit: usize) -> Option<usize> {
+    fn trace_at_once(&mut self, rows: Range<usize>, cells: u64, exit: usize) -> Result<usize, KernelError> {
         #[cfg(target_arch = "x86_64")]
         if self.simd > Simd::Portable {
             let (of_rows, columns) = (&self.a[rows.clone()], &self.b[..=exit]);
@@ -115,7 +120,7 @@ impl Aligner<'_> {
                 self.distance_squared = last;
             }
             let first = rows.start;
-            return Some(self.follow(rows, |i, j| moves.get(i - first, j), exit));
+            return Ok(self.follow(rows, |i, j| moves.get(i - first, j), exit));
         }
         let mut moves = Moves::new(self.reach, rows.clone(), cells);
         for i in rows.clone() {
@@ -126,11 +131,11 @@ impl Aligner<'_> {
         if rows.end == self.a.len() {
             self.distance_squared = self.row[exit];
         }
-        Some(self.follow(rows, |i, j| moves.get(i, j), exit))
+        Ok(self.follow(rows, |i, j| moves.get(i, j), exit))
     }
 
-    /// Turns the row above `rows` into their last one. `None` when cancelled.
-    fn sweep(&mut self, rows: Range<usize>, exit: usize) -> Option<()> {
+    /// Turns the row above `rows` into their last one.
+    fn sweep(&mut self, rows: Range<usize>, exit: usize) -> Result<(), KernelError> {
         #[cfg(target_arch = "x86_64")]
         if self.simd > Simd::Portable {
             let (is_first, row) = (rows.start == 0, &mut self.row[..=exit]);
@@ -140,7 +145,7 @@ impl Aligner<'_> {
         for i in rows {
             self.advance::<false>(i, self.columns(i, exit))?;
         }
-        Some(())
+        Ok(())
     }
 
     /// Segments have a multiple of so many rows, except for the last.
@@ -168,10 +173,10 @@ impl Aligner<'_> {
         }
     }
 
-    /// Turns the row above row `i` into row `i`, and notes its moves if wanted. `None` when cancelled.
-    fn advance<const MOVES: bool>(&mut self, i: usize, columns: Range<usize>) -> Option<()> {
-        if i % CANCEL_ROWS == CANCEL_ROWS - 1 && (self.cancelled)() {
-            return None;
+    /// Turns the row above row `i` into row `i`, and notes its moves if wanted.
+    fn advance<const MOVES: bool>(&mut self, i: usize, columns: Range<usize>) -> Result<(), KernelError> {
+        if i % CANCEL_ROWS == CANCEL_ROWS - 1 {
+            go_on(self.cancelled)?;
         }
         let x = self.a[i];
         let mut left = f64::INFINITY;
@@ -195,7 +200,7 @@ impl Aligner<'_> {
             *cell = left;
             diagonal = up;
         }
-        Some(())
+        Ok(())
     }
 
     /// Follows the moves from column `exit` of the last row until the path leaves the rows, or ends in the first cell.

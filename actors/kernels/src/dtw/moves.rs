@@ -1,6 +1,6 @@
 //! Which neighbour each cell came from, noted while the distance is computed.
 
-use crate::input::Cancelled;
+use crate::input::{self, Cancelled, KernelError};
 use crate::simd::Vector;
 
 /// Takes the least of a cell's three neighbours and may note which one it was.
@@ -14,8 +14,8 @@ pub(crate) trait MoveSink {
     /// The least of three for the cells of one register.
     fn left_last<V: Vector>(&mut self, index: usize, up: V, diagonal: V, left: V) -> V;
 
-    /// Whether the distance is not wanted any more: asked between blocks of cells, never from the inner loop.
-    fn is_cancelled(&self) -> bool;
+    /// Ends a distance that is not wanted any more: asked between blocks of cells, never from the inner loop.
+    fn go_on(&self) -> Result<(), KernelError>;
 }
 
 /// Notes nothing.
@@ -32,8 +32,8 @@ impl MoveSink for NoMoves<'_> {
         up.min(diagonal).min(left)
     }
 
-    fn is_cancelled(&self) -> bool {
-        (self.0)()
+    fn go_on(&self) -> Result<(), KernelError> {
+        input::go_on(self.0)
     }
 }
 
@@ -82,7 +82,7 @@ impl MoveSink for Moves<'_> {
         self.up_last(index, up, diagonal, left)
     }
 
-    fn is_cancelled(&self) -> bool {
-        (self.cancelled)()
+    fn go_on(&self) -> Result<(), KernelError> {
+        input::go_on(self.cancelled)
     }
 }

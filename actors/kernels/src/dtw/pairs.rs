@@ -1,8 +1,8 @@
 //! All pairs of many series.
 
 use crate::band::Band;
-use crate::dtw::kernel;
-use crate::input::{KernelError, NEVER, Series, check};
+use crate::dtw::{WITHIN_INFINITY, kernel};
+use crate::input::{Cancelled, KernelError, NEVER, Series, check};
 use crate::matrix::Symmetric;
 use crate::simd::{Number, Simd};
 
@@ -33,7 +33,7 @@ fn checked<T: Number>(simd: Simd, series: &[&[T]], band: Band) -> Result<Symmetr
     let mut distances = Symmetric::filled(series.len(), T::ZERO);
     if let Some(ring) = Ring::new(simd, series) {
         for (i, &values) in series.iter().enumerate() {
-            let row = ring.row(values, i, series.len() / 2, band, &|| false).expect("nothing was cancelled");
+            let row = ring.row(values, i, series.len() / 2, band, NEVER)?;
             for (ahead, distance) in row.into_iter().enumerate() {
                 distances.set(i, (i + ahead + 1) % series.len(), distance);
             }
@@ -42,8 +42,8 @@ fn checked<T: Number>(simd: Simd, series: &[&[T]], band: Band) -> Result<Symmetr
     }
     for (i, a) in series.iter().enumerate() {
         for (j, b) in series.iter().enumerate().skip(i + 1) {
-            let distance = kernel::distance_within(simd, a, b, band, T::INFINITY, NEVER);
-            distances.set(i, j, distance.expect("no distance exceeds infinity"));
+            let distance = kernel::distance_within(simd, a, b, band, T::INFINITY, NEVER)?;
+            distances.set(i, j, distance.expect(WITHIN_INFINITY));
         }
     }
     Ok(distances)
@@ -84,15 +84,15 @@ impl<T: Number> Ring<T> {
 
     /// The squared distances of series `i`, whose values are given, to so many that follow it, at most half of all.
     ///
-    /// `cancelled` is asked after every few points; nothing is returned when it says so.
+    /// `cancelled` is asked after every few points.
     pub(crate) fn row(
         &self,
         values: &[T],
         i: usize,
         ahead: usize,
         band: Band,
-        cancelled: &dyn Fn() -> bool,
-    ) -> Option<Vec<T>> {
+        cancelled: Cancelled<'_>,
+    ) -> Result<Vec<T>, KernelError> {
         assert!(
             values.len() == self.points && i < self.order && ahead <= self.order / 2,
             "a row of the ring"
@@ -125,6 +125,7 @@ mod x86 {
     use super::Ring;
     use crate::band::Band;
     use crate::dtw::lanes::{self, ROWS_AVX2, ROWS_AVX512};
+    use crate::input::{Cancelled, KernelError, go_on};
     use crate::simd::{Number, Vector};
 
     #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl")]
@@ -134,8 +135,8 @@ mod x86 {
         i: usize,
         ahead: usize,
         band: Band,
-        cancelled: &dyn Fn() -> bool,
-    ) -> Option<Vec<T>> {
+        cancelled: Cancelled<'_>,
+    ) -> Result<Vec<T>, KernelError> {
         // SAFETY: this function has the instructions.
         unsafe { row::<T::Avx512, ROWS_AVX512>(ring, values, i, ahead, band, cancelled) }
     }
@@ -147,8 +148,8 @@ mod x86 {
         i: usize,
         ahead: usize,
         band: Band,
-        cancelled: &dyn Fn() -> bool,
-    ) -> Option<Vec<T>> {
+        cancelled: Cancelled<'_>,
+    ) -> Result<Vec<T>, KernelError> {
         // SAFETY: this function has the instructions.
         unsafe { row::<T::Avx2, ROWS_AVX2>(ring, values, i, ahead, band, cancelled) }
     }
@@ -162,26 +163,25 @@ mod x86 {
         i: usize,
         ahead: usize,
         band: Band,
-        cancelled: &dyn Fn() -> bool,
-    ) -> Option<Vec<V::Lane>> {
+        cancelled: Cancelled<'_>,
+    ) -> Result<Vec<V::Lane>, KernelError> {
         let reach = band.reach(ring.points, ring.points);
         let (mut tile, mut edge) = (vec![V::Lane::ZERO; ring.points * V::LANES], Vec::new());
         let mut found = vec![V::Lane::ZERO; ahead.next_multiple_of(V::LANES)];
         for first in (0..ahead).step_by(V::LANES) {
-            if cancelled() {
-                return None;
-            }
+            go_on(cancelled)?;
             for (j, lanes) in tile.chunks_exact_mut(V::LANES).enumerate() {
                 lanes.copy_from_slice(&ring.transposed[j * ring.stride + i + 1 + first..][..V::LANES]);
             }
             // SAFETY: the caller vouches for the instructions; `found` holds a register from `first` on.
             unsafe {
-                lanes::distances::<V, K>(values, &tile, reach, &mut edge, |_, _| !cancelled())?
-                    .store(&mut found, first);
+                let wanted = |_, _| go_on(cancelled).map(|()| true);
+                let distances = lanes::distances::<V, K>(values, &tile, reach, &mut edge, wanted)?;
+                distances.expect("all are wanted").store(&mut found, first);
             }
         }
         found.truncate(ahead);
-        Some(found)
+        Ok(found)
     }
 }
 

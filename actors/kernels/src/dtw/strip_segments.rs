@@ -1,9 +1,10 @@
 //! Some rows of the whole warping matrix by strips, from the values of the row above them.
 
+use crate::dtw::WITHIN_INFINITY;
 use crate::dtw::kernel::x86::{segment_avx2, segment_avx512};
 use crate::dtw::moves::{MoveSink, Moves, NoMoves};
 use crate::dtw::strips::{self, K_AVX2, K_AVX512};
-use crate::input::Cancelled;
+use crate::input::{Cancelled, KernelError};
 use crate::simd::x86::{F64x4, F64x8};
 use crate::simd::{Simd, Vector};
 
@@ -28,7 +29,7 @@ impl StripMoves<'_> {
 }
 
 /// Turns the row above `rows`, which come in whole strips, into their last one. `is_first` says that there is none above,
-/// and the row is infinite. `None` when cancelled.
+/// and the row is infinite.
 pub(super) fn sweep(
     simd: Simd,
     rows: &[f64],
@@ -36,12 +37,12 @@ pub(super) fn sweep(
     is_first: bool,
     row: &mut [f64],
     cancelled: Cancelled<'_>,
-) -> Option<()> {
+) -> Result<(), KernelError> {
     debug_assert!(rows.len().is_multiple_of(WHOLE_ROWS));
     run(simd, rows, columns, is_first, row, &mut NoMoves(cancelled)).map(drop)
 }
 
-/// The moves of `rows`, and the last value of the last one. `None` when cancelled.
+/// The moves of `rows`, and the last value of the last one.
 pub(super) fn moves<'a>(
     simd: Simd,
     rows: &[f64],
@@ -49,7 +50,7 @@ pub(super) fn moves<'a>(
     is_first: bool,
     row: &mut [f64],
     cancelled: Cancelled<'a>,
-) -> Option<(StripMoves<'a>, f64)> {
+) -> Result<(StripMoves<'a>, f64), KernelError> {
     let (of_rows, of_columns) = (rows.len(), columns.len());
     let mut moves = match simd {
         Simd::Avx512 => {
@@ -59,7 +60,7 @@ pub(super) fn moves<'a>(
         _ => Moves::new::<F64x4>(strips::move_registers::<F64x4, K_AVX2>(of_rows, of_columns), cancelled),
     };
     let last = run(simd, rows, columns, is_first, row, &mut moves)?;
-    Some((StripMoves { simd, columns: of_columns, moves }, last))
+    Ok((StripMoves { simd, columns: of_columns, moves }, last))
 }
 
 fn run(
@@ -69,7 +70,7 @@ fn run(
     is_first: bool,
     row: &mut [f64],
     moves: &mut impl MoveSink,
-) -> Option<f64> {
+) -> Result<f64, KernelError> {
     let corner = if is_first { 0.0 } else { f64::INFINITY };
     // SAFETY: an instruction set that is in use was detected; without any there are no strips.
     unsafe {
@@ -89,13 +90,13 @@ pub(super) unsafe fn segment<V: Vector<Lane = f64>, const K: usize>(
     corner: f64,
     row: &mut [f64],
     moves: &mut impl MoveSink,
-) -> Option<f64> {
+) -> Result<f64, KernelError> {
     let place = strips::edge_start::<V, K>()..strips::edge_start::<V, K>() + columns.len();
     let mut edge = vec![f64::INFINITY; strips::edge_cells::<V, K>(columns.len())];
     edge[place.clone()].copy_from_slice(row);
     // SAFETY: the caller vouches for the instructions; the edge has its length.
     let last =
-        unsafe { strips::distance_from::<V, K>(rows, columns, &mut edge, corner, f64::INFINITY, moves) };
+        unsafe { strips::distance_from::<V, K>(rows, columns, &mut edge, corner, f64::INFINITY, moves)? };
     row.copy_from_slice(&edge[place]);
-    last
+    Ok(last.expect(WITHIN_INFINITY))
 }

@@ -11,6 +11,7 @@
 //! 11 cycles, in which `K` = 8 registers keep both arithmetic ports busy.
 
 use crate::dtw::moves::MoveSink;
+use crate::input::KernelError;
 use crate::simd::{Number, Vector};
 
 /// Steps between two refills of the window of columns.
@@ -46,7 +47,7 @@ pub(crate) unsafe fn distance<V: Vector, const K: usize>(
     columns: &[V::Lane],
     bound: V::Lane,
     moves: &mut impl MoveSink,
-) -> Option<V::Lane> {
+) -> Result<Option<V::Lane>, KernelError> {
     let mut edge = vec![V::Lane::INFINITY; edge_cells::<V, K>(columns.len())];
     // SAFETY: the caller vouches for the instructions; the edge is long enough.
     unsafe { distance_from::<V, K>(rows, columns, &mut edge, V::Lane::ZERO, bound, moves) }
@@ -76,7 +77,7 @@ pub(crate) unsafe fn distance_from<V: Vector, const K: usize>(
     mut corner: V::Lane,
     bound: V::Lane,
     moves: &mut impl MoveSink,
-) -> Option<V::Lane> {
+) -> Result<Option<V::Lane>, KernelError> {
     let strip_rows = V::LANES * K;
     assert_eq!(edge.len(), edge_cells::<V, K>(columns.len()), "an edge reaches around the row");
     let mut padded = Vec::with_capacity(columns.len() + strip_rows + BLOCK_STEPS);
@@ -86,8 +87,8 @@ pub(crate) unsafe fn distance_from<V: Vector, const K: usize>(
     let mut above = rows;
     let mut steps_before = 0;
     loop {
-        if steps_before > 0 && moves.is_cancelled() {
-            return None;
+        if steps_before > 0 {
+            moves.go_on()?;
         }
         let (own, below) = above.split_at(strip_rows.min(above.len()));
         // The last strip ends with the last cell of its last row.
@@ -106,7 +107,7 @@ pub(crate) unsafe fn distance_from<V: Vector, const K: usize>(
             // SAFETY: there is room for all lanes.
             unsafe { last[r % K].store(&mut cells, 0) };
             let distance = cells[V::LANES - 1 - r / K];
-            return (distance <= bound).then_some(distance);
+            return Ok((distance <= bound).then_some(distance));
         }
         let last_row = &edge[strip_rows - 1..][..columns.len()];
         let least =
@@ -115,7 +116,7 @@ pub(crate) unsafe fn distance_from<V: Vector, const K: usize>(
         if least <= bound {
             (above, corner) = (below, V::Lane::INFINITY);
         } else {
-            return None;
+            return Ok(None);
         }
     }
 }

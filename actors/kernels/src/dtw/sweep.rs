@@ -1,21 +1,14 @@
 //! The one recurrence behind every distance: a single rolling row, pruned on both sides.
 
 use crate::band::Reach;
-use crate::input::Cancelled;
+use crate::input::{Cancelled, KernelError, go_on};
 use crate::simd::Number;
 
-/// Rows between two questions whether to go on.
+/// Rows between two questions whether to go on; the first row has one.
 const CANCEL_ROWS: usize = 64;
 
-/// The limits of rows for [`sweep`], which no cell keeps once the work is cancelled: asked at the first row, then every 64.
-pub(crate) fn limit_unless<T: Number>(
-    cancelled: Cancelled<'_>,
-    row_limit: impl Fn(usize) -> T,
-) -> impl Fn(usize) -> T {
-    move |i| if i.is_multiple_of(CANCEL_ROWS) && cancelled() { T::ZERO - T::INFINITY } else { row_limit(i) }
-}
-
-/// The squared distance between `rows` and `columns`, or `None` when every path leaves the limits.
+/// The squared distance between `rows` and `columns`, or `None` when every path leaves the limits. The only error is that
+/// it is `cancelled`.
 ///
 /// A cell is alive while its value is at most `row_limit(i)` and at most `column_limit(j)`. The caller's promise:
 /// every path worth finding has only living cells. Then the answer is exact. A computed cell is never below its
@@ -32,10 +25,11 @@ pub(crate) fn sweep<T: Number>(
     rows: &[T],
     columns: &[T],
     reach: Reach,
+    cancelled: Cancelled<'_>,
     row_limit: impl Fn(usize) -> T,
     column_limit: impl Fn(usize) -> T,
     row: &mut Vec<T>,
-) -> Option<T> {
+) -> Result<Option<T>, KernelError> {
     if row.len() < columns.len() {
         row.resize(columns.len(), T::INFINITY);
     }
@@ -43,10 +37,13 @@ pub(crate) fn sweep<T: Number>(
     // Living range of the previous row.
     let (mut alive_first, mut alive_end) = (0, 0);
     for (i, &x) in rows.iter().enumerate() {
+        if i.is_multiple_of(CANCEL_ROWS) {
+            go_on(cancelled)?;
+        }
         let limit = row_limit(i);
         let (first, end) = (reach.first(i).max(alive_first), reach.end(i));
         if first > alive_end {
-            return None;
+            return Ok(None);
         }
         let mut left = T::INFINITY;
         let mut diagonal = match i {
@@ -85,12 +82,12 @@ pub(crate) fn sweep<T: Number>(
             alive_first += 1;
         }
         if alive_first == computed_end {
-            return None;
+            return Ok(None);
         }
         alive_end = computed_end;
         while !is_alive(alive_end - 1, row[alive_end - 1]) {
             alive_end -= 1;
         }
     }
-    (alive_end == columns.len()).then(|| row[columns.len() - 1])
+    Ok((alive_end == columns.len()).then(|| row[columns.len() - 1]))
 }

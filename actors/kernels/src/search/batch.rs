@@ -7,7 +7,7 @@ use super::coarse::{Coarse, ROW_ERROR};
 use super::rolling::ROLLED_ERROR;
 use super::{Pass, prune_above};
 use crate::dtw::lanes;
-use crate::input::KernelError;
+use crate::input::{KernelError, go_on};
 use crate::lower_bound::{Envelope, excess_squared};
 use crate::simd::Vector;
 use crate::znorm::Moments;
@@ -118,16 +118,16 @@ impl Batch {
         // more, `found` has one.
         unsafe {
             let limit = V::splat(limit);
-            let go_on = |rows: usize, least: V| {
-                limit.less(least + V::load(later, rows.div_ceil(STRIDE) * V::LANES)) != all
-                    && (rows % CANCEL_ROWS >= K || !cancelled())
-            };
-            match lanes::distances::<V, K>(query, points, pass.reach, edge, go_on) {
-                Some(distances) => distances.store(found, 0),
-                None => {
-                    pass.search.check_cancelled()?;
-                    found.fill(f32::INFINITY);
+            let wanted = |rows: usize, least: V| {
+                let is_wanted = limit.less(least + V::load(later, rows.div_ceil(STRIDE) * V::LANES)) != all;
+                if is_wanted && rows % CANCEL_ROWS < K {
+                    go_on(cancelled)?;
                 }
+                Ok(is_wanted)
+            };
+            match lanes::distances::<V, K>(query, points, pass.reach, edge, wanted)? {
+                Some(distances) => distances.store(found, 0),
+                None => found.fill(f32::INFINITY),
             }
         }
         for lane in 0..self.starts.len() {

@@ -178,7 +178,7 @@ impl StreamQuery {
         z_normalize_into(self.tail.window(), &mut self.window);
         let Search { query, half_width, simd, .. } = &self.search;
         let band = Band::Points(*half_width);
-        let distance = dtw::distance_checked_within(*simd, query, &self.window, band, farthest, NEVER);
+        let distance = dtw::distance_checked_within(*simd, query, &self.window, band, farthest, NEVER)?;
         let distance =
             distance.map(|distance| compared(distance, points)).filter(|distance| *distance <= bound);
         Ok(distance.map(|distance_squared| Match { start: self.tail.start(), distance_squared }))
