@@ -27,7 +27,7 @@ use crate::lower_bound::{self, Envelope, excess_squared, shares_to_limits};
 #[cfg(target_arch = "x86_64")]
 use crate::simd::Number;
 use crate::simd::Simd;
-use crate::znorm::{Moments, z_normalize};
+use crate::znorm::{Moments, is_constant, z_normalize};
 use picks::Picks;
 use rolling::{BLOCK_STARTS, Rolling, prune_above};
 
@@ -52,7 +52,7 @@ pub struct Match {
 /// What became of the candidates; the sum is the number of candidates.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Pruned {
-    /// Ruled out by LB_Kim, or by earlier windows at distance 0.
+    /// Ruled out by LB_Kim, or known to be no nearer than earlier windows: at distance 0, or without a warping path.
     pub kim: u64,
     /// Ruled out by LB_Keogh with the envelope of the query.
     pub keogh_query: u64,
@@ -90,6 +90,7 @@ pub struct Search<'a> {
     /// Query points by falling magnitude: the first ones decide most windows.
     order: Vec<usize>,
     half_width: usize,
+    is_constant: bool,
     top: usize,
     apart: usize,
     starts: Option<&'a (dyn Fn(usize) -> bool + Sync)>,
@@ -110,6 +111,7 @@ impl<'a> Search<'a> {
             query: normalized,
             order,
             half_width,
+            is_constant: is_constant(query),
             top: 1,
             apart: query.len(),
             starts: None,
@@ -170,6 +172,17 @@ impl<'a> Search<'a> {
     #[cfg(target_arch = "x86_64")]
     fn shape<T: Number>(&self, number: fn(f64) -> T) -> windows::Shape<T> {
         windows::Shape::new(&self.query, &self.envelope, &self.order, number)
+    }
+
+    /// The squared distance of a window that needs no warping path: constant series are equal, and all others are equally
+    /// far from one. No bound rules such windows out, since none is nearer than the others.
+    #[inline(always)]
+    fn known_distance(&self, window: &Moments) -> Option<f64> {
+        match (self.is_constant, window.is_constant()) {
+            (true, true) => Some(0.0),
+            (true, false) | (false, true) => Some(self.query.len() as f64),
+            (false, false) => None,
+        }
     }
 
     fn check_cancelled(&self) -> Result<(), KernelError> {
@@ -297,7 +310,7 @@ impl<'s> Pass<'s> {
         }
         // Unless all the best lie at distance 0, a window at distance 0 is wanted wherever it starts.
         if self.picks.bound() == 0.0 {
-            for lane in lanes.filter(|lane| !self.picks.may_want(first + lane)) {
+            for lane in lanes.filter(|lane| !self.picks.wants(first + lane, 0.0)) {
                 self.pruned.kim += u64::from(candidates >> lane & 1);
                 candidates &= !(1 << lane);
             }
@@ -362,7 +375,11 @@ impl<'s> Pass<'s> {
                 if seeds.next_if_eq(&start).is_some() || !self.search.admits(start) {
                     continue;
                 }
-                if self.kim(start, moments) > self.limit || !self.picks.may_want(start) {
+                if let Some(distance_squared) = self.search.known_distance(moments) {
+                    self.take_known(start, distance_squared);
+                    continue;
+                }
+                if self.kim(start, moments) > self.limit || !self.picks.wants(start, 0.0) {
                     self.pruned.kim += 1;
                     continue;
                 }
@@ -453,7 +470,12 @@ impl<'s> Pass<'s> {
     /// Warps one window within the bound, without any limits by point, and offers it.
     fn compute_alone(&mut self, start: usize) -> Result<(), KernelError> {
         let points = self.search.query.len();
-        self.normalize_window(start, Moments::of(&self.series[start..start + points]));
+        let moments = Moments::of(&self.series[start..start + points]);
+        if let Some(distance_squared) = self.search.known_distance(&moments) {
+            self.take_known(start, distance_squared);
+            return Ok(());
+        }
+        self.normalize_window(start, moments);
         let band = Band::Points(self.search.half_width);
         let (query, window, bound) = (&self.search.query, &self.window, self.bound());
         let cancelled = self.search.cancelled();
@@ -483,6 +505,15 @@ impl<'s> Pass<'s> {
         match distance {
             Some(distance_squared) => self.offer(start, distance_squared),
             None => self.pruned.abandoned += 1,
+        }
+    }
+
+    /// Offers a window whose distance is known, unless earlier ones are as near.
+    fn take_known(&mut self, start: usize, distance_squared: f64) {
+        if self.picks.wants(start, compared(distance_squared, self.search.query.len())) {
+            self.offer(start, distance_squared);
+        } else {
+            self.pruned.kim += 1;
         }
     }
 

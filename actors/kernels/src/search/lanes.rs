@@ -230,6 +230,16 @@ impl<I: Iterator<Item = usize>> Run<I> {
             let from = offset.min(block.starts.len() - W::LANES);
             let first = block.starts.start + from;
             let mut left = pass.candidates(first, offset - from..W::LANES, &mut self.seeds);
+            if pass.search.is_constant || block.rolling.has_constant {
+                let candidates = left;
+                for lane in (0..W::LANES).filter(|lane| candidates >> lane & 1 == 1) {
+                    let moments = block.rolling.get(from + lane);
+                    if let Some(distance_squared) = pass.search.known_distance(&moments) {
+                        pass.take_known(first + lane, distance_squared);
+                        left &= !(1 << lane);
+                    }
+                }
+            }
             if left == 0 {
                 continue;
             }

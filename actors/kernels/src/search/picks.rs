@@ -40,9 +40,9 @@ impl Picks {
         self.worst.distance_squared
     }
 
-    /// Whether a window could change the answer, were it at no distance at all.
-    pub(super) fn may_want(&self, start: usize) -> bool {
-        better(&Match { start, distance_squared: 0.0 }, &self.worst).is_lt()
+    /// Whether a window could change the answer, were it at this distance.
+    pub(super) fn wants(&self, start: usize, distance_squared: f64) -> bool {
+        better(&Match { start, distance_squared }, &self.worst).is_lt()
     }
 
     /// Takes a window that was not offered before. The bound may lag behind by an eighth of the pool, so that
@@ -134,7 +134,7 @@ mod tests {
     fn equal_windows_do_not_pile_up() {
         let mut picks = Picks::new(2, 3);
         for start in 0..1000 {
-            assert_eq!(picks.may_want(start), start < 7);
+            assert_eq!(picks.wants(start, 0.0), start < 7);
             picks.offer(Match { start, distance_squared: 0.0 });
         }
         assert_eq!(picks.pool.len(), 7);

@@ -39,6 +39,8 @@ pub(super) struct Rolling {
     pub(super) shifts: Vec<f64>,
     pub(super) scales: Vec<f64>,
     squares: Vec<f64>,
+    /// Whether one of the windows is constant.
+    pub(super) has_constant: bool,
 }
 
 impl Rolling {
@@ -73,12 +75,23 @@ impl Rolling {
             *scale = if trusted { 1.0 / deviation } else { f64::NAN };
             all_trusted &= trusted;
         }
-        if !all_trusted {
-            for offset in 0..starts.len() {
-                if self.scales[offset].is_nan() {
-                    let Moments { centre, shift, scale } = Moments::of(&rows[offset..offset + points]);
-                    (self.centres[offset], self.shifts[offset], self.scales[offset]) = (centre, shift, scale);
-                }
+        self.has_constant = false;
+        if all_trusted {
+            return;
+        }
+        // How many rows from this one on are equal to it.
+        let mut equal = 0;
+        for (offset, &x) in rows.iter().enumerate().rev() {
+            equal = if rows.get(offset + 1) == Some(&x) { equal + 1 } else { 1 };
+            if self.scales.get(offset).is_some_and(|scale| scale.is_nan()) {
+                let moments = if equal < points {
+                    Moments::of(&rows[offset..offset + points])
+                } else {
+                    Moments { centre: x, shift: 0.0, scale: 0.0 }
+                };
+                self.has_constant |= moments.is_constant();
+                (self.centres[offset], self.shifts[offset], self.scales[offset]) =
+                    (moments.centre, moments.shift, moments.scale);
             }
         }
     }

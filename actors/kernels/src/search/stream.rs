@@ -172,13 +172,16 @@ impl StreamQuery {
         let farthest = compared_max(bound, points);
         let limit = prune_above(farthest, points);
         let moments = self.tail.moments();
-        if self.kim(&moments) > limit || self.exceeds(&moments, limit) {
-            return Ok(None);
+        let mut distance = self.search.known_distance(&moments);
+        if distance.is_none() {
+            if self.kim(&moments) > limit || self.exceeds(&moments, limit) {
+                return Ok(None);
+            }
+            z_normalize_into(self.tail.window(), &mut self.window);
+            let Search { query, half_width, simd, .. } = &self.search;
+            let band = Band::Points(*half_width);
+            distance = dtw::distance_checked_within(*simd, query, &self.window, band, farthest, NEVER)?;
         }
-        z_normalize_into(self.tail.window(), &mut self.window);
-        let Search { query, half_width, simd, .. } = &self.search;
-        let band = Band::Points(*half_width);
-        let distance = dtw::distance_checked_within(*simd, query, &self.window, band, farthest, NEVER)?;
         let distance =
             distance.map(|distance| compared(distance, points)).filter(|distance| *distance <= bound);
         Ok(distance.map(|distance_squared| Match { start: self.tail.start(), distance_squared }))

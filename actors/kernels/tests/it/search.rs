@@ -2,7 +2,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use proptest::prelude::*;
 use rand::{RngExt, SeedableRng, rngs::StdRng};
-use swarm_kernels::search::{Found, Match};
+use swarm_kernels::search::{Found, Match, Pruned};
 use swarm_kernels::{KernelError, Search, Series, Simd};
 
 use crate::oracle;
@@ -109,6 +109,31 @@ fn windows_after_enough_perfect_ones_are_not_computed() {
     let found = Search::new(&[3.0; 50], 5).unwrap().top(2).run(&[7.0; 9000]).unwrap();
     assert_eq!(found.matches.iter().map(|window| window.start).collect::<Vec<_>>(), [0, 50]);
     assert!(found.pruned.computed < 300);
+}
+
+#[test]
+fn f3_windows_that_are_equally_far_from_a_constant_one_are_not_warped() {
+    let mut random = StdRng::seed_from_u64(31);
+    let (walk, query) = (random_walk(&mut random, 9_000), random_walk(&mut random, 64));
+    let (flat, level) = (vec![10.33; 64], vec![0.1; 9_000]);
+    // Stretches of one value between peaks that are farther from the query than they are.
+    let mut peaks = level.clone();
+    peaks.iter_mut().step_by(1_500).for_each(|x| *x = 0.1 + 2.0 * f64::EPSILON);
+    for (case, series, query) in [
+        ("a constant query", &walk, &flat),
+        ("a constant series", &level, &query),
+        ("constant stretches", &peaks, &query),
+        ("both constant", &level, &flat),
+        ("a constant query and stretches", &peaks, &flat),
+    ] {
+        for simd in [Simd::Avx512, Simd::Avx2, Simd::Portable] {
+            let found = Search::new(query, 3).unwrap().top(2).simd(simd).run(series).unwrap();
+            let Pruned { abandoned, computed, .. } = found.pruned;
+            assert!(abandoned + computed < 600, "{case}, {simd:?}: {:?}", found.pruned);
+            assert_eq!(total(&found), 8_937);
+        }
+        check(&series[..2_000], query, 3, &[(1, 64), (2, 64), (9, 5), (40, 64)], &|_| true);
+    }
 }
 
 #[test]
