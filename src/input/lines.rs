@@ -18,13 +18,14 @@ const BYTE_ORDER_MARK: &[u8] = "\u{feff}".as_bytes();
 
 /// A reader of lines that may end in LF or CRLF and start with a byte order mark.
 ///
-/// Blank lines may only come last: anywhere else they are a missing value that would shift rows.
+/// Blank lines may only come last: anywhere else they are a missing value that would shift rows, unless told to skip them.
 pub(super) struct Lines<'a> {
     input: &'a Source,
     reader: Box<dyn BufRead>,
     buffer: Vec<u8>,
     number: usize,
     kept_bytes_left: usize,
+    skips_blank: bool,
 }
 
 /// One line, without its end.
@@ -38,7 +39,12 @@ impl<'a> Lines<'a> {
     pub(super) fn open(input: &'a Source) -> Result<Self, InputError> {
         let reader = open(input)?;
         let buffer = Vec::new();
-        Ok(Self { input, reader, buffer, number: 0, kept_bytes_left: KEPT_BYTES_MAX })
+        Ok(Self { input, reader, buffer, number: 0, kept_bytes_left: KEPT_BYTES_MAX, skips_blank: false })
+    }
+
+    /// Leaves out blank lines, for formats that count no rows.
+    pub(super) fn skipping_blank(self) -> Self {
+        Self { skips_blank: true, ..self }
     }
 
     pub(super) fn next(&mut self) -> Result<Option<Line<'_>>, InputError> {
@@ -55,7 +61,7 @@ impl<'a> Lines<'a> {
                 }
                 continue;
             }
-            if let Some(number) = blank_at {
+            if let Some(number) = blank_at.filter(|_| !self.skips_blank) {
                 let message = "the line is blank, expected a row: rows are counted by lines, so remove it, or \
                                write the value that is missing";
                 return Err(InputError::at(self.input, number, 1, message));

@@ -24,6 +24,11 @@ impl<'a> Rows<'a> {
         Ok(Self { input, lines: Lines::open(input)? })
     }
 
+    /// For formats in which a blank line is nothing.
+    pub(crate) fn skipping_blank(input: &'a Source) -> Result<Self, InputError> {
+        Ok(Self { input, lines: Lines::open(input)?.skipping_blank() })
+    }
+
     pub(crate) fn next(&mut self) -> Result<Option<Row<'_>>, InputError> {
         let Some(line) = self.lines.next()? else { return Ok(None) };
         if line.text.len() > ROW_BYTES_MAX {

@@ -33,7 +33,8 @@ pub(crate) fn check_symbol(folder: &Path, symbol: &Symbol) -> Result<(), InputEr
 ///
 /// A close is the traded one times both factors of the first factor row dated on or after its day,
 /// in the unit of the file, 1/10000 dollar. Bars before the first date of the map file, or after its
-/// last one, belong to another security and are dropped.
+/// last one, belong to another security and are dropped; as by Lean's own reader, so are bars from more than a day before
+/// the first factor row, whose factor nobody knows.
 pub(crate) fn load(folder: &Path, symbol: &Symbol) -> Result<SeriesPart, InputError> {
     check_folder(folder)?;
     check_symbol(folder, symbol)?;
@@ -44,6 +45,7 @@ pub(crate) fn load(folder: &Path, symbol: &Symbol) -> Result<SeriesPart, InputEr
     let factors = factors(&factor_file)?;
 
     let (mut days, mut closes) = (Vec::new(), Vec::new());
+    let first_factor = factors.first().map(|(first, _)| *first);
     let mut factors = factors.into_iter().peekable();
     let mut rows = Rows::open(&bars)?;
     let [datetime, close] = rows.header(["datetime", "close"])?;
@@ -62,7 +64,7 @@ pub(crate) fn load(folder: &Path, symbol: &Symbol) -> Result<SeriesPart, InputEr
         let traded = row.field(close, "a price above zero in whole 1/10000 dollar", |text| {
             text.parse::<u64>().ok().filter(|price| *price > 0)
         })?;
-        if !listed.contains(&day) {
+        if !listed.contains(&day) || first_factor.is_some_and(|first| first.days_since(day) > 1) {
             continue;
         }
         while factors.next_if(|(until, _)| *until < day).is_some() {}
@@ -90,7 +92,7 @@ fn day(text: &str) -> Option<Day> {
 /// The days between the dates of a map file, which lists until when an exchange has called the security what: the first
 /// row is its first day, the last one its last. A file of one row says nothing of a last day.
 fn listing(file: &Source) -> Result<RangeInclusive<Day>, InputError> {
-    let mut rows = Rows::open(file)?;
+    let mut rows = Rows::skipping_blank(file)?;
     let mut days = Vec::new();
     while let Some(row) = rows.next()? {
         days.push(row.field(0, "a day as YYYYMMDD", day)?);
@@ -108,26 +110,28 @@ fn listing(file: &Source) -> Result<RangeInclusive<Day>, InputError> {
 
 /// The last day of each factor, and the product of price factor and split factor until then.
 ///
-/// As for Lean's own reader, rows with a factor that is infinite or has an exponent above 0, which has lost its digits,
-/// and those whose product is 0 are no rows.
+/// As for Lean's own reader, rows with a number that is infinite or has an exponent above 0, which has lost its digits,
+/// whatever it is for, and those whose product of factors is 0 are no rows.
 fn factors(file: &Source) -> Result<Vec<(Day, f64)>, InputError> {
-    let mut rows = Rows::open(file)?;
+    let mut rows = Rows::skipping_blank(file)?;
     let mut factors: Vec<(Day, f64)> = Vec::new();
     let mut previous = None;
     while let Some(row) = rows.next()? {
         let until = row.field(0, "a later day than that of the row before, as YYYYMMDD", |text| {
             day(text).filter(|day| previous < Some(*day))
         })?;
+        previous = Some(until);
+        let text = row.text().to_ascii_lowercase();
+        if text.contains("inf") || text.contains("e+") {
+            continue;
+        }
         let factor = |text: &str| text.parse::<f64>().ok().filter(|factor| *factor >= 0.0);
         let price = row.field(1, "a price factor of at least zero", factor)?;
         let split = row.field(2, "a split factor of at least zero", factor)?;
         if factors.len() == BARS_MAX {
             return Err(InputError::whole(file, format!("holds more than {BARS_MAX} factors")));
         }
-        previous = Some(until);
-        if !row.text().contains("e+")
-            && [price, split, price * split].iter().all(|f| *f > 0.0 && f.is_finite())
-        {
+        if price * split > 0.0 {
             factors.push((until, price * split));
         }
     }
@@ -190,13 +194,37 @@ mod tests {
             "20191230,INF,0,0\n",
             "20191230,1.6e+6,1,2\n",
             "20191230,inf,1,0\n20191231,1,inf,0\n20200101,0,0,0\n",
+            "20191230,0.5,1,inf\n",
+            "20191230,0.5,1,-Infinity\n",
+            "20191230,0.5,1E+0,1\n",
+            "\n \r\n",
         ] {
             assert_eq!(load_ab(BARS, &format!("{rows}{FACTORS}"), MAP).unwrap(), expected, "{rows}");
         }
-        let within = FACTORS.replace("20200106,", "20200105,inf,inf,0\n20200106,");
-        assert_eq!(load_ab(BARS, &within, MAP).unwrap(), expected);
+        for row in ["20200105,inf,inf,0\n", "20200105,0.1,1,inf\n", "\n\n"] {
+            let within = FACTORS.replace("20200106,", &format!("{row}20200106,"));
+            assert_eq!(load_ab(BARS, &within, MAP).unwrap(), expected, "{row}");
+        }
+        assert_eq!(
+            load_ab(BARS, FACTORS, &MAP.replace('\n', "\n\n")).unwrap(),
+            expected,
+            "blank lines of a map"
+        );
         let nothing = load_ab(BARS, "20501231,inf,inf,0\n", MAP).unwrap_err().to_string();
         assert!(nothing.contains("factor_files.csv: has no row dated on or after 2020-01-03"), "{nothing}");
+    }
+
+    #[test]
+    fn f7_bars_begin_a_day_before_the_first_factor_row_that_is_one() {
+        for (factors, first) in [
+            ("20200103,inf,1,1\n20200106,0.8,1,1\n20501231,1,1,0\n", "2020-01-06"),
+            ("20200103,0,1,1\n20200104,0.8,1,1\n20501231,1,1,0\n", "2020-01-03"),
+            ("20200106,0.8,1,inf\n20200107,0.8,1,1\n20501231,1,1,0\n", "2020-01-06"),
+            ("20200107,0.8,1,1\n20501231,1,1,0\n", "2020-01-06"),
+        ] {
+            let part = load_ab(BARS, factors, MAP).unwrap();
+            assert_eq!(part.days()[0].to_string(), first, "{factors}");
+        }
     }
 
     #[test]
