@@ -4,7 +4,7 @@ use comfy_table::{CellAlignment, Table, presets};
 
 pub(crate) use comfy_table::CellAlignment::{Left, Right};
 
-use crate::plot::printable;
+use crate::plot::legible;
 use crate::swarm::report::{Colour, DIM};
 
 /// Lines of columns as wide as their widest cells, under a head that says what they are and to which side they are
@@ -14,10 +14,10 @@ pub(crate) fn listing<R: IntoIterator<Item = String>>(
     columns: &[(&str, CellAlignment)],
     rows: impl IntoIterator<Item = R>,
 ) -> String {
-    let cells = |row: R| row.into_iter().map(|cell| printable(&cell)).collect::<Vec<_>>();
+    let cells = |row: R| row.into_iter().map(|cell| legible(&cell)).collect::<Vec<_>>();
     let mut table = Table::new();
     table.load_style(presets::NOTHING);
-    table.set_header(columns.iter().map(|(head, _)| printable(head)));
+    table.set_header(columns.iter().map(|(head, _)| legible(head)));
     table.add_rows(rows.into_iter().map(cells));
     for (column, (_, side)) in table.column_iter_mut().zip(columns) {
         column.set_padding((0, 2)).set_cell_alignment(*side);

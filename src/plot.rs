@@ -18,10 +18,10 @@ mod scene;
 mod svg;
 
 pub(crate) use file::{PictureError, PictureFile};
-pub(crate) use scene::{Scene, printable};
+pub(crate) use scene::{Scene, legible};
 
 /// A count as people read it.
-pub(crate) fn count(number: usize) -> String {
+pub(crate) fn count(number: impl ToString) -> String {
     axis::grouped(&number.to_string())
 }
 

@@ -103,18 +103,18 @@ impl Scene {
     }
 }
 
-/// A label so short that it takes at most `width`, and printable.
+/// A label so short that it takes at most `width`, and legible.
 pub(super) fn fitted(label: &str, size: f64, width: f64) -> String {
     let end = font::fitting(label, size, width);
     if end == label.len() {
-        return printable(label);
+        return legible(label);
     }
     let end = font::fitting(label, size, width - font::width("…", size));
-    printable(&label[..end]) + "…"
+    legible(&label[..end]) + "…"
 }
 
 /// A text of a user without what would change more than its own place: control characters, and those that turn round
 /// the direction of what follows.
-pub(crate) fn printable(text: &str) -> String {
+pub(crate) fn legible(text: &str) -> String {
     text.chars().map(visible).collect()
 }

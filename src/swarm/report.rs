@@ -5,6 +5,8 @@ use std::io::IsTerminal;
 
 use swarm_protocols::similar_windows::{Distribution, Match, SimilarToQuery, SimilarWindows, WindowRule};
 
+use crate::plot::count;
+
 /// Whether the text may hold colours.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Colour {
@@ -73,7 +75,7 @@ impl Report<'_> {
 
     fn symbol(&self, f: &mut Formatter<'_>, similar: &SimilarToQuery) -> fmt::Result {
         let title = self.colour.paint(BOLD, similar.symbol.to_string());
-        let candidates = grouped(similar.candidates);
+        let candidates = count(similar.candidates);
         let query = similar.query;
         writeln!(f, "{title}  {} to {}, compared with {candidates} windows", query.start, query.end)?;
         if similar.matches.is_empty() {
@@ -145,19 +147,6 @@ impl Display for Summary<'_> {
         );
         writeln!(f, "{}", colour.paint(DIM, statement))
     }
-}
-
-/// Thousands apart: `46,022`.
-fn grouped(count: u64) -> String {
-    let digits = count.to_string();
-    let mut text = String::new();
-    for (at, digit) in digits.chars().enumerate() {
-        if at > 0 && (digits.len() - at).is_multiple_of(3) {
-            text.push(',');
-        }
-        text.push(digit);
-    }
-    text
 }
 
 #[cfg(test)]

@@ -6,7 +6,7 @@ use serde::Serialize;
 use swarm_kernels::Symmetric;
 
 use crate::listing::{Left, Right, listing};
-use crate::plot::printable;
+use crate::plot::legible;
 use crate::swarm::report::Colour;
 
 /// Above this many series a table would be too wide; people get the pairs that stand out instead.
@@ -84,7 +84,7 @@ fn number(value: f64) -> String {
 
 /// A label as it may stand on a terminal.
 fn shortened(label: &str, chars_max: usize) -> String {
-    let mut shown = printable(label);
+    let mut shown = legible(label);
     if let Some((end, _)) = shown.char_indices().nth(chars_max) {
         shown.truncate(end);
         shown.pop();
