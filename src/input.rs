@@ -93,19 +93,20 @@ impl InputError {
         InputError::Whole { input: input.clone(), message: message.into() }
     }
 
-    /// The same of a value in a column that has a number in another line.
-    fn beside_number(self, number_line: usize) -> Self {
+    /// The same with more to say.
+    fn and(self, more: impl fmt::Display) -> Self {
         let InputError::At { input, line, column, message } = self else { return self };
-        let message = format!(
-            "{message}, while line {number_line} of this column has a number; an index that has numbers is a column \
-             without a name"
-        );
-        InputError::At { input, line, column, message }
+        InputError::At { input, line, column, message: format!("{message}{more}") }
     }
 
     pub(crate) fn at(input: &Source, line: usize, column: usize, message: impl Into<String>) -> Self {
         InputError::At { input: input.clone(), line, column, message: message.into() }
     }
+}
+
+/// Says what a person may not have meant, and goes on.
+fn note(note: impl fmt::Display) {
+    crate::swarm::progress::say(format_args!("swarm: note: {note}"));
 }
 
 /// The whole of an input that is a document.

@@ -7,7 +7,7 @@
 use std::borrow::Cow;
 
 use super::lines::{Line, Lines, other_separator, quote};
-use super::{InputError, Source};
+use super::{InputError, Source, note};
 
 const NAMES_SHOWN_MAX: usize = 50;
 
@@ -49,7 +49,45 @@ pub(super) fn header(input: &Source, lines: &mut Lines<'_>) -> Result<Vec<String
     let Some(line) = lines.next()? else {
         return Err(InputError::whole(input, "is empty, expected a CSV header"));
     };
-    Ok(fields(&line)?.map(|(_, field)| unquote(field).into_owned()).collect())
+    refuse_other_format(&line)?;
+    let names: Vec<String> = fields(&line)?.map(|(_, field)| unquote(field).into_owned()).collect();
+    note_numbers(&line, &names);
+    Ok(names)
+}
+
+/// Refuses a first line of another format.
+pub(super) fn refuse_other_format(line: &Line<'_>) -> Result<(), InputError> {
+    let text = line.text.trim_ascii().to_ascii_lowercase();
+    let begins = |starts: &[&str]| starts.iter().any(|start| text.starts_with(start));
+    let what = if begins(&["<!", "<?", "<html", "<head", "<body", "<table"]) {
+        "looks like HTML or XML"
+    } else if begins(&["{", "["]) {
+        "looks like JSON"
+    } else if begins(&["sep=", "\"sep="]) {
+        "tells Excel the separator: remove it"
+    } else if begins(&["# "]) && !text.contains(',') {
+        "looks like a comment: remove it"
+    } else {
+        return Ok(());
+    };
+    Err(line.error(0, format!("the first line {what}, expected names of columns, separated by commas")))
+}
+
+/// Says where names of columns are numbers: the line may be no header but a row, which is lost.
+pub(super) fn note_numbers(line: &Line<'_>, names: &[String]) {
+    let is_number = |name: &&String| name.parse::<f64>().is_ok();
+    let (first, others) = names.split_first().expect("a line has a field");
+    let example = others.first().unwrap_or(first);
+    if !first.is_empty() && is_number(&example) && others.iter().all(|name| is_number(&name)) {
+        let example = quote(example);
+        note(line.error(
+            0,
+            format!(
+                "the first line is taken for the names of the columns, but they are numbers, such as {example}; where it \
+                 is a row, write the names above it"
+            ),
+        ));
+    }
 }
 
 /// The place of the column of this name.
@@ -59,7 +97,7 @@ pub(super) fn position(input: &Source, names: &[String], name: &str) -> Result<u
         (Some(position), None) => return Ok(position),
         (Some(_), Some(_)) => format!("two columns are called {}", quote(name)),
         (None, _) => {
-            refuse_other_separator(input, names)?;
+            refuse_other_separator(input, &names.join(","))?;
             let mut there: Vec<_> = names.iter().take(NAMES_SHOWN_MAX).map(|name| quote(name)).collect();
             if names.len() > NAMES_SHOWN_MAX {
                 there.push(format!("… ({} in all)", names.len()));
@@ -70,12 +108,25 @@ pub(super) fn position(input: &Source, names: &[String], name: &str) -> Result<u
     Err(InputError::whole(input, message))
 }
 
-/// Refuses a header that is one column only because its columns are separated by something else.
-pub(super) fn refuse_other_separator(input: &Source, names: &[String]) -> Result<(), InputError> {
-    let [header] = names else { return Ok(()) };
-    let Some((offset, separators)) = other_separator(header, ',') else { return Ok(()) };
+/// Refuses a header with more of another separator than commas; blanks are one where there is no comma.
+pub(super) fn refuse_other_separator(input: &Source, header: &str) -> Result<(), InputError> {
+    let mut quoted = false;
+    // What is quoted separates nothing.
+    let bare: String = header
+        .chars()
+        .map(|c| {
+            quoted ^= c == '"';
+            if quoted { '"' } else { c }
+        })
+        .collect();
+    let Some((place, separators)) = other_separator(&bare, ',') else { return Ok(()) };
+    let separator = bare[place..].chars().next().unwrap_or_default();
+    let (others, commas) = (bare.matches(separator).count(), bare.matches(',').count());
+    if others < commas || (separator == ' ' && commas > 0) {
+        return Ok(());
+    }
     let message = format!("the columns seem to be separated by {separators}, expected commas");
-    Err(InputError::at(input, 1, header[..offset].chars().count() + 1, message))
+    Err(InputError::at(input, 1, bare[..place].chars().count() + 1, message))
 }
 
 /// The fields of a line, still quoted, each with its byte offset.

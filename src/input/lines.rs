@@ -16,6 +16,9 @@ const BLANK_BYTES_MAX: usize = 64 << 10;
 
 const BYTE_ORDER_MARK: &[u8] = "\u{feff}".as_bytes();
 
+/// Signs that people write beside the digits of a number.
+const NUMBER_SIGNS: &str = "$€£¥₹¢%‰()[]'’_+\"\u{200e}\u{200f}\u{feff}";
+
 /// A reader of lines that may end in LF or CRLF and start with a byte order mark.
 ///
 /// Blank lines may only come last: anywhere else they are a missing value that would shift rows, unless told to skip them.
@@ -95,8 +98,12 @@ impl<'a> Lines<'a> {
 
     /// What was read, without a byte order mark.
     fn text(&self) -> &[u8] {
-        let bytes = self.buffer.as_slice();
-        if self.number == 1 { bytes.strip_prefix(BYTE_ORDER_MARK).unwrap_or(bytes) } else { bytes }
+        let mut bytes = self.buffer.as_slice();
+        // Joined files have several.
+        while let Some(rest) = bytes.strip_prefix(BYTE_ORDER_MARK).filter(|_| self.number == 1) {
+            bytes = rest;
+        }
+        bytes
     }
 
     fn line(&self) -> Result<Line<'_>, InputError> {
@@ -112,7 +119,12 @@ impl<'a> Lines<'a> {
             Ok(text) => Ok(Line { input: self.input, number: self.number, text }),
             Err(error) => {
                 let column = String::from_utf8_lossy(&bytes[..error.valid_up_to()]).chars().count() + 1;
-                Err(InputError::at(self.input, self.number, column, "the text is not valid UTF-8"))
+                Err(InputError::at(
+                    self.input,
+                    self.number,
+                    column,
+                    "the text is not valid UTF-8, save it in that encoding",
+                ))
             }
         }
     }
@@ -133,16 +145,79 @@ impl Line<'_> {
             Ok(_) => {
                 format!("expected a number of at most {MAGNITUDE_MAX:e} in size, found {}", quote(number))
             }
-            Err(_) if number.is_empty() => "expected a number, found nothing".to_owned(),
-            Err(_) if number.replacen(',', ".", 1).parse::<f64>().is_ok() => {
-                format!("expected a number with a decimal point, found {}", quote(number))
-            }
-            Err(_) => format!("expected a number, found {}", quote(number)),
+            Err(_) => no_number(number),
         };
         let indent = text.len() - text.trim_ascii_start().len();
         Err(self.error(if number.is_empty() { offset } else { offset + indent }, message))
     }
 }
+
+/// What is wrong with a text that is no number here, and what to write where people read numbers in it.
+fn no_number(text: &str) -> String {
+    let found = quote(text);
+    if text.is_empty() {
+        return "expected a number, found nothing".to_owned();
+    }
+    if let Some((whole, decimals)) =
+        text.split_once(',').filter(|_| text.replacen(',', ".", 1).parse::<f64>().is_ok())
+    {
+        let whole = whole.trim_start_matches(['-', '+']);
+        let may_be_thousands = (1..=3).contains(&whole.len()) && decimals.len() == 3 && whole != "0";
+        if !may_be_thousands {
+            return format!("expected a number with a decimal point, found {found}");
+        }
+        let (point, none) = (text.replace(',', "."), text.replace(',', ""));
+        return format!("expected a number, found {found}: write {point} or {none}, whichever is meant");
+    }
+    if is_formatted(text) {
+        return format!(
+            "expected a number such as -1234.5, found {found}: write it without signs of currency, percent, brackets or \
+             thousands"
+        );
+    }
+    let are_numbers = |separator: char| {
+        let mut parts = text.split(separator);
+        text.contains(separator)
+            && parts.all(|part| part.replace(',', ".").trim_ascii().parse::<f64>().is_ok())
+    };
+    match SEPARATORS.into_iter().find(|(separator, _)| are_numbers(*separator)) {
+        Some((_, name)) => {
+            format!("expected one number, found {found}: several seem to be separated by {name}")
+        }
+        None => format!("expected a number, found {found}"),
+    }
+}
+
+/// Whether people read one number in a text that is none here: one with signs of currency, percent, brackets or thousands,
+/// with a decimal comma, another minus or wide digits.
+pub(super) fn is_formatted(text: &str) -> bool {
+    let plain = |c| match c {
+        '\u{2212}' | '\u{2013}' | '\u{fe63}' | '\u{ff0d}' => '-',
+        '０'..='９' => char::from_digit(c as u32 - '０' as u32, 10).unwrap_or(c),
+        c => c,
+    };
+    // Blanks are thousands inside of a number; beside a comma they make a list.
+    let is_sign = |c: &char| (c.is_whitespace() && *c != '\t') || NUMBER_SIGNS.contains(*c);
+    let is_list = text.contains(", ");
+    let text: String = text.chars().filter(|c| !is_sign(c)).map(plain).collect();
+    let text = text.strip_prefix('-').or(text.strip_suffix('-')).unwrap_or(&text);
+    let groups: Vec<&str> = text.split(['.', ',']).collect();
+    let separators: Vec<&str> = text.matches(['.', ',']).collect();
+    let has_digits_only = groups.iter().all(|group| group.bytes().all(|byte| byte.is_ascii_digit()));
+    // Dates in digits and points have groups of other lengths than thousands.
+    let are_thousands = match groups[..] {
+        [_, ref inner @ .., last] if separators.len() > 1 => {
+            inner.iter().all(|group| group.len() == 3)
+                && (last.len() == 3 || separators.first() != separators.last())
+        }
+        _ => true,
+    };
+    !is_list && has_digits_only && groups.iter().any(|group| !group.is_empty()) && are_thousands
+}
+
+/// What separates fields.
+const SEPARATORS: [(char, &str); 5] =
+    [(';', "semicolons"), ('\t', "TABs"), ('|', "vertical bars"), (',', "commas"), (' ', "blanks")];
 
 /// Text of an input as it may stand in a message: escaped and not too long.
 pub(crate) fn quote(text: &str) -> String {
@@ -156,7 +231,7 @@ pub(crate) fn quote(text: &str) -> String {
 
 /// What the fields of a line seem to be separated by when it is not what was expected, and the byte offset of the first.
 pub(super) fn other_separator(text: &str, expected: char) -> Option<(usize, &'static str)> {
-    [(';', "semicolons"), ('\t', "TABs"), ('|', "vertical bars"), (',', "commas"), (' ', "blanks")]
+    SEPARATORS
         .into_iter()
         .filter(|(separator, _)| *separator != expected)
         .find_map(|(separator, name)| Some((text.find(separator)?, name)))

@@ -15,25 +15,42 @@ const GZIP_MARK: [u8; 2] = [0x1f, 0x8b];
 /// What the longest mark of a format takes.
 const START_BYTES: usize = 6;
 
-/// Opens an input, and unpacks it where it is packed: by the end of its name, or by its first bytes.
+/// Opens an input, and unpacks it where its first bytes say that it is packed, whatever its name. A name that promises
+/// what they do not say is refused: such a file is often a damaged one.
 pub(super) fn open(input: &Source) -> Result<Box<dyn BufRead>, InputError> {
     let failed = |cause| InputError::Unreadable { input: input.clone(), cause };
-    let mut bytes: Box<dyn Read> = match input {
+    let bytes: Box<dyn Read> = match input {
         Source::Stdin => Box::new(io::stdin().lock()),
         Source::File(path) => Box::new(File::open(path).map_err(failed)?),
     };
-    let mut start = Vec::with_capacity(START_BYTES);
-    bytes.by_ref().take(START_BYTES as u64).read_to_end(&mut start).map_err(failed)?;
-    let is_packed = start.starts_with(&GZIP_MARK) || is_called_gzip(input);
-    if let Some(format) = format_of(&start).filter(|_| !is_packed) {
-        return Err(InputError::whole(input, format!("looks like {format}, expected text in UTF-8")));
+    let (start, bytes) = begin(bytes).map_err(failed)?;
+    if !start.starts_with(&GZIP_MARK) {
+        refuse_other_format(input, &start)?;
+        if is_called_gzip(input) {
+            return Err(InputError::whole(
+                input,
+                "is called .gz and is no gzip file, rename it if it is text",
+            ));
+        }
+        return Ok(Box::new(bytes));
     }
-    let bytes = BufReader::with_capacity(READ_BUFFER_BYTES, Cursor::new(start).chain(bytes));
-    Ok(if is_packed {
-        let member = Some(GzDecoder::new(bytes));
-        Box::new(BufReader::with_capacity(READ_BUFFER_BYTES, Members { member }))
-    } else {
-        Box::new(bytes)
+    let members = Members { member: Some(GzDecoder::new(bytes)) };
+    let (start, text) = begin(members).map_err(|cause| unreadable(input, cause))?;
+    refuse_other_format(input, &start)?;
+    Ok(Box::new(text))
+}
+
+/// The first bytes, and a reader of all.
+fn begin<R: Read>(mut bytes: R) -> io::Result<(Vec<u8>, impl BufRead + use<R>)> {
+    let mut start = Vec::with_capacity(START_BYTES);
+    bytes.by_ref().take(START_BYTES as u64).read_to_end(&mut start)?;
+    let all = Cursor::new(start.clone()).chain(bytes);
+    Ok((start, BufReader::with_capacity(READ_BUFFER_BYTES, all)))
+}
+
+fn refuse_other_format(input: &Source, start: &[u8]) -> Result<(), InputError> {
+    format_of(start).map_or(Ok(()), |format| {
+        Err(InputError::whole(input, format!("looks like {format}, expected text in UTF-8")))
     })
 }
 
@@ -46,7 +63,7 @@ pub(super) fn text(input: &Source, bytes_max: u64) -> Result<String, InputError>
         return Err(InputError::whole(input, format!("is longer than {bytes_max} bytes")));
     }
     let text = String::from_utf8(text).map_err(|_| InputError::whole(input, "is not valid UTF-8"))?;
-    Ok(text.strip_prefix('\u{feff}').map_or_else(|| text.clone(), str::to_owned))
+    Ok(text.trim_start_matches('\u{feff}').to_owned())
 }
 
 /// Why an open input gave no more bytes.
@@ -63,15 +80,26 @@ fn is_called_gzip(input: &Source) -> bool {
     matches!(input, Source::File(path) if path.extension().is_some_and(|e| e.eq_ignore_ascii_case("gz")))
 }
 
-/// What is no UTF-8 text, by its first bytes.
+/// What is no UTF-8 text, by its first bytes; the longer marks first.
 fn format_of(start: &[u8]) -> Option<&'static str> {
     match start {
+        [0xff, 0xfe, 0, 0, ..] | [0, 0, 0xfe, 0xff, ..] => Some("UTF-32"),
+        [0, 0, 0, 1..=u8::MAX, ..] | [1..=u8::MAX, 0, 0, 0, ..] => Some("UTF-32 without its mark"),
+        [0x5d, 0, 0, ..] => Some("an LZMA file"),
+        [0, 0, ..] => Some("binary data"),
         [0xff, 0xfe, ..] | [0xfe, 0xff, ..] => Some("UTF-16"),
         [0, 1..=u8::MAX, ..] | [1..=u8::MAX, 0, ..] => Some("UTF-16 without its mark"),
         [b'P', b'K', 3, 4, ..] => Some("a ZIP archive or a spreadsheet"),
+        [b'P', b'K', 5, 6, ..] => Some("an empty ZIP archive"),
+        [0xd0, 0xcf, 0x11, 0xe0, ..] => Some("a spreadsheet of the old kind"),
+        [b'%', b'P', b'D', b'F', ..] => Some("a PDF file"),
+        [b'P', b'A', b'R', b'1', ..] => Some("a Parquet file"),
+        [0x7f, b'E', b'L', b'F', ..] => Some("a program"),
+        [0x1f, 0x8b, ..] => Some("a gzip file within another, unpack it once"),
+        [0x1f, 0x9d, ..] | [0x78, 0x01 | 0x9c | 0xda, ..] => Some("a file packed by compress or zlib"),
         [0x28, 0xb5, 0x2f, 0xfd, ..] => Some("a Zstandard file"),
         [0xfd, b'7', b'z', b'X', b'Z', ..] => Some("an xz file"),
-        [b'B', b'Z', b'h', b'1'..=b'9', 0x31, 0x41, ..] => Some("a bzip2 file"),
+        [b'B', b'Z', b'h', b'1'..=b'9', 0x31 | 0x17, ..] => Some("a bzip2 file"),
         _ => None,
     }
 }

@@ -1,8 +1,8 @@
 //! Whole tables: CSV files in which every column is a series.
 
-use super::csv::{fields, refuse_other_separator, unquote};
-use super::lines::{Line, Lines, quote};
-use super::{InputError, Source};
+use super::csv::{fields, note_numbers, refuse_other_format, refuse_other_separator, unquote};
+use super::lines::{Line, Lines, is_formatted, quote};
+use super::{InputError, Source, note};
 
 /// The most series of a table.
 pub(crate) const SERIES_MAX: usize = 4096;
@@ -29,15 +29,17 @@ pub(crate) enum Gaps {
 
 /// Reads a table with a header and at least two series.
 ///
-/// The first column is the index when it has no name, or when none of its values is a number. One that has both
-/// numbers and texts is refused: a single cell decides nothing.
+/// The first column is the index when it has no name, or when none of its values is a number, however formatted; that is
+/// said, unless they are dates. One that has both numbers and texts is refused: a single cell decides nothing.
 pub(crate) fn table(input: &Source, gaps: Gaps) -> Result<Table, InputError> {
     let mut lines = Lines::open(input)?;
     let Some(header) = lines.next()? else {
         return Err(InputError::whole(input, "is empty, expected a CSV header"));
     };
+    refuse_other_format(&header)?;
+    refuse_other_separator(input, header.text)?;
     let names = names(&header)?;
-    refuse_other_separator(input, &names)?;
+    note_numbers(&header, &names);
     let mut table = Reading::new(&names);
     while let Some(line) = lines.next()? {
         let kept = table.row(&line, gaps)?;
@@ -45,6 +47,9 @@ pub(crate) fn table(input: &Source, gaps: Gaps) -> Result<Table, InputError> {
     }
     table.finish(input, names)
 }
+
+/// How labels are told from a series where that is in doubt.
+const OF_LABELS: &str = "; labels that read as numbers are a column without a name";
 
 /// The names in the header: each once, and only the first may be empty.
 fn names(header: &Line<'_>) -> Result<Vec<String>, InputError> {
@@ -85,6 +90,8 @@ struct Reading {
     /// The text of the first column, until it is known to be a series.
     index: Vec<String>,
     series: Vec<Vec<f64>>,
+    /// Whether all values of the first column are dates.
+    is_dates: bool,
     /// The first value of the first column that it may not have, should it be a series.
     flaw: Option<InputError>,
 }
@@ -92,7 +99,7 @@ struct Reading {
 impl Reading {
     fn new(names: &[String]) -> Self {
         let first = if names[0].is_empty() { First::Index } else { First::Unknown };
-        Self { first, index: Vec::new(), series: vec![Vec::new(); names.len()], flaw: None }
+        Self { first, index: Vec::new(), series: vec![Vec::new(); names.len()], is_dates: true, flaw: None }
     }
 
     /// Takes a row and says how many bytes of it are kept.
@@ -130,17 +137,25 @@ impl Reading {
         gaps: Gaps,
     ) -> Result<(), InputError> {
         self.index.push(text.to_owned());
-        let is_text = !is_missing(text) && text.trim_ascii().parse::<f64>().is_err();
+        let is_number = text.trim_ascii().parse::<f64>().is_ok() || is_formatted(text);
+        let is_text = !is_missing(text) && !is_number;
+        self.is_dates &= is_date(text);
         if self.first == First::Index || (self.first == First::Texts && is_text) {
             return Ok(());
         }
         match value(line, offset, text, gaps) {
             Ok(value) if value.is_nan() => self.series[0].push(value),
             Ok(value) => {
-                self.flaw.take().map_or(Ok(()), |flaw| Err(flaw.beside_number(line.number)))?;
+                self.flaw.take().map_or(Ok(()), |flaw| Err(beside_number(flaw, line.number)))?;
                 self.first = First::Series;
                 self.index = Vec::new();
                 self.series[0].push(value);
+            }
+            Err(error) if is_formatted(text) => {
+                return Err(match self.flaw.take() {
+                    Some(flaw) => beside_number(flaw, line.number),
+                    None => error.and(OF_LABELS),
+                });
             }
             Err(error) => {
                 if is_text {
@@ -155,12 +170,18 @@ impl Reading {
 
     fn finish(mut self, input: &Source, mut labels: Vec<String>) -> Result<Table, InputError> {
         let is_index = matches!(self.first, First::Index | First::Texts);
-        let index = is_index.then_some(self.index);
         if is_index {
-            labels.remove(0);
+            let name = labels.remove(0);
             self.series.remove(0);
-        } else {
-            self.flaw.map_or(Ok(()), Err)?;
+            if let Some(flaw) = self.flaw.filter(|_| !self.is_dates) {
+                let name = quote(&name);
+                note(flaw.and(format_args!(
+                    "; no value of {name} is a number, so it is taken for the labels of the rows and is no series"
+                )));
+            }
+        } else if let Some(flaw) = self.flaw {
+            let is_labels = !self.index.iter().all(|text| is_missing(text));
+            return Err(if is_labels { flaw.and(OF_LABELS) } else { flaw });
         }
         if labels.len() > SERIES_MAX {
             let message = format!("has {} series, expected at most {SERIES_MAX}", labels.len());
@@ -176,6 +197,7 @@ impl Reading {
         if self.series[0].is_empty() {
             return Err(InputError::whole(input, "has a header and no rows"));
         }
+        let index = is_index.then_some(self.index);
         Ok(Table { index, labels, series: self.series })
     }
 }
@@ -189,6 +211,17 @@ fn value(line: &Line<'_>, offset: usize, text: &str, gaps: Gaps) -> Result<f64, 
             Err(line.error(offset, "a value is missing here, and this method takes none"))
         }
     }
+}
+
+/// The same error of a value in a column that has a number in another line.
+fn beside_number(flaw: InputError, number_line: usize) -> InputError {
+    flaw.and(format_args!(", while line {number_line} of this column has a number{OF_LABELS}"))
+}
+
+/// Whether a text begins with a date, the year first.
+fn is_date(text: &str) -> bool {
+    let is_right = |(place, byte): (usize, u8)| byte.is_ascii_digit() != matches!(place, 4 | 7);
+    text.len() >= 10 && text.bytes().take(10).enumerate().all(is_right)
 }
 
 fn is_missing(text: &str) -> bool {

@@ -210,14 +210,79 @@ fn f1_no_single_cell_decides_that_the_first_column_is_the_index() {
 }
 
 #[test]
+fn f1_a_first_column_of_formatted_numbers_is_refused_and_not_lost() {
+    for cell in [
+        "5%",
+        "1,5",
+        "$5",
+        "\u{2212}1",
+        "1 234",
+        "(5)",
+        "1'234",
+        "1,234.5",
+        "1.234.567",
+        "5 \u{20ac}",
+        "\u{a0}1",
+    ] {
+        let table = format!("ret_a,b,c\n\"{cell}\",1,2\n\"{cell}\",2,1\n\"{cell}\",3,3\n");
+        let run = swarm_reading(&["correlate", "--input", "-"], table.as_bytes());
+        run.fails(
+            65,
+            &["standard input:2:1: expected a number", "labels that read as numbers are a column without"],
+        );
+        let unnamed = swarm_reading(&["correlate", "--input", "-", "-o", "json"], &table.as_bytes()[5..]);
+        assert_eq!((unnamed.json()["labels"].clone(), unnamed.stderr.as_str()), (json!(["b", "c"]), ""));
+    }
+    swarm_reading(&["correlate", "--input", "-"], b"a,b,c\nx,1,2\n5%,2,1\n")
+        .fails(65, &[":2:1: expected a number, found \"x\", while line 3 of this column has a number"]);
+}
+
+#[test]
+fn f1_a_first_column_of_texts_is_said_to_be_no_series_unless_they_are_dates() {
+    let said = |cells: [&str; 2]| {
+        let table = format!("t,b,c\n{},1,2\n{},2,1\n", cells[0], cells[1]);
+        let run = swarm_reading(&["correlate", "--input", "-", "-o", "json"], table.as_bytes());
+        assert_eq!(run.json()["labels"], json!(["b", "c"]));
+        run.stderr
+    };
+    for cells in
+        [["AAPL", "MSFT"], ["#N/A", "-"], ["1.0f", "2.0f"], ["USD 5", "USD 6"], ["2020-01-01", "later"]]
+    {
+        let stderr = said(cells);
+        assert!(stderr.contains("no value of \"t\" is a number, so it is taken for the labels"), "{stderr}");
+        assert!(stderr.starts_with("swarm: note: standard input:2:1: expected a number, found "), "{stderr}");
+    }
+    assert_eq!(said(["2020-01-01", "2020/01/02 16:00"]), "");
+}
+
+#[test]
+fn f1_a_file_without_a_header_is_said_to_lose_its_first_row() {
+    for (table, place) in
+        [("1,2,3\n2,5,1\n3,1,1\n", ":1:1: "), ("2020-01-01,2,3\n2020-01-02,5,1\n", ":1:1: ")]
+    {
+        let run = swarm_reading(&["correlate", "--input", "-", "-o", "json"], table.as_bytes());
+        assert!(
+            run.stderr.contains(&format!("swarm: note: standard input{place}the first line is taken")),
+            "{}",
+            run.stderr
+        );
+        assert_eq!(run.code, Some(0));
+    }
+    let pandas = swarm_reading(&["correlate", "--input", "-", "-o", "json"], b",0,1\n0,1,2\n1,2,1\n");
+    assert_eq!((pandas.code, pandas.stderr.as_str()), (Some(0), ""));
+}
+
+#[test]
 fn f11_tickers_that_read_as_numbers_are_an_index() {
     let labels = |table: &str| {
         swarm_reading(&["correlate", "--input", "-", "-o", "json"], table.as_bytes()).json()["labels"].clone()
     };
     assert_eq!(labels("ticker,a,b\nINF,1,2\nIBM,2,1\n"), json!(["a", "b"]), "a text that reads as a number");
     assert_eq!(labels(",a,b\nAAPL,1,2\n600519,2,1\n"), json!(["a", "b"]), "a column without a name");
-    swarm_reading(&["correlate", "--input", "-"], b"x,a,b\nINF,1,2\n,2,1\n")
-        .fails(65, &[":2:1: ", "\"INF\""]);
+    for first in ["INF,1,2\n,2,1\n", "INF,1,2\nNAN,2,1\nNA,3,5\n", "NULL,1,2\nINFINITY,2,1\n"] {
+        swarm_reading(&["correlate", "--input", "-"], format!("x,a,b\n{first}").as_bytes())
+            .fails(65, &[":1: ", "\"INF", "; labels that read as numbers are a column without a name"]);
+    }
 }
 
 #[test]

@@ -113,7 +113,23 @@ fn f13_a_file_that_is_no_text_is_named_as_what_it_looks_like() {
     let utf16 = |mark: &[u8], text: &str| {
         [mark, &text.encode_utf16().flat_map(u16::to_le_bytes).collect::<Vec<_>>()].concat()
     };
+    let utf32 = |text: &str| text.chars().flat_map(|c| (c as u32).to_le_bytes()).collect::<Vec<_>>();
     for (name, content, format) in [
+        ("marked32", utf32("\u{feff}a,b\n"), "UTF-32"),
+        ("unmarked32", utf32("a,b\n"), "UTF-32 without its mark"),
+        (
+            "big32",
+            "a,b\n".chars().flat_map(|c| (c as u32).to_be_bytes()).collect(),
+            "UTF-32 without its mark",
+        ),
+        ("lzma", b"\x5d\0\0\x80\0\xff\xff".to_vec(), "an LZMA file"),
+        ("zeros", vec![0; 5_000], "binary data"),
+        ("empty.zip", b"PK\x05\x06\0\0\0\0".to_vec(), "an empty ZIP archive"),
+        ("empty.bz2", b"BZh9\x17\x72\x45\x38\x50\x90".to_vec(), "a bzip2 file"),
+        ("old.xls", b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1".to_vec(), "a spreadsheet of the old kind"),
+        ("zlib", b"\x78\x9c\x4b\xd4\x49".to_vec(), "a file packed by compress or zlib"),
+        ("twice.gz", gzip(&gzip(b"a,b\n1,2\n")), "a gzip file within another, unpack it once"),
+        ("xz.gz", gzip(b"\xfd7zXZ\0"), "an xz file"),
         ("marked", utf16(&[0xff, 0xfe], "a,b\n1,2\n"), "UTF-16"),
         ("unmarked", utf16(&[], "a,b\n1,2\n"), "UTF-16 without its mark"),
         ("big", b"\xfe\xff\0a\0,".to_vec(), "UTF-16"),
@@ -151,6 +167,88 @@ fn f13_other_separators_and_decimal_commas_are_named() {
     let decimals = folder.write("decimals", "1,5\n");
     swarm(&["match", "distance", &number, &decimals])
         .fails(65, &["decimals:1:1: expected a number with a decimal point, found \"1,5\""]);
+}
+
+#[test]
+fn f13_a_first_line_of_another_format_is_named() {
+    let folder = Folder::new("input_first_lines");
+    let search = ["--column", "a", "--query-column", "a", "--query-start", "0", "--query-length", "1"];
+    for (name, content, expected) in [
+        ("page", "<!DOCTYPE html>\n<html></html>\n", ":1:1: the first line looks like HTML or XML"),
+        ("objects", "[{\"a\":1,\"b\":2}]\n", ":1:1: the first line looks like JSON"),
+        ("excel", "sep=;\na;b\n1;2\n", ":1:1: the first line tells Excel the separator: remove it"),
+        ("excel_commas", "sep=,\na,b\n1,2\n", ":1:1: the first line tells Excel the separator: remove it"),
+        ("comment", "# made by x\na,b\n1,2\n", ":1:1: the first line looks like a comment: remove it"),
+    ] {
+        let bad = folder.write(name, content);
+        let expected = &format!("{bad}{expected}, expected names of columns");
+        swarm(&["correlate", "--input", &bad]).fails(65, &[expected]);
+        let files = ["match", "search", "--series", &bad, "--query", &bad, "--window", "0"];
+        swarm(&[&files[..], &search].concat()).fails(65, &[expected]);
+    }
+}
+
+#[test]
+fn f13_a_separator_and_decimal_commas_beside_it_are_named() {
+    let folder = Folder::new("input_mixed_separators");
+    for (name, content, expected) in [
+        (
+            "named",
+            "datum;wert, eur;zwei\n1,5;2,5;3\n",
+            ":1:6: the columns seem to be separated by semicolons",
+        ),
+        ("tabs", "a\tb, x\n1,5\t2,5\n", ":1:2: the columns seem to be separated by TABs"),
+        (
+            "fields",
+            "a,b\n1,2;3\n",
+            ":2:3: expected one number, found \"2;3\": several seem to be separated by semicolons",
+        ),
+    ] {
+        let bad = folder.write(name, content);
+        swarm(&["correlate", "--input", &bad]).fails(65, &[&format!("{bad}{expected}")]);
+    }
+    let quoted = folder.write("quoted", "\"a;b;c\",d\n1,2\n2,1\n");
+    assert_eq!(swarm(&["correlate", "--input", &quoted, "-o", "json"]).json()["labels"][0], "a;b;c");
+}
+
+#[test]
+fn f13_a_number_that_is_written_for_people_is_refused_with_what_to_write() {
+    let folder = Folder::new("input_formatted");
+    let good = folder.write("good", "1\n");
+    for (text, expected) in [
+        ("1,234", "found \"1,234\": write 1.234 or 1234, whichever is meant"),
+        ("-12,345", "write -12.345 or -12345, whichever is meant"),
+        ("1234,567", "a number with a decimal point, found"),
+        ("0,125", "a number with a decimal point, found"),
+        ("1,234.5", "such as -1234.5, found \"1,234.5\": write it without signs of currency"),
+        ("1.234,5", "such as -1234.5"),
+        ("1.234.567", "such as -1234.5"),
+        ("1'234", "such as -1234.5"),
+        ("1 234", "such as -1234.5"),
+        ("(5)", "such as -1234.5"),
+        ("5%", "such as -1234.5"),
+        ("$5", "such as -1234.5"),
+        ("\u{2212}5", "such as -1234.5"),
+        ("1,2,3", "expected one number, found \"1,2,3\": several seem to be separated by commas"),
+        ("1\t2", "several seem to be separated by TABs"),
+        ("one", "expected a number, found \"one\""),
+    ] {
+        let bad = folder.write("bad", format!("{text}\n"));
+        swarm(&["match", "distance", &good, &bad]).fails(65, &["bad:1:1: expected", expected]);
+    }
+}
+
+#[test]
+fn f13_several_byte_order_marks_and_a_name_that_promises_gzip_are_understood() {
+    let folder = Folder::new("input_clear");
+    let plain = folder.write("plain", "1\n2\n");
+    let marks = folder.write("marks", "\u{feff}\u{feff}1\n2\n");
+    assert_eq!(swarm(&["match", "distance", &marks, &plain, "-o", "json"]).json()["distance"], 0.0);
+    let promised = folder.write("plain.gz", "1\n2\n");
+    swarm(&["match", "distance", &promised, &plain])
+        .fails(65, &["plain.gz: is called .gz and is no gzip file, rename it if it is text"]);
+    let zip = folder.write("zip.gz", "PK\u{3}\u{4}");
+    swarm(&["match", "distance", &zip, &plain]).fails(65, &["zip.gz: looks like a ZIP archive"]);
 }
 
 #[test]

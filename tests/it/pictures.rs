@@ -42,7 +42,7 @@ fn order(texts: &[String], labels: &[&str]) -> Vec<String> {
 }
 
 /// Two groups of two that take turns, and one series that never changes.
-const GROUPS: &str = "t,a1,b1,a2,b2,flat\nu,1,5,1,5,7\nv,2,1,2,1,7\nw,3,4,3,4,7\nx,9,2,8,2,7\n";
+const GROUPS: &str = ",a1,b1,a2,b2,flat\nu,1,5,1,5,7\nv,2,1,2,1,7\nw,3,4,3,4,7\nx,9,2,8,2,7\n";
 
 #[test]
 fn a_heat_map_shows_labels_values_and_what_is_undefined() {
