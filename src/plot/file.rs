@@ -9,6 +9,9 @@ use std::process;
 use super::{Scene, raster, svg};
 use crate::input::Source;
 
+/// So many links may lead to a file, as for the system itself.
+const LINKS_MAX: usize = 40;
+
 /// A file for a picture, whose name says what form it has.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct PictureFile {
@@ -52,10 +55,13 @@ impl PictureFile {
         if inputs.iter().any(|input| input.is_same_file(&own)) {
             return Err(PictureError::IsInput { path: self.path.clone() });
         }
-        let folder = self.folder();
-        match fs::metadata(folder) {
+        let path = self.linked();
+        match fs::metadata(folder(&path)) {
             Ok(found) if !found.is_dir() => Err(self.error(io::ErrorKind::NotADirectory.into())),
-            Ok(_) if self.path.is_dir() => Err(self.error(io::ErrorKind::IsADirectory.into())),
+            Ok(_) if path.is_dir() => Err(self.error(io::ErrorKind::IsADirectory.into())),
+            Ok(_) if path.exists() && !path.is_file() => {
+                Err(self.error(io::Error::other("it is no regular file")))
+            }
             Ok(_) => Ok(()),
             Err(cause) => Err(self.error(cause)),
         }
@@ -67,11 +73,12 @@ impl PictureFile {
             Form::Svg => svg::document(scene).into_bytes(),
             Form::Png => raster::png(scene).map_err(|cause| self.error(cause))?,
         };
+        let path = self.linked();
         let mut name = OsString::from(".");
-        name.push(self.path.file_name().unwrap_or_default());
+        name.push(path.file_name().unwrap_or_default());
         name.push(format!(".{}.part", process::id()));
-        let part = self.folder().join(name);
-        let written = write_new(&part, &content).and_then(|()| fs::rename(&part, &self.path));
+        let part = folder(&path).join(name);
+        let written = write_new(&part, &content).and_then(|()| fs::rename(&part, &path));
         written.map_err(|cause| {
             // What is left of it is of no use; that it cannot be removed says nothing more than the cause.
             let _ = fs::remove_file(&part);
@@ -79,15 +86,25 @@ impl PictureFile {
         })
     }
 
-    fn folder(&self) -> &Path {
-        match self.path.parent() {
-            Some(folder) if folder != Path::new("") => folder,
-            _ => Path::new("."),
+    /// The file that symbolic links lead to, which stay as they are.
+    fn linked(&self) -> PathBuf {
+        let mut path = self.path.clone();
+        for _ in 0..LINKS_MAX {
+            let Ok(next) = fs::read_link(&path) else { break };
+            path = folder(&path).join(next);
         }
+        path
     }
 
     fn error(&self, cause: io::Error) -> PictureError {
         PictureError::Write { path: self.path.clone(), cause }
+    }
+}
+
+fn folder(path: &Path) -> &Path {
+    match path.parent() {
+        Some(folder) if folder != Path::new("") => folder,
+        _ => Path::new("."),
     }
 }
 

@@ -391,6 +391,56 @@ fn f6_labels_that_no_training_series_has_are_said() {
 }
 
 #[test]
+fn f6_labels_of_equal_value_that_are_other_texts_are_said() {
+    let folder = Folder::new("classify_values");
+    let classify = |train: &str, test: &str| {
+        let (train, test) = (folder.write("train", train), folder.write("test", test));
+        swarm(&["match", "classify", "--train", &train, "--test", &test, "-o", "json"]).stderr
+    };
+    let said = "so some of equal value are different classes: ";
+    for (train, test, labels) in [
+        ("1\t1\t2\n1.0\t2\t1\n", "1\t1\t2\n", "\"1\" and \"1.0\"\n"),
+        ("1\t1\t2\n2\t2\t1\n", "1\t1\t2\n2.0\t2\t1\n", "\"2\" and \"2.0\"\n"),
+        (
+            "-0\t1\t2\n0\t2\t1\n",
+            "01\t1\t2\n1e0\t1\t2\n+1\t1\t2\n",
+            "\"-0\" and \"0\", \"+1\" and \"01\" and \"1e0\"\n",
+        ),
+    ] {
+        let stderr = classify(train, test);
+        assert!(stderr.contains(&format!("{said}{labels}")), "{stderr}");
+    }
+    assert_eq!(classify("nan\t1\t2\nNaN\t2\t1\nx\t1\t1\n", "x\t1\t2\n"), "");
+}
+
+#[test]
+fn f11_a_query_that_leaves_no_window_of_its_own_file_is_said() {
+    let folder = Folder::new("search_none_left");
+    let file = folder.write("series.csv", csv_file(&walk(60, 12)));
+    let run = search(&file, &file, 20, 40, &[]);
+    assert_eq!(run.json()["matches"], serde_json::json!([]));
+    assert!(
+        run.stderr.contains("no window is left: each starts less than 40 rows from the query"),
+        "{}",
+        run.stderr
+    );
+}
+
+#[test]
+fn f11_a_distance_of_tiny_values_is_not_lost_in_their_squares() {
+    let folder = Folder::new("distance_tiny");
+    let (a, b) = (folder.write("a", "1e-300\n2e-300\n"), folder.write("b", "3e-300\n9e-300\n"));
+    let distance = |a: &str, b: &str| {
+        swarm(&["match", "distance", a, b, "-o", "json"]).json()["distance"].as_f64().unwrap()
+    };
+    let expected = 53.0_f64.sqrt() * 1e-300;
+    assert!((distance(&a, &b) / expected - 1.0).abs() < 1e-12, "{:e}", distance(&a, &b));
+    let least = folder.write("least", "5e-324\n5e-324\n");
+    let zeros = folder.write("zeros", "0\n0\n");
+    assert_eq!((distance(&least, &zeros), distance(&zeros, &zeros)), (5e-324, 0.0));
+}
+
+#[test]
 fn f2_a_constant_query_is_said_to_tell_nothing() {
     let folder = Folder::new("search_constant");
     let file = folder.write("series.csv", csv_file(&walk(300, 11)));

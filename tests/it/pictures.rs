@@ -181,6 +181,29 @@ fn a_file_is_replaced_as_a_whole_and_nothing_is_left_beside_it() {
     assert_eq!(names, ["bad.csv", "groups.csv", "map.svg"]);
 }
 
+#[cfg(unix)]
+#[test]
+fn f11_a_picture_goes_through_links_and_over_nothing_but_a_file() {
+    let folder = Folder::new("heat_map_links");
+    let input = folder.write("groups.csv", GROUPS);
+    let (first, second, target) =
+        (folder.path("first.svg"), folder.path("second.svg"), folder.path("real.svg"));
+    std::os::unix::fs::symlink("second.svg", &first).unwrap();
+    std::os::unix::fs::symlink(&target, &second).unwrap();
+    for _ in 0..2 {
+        // At first the links lead to no file yet.
+        succeeds(&heat_map(&input, &first, &[]));
+        assert!(
+            fs::symlink_metadata(&first).unwrap().is_symlink()
+                && fs::symlink_metadata(&second).unwrap().is_symlink()
+        );
+        assert_eq!(texts(&target).0[0], "Pearson correlation");
+    }
+    let device = folder.path("device.svg");
+    std::os::unix::fs::symlink("/dev/null", &device).unwrap();
+    heat_map(&input, &device, &[]).fails(1, &[&device, "it is no regular file"]);
+}
+
 #[test]
 fn matches_are_drawn_with_their_rows_and_distances() {
     let folder = Folder::new("matches");

@@ -70,6 +70,7 @@ impl Classify {
     fn read(&self) -> Result<(Vec<LabelledSeries>, Vec<LabelledSeries>), InputError> {
         let (train, test) = (input::ucr(&self.train)?, input::ucr(&self.test)?);
         self.note_unknown_labels(&train, &test);
+        note_equal_values(&train, &test);
         Ok((train, test))
     }
 
@@ -128,6 +129,28 @@ impl Classify {
                 |(series, nearest): &(&LabelledSeries, usize)| series.label != train[*nearest].label;
             Ok((test.iter().zip(nearest).filter(is_wrong).count(), started.elapsed().as_secs_f64()))
         })
+    }
+}
+
+/// Says which labels are several classes though their values are equal.
+fn note_equal_values(train: &[LabelledSeries], test: &[LabelledSeries]) {
+    let mut by_value = BTreeMap::<u64, BTreeSet<&str>>::new();
+    for LabelledSeries { label, .. } in train.iter().chain(test) {
+        if let Some(value) = label.parse::<f64>().ok().filter(|value| value.is_finite()) {
+            // Both zeros are one value.
+            by_value.entry((value + 0.0).to_bits()).or_default().insert(label);
+        }
+    }
+    let list = |labels: &BTreeSet<&str>| {
+        labels.iter().take(LABELS_SHOWN).map(|label| quote(label)).collect::<Vec<_>>().join(" and ")
+    };
+    let equal = by_value.values().filter(|labels| labels.len() > 1);
+    let equal: Vec<String> = equal.take(LABELS_SHOWN).map(list).collect();
+    if !equal.is_empty() {
+        say(format_args!(
+            "swarm: labels are compared as text, so some of equal value are different classes: {}",
+            equal.join(", ")
+        ));
     }
 }
 

@@ -15,6 +15,12 @@ use crate::input::{self, Source};
 use crate::swarm::progress::Progress;
 use crate::swarm::spread::distance::distance;
 
+/// Values that are all below this have squares that are no normal numbers, or none at all.
+const TINY: f64 = 1e-100;
+
+/// What tiny values are multiplied by, 2⁶⁰⁰, which rounds nothing: the squares of even the least ones are then normal.
+const TINY_SCALE: f64 = f64::from_bits((1023 + 600) << 52);
+
 #[derive(Debug, Args)]
 pub(crate) struct Distance {
     /// The first series, one number a line; `-` is standard input
@@ -44,13 +50,17 @@ struct Report {
 impl Distance {
     pub(crate) fn run(self, output: Output) -> Result<(), CliError> {
         refuse_stdin_twice(&self.a, &self.b)?;
-        let a = input::numbers(&self.a)?;
-        let b = input::numbers(&self.b)?;
+        let mut a = input::numbers(&self.a)?;
+        let mut b = input::numbers(&self.b)?;
+        let is_tiny = !self.znormalize && a.iter().chain(&b).all(|value| value.abs() < TINY);
+        let scale = if is_tiny { TINY_SCALE } else { 1.0 };
+        a.iter_mut().chain(&mut b).for_each(|value| *value *= scale);
         let (distance_squared, path) = match self.connection.given() {
             None => self.here(a, b)?,
             Some(connection) => self.over(connection, &a, &b)?,
         };
-        output.print(&Report { distance: distance_squared.sqrt(), distance_squared, path })
+        let distance = distance_squared.sqrt() / scale;
+        output.print(&Report { distance, distance_squared: distance_squared / scale / scale, path })
     }
 
     fn here(&self, mut a: Vec<f64>, mut b: Vec<f64>) -> Result<Measured, CliError> {

@@ -169,6 +169,12 @@ impl Search {
     }
 
     fn show(&self, inputs: &Inputs, found: &Found, seconds: f64, output: Output) -> Result<(), CliError> {
+        if found.matches.is_empty() {
+            let length = inputs.query.len();
+            say(format_args!(
+                "swarm: no window is left: each starts less than {length} rows from the query, in the same file"
+            ));
+        }
         if let Some(file) = &self.plot {
             file.write(&self.scene(inputs, found))?;
         }
