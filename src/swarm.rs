@@ -18,3 +18,4 @@ pub(crate) mod spread;
 pub(crate) mod supervision;
 pub(crate) mod task_file;
 pub(crate) mod topology;
+mod words;

@@ -7,6 +7,7 @@ use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::string::FromUtf8Error;
 
+use super::words::{TABLE, plain};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
@@ -130,7 +131,7 @@ impl<'t> Document<'t> {
 
     fn toml_fault(&mut self, error: &toml::de::Error, fallback: Range<usize>) {
         // The parser puts what it expected on a line of its own.
-        let message = printable(&error.message().replace('\n', ", "));
+        let message = printable(&plain(&error.message().replace('\n', ", "), TABLE));
         self.fault(error.span().unwrap_or(fallback), message);
     }
 

@@ -515,10 +515,8 @@ authority = "Cargo.toml"
         let twice = faults(&AGENT.replace(hub, &format!("{hub}, {hub}")));
         assert_eq!(twice, ["5:11: two entries of `connect` are called hub"]);
         let name_alone = faults(&AGENT.replace(hub, "\"hub\""));
-        assert!(
-            name_alone[0]
-                .ends_with("expected a table such as { name = \"hub\", address = \"hub.example:7400\" }")
-        );
+        let a_table = "expected a table such as { name = \"hub\", address = \"hub.example:7400\" }";
+        assert_eq!(name_alone, [format!("5:12: {a_table}, found the text \"hub\"")]);
         let homeless = AGENT.split("[identity]").next().unwrap().to_owned() + "identity = \"agent-1\"\n";
         let homeless = faults(&homeless);
         assert!(

@@ -9,6 +9,7 @@ use swarm_protocols::coordinator::TaskPriority;
 use swarm_protocols::printable;
 
 use super::jobs::{Job, Kind, Terms};
+use super::words::plain;
 use crate::input::{self, InputError, Source, quote};
 
 /// The largest task file, in bytes.
@@ -27,8 +28,22 @@ pub(crate) struct TaskFile {
 struct Head {
     kind: Kind,
     #[serde(default)]
-    priority: TaskPriority,
+    priority: Priority,
     deadline_seconds: Option<Seconds>,
+}
+
+/// A priority that may be any number before it is judged.
+#[derive(Default, Deserialize)]
+#[serde(try_from = "i64")]
+struct Priority(TaskPriority);
+
+impl TryFrom<i64> for Priority {
+    type Error = String;
+
+    fn try_from(value: i64) -> Result<Self, String> {
+        let priority = u8::try_from(value).ok().and_then(|value| TaskPriority::try_from(value).ok());
+        priority.map(Self).ok_or_else(|| format!("{value} is no priority: 0 to 10 is expected"))
+    }
 }
 
 /// A time above zero.
@@ -63,7 +78,7 @@ impl TaskFile {
         };
         let job = (kind.in_task_file)(text, folder).map_err(at)?;
         let deadline = deadline_seconds.map(|seconds| seconds.0);
-        Ok(Self { kind, job, terms: Terms { priority, deadline } })
+        Ok(Self { kind, job, terms: Terms { priority: priority.0, deadline } })
     }
 }
 
@@ -91,7 +106,12 @@ fn fault(source: &Source, text: &str, error: &serde_json::Error) -> InputError {
     let message = message.rsplit_once(" at line ").map_or(message.as_str(), |(message, _)| message);
     let line = text.split('\n').nth(error.line().saturating_sub(1)).unwrap_or_default();
     let before = line.get(..error.column().saturating_sub(1)).unwrap_or(line);
-    InputError::at(source, error.line().max(1), before.chars().count() + 1, printable(message))
+    InputError::at(
+        source,
+        error.line().max(1),
+        before.chars().count() + 1,
+        printable(&plain(message, "an object")),
+    )
 }
 
 #[cfg(test)]
@@ -119,7 +139,7 @@ mod tests {
     #[test]
     fn what_is_wrong_is_named_with_its_place() {
         for (text, expected) in [
-            ("{", ":1:1: EOF"),
+            ("{", ":1:1: the file ends too early"),
             ("{\"kind\": \"\\u001b[2J\"}", "unknown kind `\u{fffd}[2J`"),
             ("{\"kind\": \"dance\"}", ":1:16: unknown kind `dance`, expected is similar-windows"),
             ("{\n \"kynd\": 1}", ":2:11: missing field `kind`"),
@@ -138,13 +158,35 @@ mod tests {
                 "two symbols are called A",
             ),
             ("{\"priority\": 11}", "11 is no priority"),
+            ("{\"priority\": -1}", "-1 is no priority: 0 to 10 is expected"),
+            ("{\"priority\": 1.5}", "expected a whole number, found the number 1.5"),
+            ("{\"priority\": \"1\"}", "expected a whole number, found the text \"1\""),
+            ("{\"deadline_seconds\": \"5\"}", "expected a number, found the text \"5\""),
+            ("{\"deadline_seconds\": 1e400}", "the number is too large"),
+            ("{\"kind\": null}", "expected the word for a kind of job, found null"),
+            ("{kind: 1}", ":1:2: expected a key in double quotes"),
+            (
+                "{\"kind\": \"similar-windows\", \"data\": 5, \"symbols\": [\"A\"]}",
+                "expected a path in quotes, found the number 5",
+            ),
+            (
+                "{\"kind\": \"similar-windows\", \"data\": \".\", \"symbols\": \"A\"}",
+                "expected a list, found the text \"A\"",
+            ),
+            (
+                "{\"kind\": \"similar-windows\", \"data\": {}, \"symbols\": [null]}",
+                "expected a path in quotes, found an object",
+            ),
             ("{\"deadline_seconds\": 0}", "0.0 seconds, expected are more than 0"),
             ("{\"deadline_seconds\": -1}", "-1.0 seconds, expected are more than 0"),
             (
                 "{\"deadline_seconds\": 1e308}",
                 ":1:27: 1e308 seconds, expected are more than 0 and less than 2^64",
             ),
-            ("{\"kind\": \"similar-windows\", \"data\": \".\", \"symbols\": [\"A\"]} x", ":1:60: trailing"),
+            (
+                "{\"kind\": \"similar-windows\", \"data\": \".\", \"symbols\": [\"A\"]} x",
+                ":1:60: expected the end of the file",
+            ),
         ] {
             let error = parse(text).unwrap_err();
             assert!(error.starts_with("tasks/one.json:"), "{error}");

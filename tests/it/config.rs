@@ -165,3 +165,83 @@ fn c3_an_error_about_a_setting_says_which_variable_it_is_from() {
         run.fails(78, &[&format!("the variable {variable} is {wrong:?}: ")]);
     }
 }
+
+#[test]
+fn f14_faults_of_files_are_told_in_words_of_the_files() {
+    let folder = Folder::new("config_words");
+    const INSIDES: [&str; 12] = [
+        "invalid type",
+        "struct",
+        "sequence",
+        "variant",
+        "i64",
+        "u8",
+        "i128",
+        "f64",
+        "key-value",
+        "recurs",
+        "ident",
+        "EOF",
+    ];
+    let say = |run: Run, file: &str, expected: &str| {
+        let said = run.stderr.replace(file, "");
+        assert!(said.contains(expected), "{said:?} does not say {expected:?}");
+        for word in INSIDES {
+            assert!(!said.contains(word), "{word} in {said:?}");
+        }
+    };
+    let node = "[[nodes]]\nname = \"a\"\nrole = \"coordinator\"\n";
+    for (content, expected) in [
+        (format!("name = 5\n{node}"), "expected a text in quotes, found the number 5"),
+        (format!("name = [\"a\"]\n{node}"), "expected a text in quotes, found a list"),
+        (
+            format!("name = 2020-01-01\n{node}"),
+            "expected a text in quotes, found a table or a date without quotes",
+        ),
+        (format!("name = true\n{node}"), "expected a text in quotes, found true"),
+        (format!("name = \"x\"\n{node}workers = 1.5\n"), "expected a whole number, found the number 1.5"),
+        (format!("name = \"x\"\n{node}workers = 99999999999999999999\n"), "expected a whole number, found"),
+        (format!("name = \"x\"\n{node}connect = \"a\"\n"), "expected a list, found the text \"a\""),
+        (format!("name = \"x\"\n{node}listen = 5\n"), "expected a text in quotes, found the number 5"),
+        (node.replace("\"coordinator\"", "\"agnet\""), "unknown word `agnet`, expected one of"),
+        (node.replace("\"coordinator\"", "5"), "expected a word in quotes"),
+        (node.replace("\"coordinator\"", "{ agent = 1 }"), "expected a word in quotes"),
+        (
+            "nodes = [5]\nname = \"x\"\n".to_owned(),
+            "expected a table [[nodes]] with `name` and `role`, found the number 5",
+        ),
+        ("nodes = [[]]\nname = \"x\"\n".to_owned(), "expected a table [[nodes]]"),
+        (format!("name = \"x\"\njobs = [5]\n{node}"), "expected a table"),
+        (format!("name = \"x\"\njobs = [[\"a\"]]\n{node}"), "expected a table, found a list of 1"),
+        ("role = \"agent\"\nconnect = 5\n".to_owned(), "expected a list, found the number 5"),
+        (
+            "role = \"agent\"\nname = \"a\"\nmemory_mib = \"1\"\n".to_owned(),
+            "expected a whole number, found the text",
+        ),
+        ("role = \"agent\"\nname = \"a\"\nidentity = 5\n".to_owned(), "expected a folder, or a table with"),
+        ("{\"nodes\": []}".to_owned(), "expected a line KEY = VALUE"),
+        ("null".to_owned(), "expected `=` and a value after the key"),
+        ("[]".to_owned(), "expected the name of a key"),
+        ("<html>".to_owned(), "expected a key of letters"),
+        (format!("a = {}", "[".repeat(9_000)), "too many brackets within brackets"),
+        (format!("name = x\n{node}"), "expected a value: a text in quotes"),
+        (format!("name = \"x\n{node}"), "expected a text that ends on its line"),
+    ] {
+        let file = folder.write("file.toml", content);
+        say(swarm(&["config", "check", &file]), &file, expected);
+    }
+    for (content, expected) in [
+        ("{", "the file ends too early"),
+        ("{\"kind\": nul}", "expected a value: a text in double quotes"),
+        ("{\"kind\" 5}", "expected a colon"),
+        ("{\"priority\": 1.5}", "expected a whole number, found the number 1.5"),
+        ("{\"priority\": -1}", "-1 is no priority: 0 to 10 is expected"),
+        ("{\"deadline_seconds\": []}", "expected a number, found a list"),
+        ("{\"kind\": {}}", "expected the word for a kind of job, found an object"),
+        ("{\"kind\": \"\\ud800\"}", "half of a character"),
+        ("{\"kind\": \"a\nb\"}", "a line end or another control character"),
+    ] {
+        let file = folder.write("task.json", content);
+        say(swarm(&["submit", &file, "--connect", "127.0.0.1:1"]), &file, expected);
+    }
+}

@@ -76,7 +76,7 @@ fn faults_are_found_in_every_section_at_once() {
         + "[[links]]\n";
     let found = faults(&text);
     for (fault, expected) in found.iter().zip([
-        "1:8: invalid type: integer `7`, expected a string",
+        "1:8: expected a text in quotes, found the number 7",
         "7:8: \"Agent 1\" is no valid name: 63 or fewer",
         "16:1: unknown field `wokers`, expected one of `name`, `role`, `listen`",
         "22:3: unknown key `links`, expected are `name`, [[nodes]] and [[jobs]]",
@@ -170,7 +170,10 @@ fn an_agent_connects_once_to_a_coordinator() {
 
 #[test]
 fn broken_toml_has_a_place() {
-    assert_eq!(faults("name = \"star\n"), ["1:13: invalid basic string, expected `\"`"]);
+    assert_eq!(
+        faults("name = \"star\n"),
+        ["1:13: expected a text that ends on its line, without control characters"]
+    );
     assert_eq!(faults(""), ["1:1: `name` is missing"]);
     assert_eq!(
         faults("name = \"a\"\nnodes = 3"),
