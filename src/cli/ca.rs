@@ -20,6 +20,7 @@ use swarm_actors::identity::{
 use swarm_protocols::{NodeId, Role};
 
 use super::error::{CliError, Exit};
+use super::number::within;
 use super::output::Output;
 use trust::Trust;
 
@@ -30,7 +31,7 @@ const NODE_DAYS: u32 = 90;
 const AUTHORITY_DAYS: u32 = 3_650;
 
 /// The longest life of a certificate, in days: a hundred years.
-const DAYS_MAX: i64 = 36_500;
+const DAYS_MAX: u32 = 36_500;
 
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
@@ -80,7 +81,7 @@ pub(crate) struct Init {
     #[arg(long, default_value = "swarm")]
     name: String,
     /// How long the authority's own certificate holds, in days
-    #[arg(long, default_value_t = AUTHORITY_DAYS, value_parser = clap::value_parser!(u32).range(1..=DAYS_MAX))]
+    #[arg(long, default_value_t = AUTHORITY_DAYS, value_parser = within(1..=DAYS_MAX))]
     days: u32,
 }
 
@@ -109,7 +110,7 @@ pub(crate) struct Issue {
 #[derive(Debug, Args)]
 struct Term {
     /// How long the certificate holds, in days
-    #[arg(long, default_value_t = NODE_DAYS, value_parser = clap::value_parser!(u32).range(1..=DAYS_MAX))]
+    #[arg(long, default_value_t = NODE_DAYS, value_parser = within(1..=DAYS_MAX))]
     days: u32,
 }
 

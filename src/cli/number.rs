@@ -1,6 +1,9 @@
 //! Whole numbers of the command line, and what is said of a text that is none.
 
+use std::fmt::Display;
 use std::num::NonZeroUsize;
+use std::ops::RangeInclusive;
+use std::str::FromStr;
 
 pub(super) fn whole(argument: &str) -> Result<usize, String> {
     argument.parse().map_err(|_| "expected a whole number from 0 on".to_owned())
@@ -8,6 +11,16 @@ pub(super) fn whole(argument: &str) -> Result<usize, String> {
 
 pub(super) fn at_least_one(argument: &str) -> Result<NonZeroUsize, String> {
     argument.parse().map_err(|_| "expected a whole number from 1 on".to_owned())
+}
+
+/// A whole number in a range.
+pub(super) fn within<T: FromStr + PartialOrd + Display + Clone>(
+    range: RangeInclusive<T>,
+) -> impl Fn(&str) -> Result<T, String> + Clone {
+    move |argument| {
+        let number = argument.parse().ok().filter(|number| range.contains(number));
+        number.ok_or_else(|| format!("expected a whole number from {} to {}", range.start(), range.end()))
+    }
 }
 
 /// A number below 0 after an option is its value, which it may refuse, and no option of its own.

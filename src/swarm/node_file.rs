@@ -4,14 +4,14 @@ mod authority;
 
 use std::collections::BTreeSet;
 use std::fmt;
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::num::NonZeroUsize;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use serde::de::value::MapAccessDeserializer;
-use serde::de::{Error as _, MapAccess, Visitor};
+use serde::de::{MapAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize};
 use swarm_actors::PeerAddress;
 use swarm_actors::identity::IdentityPaths;
@@ -23,7 +23,7 @@ pub(crate) use authority::AuthorityOptions;
 use authority::RawAuthority;
 
 use super::document::{ConfigError, Document, Form, Sections, read_text};
-use super::node_options::{LogFilter, Memory, Overrides, Reconnect, SaidBy, Workers};
+use super::node_options::{Listen, LogFilter, Memory, Overrides, Reconnect, SaidBy, Workers};
 
 /// A node that can be started.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -93,37 +93,12 @@ impl fmt::Display for AgentType {
     }
 }
 
-/// Reads an address to listen on, with a message that shows one.
-pub(super) fn listen_address<'de, D: Deserializer<'de>>(deserializer: D) -> Result<SocketAddr, D::Error> {
-    let text = String::deserialize(deserializer)?;
-    let address: SocketAddr = text.parse().map_err(|_| {
-        D::Error::custom(format_args!(
-            "{text:?} is no address to listen on: an IP address and a port such as 127.0.0.1:0 are expected"
-        ))
-    })?;
-    let of_many = match address.ip() {
-        IpAddr::V4(ip) => ip.is_multicast() || ip.is_broadcast(),
-        IpAddr::V6(ip) => ip.is_multicast(),
-    };
-    if of_many {
-        return Err(D::Error::custom(format_args!(
-            "{text} is no address to listen on: it is that of many machines"
-        )));
-    }
-    Ok(address)
-}
-
-fn some_listen_address<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<SocketAddr>, D::Error> {
-    listen_address(deserializer).map(Some)
-}
-
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct RawNode {
     name: NodeId,
     role: Spanned<Role>,
-    #[serde(default, deserialize_with = "some_listen_address")]
-    listen: Option<SocketAddr>,
+    listen: Option<Listen>,
     identity: Option<Spanned<RawIdentity>>,
     log: Option<LogFilter>,
     #[serde(default)]
@@ -217,7 +192,7 @@ fn node(
         reconnect_seconds,
         authority,
     } = raw;
-    let listen = overrides.listen.or(listen);
+    let listen = overrides.listen.or(listen).map(|Listen(address)| address);
     if listen.is_none() {
         document.fault(0..0, "missing field `listen`, and neither --listen nor SWARM_LISTEN says it");
     }

@@ -1,7 +1,7 @@
 //! What a node file may leave to the environment or to flags, which both go before it.
 
 use std::env;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::str::FromStr;
@@ -27,7 +27,7 @@ const RECONNECT_SECONDS_MAX: u64 = 7 * 24 * 3600;
 pub(crate) struct Overrides {
     /// Where to listen, instead of SWARM_LISTEN and what the file says
     #[arg(long, value_name = "ADDR")]
-    pub(crate) listen: Option<SocketAddr>,
+    pub(crate) listen: Option<Listen>,
     /// What to log, such as debug, instead of SWARM_LOG and what the file says
     #[arg(long, value_name = "FILTER")]
     pub(crate) log: Option<LogFilter>,
@@ -109,6 +109,37 @@ fn variable<T: FromStr<Err: ToString>>(variable: &'static str) -> Result<Option<
     match value.parse() {
         Ok(parsed) => Ok(Some(parsed)),
         Err(cause) => Err(BadVariable { variable, value, cause: cause.to_string() }),
+    }
+}
+
+/// An address to listen on, of this machine alone.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "String")]
+pub(crate) struct Listen(pub(crate) SocketAddr);
+
+impl FromStr for Listen {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let address: SocketAddr = text.parse().map_err(|_| {
+            format!("{text:?} is no address to listen on: an IP address and a port such as 127.0.0.1:0 are expected")
+        })?;
+        let of_many = match address.ip() {
+            IpAddr::V4(ip) => ip.is_multicast() || ip.is_broadcast(),
+            IpAddr::V6(ip) => ip.is_multicast(),
+        };
+        if of_many {
+            return Err(format!("{text} is no address to listen on: it is that of many machines"));
+        }
+        Ok(Self(address))
+    }
+}
+
+impl TryFrom<String> for Listen {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        text.parse()
     }
 }
 

@@ -13,8 +13,8 @@ use toml::de::DeValue;
 
 use super::document::{self, ConfigError, Document, Form, Sections, Title, read_text};
 use super::jobs::{self, Kind};
-use super::node_file::{AgentType, NO_OPERATOR, listen_address, only_for_agents};
-use super::node_options::Workers;
+use super::node_file::{AgentType, NO_OPERATOR, only_for_agents};
+use super::node_options::{Listen, Workers};
 
 /// A topology that exists can be started: names are unique, there is one coordinator to which every
 /// agent connects, and every job has agents that can do it.
@@ -59,9 +59,6 @@ struct RawNode {
     connect: Option<Spanned<Vec<Spanned<String>>>>,
     workers: Option<Spanned<Workers>>,
 }
-
-#[derive(Deserialize)]
-struct Listen(#[serde(deserialize_with = "listen_address")] SocketAddr);
 
 impl RawNode {
     /// Where it listens. Those that do not say it are reached from this machine, in the same way as `others`.

@@ -271,6 +271,29 @@ fn f14_negative_numbers_after_options_are_values_that_are_refused() {
 }
 
 #[test]
+fn f14_options_that_are_no_numbers_or_addresses_are_told_what_is_expected() {
+    for (arguments, expected) in [
+        (&["ca", "init", "x", "--days", "abc"][..], "a whole number from 1 to 36500"),
+        (
+            &["ca", "issue", "x", "n", "--role", "agent", "--out", "o", "--days", "0"],
+            "a whole number from 1 to 36500",
+        ),
+        (
+            &["ca", "token", "x", "n", "--role", "agent", "--expires", "1h"],
+            "a whole number from 1 to 2592000",
+        ),
+        (
+            &["node", "--config", "x", "--listen", "here"],
+            "no address to listen on: an IP address and a port such as",
+        ),
+    ] {
+        swarm(arguments).fails(2, &["invalid value", expected]);
+    }
+    crate::swarm_in(&[("SWARM_LISTEN", "here")], &["node", "--config", "Cargo.toml"])
+        .fails(78, &["SWARM_LISTEN", "an IP address and a port such as"]);
+}
+
+#[test]
 fn f14_line_ends_blank_lines_and_what_follows_a_gzip_file_are_named() {
     let folder = Folder::new("input_lines");
     let good = folder.write("good", "1\n2\n");

@@ -15,6 +15,7 @@ use swarm_protocols::{NodeId, Role};
 
 use super::{Issued, Term, lasting, on_existing, vacant};
 use crate::cli::error::{CliError, Exit};
+use crate::cli::number::within;
 use crate::cli::output::Output;
 
 /// The longest signing request that is read, in bytes: that of a name of 63 has 500.
@@ -33,8 +34,7 @@ pub(crate) struct MakeToken {
     #[arg(long)]
     role: Role,
     /// How long the token is good, in seconds; at most 30 days
-    #[arg(long, value_name = "SECONDS", default_value_t = 3_600,
-          value_parser = clap::value_parser!(u64).range(1..=2_592_000))]
+    #[arg(long, value_name = "SECONDS", default_value_t = 3_600, value_parser = within(1..=2_592_000_u64))]
     expires: u64,
 }
 

@@ -4,11 +4,11 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use serde::{Deserialize, Deserializer};
+use serde::Deserialize;
 use toml::Spanned;
 
-use super::listen_address;
 use crate::swarm::document::Document;
+use crate::swarm::node_options::Listen;
 
 /// How long the certificate of a newcomer holds where nothing else is said.
 const DAYS_DEFAULT: i64 = 90;
@@ -31,16 +31,8 @@ pub(crate) struct AuthorityOptions {
 #[serde(deny_unknown_fields, expecting = "a table such as { folder = \"ca\" }")]
 pub(super) struct RawAuthority {
     folder: Spanned<PathBuf>,
-    enrol: Option<Spanned<EnrolAddress>>,
+    enrol: Option<Spanned<Listen>>,
     days: Option<Spanned<i64>>,
-}
-
-struct EnrolAddress(SocketAddr);
-
-impl<'de> Deserialize<'de> for EnrolAddress {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        listen_address(deserializer).map(Self)
-    }
 }
 
 impl RawAuthority {
@@ -52,7 +44,7 @@ impl RawAuthority {
             document.fault(folder.span(), format_args!("there is no folder {}", path.display()));
         }
         if let Some(enrol) = &enrol {
-            let EnrolAddress(address) = enrol.get_ref();
+            let Listen(address) = enrol.get_ref();
             if listen == Some(*address) && address.port() != 0 {
                 let message = "newcomers need a port of their own, this one is `listen`";
                 document.fault(enrol.span(), message);
