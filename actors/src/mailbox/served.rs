@@ -27,6 +27,19 @@ use tokio::time::Instant;
 /// What is longer than this is decoded on a thread of its own, in bytes: this much takes about a millisecond.
 pub(super) const DECODED_HERE_BYTES_MAX: usize = 256 << 10;
 
+/// A version of the request `R`: itself or an older one.
+pub(crate) trait Older<R: Request>:
+    Request<Reply: From<R::Reply>, Error: From<R::Error>> + Into<R>
+{
+}
+
+impl<W, R> Older<R> for W
+where
+    W: Request<Reply: From<R::Reply>, Error: From<R::Error>> + Into<R>,
+    R: Request,
+{
+}
+
 /// The requests of a mailbox, each with its handler.
 pub(crate) fn requests_of<P: Protocol>(mailbox: &Mailbox<P>) -> Vec<ExposedRequest> {
     let mut collector = Collector { mailbox, requests: Vec::with_capacity(P::REQUESTS) };
@@ -58,10 +71,8 @@ impl<P: Protocol> Visitor<P> for Collector<'_, P> {
 pub(crate) fn exposed_as<P, W, R>(mailbox: &Mailbox<P>) -> ExposedRequest
 where
     P: Accepts<R>,
-    W: Request,
-    R: Request + From<W>,
-    W::Reply: From<R::Reply>,
-    W::Error: From<R::Error>,
+    W: Older<R>,
+    R: Request,
 {
     let inlet = match &mailbox.target {
         Target::Local(local) => local.inlet::<R>(&As::<W>(PhantomData)),
@@ -82,10 +93,8 @@ struct As<W>(PhantomData<fn() -> W>);
 
 impl<W, R> WireVersion<R> for As<W>
 where
-    W: Request,
-    R: Request + From<W>,
-    W::Reply: From<R::Reply>,
-    W::Error: From<R::Error>,
+    W: Older<R>,
+    R: Request,
 {
     fn decode(&self, payload: &[u8]) -> Result<R, DeliveryError> {
         decode::<W, R>(payload)
@@ -111,10 +120,8 @@ where
 impl<P, W, R> Handle for Typed<P, W, R>
 where
     P: Accepts<R>,
-    W: Request,
-    R: Request + From<W>,
-    W::Reply: From<R::Reply>,
-    W::Error: From<R::Error>,
+    W: Older<R>,
+    R: Request,
 {
     fn is_alive(&self) -> bool {
         match &self.mailbox.target {
@@ -193,16 +200,14 @@ where
 impl<P, W, R> Typed<P, W, R>
 where
     P: Accepts<R>,
-    W: Request,
-    R: Request + From<W>,
-    W::Reply: From<R::Reply>,
-    W::Error: From<R::Error>,
+    W: Older<R>,
+    R: Request,
 {
     const VERSION: &'static dyn WireVersion<R> = &As::<W>(PhantomData);
 }
 
 /// Asks what a peer asks.
-async fn ask<P: Accepts<R>, W: Request, R: Request + From<W>>(
+async fn ask<P: Accepts<R>, W: Older<R>, R: Request>(
     mailbox: Mailbox<P>,
     payload: Bytes,
     origin: Origin,
@@ -221,7 +226,7 @@ async fn ask<P: Accepts<R>, W: Request, R: Request + From<W>>(
 }
 
 /// Tells what a peer has told. The `permits` are kept until it is handled here, or told elsewhere.
-async fn tell<P: Accepts<R>, W: Request, R: Request + From<W>>(
+async fn tell<P: Accepts<R>, W: Older<R>, R: Request>(
     mailbox: Mailbox<P>,
     payload: Bytes,
     origin: Origin,
@@ -241,7 +246,7 @@ async fn tell<P: Accepts<R>, W: Request, R: Request + From<W>>(
 }
 
 /// Decodes what is short at once, and what would hold up the arbiter on a thread for that.
-async fn decode_aside<W: Request, R: From<W> + Send + 'static>(payload: Bytes) -> Result<R, DeliveryError> {
+async fn decode_aside<W: Older<R>, R: Request>(payload: Bytes) -> Result<R, DeliveryError> {
     if payload.len() <= DECODED_HERE_BYTES_MAX {
         return decode::<W, R>(&payload);
     }
@@ -253,7 +258,7 @@ async fn decode_aside<W: Request, R: From<W> + Send + 'static>(payload: Bytes) -
 }
 
 /// Decodes a request; a panic in there is an error of this request.
-fn decode<W: Request, R: From<W>>(payload: &[u8]) -> Result<R, DeliveryError> {
+fn decode<W: Older<R>, R: Request>(payload: &[u8]) -> Result<R, DeliveryError> {
     match catch_unwind(AssertUnwindSafe(|| codec::decode::<W>(payload))) {
         Ok(decoded) => convert(decoded.map_err(undecodable::<W>)?),
         Err(_panic) => Err(undecodable::<W>("decoding it panicked")),
@@ -261,8 +266,8 @@ fn decode<W: Request, R: From<W>>(payload: &[u8]) -> Result<R, DeliveryError> {
 }
 
 /// Makes one version of the other; a panic in there is an error of this call.
-fn convert<T, U: From<T>>(value: T) -> Result<U, DeliveryError> {
-    catch_unwind(AssertUnwindSafe(|| U::from(value))).map_err(|_panic| DeliveryError::Panicked)
+fn convert<T: Into<U>, U>(value: T) -> Result<U, DeliveryError> {
+    catch_unwind(AssertUnwindSafe(|| value.into())).map_err(|_panic| DeliveryError::Panicked)
 }
 
 /// Encodes an answer; a panic in there is an error of this call.
