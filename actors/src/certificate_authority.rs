@@ -3,6 +3,7 @@
 #[cfg(test)]
 pub(crate) mod tests;
 
+use crate::log_limit::limited;
 use crate::{
     call::{Answer, Call, Caller},
     identity::{
@@ -118,7 +119,7 @@ impl Handler<Call<RenewCertificate>> for CertificateAuthority {
             let renewed = renew(folder, &request, caller.as_ref(), SystemTime::now());
             if let Err(refusal) = &renewed {
                 let by = caller.as_ref().map_or("this node", |caller| caller.node.as_str());
-                tracing::warn!(target: "audit", node = by, %refusal, "a certificate was not renewed");
+                limited!(warn, "a certificate was not renewed", audit, node = by, %refusal);
             }
             renewed
         });
@@ -171,7 +172,8 @@ fn refusal(error: FolderError, now: SystemTime) -> RenewalRefusal {
         FolderError::AuthorityEnds(_) => RenewalRefusal::AuthorityEnds,
         FolderError::TooOften(_) => RenewalRefusal::Busy { retry_after: Duration::from_secs(60 * 60) },
         error => {
-            tracing::error!(%error, at = crate::identity::rfc3339(now), "the authority's folder cannot be used");
+            let at = crate::identity::rfc3339(now);
+            limited!(error, "the authority's folder cannot be used", %error, at);
             RenewalRefusal::Unavailable
         }
     }
@@ -189,7 +191,7 @@ impl Handler<Call<RevocationList>> for CertificateAuthority {
             match list.await {
                 Some(Ok(list)) => Ok((known != Some(ContentHash::of(list.as_bytes()))).then_some(list)),
                 Some(Err(error)) => {
-                    tracing::error!(%error, "the authority's revocation list cannot be read");
+                    limited!(error, "the authority's revocation list cannot be read", %error);
                     Err(ListUnavailable)
                 }
                 None => Err(ListUnavailable),
@@ -233,7 +235,7 @@ fn admit(
     let refused = |node: Option<&JoinToken>, refusal: EnrolmentRefusal| {
         // A name that is only claimed, by whoever holds something that looks like a token.
         let node = node.map_or("", |token| token.id.as_str());
-        tracing::warn!(target: "audit", %from, node, %refusal, "a newcomer was refused");
+        limited!(warn, "a newcomer was refused", audit, %from, node, %refusal);
         refusal
     };
     let token: JoinToken = token
@@ -250,14 +252,14 @@ fn admit(
         FolderError::Token(refusal) => refused(EnrolmentRefusal::Token { reason: refusal.to_string() }),
         FolderError::NameInUse { id, .. } => refused(EnrolmentRefusal::NameInUse(id)),
         error => {
-            tracing::error!(%error, "the authority's folder cannot be used");
+            limited!(error, "the authority's folder cannot be used", %error);
             refused(EnrolmentRefusal::Unavailable)
         }
     };
     // First what may fail, then what stays in the register.
     let revoked = folder.revocation_list().map_err(failed)?;
     let validity = folder.lasting(lifetime, now).map_err(|error| {
-        tracing::error!(%error, "the authority cannot certify newcomers any more");
+        limited!(error, "the authority cannot certify newcomers any more", %error);
         refused(EnrolmentRefusal::Unavailable)
     })?;
     let issued = folder.enrol(&request, &token, validity, now).map_err(failed)?;

@@ -14,6 +14,7 @@ mod tests;
 
 pub use agents::{AgentChanged, AgentJoined, AgentLost, AgentWatch, Ports};
 
+use crate::log_limit::limited;
 use crate::{
     call::{Answer, Call},
     content_store::Contents,
@@ -190,7 +191,8 @@ impl Handler<AskEnded> for Coordinator {
                 Input::Failed { assignment, failure }
             }
             Outcome::Failure(failure) => {
-                tracing::warn!(%agent, task = %assignment.task, part = assignment.part, %failure, "a part failed");
+                let (task, part) = (assignment.task, assignment.part);
+                limited!(warn, "a part failed", %agent, %task, part, %failure);
                 Input::Failed { assignment, failure }
             }
         };

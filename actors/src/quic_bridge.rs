@@ -24,7 +24,7 @@ pub(crate) use statistics::{Sessions, ShowDeadLetters, Statistics};
 
 use crate::{
     budget::{Budget, WINDOW_MIN},
-    log_limit::LogLimit,
+    log_limit::{self, limited},
     session::{
         ChangeRoutes, ConnectionSession, DrainSession, EndSession, ExposeError, Exposure, Routes,
         SessionParts, new_histogram,
@@ -91,7 +91,6 @@ pub(crate) struct QuicBridge {
     exposed: BTreeMap<u64, watch::Sender<()>>,
     /// Who watches its arbiter, once something is exposed.
     heart: Option<Arc<Heart>>,
-    refusals: LogLimit,
     /// How much may wait on each connection with an open session, in bytes.
     window: u32,
     past: (u64, u64),
@@ -117,7 +116,6 @@ impl QuicBridge {
             subscribers: Subscribers::default(),
             exposed: BTreeMap::new(),
             heart: None,
-            refusals: LogLimit::default(),
             window: WINDOW_MIN,
             past: (0, 0),
             latency: new_histogram(),
@@ -153,7 +151,7 @@ impl QuicBridge {
             replaces: follows,
         };
         if let Err(limit) = self.peers.begin(key, beginning) {
-            self.refused("a connection", &peer.node, &limit.to_string());
+            limited!(warn, "a connection was refused", audit, peer = %peer.node, reason = %limit);
             link.close(CloseCode::Refused, &limit.to_string());
             if let Some(opened) = opened {
                 // The node that dialled may have lost interest.
@@ -194,13 +192,6 @@ impl QuicBridge {
         }
     }
 
-    /// Says in the log what a node was refused.
-    fn refused(&mut self, what: &str, peer: &NodeId, reason: &str) {
-        if self.refusals.admits(Instant::now()) {
-            tracing::warn!(target: "audit", %peer, reason, "{what} was refused");
-        }
-    }
-
     /// Looks at what is due.
     fn look(&mut self, _: &mut Context<Self>) {
         if let Some(heart) = &self.heart {
@@ -210,13 +201,7 @@ impl QuicBridge {
             tracing::error!(%name, "an actor has stopped, and what it exposed is withdrawn");
             self.withdraw(&name, registration);
         }
-        let (now, minutes) = (Instant::now(), LogLimit::WINDOW.as_secs() / 60);
-        if let Some(more) = self.refusals.summary(now) {
-            tracing::warn!(target: "audit", more, minutes, "more connections and sessions were refused");
-        }
-        if let Some(more) = self.routes.audit().summary(now) {
-            tracing::warn!(target: "audit", more, minutes, "more requests were refused");
-        }
+        log_limit::summarise(Instant::now());
     }
 
     fn withdraw(&mut self, name: &MailboxName, registration: u64) {

@@ -29,6 +29,7 @@ pub use routes::ExposeError;
 pub(crate) use routes::{Arrival, ExposedRequest, Exposure, Handle, Permission, Routes};
 pub(crate) use scratch::with_scratch;
 
+use crate::log_limit::limited;
 use crate::{
     budget::Share,
     call::Caller,
@@ -206,7 +207,6 @@ impl ConnectionSession {
                 }
             }
             Action::PeerDrains => {
-                tracing::debug!(peer = %self.peer.node, "the peer drains");
                 self.peer_drains = true;
                 self.tell_owner(SessionChange::PeerDrains);
             }
@@ -307,7 +307,7 @@ impl ConnectionSession {
 
     /// Ends the session because of the peer's certificate.
     fn refuse(&mut self, reason: String, context: &mut Context<Self>) {
-        tracing::warn!(peer = %self.peer.node, reason, "a session is ended");
+        limited!(warn, "a session is ended", peer = %self.peer.node, reason);
         let ending = self.ended.is_some();
         self.rule.close(CloseCode::BadCertificate, reason);
         self.advance(context);

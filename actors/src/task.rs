@@ -6,6 +6,7 @@ mod tests;
 
 pub use inputs::Inputs;
 
+use crate::log_limit::limited;
 use crate::mailbox::{AskError, Mailbox};
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -433,7 +434,7 @@ impl<R: PartRequest> Submission<'_, R> {
             match self.checked(*at, &reply) {
                 Ok(answer) => self.answers[*at] = Some((agent, answer)),
                 Err(reason) => {
-                    tracing::warn!(%agent, kind = self.terms.kind, reason, "an impossible answer");
+                    limited!(warn, "an impossible answer", %agent, kind = self.terms.kind, reason);
                     self.liars.entry(agent).or_insert(reason);
                 }
             }

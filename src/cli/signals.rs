@@ -3,6 +3,8 @@
 use std::time::Duration;
 
 use swarm_actors::{StopSignal, StopSignals};
+#[cfg(unix)]
+use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use super::error::{CliError, Exit};
 use crate::stderr;
@@ -24,9 +26,14 @@ impl From<StopSignal> for CliError {
 pub(crate) struct Signals(StopSignals);
 
 impl Signals {
-    /// From now on signals no longer end the process by themselves.
+    /// From now on signals no longer end the process by themselves, nor does a file that has become as long as it may
+    /// be, as a log can: what is written to it then is lost.
     pub(crate) fn listen() -> Result<Self, CliError> {
-        let signals = StopSignals::listen().map_err(|error| {
+        #[cfg(unix)]
+        let too_long = signal(SignalKind::from_raw(rustix::process::Signal::XFSZ.as_raw())).map(drop);
+        #[cfg(not(unix))]
+        let too_long = Ok(());
+        let signals = too_long.and_then(|()| StopSignals::listen()).map_err(|error| {
             CliError::new(Exit::Failed, format_args!("cannot listen for signals: {error}"))
         })?;
         Ok(Self(signals))
@@ -52,7 +59,7 @@ impl Signals {
 /// The requests to read the configuration again: SIGHUP, which ends a process that does not listen for it.
 pub(crate) struct Reloads {
     #[cfg(unix)]
-    hangup: tokio::signal::unix::Signal,
+    hangup: Signal,
 }
 
 impl Reloads {
@@ -60,9 +67,9 @@ impl Reloads {
     pub(crate) fn listen() -> Result<Self, CliError> {
         Ok(Self {
             #[cfg(unix)]
-            hangup: tokio::signal::unix::signal(tokio::signal::unix::SignalKind::hangup()).map_err(
-                |error| CliError::new(Exit::Failed, format_args!("cannot listen for SIGHUP: {error}")),
-            )?,
+            hangup: signal(SignalKind::hangup()).map_err(|error| {
+                CliError::new(Exit::Failed, format_args!("cannot listen for SIGHUP: {error}"))
+            })?,
         })
     }
 

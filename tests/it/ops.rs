@@ -4,6 +4,7 @@ use std::fs;
 use std::net::{SocketAddr, UdpSocket};
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
+use std::process::Command;
 
 use serde_json::{Value, json};
 
@@ -247,6 +248,28 @@ fn a3_a_task_is_cancelled_by_its_id() {
     assert_eq!(submit.finish().code, Some(1));
     assert_eq!(hub.asked("tasks")[0]["state"], "cancelled");
     cancel().fails(1, &["no task", id, "is queued or running"]);
+}
+
+#[test]
+fn a10_a_node_outlives_a_log_that_is_as_long_as_it_may_be() {
+    let cluster = Cluster::new("ops_long_log");
+    let (file, log) = (cluster.coordinator("listen = \"127.0.0.1:0\""), cluster.path("log"));
+    let mut command = Command::new("sh");
+    // In units of 512 bytes.
+    command.args(["-c", "ulimit -f 8; exec \"$0\" node --config \"$1\" 2> \"$2\""]);
+    command.args([env!("CARGO_BIN_EXE_swarm"), &file, &log]).env("SWARM_LOG", "info");
+    let node = Running::spawn(command);
+    let address = eventually("an address", || {
+        let said = fs::read_to_string(&log).ok()?;
+        Some(said.split_once("listens on ")?.1.split_once('"')?.0.to_owned())
+    });
+    let hub = Hub { node, address, operator: cluster.identity("desk", "operator") };
+    eventually("a full log", || {
+        hub.asked("status");
+        (fs::metadata(&log).unwrap().len() == 4096).then_some(())
+    });
+    hub.asked("status");
+    assert_eq!(hub.asked("status")["coordinator"], "hub");
 }
 
 #[test]

@@ -5,6 +5,7 @@ use super::{
     asks::{lost_before, withdrawn},
     now,
 };
+use crate::log_limit::limited;
 use crate::{
     content_store::CONTENT_STORE_NAME,
     mailbox::EncodedMailbox,
@@ -198,7 +199,7 @@ impl AgentWatch {
         let node = agent.clone();
         if ports.mailboxes.is_empty() && !looks_again && !session.is_warned {
             session.is_warned = true;
-            tracing::warn!(agent = %node, "it exposes no protocol of tasks, and is given no work until it does");
+            limited!(warn, "it exposes no protocol of tasks, and is given no work until it does", agent = %node);
         }
         if session.is_known {
             self.coordinator.do_send(AgentChanged { node, ports });
@@ -271,7 +272,7 @@ impl Handler<PeerEvent> for AgentWatch {
             PeerEvent::Up(peer) if peer.role == Role::Agent => {
                 let offered = Slots::offered(peer.capabilities.iter().map(String::as_str));
                 let slots = offered.unwrap_or_else(|error| {
-                    tracing::warn!(agent = %peer.node, %error, "the default number of slots is taken");
+                    limited!(warn, "the default number of slots is taken", agent = %peer.node, %error);
                     Slots::default()
                 });
                 let agent = peer.node.clone();

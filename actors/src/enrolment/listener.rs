@@ -1,5 +1,6 @@
 //! The coordinator's side of enrolment.
 
+use crate::log_limit::limited;
 use crate::{
     certificate_authority::{CertificateAuthority, EnrolNewcomer},
     identity::{AuthorityFolder, Identity, IdentityError},
@@ -201,7 +202,7 @@ async fn serve_one(
     let (connection, send, request) = match asked.unwrap_or_else(|_| Err("it took too long".to_owned())) {
         Ok(asked) => asked,
         Err(reason) => {
-            tracing::warn!(target: "audit", %from, reason, "a newcomer got no certificate");
+            limited!(warn, "a newcomer got no certificate", audit, %from, reason);
             return Outcome::Failed;
         }
     };
@@ -212,12 +213,12 @@ async fn serve_one(
             Ok(Err(_)) | Err(_) => Err(EnrolmentRefusal::Unavailable),
         },
         Err(reason) => {
-            tracing::warn!(target: "audit", %from, reason, "a newcomer was refused");
+            limited!(warn, "a newcomer was refused", audit, %from, reason);
             Err(EnrolmentRefusal::Malformed { reason })
         }
     };
     if timeout_at(deadline, deliver(&outcome, send, &connection)).await != Ok(Some(())) {
-        tracing::info!(%from, "a newcomer did not say that it has its answer");
+        limited!(info, "a newcomer did not say that it has its answer", %from);
     }
     match outcome {
         Err(

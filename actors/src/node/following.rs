@@ -1,6 +1,7 @@
 //! Mailboxes that follow their peer to its next session or incarnation.
 
 use super::{ExposedName, NameEvent, Node, ResolveError};
+use crate::log_limit::limited;
 use crate::mailbox::{Attempt, Choice, Layer, Mailbox};
 use std::sync::{Arc, PoisonError, RwLock};
 use swarm_protocols::{DeliveryError, MailboxAddress, Protocol};
@@ -52,7 +53,7 @@ async fn follow<P: Protocol>(node: Node, address: MailboxAddress, current: Arc<R
         }
         match node.resolve::<P>(&address.to_string()).await {
             Ok(mailbox) => *current.write().unwrap_or_else(PoisonError::into_inner) = mailbox,
-            Err(error) => tracing::info!(%address, %error, "a mailbox is not followed"),
+            Err(error) => limited!(info, "a mailbox is not followed", %address, %error),
         }
     }
 }

@@ -1,6 +1,7 @@
 //! Connections that are kept: dialled again whenever they are lost.
 
 use super::{ConnectError, Node, Peer, PeerAddress, PeerEvent, Wanted};
+use crate::log_limit::limited;
 use futures_util::FutureExt;
 use std::time::Duration;
 use swarm_protocols::{Backoff, NodeId};
@@ -138,7 +139,7 @@ async fn keep(node: Node, peer: NodeId, address: PeerAddress, states: watch::Sen
         // Where there is no reason, another session has taken its place.
         ended = seen.clone().err();
         if let Some(reason) = &ended {
-            tracing::warn!("the session with {peer} ended: {reason}; it is dialled again");
+            limited!(warn, "the session with a peer ended, it is dialled again", %peer, reason);
         }
     }
 }
@@ -169,7 +170,7 @@ async fn dial(
             Ok(open) => return Some(open),
             Err(ConnectError::NodeStopped) => return None,
             Err(error) => {
-                tracing::info!("{error}");
+                limited!(info, "there is no session with a peer yet", %error);
                 states.send_replace(ConnectionState::Lost { ended: ended.clone(), failure: Some(error) });
             }
         }

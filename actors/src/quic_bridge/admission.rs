@@ -4,6 +4,7 @@
 use super::QuicBridge;
 use crate::{
     identity::{Identity, OutsideValidity, RevocationList},
+    log_limit::limited,
     session::{JudgeSession, Opening},
     transport::{Connection, Refusal, Shown},
 };
@@ -85,7 +86,7 @@ impl QuicBridge {
             Ok(()) => self.start_session(attach, context),
             Err(reason) => {
                 link.close(CloseCode::BadCertificate, &reason);
-                self.refused("a connection", &peer.node, &reason);
+                limited!(warn, "a connection was refused", audit, peer = %peer.node, reason);
                 if let Some(opened) = attach.opened {
                     // The node that dialled may have lost interest.
                     let _left = opened.send(Err((Refusal::Certificate, reason)));

@@ -10,6 +10,7 @@ use super::{
     peers::Attached,
 };
 use crate::identity::PeerIdentity;
+use crate::log_limit::limited;
 use actix::{ActorFutureExt, AsyncContext, Context, Handler, Message, WrapFuture};
 use std::time::{Duration, SystemTime};
 use swarm_protocols::{
@@ -116,7 +117,7 @@ impl QuicBridge {
             Ok(_) => {}
             Err(error) => {
                 let pause = PAUSE_MAX.min(PAUSE_MIN * (1 << failures.min(6)));
-                tracing::info!(peer = %node, %error, ?pause, "there is no session with the renewed certificate yet");
+                limited!(info, "there is no session with the renewed certificate yet", peer = %node, %error, ?pause);
                 context.notify_later(HandOver { session, failures: failures.saturating_add(1) }, pause);
             }
         }

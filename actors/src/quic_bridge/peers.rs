@@ -3,6 +3,7 @@
 use super::QuicBridge;
 use crate::{
     call::Caller,
+    log_limit::limited,
     session::{
         Admission, ConnectionSession, EndSession, Opened, Outbound, ProbeSession, Received, RetireSession,
         SessionChange, SessionEvent, Way,
@@ -205,8 +206,7 @@ impl QuicBridge {
                 Command::Admit(session) => self.tell(session, Admission(Ok(Uuid::now_v7()))),
                 Command::Refuse { session, cause, reason } => {
                     if let Some(Attached { peer, .. }) = self.sessions.get(&session) {
-                        let node = peer.node.clone();
-                        self.refused("a session", &node, &reason);
+                        limited!(warn, "a session was refused", audit, peer = %peer.node, reason);
                     }
                     self.tell(session, Admission(Err((cause, reason))));
                 }
@@ -235,7 +235,7 @@ impl QuicBridge {
         let Some(Attached { open: Some(open), .. }) = self.sessions.get(&session) else { return };
         let peer = open.peer.clone();
         let (node, role) = (peer.node.clone(), peer.role);
-        tracing::info!(peer = %node, %role, session = %peer.session, "session open");
+        limited!(info, "session open", peer = %node, %role, session = %peer.session);
         // A peer comes before what it exposes.
         self.watchers.tell(&PeerEvent::Up(peer));
         self.changing_names(&node, |bridge| bridge.used.insert((node.clone(), session)));
@@ -245,7 +245,7 @@ impl QuicBridge {
         let Some(Attached { peer: Caller { node, .. }, .. }) = self.sessions.get(&session) else { return };
         let node = node.clone();
         self.changing_names(&node, |bridge| bridge.used.remove(&(node.clone(), session)));
-        tracing::info!(peer = %node, reason, "session ended");
+        limited!(info, "session ended", peer = %node, reason);
         self.watchers.tell(&PeerEvent::Down { node, reason: reason.to_owned() });
     }
 
@@ -257,7 +257,7 @@ impl QuicBridge {
             let Some(Attached { open: Some(open), .. }) = bridge.sessions.get_mut(&next) else { return };
             way.hand_over(&open.outbound);
             open.way = way;
-            tracing::info!(peer = %node, session = %open.peer.session, "another session took over");
+            limited!(info, "another session took over", peer = %node, session = %open.peer.session);
             bridge.used.remove(&(node.clone(), former));
             bridge.used.insert((node.clone(), next));
         });
@@ -266,7 +266,7 @@ impl QuicBridge {
 
     fn drain(&self, session: SessionKey) {
         if let Some(Attached { open: Some(open), .. }) = self.sessions.get(&session) {
-            tracing::info!(peer = %open.peer.node, "the peer drains");
+            limited!(info, "the peer drains", peer = %open.peer.node);
             open.outbound.drain();
         }
     }

@@ -6,6 +6,7 @@ use super::{
     replies::{Duplicate, Replies},
     routes::{Arrival, Routes},
 };
+use crate::log_limit::limited;
 use crate::{
     budget::{Room, SHORT_BYTES_MAX, Share},
     call::{Caller, Priority},
@@ -139,7 +140,7 @@ impl Inbound {
     async fn serve_stream(self: Rc<Self>, stream: Stream, _counted: Option<Permit>) {
         match self.dispatch(stream).await {
             Err(Fault::Violation(reason)) => {
-                tracing::warn!(peer = %self.caller.node, reason, "the peer broke the protocol");
+                limited!(warn, "the peer broke the protocol", peer = %self.caller.node, reason);
                 self.link.close(CloseCode::ProtocolViolation, &reason);
             }
             Err(Fault::Refused(error)) => {
@@ -310,12 +311,9 @@ impl Inbound {
 
     /// Writes down what the caller may not do, though not without end.
     fn note(&self, error: &DeliveryError) {
-        if !matches!(error, DeliveryError::NotPermitted { .. }) {
-            return;
-        }
-        if self.routes.audit().admits(Instant::now()) {
+        if matches!(error, DeliveryError::NotPermitted { .. }) {
             let Caller { node, role } = &*self.caller;
-            tracing::warn!(target: "audit", %node, %role, %error, "a request was refused");
+            limited!(warn, "a request was refused", audit, %node, %role, %error);
         }
     }
 

@@ -4,13 +4,12 @@ use super::{Addressee, DeadLetterOffice, Replies, caller::Sending};
 use crate::{
     call::{CallKey, Caller, Known, Origin, Priority},
     gate::Permit,
-    log_limit::LogLimit,
 };
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use std::{
     any::Any,
-    cell::{Cell, RefCell, RefMut},
+    cell::{Cell, RefCell},
     collections::BTreeMap,
     sync::Arc,
 };
@@ -34,7 +33,6 @@ pub(crate) struct Routes {
     registrations: Cell<u64>,
     /// What was sent to none of it.
     pub(crate) dead_letters: Arc<DeadLetterOffice>,
-    audit: RefCell<LogLimit>,
 }
 
 struct Named {
@@ -116,11 +114,6 @@ pub enum ExposeError {
 }
 
 impl Routes {
-    /// Bounds what the log says of calls that were not permitted.
-    pub(crate) fn audit(&self) -> RefMut<'_, LogLimit> {
-        self.audit.borrow_mut()
-    }
-
     /// Exposes a mailbox; returns the registration and what is to be told to the peers.
     pub(crate) fn add(&self, exposure: Exposure) -> Result<(u64, RouteChange), ExposeError> {
         let Exposure { name, protocol, requests, permission, mailbox } = exposure;

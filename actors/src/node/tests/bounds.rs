@@ -21,7 +21,10 @@ use swarm_protocols::{
     wire::{
         codec::{self, BINCODE_2},
         control::{Control, Hello, Route, Welcome},
-        frame::{self, Answered, Frame, FrameReader, STREAM_CONTROL, STREAM_LANE, STREAM_REQUEST},
+        frame::{
+            self, Answered, CONTROL_BYTES_MAX, Frame, FrameReader, STREAM_CONTROL, STREAM_LANE,
+            STREAM_REQUEST,
+        },
         varint,
     },
 };
@@ -243,6 +246,35 @@ async fn a10_what_is_not_permitted_writes_twenty_lines_a_minute_whatever_the_ses
         }
     }
     assert_eq!(log.count("a request was refused"), 20);
+}
+
+#[actix::test]
+async fn a10_a_peer_that_drains_or_breaks_the_protocol_again_and_again_writes_a_bounded_log() {
+    let (log, _listening) = Log::listen();
+    let stage = staged(|_| {}).await;
+    let (_connection, mut control, mut recv, _) = stage.session("mallory").await;
+    let mut flood = Vec::new();
+    (0..1_000).for_each(|_| Control::Drain.encode(&mut flood).unwrap());
+    Control::Ping(77).encode(&mut flood).unwrap();
+    control.write_all(&flood).await.unwrap();
+    let mut reader = FrameReader::new(CONTROL_BYTES_MAX);
+    let mut answered = false;
+    while !answered {
+        reader.feed(recv.read_chunk(usize::MAX, true).await.unwrap().unwrap().bytes);
+        while let Some(frame) = reader.next_frame().unwrap() {
+            answered |= Control::decode(frame).unwrap() == Control::Pong(77);
+        }
+    }
+    // Asked of the bridge, after what the session has told it.
+    stage.node.statistics().await.unwrap();
+    assert_eq!(log.count("the peer drains"), 200);
+    for _ in 0..25 {
+        let (connection, _control, _recv, _) = stage.session("mallory").await;
+        let (mut send, _recv) = connection.open_bi().await.unwrap();
+        send.write_all(&[STREAM_LANE, 1, 3, 0xff, 0xff, 0xff]).await.unwrap();
+        connection.closed().await;
+    }
+    assert_eq!(log.count("the peer broke the protocol"), 20);
 }
 
 /// Waits for an answer on a thread that belongs to no runtime.

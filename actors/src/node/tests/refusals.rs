@@ -47,6 +47,7 @@ pub(super) struct Log(Arc<Mutex<String>>);
 impl Log {
     pub(super) fn listen() -> (Self, tracing::subscriber::DefaultGuard) {
         let log = Self::default();
+        crate::log_limit::forget();
         let guard = tracing::subscriber::set_default(log.clone());
         (log, guard)
     }
@@ -69,6 +70,7 @@ impl Log {
         };
         let said = tokio::time::timeout(PATIENCE, said).await;
         let all = std::mem::take(&mut *self.0.lock().unwrap());
+        crate::log_limit::forget();
         said.unwrap_or_else(|_| panic!("{case}: {text:?} is not in the log: {all}"));
     }
 }

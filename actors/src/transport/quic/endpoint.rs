@@ -4,7 +4,7 @@ use super::{QuicLink, describe};
 use crate::{
     budget::WINDOW_MIN,
     identity::{Identity, KeyExchange, PeerChain, Serial, TlsReason, explain, server_name},
-    log_limit::LogLimit,
+    log_limit::limited,
     transport::{Connection, DialError, Refusal, Shown, Transport, parameters},
 };
 use futures_util::{
@@ -25,10 +25,7 @@ use swarm_protocols::{
     peers::{HANDSHAKES_MAX, Handshakes},
     session::{CloseCode, Timing},
 };
-use tokio::{
-    sync::{mpsc, watch},
-    time::{Instant, sleep_until},
-};
+use tokio::sync::{mpsc, watch};
 use uuid::Uuid;
 
 /// Of how many peers the TLS sessions are kept, to be resumed when they are dialled again.
@@ -182,9 +179,7 @@ async fn accept(
     let mut handshakes = Handshakes::default();
     let mut under_way = BTreeMap::<u64, AbortHandle>::new();
     let mut outcomes = FuturesUnordered::new();
-    let mut refusals = LogLimit::default();
     loop {
-        let summary = refusals.due();
         let incoming = tokio::select! {
             incoming = endpoint.accept() => incoming,
             Some((number, from, outcome)) = outcomes.next(), if !outcomes.is_empty() => {
@@ -199,14 +194,7 @@ async fn accept(
                     Ok(Err(HandshakeError::Refused(reason))) => reason,
                     Err(Aborted) => "it gave way to another handshake".to_owned(),
                 };
-                if refusals.admits(Instant::now()) {
-                    tracing::warn!(target: "audit", %from, reason, "a connection was refused");
-                }
-                continue;
-            }
-            () = sleep_until(summary.unwrap_or_else(Instant::now)), if summary.is_some() => {
-                let (more, minutes) = (refusals.take_left_out(), LogLimit::WINDOW.as_secs() / 60);
-                tracing::warn!(target: "audit", more, minutes, "more connections were refused");
+                limited!(warn, "a connection was refused", audit, %from, reason);
                 continue;
             }
         };
