@@ -13,6 +13,7 @@ mod replies;
 mod routes;
 mod scratch;
 
+use crate::log_limit::limited;
 pub(crate) use callee::{Inbound, InboundParts};
 pub(crate) use caller::{Outbound, Posting, Sending, Way, WireCall, unfit};
 use control::{ControlError, ControlInput, control_frames, write_control};
@@ -29,7 +30,6 @@ pub use routes::ExposeError;
 pub(crate) use routes::{Arrival, ExposedRequest, Exposure, Handle, Permission, Routes};
 pub(crate) use scratch::with_scratch;
 
-use crate::log_limit::limited;
 use crate::{
     budget::Share,
     call::Caller,
@@ -71,6 +71,9 @@ const EXPIRY_LOOK: Duration = Duration::from_secs(60);
 /// How often a session that another one took over from is looked at.
 const RETIRED_LOOK: Duration = Duration::from_millis(50);
 
+/// How often it is looked whether calls wait for a peer that is not heard, at most.
+const CALLS_LOOK_MIN: Duration = Duration::from_millis(1);
+
 /// How much may wait on the control stream for a peer that does not read it, in bytes.
 const UNSENT_BYTES_MAX: usize = CONTROL_BYTES_MAX;
 
@@ -104,6 +107,8 @@ pub(crate) struct ConnectionSession {
     side: Side,
     link: Arc<dyn Link>,
     limits: Limits,
+    /// The pause between two pings.
+    heartbeat: Duration,
     frame_timeout: Duration,
     peer: Caller,
     shown: Option<Shown>,
@@ -141,6 +146,7 @@ impl ConnectionSession {
             side,
             link,
             limits,
+            heartbeat: timing.heartbeat,
             frame_timeout: timing.frame,
             peer,
             shown,
@@ -211,7 +217,10 @@ impl ConnectionSession {
                 self.tell_owner(SessionChange::PeerDrains);
             }
             Action::Answered => self.probed(true, SessionChange::Answered),
-            Action::Unanswered => self.probed(false, SessionChange::Unanswered),
+            Action::Unanswered => {
+                self.probed(false, SessionChange::Unanswered);
+                self.end_if_vacant(context);
+            }
             Action::Close(code, reason) => self.end(code, reason, context),
         }
     }
@@ -232,6 +241,18 @@ impl ConnectionSession {
         for waiting in self.checking.drain(..) {
             let _left = waiting.send(answered);
         }
+    }
+
+    /// Ends the session where the peer's process is gone. One that is only held up is waited for until it is silent for
+    /// too long.
+    fn end_if_vacant(&self, context: &mut Context<Self>) {
+        let vacant = self.link.is_vacant().into_actor(self);
+        context.spawn(vacant.map(|vacant, session, context| {
+            if vacant {
+                session.rule.close(CloseCode::Silent, "nothing listens at the peer's address".to_owned());
+                session.advance(context);
+            }
+        }));
     }
 
     fn tell_owner(&self, change: SessionChange) {
@@ -264,6 +285,13 @@ impl ConnectionSession {
             received: inbound.received(),
             round_trip: Arc::clone(&self.round_trip),
         })));
+        let asked = Arc::clone(&outbound);
+        context.run_interval((self.heartbeat / 4).max(CALLS_LOOK_MIN), move |session, context| {
+            if !asked.is_idle() {
+                session.rule.expect(Instant::now().into_std());
+                session.advance(context);
+            }
+        });
         (self.outbound, self.inbound) = (Some(outbound), Some(inbound));
         if let Some(opened) = self.opened.take() {
             // The node that dialled may have lost interest.

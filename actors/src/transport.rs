@@ -114,6 +114,10 @@ pub(crate) trait Link: Send + Sync {
     fn remote(&self) -> Option<SocketAddr> {
         None
     }
+    /// Whether it is certain that nothing is at the address of the peer any more. Not being heard is no proof of that.
+    fn is_vacant(&self) -> BoxFuture<'static, bool> {
+        Box::pin(std::future::ready(false))
+    }
     /// What the peer refused the connection for, where it did so although it had been made already.
     fn refusal(&self) -> Option<(Refusal, String)> {
         None

@@ -293,6 +293,13 @@ impl Session {
         is_fresh
     }
 
+    /// Something is asked of the peer: it is [probed](Self::probe) where nothing was heard of it for half a heartbeat.
+    pub fn expect(&mut self, now: Instant) {
+        if now.saturating_duration_since(self.heard) > self.timing.heartbeat / 2 {
+            self.probe(now);
+        }
+    }
+
     /// What the peer refused the session for, if it did.
     pub fn refused(&self) -> Option<RefuseCause> {
         self.refused

@@ -11,10 +11,16 @@ use futures_util::future::BoxFuture;
 use quinn::{ConnectionError, ReadError, VarInt, WriteError};
 use std::{
     collections::VecDeque,
-    net::SocketAddr,
+    io,
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
     sync::{Arc, OnceLock},
+    time::Duration,
 };
 use swarm_protocols::{printable, session::CloseCode};
+use tokio::net::UdpSocket;
+
+/// How long a machine may take to say that no socket is open at an address.
+const REFUSAL_MAX: Duration = Duration::from_millis(500);
 
 /// A QUIC connection, and the reason for which it was closed on this side, if it was.
 pub(crate) struct QuicLink {
@@ -67,6 +73,11 @@ impl Link for QuicLink {
         Some(self.connection.remote_address())
     }
 
+    fn is_vacant(&self) -> BoxFuture<'static, bool> {
+        let peer = self.connection.remote_address();
+        Box::pin(async move { refuses(peer).await.unwrap_or(false) })
+    }
+
     fn refusal(&self) -> Option<(Refusal, String)> {
         endpoint::refused_for(&self.connection.close_reason()?)
     }
@@ -80,6 +91,22 @@ impl QuicLink {
             recv: Box::new(QuicRecv { stream: recv, ready: VecDeque::new(), closed: closed() }),
         }
     }
+}
+
+/// Whether the machine at an address says that no socket is open there: to a socket that is connected, an ICMP message
+/// is an error. A node ignores the datagram, as it is none of QUIC.
+async fn refuses(peer: SocketAddr) -> io::Result<bool> {
+    // An endpoint for both families has the older one's addresses in the form of the newer one.
+    let peer = SocketAddr::new(peer.ip().to_canonical(), peer.port());
+    let here: IpAddr = match peer {
+        SocketAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
+        SocketAddr::V6(_) => Ipv6Addr::UNSPECIFIED.into(),
+    };
+    let socket = UdpSocket::bind((here, 0)).await?;
+    socket.connect(peer).await?;
+    socket.send(&[0]).await?;
+    let answer = tokio::time::timeout(REFUSAL_MAX, socket.recv(&mut [0])).await;
+    Ok(matches!(answer, Ok(Err(error)) if error.kind() == io::ErrorKind::ConnectionRefused))
 }
 
 /// What a connection error says, with the peer's own reason where it gave one.

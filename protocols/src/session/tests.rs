@@ -364,6 +364,19 @@ fn s8_a_peer_that_was_not_heard_for_a_heartbeat_is_probed_when_it_is_checked() {
 }
 
 #[test]
+fn s8_a_peer_of_which_something_is_expected_is_probed_once_it_was_not_heard_for_half_a_heartbeat() {
+    let start = origin();
+    let (mut a, _) = open_pair(start);
+    actions(&mut a);
+    let late = start + Timing::default().heartbeat / 2;
+    a.expect(late);
+    assert_eq!(actions(&mut a), []);
+    a.expect(late + Duration::from_millis(1));
+    a.expect(late + Duration::from_millis(2));
+    assert_eq!(actions(&mut a), [Action::Send(Control::Ping(2))]);
+}
+
+#[test]
 fn a_side_that_slept_probes_again_before_it_judges() {
     let start = origin();
     let (mut a, _) = open_pair(start);

@@ -179,3 +179,52 @@ async fn s8_another_process_at_the_address_of_one_that_is_gone_is_found_by_the_n
     let lost = former.ask(Echo(vec![1])).await;
     assert!(matches!(lost, Err(AskError::Delivery(DeliveryError::SessionLost { .. }))), "{lost:?}");
 }
+
+/// A node that has asked another one behind a relay, which sends elsewhere when it is told so.
+struct Relayed {
+    service: Mailbox<Service>,
+    target: watch::Sender<SocketAddr>,
+    relay: actix_rt::task::JoinHandle<()>,
+    _asker: Node,
+    _stage: super::hostile::Stage,
+}
+
+async fn relayed(silence: Duration) -> Relayed {
+    let stage = stage().await;
+    let socket = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+    let (address, target) = (socket.local_addr().unwrap(), watch::Sender::new(stage.node.address().unwrap()));
+    let relay = actix_rt::spawn(relay(socket, target.subscribe()));
+    let mut config = NodeConfig::new(stage.operator("a"), "127.0.0.1:0".parse().unwrap());
+    config.timing.silence = silence;
+    let asker = Node::start(config).await.unwrap();
+    asker.connect("b".parse().unwrap(), address).await.unwrap();
+    let service: Mailbox<Service> = asker.resolve("b/service").await.unwrap();
+    assert_eq!(service.ask(Echo(vec![1])).await, Ok(vec![1]));
+    Relayed { service, target, relay, _asker: asker, _stage: stage }
+}
+
+/// Why the session ended over which something is asked.
+async fn lost(service: &Mailbox<Service>) -> String {
+    let asked = tokio::time::timeout(Duration::from_secs(10), service.ask(Echo(vec![2])).into_future());
+    match asked.await.expect("it is not noticed") {
+        Err(AskError::Delivery(DeliveryError::SessionLost { reason, .. })) => reason,
+        other => panic!("{other:?}"),
+    }
+}
+
+#[actix::test]
+async fn s8_a_peer_that_was_killed_for_good_is_noticed_by_a_call_that_waits_for_it() {
+    let Relayed { service, relay, .. } = &relayed(Duration::from_secs(60)).await;
+    relay.abort();
+    assert_eq!(lost(service).await, "nothing listens at the peer's address");
+}
+
+#[actix::test]
+async fn s8_a_peer_that_is_held_up_is_waited_for_until_it_was_silent_for_too_long() {
+    let Relayed { service, target, .. } = &relayed(Duration::from_secs(5)).await;
+    // Its socket is open, and nobody looks at what comes there.
+    let held_up = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+    target.send_replace(held_up.local_addr().unwrap());
+    let reason = lost(service).await;
+    assert!(reason.starts_with("nothing was heard for 5"), "{reason}");
+}
