@@ -14,9 +14,31 @@ pub enum Delivery {
 }
 
 /// A text that a peer or a file wrote, fit for a log or a terminal: at most 300 characters, none of which moves the
-/// cursor, turns the direction of reading or cannot be seen.
+/// cursor, turns the direction of reading or cannot be seen, and few of which stand on one another.
 pub fn printable(text: &str) -> String {
-    text.chars().take(300).map(visible).collect()
+    unstacked(text.chars().map(visible)).take(300).collect()
+}
+
+/// How many marks a character may carry. Vietnamese writes two, Hebrew and Tibetan with all their signs four.
+const MARKS_MAX: usize = 4;
+
+/// The same without the combining marks that would stand on too many others, and so on the lines above and below.
+pub fn unstacked(text: impl Iterator<Item = char>) -> impl Iterator<Item = char> {
+    let mut marks = 0;
+    text.filter(move |c| {
+        marks = if is_mark(*c) { marks + 1 } else { 0 };
+        marks <= MARKS_MAX
+    })
+}
+
+/// Whether it stands on the character before it: the blocks of combining marks, and those that scripts have in theirs.
+fn is_mark(c: char) -> bool {
+    matches!(c,
+        '\u{300}'..='\u{36f}' | '\u{483}'..='\u{489}' | '\u{591}'..='\u{5c7}' | '\u{610}'..='\u{61a}'
+        | '\u{64b}'..='\u{65f}' | '\u{6d6}'..='\u{6ed}' | '\u{e31}' | '\u{e34}'..='\u{e3a}' | '\u{e47}'..='\u{e4e}'
+        | '\u{eb1}' | '\u{eb4}'..='\u{ebc}' | '\u{ec8}'..='\u{ece}' | '\u{f71}'..='\u{f84}'
+        | '\u{f8d}'..='\u{fbc}' | '\u{1ab0}'..='\u{1aff}' | '\u{1dc0}'..='\u{1dff}' | '\u{20d0}'..='\u{20f0}'
+        | '\u{302a}'..='\u{302d}' | '\u{3099}' | '\u{309a}' | '\u{fe20}'..='\u{fe2f}')
 }
 
 /// The character, or a replacement for one that moves the cursor, breaks the line, turns the direction of reading, or
@@ -158,5 +180,12 @@ mod tests {
             assert_eq!(visible(c), char::REPLACEMENT_CHARACTER, "{c:?}");
         }
         assert_eq!(printable("añ漢 e\u{301}🦀"), "añ漢 e\u{301}🦀");
+    }
+
+    #[test]
+    fn a10_marks_do_not_pile_up_over_the_lines_beside_theirs() {
+        let piled = format!("a{}b{}c", "\u{301}".repeat(40), "\u{e49}\u{20dd}\u{5b4}".repeat(9));
+        assert_eq!(printable(&piled), "a\u{301}\u{301}\u{301}\u{301}b\u{e49}\u{20dd}\u{5b4}\u{e49}c");
+        assert_eq!(printable("e\u{302}\u{301}e\u{323}\u{302}"), "e\u{302}\u{301}e\u{323}\u{302}");
     }
 }

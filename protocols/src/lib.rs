@@ -33,7 +33,7 @@ pub mod wire;
 pub use backoff::Backoff;
 pub use blob::Blob;
 pub use content::ContentHash;
-pub use delivery::{Delivery, DeliveryError, acceptance, printable, visible};
+pub use delivery::{Delivery, DeliveryError, acceptance, printable, unstacked, visible};
 pub use floats::Floats;
 pub use identity::{
     Caller, InvalidAddress, InvalidName, InvalidRole, MailboxAddress, MailboxName, NAME_BYTES_MAX, NodeId,

@@ -14,6 +14,9 @@ use super::output::{Output, elapsed};
 use crate::listing::{Left, Right, listing};
 use crate::swarm::report::Colour;
 
+/// How long the list of what an agent does may get, in characters.
+const DOES_MAX: usize = 200;
+
 #[derive(Debug, Args)]
 pub(crate) struct Agents {
     #[command(flatten)]
@@ -70,10 +73,35 @@ impl fmt::Display for Shown {
             let in_work = format!("{}/{}", agent.assigned, agent.slots);
             let connected = elapsed(agent.connected_seconds);
             let Agent { name, agent_type, protocols, answered, .. } = agent;
-            let protocols: Vec<&str> = protocols.iter().map(String::as_str).collect();
-            let does = if protocols.is_empty() { "nothing".to_owned() } else { protocols.join(", ") };
+            let does = some_of(protocols);
             [name.to_string(), agent_type.clone(), in_work, answered.to_string(), connected, does]
         };
         f.write_str(&listing(Colour::of_stdout(), &columns, self.agents.iter().map(row)))
+    }
+}
+
+/// The first names that fit in a line, and how many there are more.
+fn some_of(names: &BTreeSet<String>) -> String {
+    let mut text = names.first().map_or("nothing", String::as_str).to_owned();
+    for (shown, name) in names.iter().enumerate().skip(1) {
+        if text.chars().count() + name.chars().count() > DOES_MAX {
+            return format!("{text} and {} more", names.len() - shown);
+        }
+        text = format!("{text}, {name}");
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a10_an_agent_that_exposes_very_much_is_one_line() {
+        let named = |count| some_of(&(0..count).map(|i| format!("protocol-{i:04}")).collect());
+        assert_eq!(named(0), "nothing");
+        assert_eq!(named(2), "protocol-0000, protocol-0001");
+        assert!(named(2_000).starts_with("protocol-0000, protocol-0001, "));
+        assert!(named(2_000).ends_with(", protocol-0012 and 1987 more"), "{}", named(2_000));
     }
 }

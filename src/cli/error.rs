@@ -4,7 +4,7 @@ use std::fmt::{self, Write as _};
 use std::process::ExitCode;
 
 use swarm_kernels::KernelError;
-use swarm_protocols::visible;
+use swarm_protocols::{unstacked, visible};
 
 use crate::input::InputError;
 use crate::plot::PictureError;
@@ -75,7 +75,7 @@ impl fmt::Display for CliError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         // It may hold texts of files and peers; faults have a line each.
         let fit = |c| if c == '\n' { c } else { visible(c) };
-        self.message.chars().try_for_each(|c| f.write_char(fit(c)))
+        unstacked(self.message.chars().map(fit)).try_for_each(|c| f.write_char(c))
     }
 }
 

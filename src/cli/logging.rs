@@ -2,7 +2,7 @@
 
 use std::io::{self, IsTerminal, Write};
 
-use swarm_protocols::visible;
+use swarm_protocols::{unstacked, visible};
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{EnvFilter, Layer, Registry, fmt, reload};
@@ -98,7 +98,8 @@ impl Write for OverProgress {
         let begin = if io::stderr().is_terminal() { CLEAR_LINE } else { "" };
         // The subscriber replaces control characters of peers and writes those of colours itself.
         let fit = |c: char| if c.is_control() { c } else { visible(c) };
-        let line: String = begin.chars().chain(String::from_utf8_lossy(text).chars().map(fit)).collect();
+        let line: String =
+            begin.chars().chain(unstacked(String::from_utf8_lossy(text).chars().map(fit))).collect();
         stderr::write(line.as_bytes());
         Ok(text.len())
     }

@@ -1,7 +1,7 @@
 //! What a picture consists of. Lengths are in units of which a PNG has two pixels; y grows downwards.
 
 use super::font;
-use swarm_protocols::visible;
+use swarm_protocols::{unstacked, visible};
 
 /// A colour in sRGB.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -116,5 +116,5 @@ pub(super) fn fitted(label: &str, size: f64, width: f64) -> String {
 /// A text of a user without what would change more than its own place: control characters, and those that turn round
 /// the direction of what follows.
 pub(crate) fn legible(text: &str) -> String {
-    text.chars().map(visible).collect()
+    unstacked(text.chars().map(visible)).collect()
 }
