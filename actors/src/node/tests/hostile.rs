@@ -29,19 +29,16 @@ pub(super) struct Stage {
 }
 
 pub(super) async fn stage() -> Stage {
-    stage_with(Timing { frame: SOON, ..Timing::default() }).await
+    staged(|config| config.timing.frame = SOON).await
 }
 
-async fn stage_with(timing: Timing) -> Stage {
-    staged(|config| config.timing = timing).await
-}
-
-/// A stage whose node is configured so.
+/// A stage whose node is configured so. It waits long for peers that are silent, as those of a test may be.
 pub(super) async fn staged(configure: impl FnOnce(&mut NodeConfig)) -> Stage {
     let day = Validity::starting(SystemTime::now(), Duration::from_secs(86_400)).unwrap();
     let authority = Authority::new("test", day).unwrap();
     let identity = authority.issue(&"b".parse().unwrap(), Role::Agent, day).unwrap();
     let mut config = NodeConfig::new(identity, "127.0.0.1:0".parse().unwrap());
+    config.timing.silence = Duration::from_secs(60);
     configure(&mut config);
     let node = Node::start(config).await.unwrap();
     let registration = node.expose("service", server()).allow(Role::Operator).register().await.unwrap();
@@ -161,7 +158,7 @@ async fn a_control_stream_of_garbage_ends_the_connection() {
 
 #[actix::test]
 async fn a_peer_that_says_nothing_or_half_a_hello_is_not_waited_for() {
-    let stage = stage_with(Timing { handshake: 4 * SOON, ..Timing::default() }).await;
+    let stage = staged(|config| config.timing.handshake = 4 * SOON).await;
     let silent = stage.connect("mallory").await;
     let half = stage.connect("mallory").await;
     let (mut send, _recv) = half.open_bi().await.unwrap();
@@ -299,7 +296,7 @@ async fn a_request_that_cannot_be_served_is_answered_and_costs_nothing_else() {
 
 #[actix::test]
 async fn a_peer_that_reads_no_answers_is_read_no_further() {
-    let stage = stage_with(Timing { silence: Duration::from_secs(300), ..Timing::default() }).await;
+    let stage = staged(|config| config.timing.silence = Duration::from_secs(300)).await;
     let (connection, _control, _recv, route) = stage.session("mallory").await;
     let (mut send, _unread) = connection.open_bi().await.unwrap();
     send.write_all(&[STREAM_LANE, 1]).await.unwrap();
