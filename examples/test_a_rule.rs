@@ -9,7 +9,7 @@
 use actix_swarm::testing::FakeClock;
 use proptest::{
     collection::vec,
-    prelude::{Just, Strategy, prop_assert, prop_assert_eq, prop_oneof},
+    prelude::{Just, ProptestConfig, Strategy, prop_assert, prop_assert_eq, prop_oneof},
     proptest,
 };
 use std::{
@@ -52,7 +52,9 @@ fn pauses() -> impl Strategy<Value = Duration> {
 
 fn an_allowance_is_never_exceeded_and_its_waits_are_no_longer_than_need_be() {
     let window = Duration::from_secs(1);
-    proptest!(|(calls in 1_usize..5, pauses in vec(pauses(), 1..200))| {
+    // A program has no test file beside which failures could be kept.
+    let config = ProptestConfig { failure_persistence: None, ..ProptestConfig::default() };
+    proptest!(config, |(calls in 1_usize..5, pauses in vec(pauses(), 1..200))| {
         let (mut clock, mut allowance) = (FakeClock::new(), Allowance::new(calls, window));
         let mut passed = Vec::new();
         for pause in pauses {

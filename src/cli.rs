@@ -39,7 +39,7 @@ use output::Output;
     version,
     arg_required_else_help = true,
     after_help = "Exit codes: 0 done, 1 the job failed, 2 wrong usage, 65 bad input data, 69 a peer cannot be reached, \
-                  75 try again later, 77 not permitted, 78 bad configuration, 130 or 143 stopped by a signal"
+                  70 a node no longer does what it is there for, 75 try again later, 77 not permitted, 78 bad configuration, 130 or 143 stopped by a signal"
 )]
 struct Cli {
     /// How results are printed on stdout
@@ -67,13 +67,13 @@ enum Command {
     /// identity is a folder with `node.pem`, `node.key.pem`, `authority.pem` and `revoked.pem`.
     #[command(subcommand)]
     Ca(ca::Ca),
-    /// What a running coordinator sees of itself
+    /// Show what a running coordinator sees of itself
     Status(status::StatusCommand),
-    /// The agents that a running coordinator can give work
+    /// List the agents that a running coordinator can give work
     Agents(agents::Agents),
-    /// The tasks of a running coordinator, and those that have ended lately
+    /// List the tasks of a running coordinator, and those that have ended lately
     Tasks(tasks::Tasks),
-    /// Cancel a task of a running coordinator, whoever submitted it
+    /// Cancel a task of a running coordinator, of any operator
     Cancel(cancel::Cancel),
     /// Hand a task to a running coordinator, wait for it, print its result
     Submit(submit::Submit),

@@ -40,7 +40,7 @@
 //! # let authority = Authority::new("example", day)?;
 //! # let identity_a = authority.issue(&"agent-1".parse()?, Role::Agent, day)?;
 //! # let identity_b = authority.issue(&"desk".parse()?, Role::Operator, day)?;
-//! // An identity is a folder that `swarm ca issue` or `enrol` made: `Identity::load_directory("agent-1")?`.
+//! // In a program an identity is a folder that `swarm ca issue` or `enrol` made: `Identity::load_directory("agent-1")?`.
 //! // Machine A: start the actor and expose it to operators.
 //! let a = Node::start(NodeConfig::new(identity_a, "127.0.0.1:0".parse()?)).await?;
 //! let mailbox = Mailbox::start(Statistician);

@@ -160,8 +160,8 @@ impl Identity {
     ///
     /// # Errors
     /// Names the file at fault and what is wrong with it.
-    pub fn load_directory(directory: &Path) -> Result<Self, IdentityError> {
-        Self::load(&IdentityPaths::in_directory(directory))
+    pub fn load_directory(directory: impl AsRef<Path>) -> Result<Self, IdentityError> {
+        Self::load(&IdentityPaths::in_directory(directory.as_ref()))
     }
 
     /// The PEM texts of it, private key included.

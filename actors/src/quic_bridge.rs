@@ -233,6 +233,9 @@ impl Actor for QuicBridge {
     type Context = Context<Self>;
 
     fn started(&mut self, context: &mut Self::Context) {
+        if let Some(identity) = self.transport.identity() {
+            admission::tell_of_own(identity);
+        }
         let accepted = self.transport.accept(self.local.timing.handshake);
         context.add_stream(accepted);
         context.run_interval(LOOK, Self::look);

@@ -1,6 +1,7 @@
 //! `swarm bench`: figures of this machine, each beside the control it is compared with.
 
 use std::fmt;
+use std::io;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -53,14 +54,15 @@ pub(crate) struct Kernels {
 
 impl Bench {
     pub(crate) fn run(self, output: Output) -> Result<(), CliError> {
-        if let Output::Text = output {
-            on_stdout(|stdout| {
-                writeln!(stdout, "{:<58} {:>12} {:>12} {:>6}", "", "swarm", "floor", "ratio")
-            })?;
-        }
         let mut measured = false;
         let mut report = |compared: &Compared| {
-            measured = true;
+            let is_first = !std::mem::replace(&mut measured, true);
+            if let (Output::Text, true) = (output, is_first) {
+                let head = |stdout: &mut dyn io::Write| {
+                    writeln!(stdout, "{:<58} {:>12} {:>12} {:>6}", "", "swarm", "floor", "ratio")
+                };
+                on_stdout(head).map_err(|error| error.to_string())?;
+            }
             print(compared, output).map_err(|error| error.to_string())
         };
         let only = match self {

@@ -44,8 +44,8 @@ pub(crate) enum Ca {
     /// Issue a renewed certificate for a node, in its role, before the former one expires
     ///
     /// The former certificate holds until it expires, so that sessions go on. Nodes whose coordinator has an
-    /// `[authority]` renew theirs by themselves; another one that keeps its key on a machine of its own renews
-    /// with `swarm ca token`, `request` and `sign`.
+    /// `[authority]` renew theirs by themselves. Where there is none, `swarm ca token`, `request` and `sign` renew
+    /// the certificate of a key that stays on its machine.
     Renew(Renew),
     /// Revoke every certificate of a node, and its unused join tokens
     ///
@@ -67,8 +67,8 @@ pub(crate) enum Ca {
     Sign(enrolment::Sign),
     /// Get a certificate from a coordinator that enrols newcomers, with a key that is made here and stays here
     ///
-    /// The coordinator is told by the fingerprint of the authority in the join token: nothing is trusted on first
-    /// use, and the token is sent to nobody else. The folder is then what a node file calls its identity. Where
+    /// The join token holds the fingerprint of the authority, by which the coordinator is recognised: nothing is trusted
+    /// on first use, and the token is sent to nobody else. The folder is then what a node file calls its identity. Where
     /// the answer was lost, the same command gets the same certificate until the token expires.
     Enrol(enrol::Enrol),
 }
@@ -278,7 +278,8 @@ impl Renew {
         }
         let key = keep_key.then(|| fs::read_to_string(&paths.key).map(PrivateKeyPem::new)).transpose();
         let key = key.map_err(|error| {
-            CliError::new(Exit::BadConfiguration, format_args!("{}: {error}", paths.key.display()))
+            let exit = Exit::of_io(&error, Exit::BadConfiguration);
+            CliError::new(exit, format_args!("{}: {error}", paths.key.display()))
         })?;
         let trusted = trust.read()?;
         private_folder(&out)?;
@@ -322,11 +323,10 @@ impl From<FolderError> for CliError {
     fn from(error: FolderError) -> Self {
         let exit = match &error {
             FolderError::Io { source, .. } => match source.kind() {
-                io::ErrorKind::PermissionDenied => Exit::NotPermitted,
                 io::ErrorKind::NotFound | io::ErrorKind::NotADirectory | io::ErrorKind::InvalidData => {
                     Exit::BadConfiguration
                 }
-                _ => Exit::Failed,
+                _ => Exit::of_io(source, Exit::Failed),
             },
             FolderError::Exposed { .. } | FolderError::Token(_) | FolderError::NotTheHolder(_) => {
                 Exit::NotPermitted
@@ -354,9 +354,7 @@ impl From<IdentityError> for CliError {
 
 fn exit_of(error: &IdentityError) -> Exit {
     match &error.fault {
-        IdentityFault::Unreadable(source) if source.kind() == io::ErrorKind::PermissionDenied => {
-            Exit::NotPermitted
-        }
+        IdentityFault::Unreadable(source) => Exit::of_io(source, Exit::BadConfiguration),
         _ => Exit::BadConfiguration,
     }
 }

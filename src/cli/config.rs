@@ -8,7 +8,7 @@ use clap::Subcommand;
 use serde::Serialize;
 
 use super::error::{CliError, Exit};
-use super::node::{authority, identity};
+use super::node::{Unusable, authority, identity};
 use super::output::Output;
 use crate::swarm::document::{ConfigError, Document, Fault, Form, read_text};
 use crate::swarm::node_file::NodeFile;
@@ -41,33 +41,48 @@ impl fmt::Display for Checked {
 impl Config {
     pub(crate) fn run(self, output: Output) -> Result<(), CliError> {
         let Config::Check { file } = self;
-        // The environment goes before a node file here as it would when the node starts.
-        let overrides = Overrides::default().or_environment()?;
-        match check(&file, overrides) {
-            Ok(None) => output.print(&Checked { valid: true, errors: Vec::new() }),
-            Ok(Some(node)) => match identity(&file, &node).and_then(|identity| authority(&node, &identity)) {
-                Ok(_) => output.print(&Checked { valid: true, errors: Vec::new() }),
-                Err(error) => {
-                    let fault = Fault::of_whole(&file, &error);
-                    output.print(&Checked { valid: false, errors: vec![fault] })?;
-                    Err(error)
-                }
-            },
-            Err(error) => {
+        match check(&file) {
+            Ok(()) => output.print(&Checked { valid: true, errors: Vec::new() }),
+            Err(Refused { sentence, errors }) => {
                 // The sentence for people goes to stderr in either form.
-                let sentence = CliError::from(&error);
-                if let ConfigError::Invalid(errors) = error {
-                    output.print(&Checked { valid: false, errors })?;
-                }
+                output.print(&Checked { valid: false, errors })?;
                 Err(sentence)
             }
         }
     }
 }
 
+/// Why a file cannot be used.
+struct Refused {
+    sentence: CliError,
+    errors: Vec<Fault>,
+}
+
+impl From<ConfigError> for Refused {
+    fn from(error: ConfigError) -> Self {
+        Self { sentence: CliError::from(&error), errors: error.into_faults() }
+    }
+}
+
+impl From<Unusable> for Refused {
+    fn from(Unusable { fault, exit }: Unusable) -> Self {
+        Self { sentence: CliError::new(exit, &fault), errors: vec![fault] }
+    }
+}
+
+impl From<BadVariable> for Refused {
+    fn from(error: BadVariable) -> Self {
+        Self { sentence: error.into(), errors: Vec::new() }
+    }
+}
+
 impl From<&ConfigError> for CliError {
     fn from(error: &ConfigError) -> Self {
-        Self::new(Exit::BadConfiguration, error)
+        let exit = match error {
+            ConfigError::Unreadable { cause, .. } => Exit::of_io(cause, Exit::BadConfiguration),
+            ConfigError::Invalid(_) => Exit::BadConfiguration,
+        };
+        Self::new(exit, error)
     }
 }
 
@@ -77,23 +92,21 @@ impl From<BadVariable> for CliError {
     }
 }
 
-/// Checks a file as what its content says it is. What a node file names is left to check.
-fn check(file: &Path, overrides: Overrides) -> Result<Option<NodeFile>, ConfigError> {
+/// Checks a file as what its content says it is.
+fn check(file: &Path) -> Result<(), Refused> {
     let text = read_text(file)?;
     let mut document = Document::new(file, &text);
     let sections = document.sections()?;
     // The number of cores decides about no fault.
     let cores = NonZeroUsize::MIN;
-    match sections.form() {
-        Some(Form::Topology) => Topology::parse(&mut document, sections, cores).map(|_| None),
-        Some(Form::Node) => NodeFile::parse(&mut document, sections, overrides, cores).map(Some),
-        None => {
-            let message = "neither a topology, which has [[nodes]], nor a node file, which has `role`";
-            match sections.first_tables() {
-                Some((key, span)) => document.fault(span, format_args!("`{key}` is not known: {message}")),
-                None => document.fault(0..0, message),
-            }
-            document.so_far().map(|()| None)
+    match sections.form(&mut document)? {
+        Form::Topology => drop(Topology::parse(&mut document, sections, cores)?),
+        Form::Node => {
+            // The environment goes before the file here as it would when the node starts.
+            let overrides = Overrides::default().or_environment()?;
+            let node = NodeFile::parse(&mut document, sections, overrides, cores)?;
+            authority(file, &node, &identity(file, &node)?)?;
         }
     }
+    Ok(())
 }

@@ -1,6 +1,7 @@
 //! What a failed command leaves behind: a sentence for people and an exit code for scripts.
 
 use std::fmt::{self, Write as _};
+use std::io;
 use std::process::ExitCode;
 
 use swarm_kernels::KernelError;
@@ -18,7 +19,7 @@ pub(crate) enum Exit {
     Failed = 1,
     /// The arguments contradict each other or the contract.
     Usage = 2,
-    /// An input file is missing, unreadable or holds what cannot be used.
+    /// An input file is missing or holds what cannot be used.
     BadInput = 65,
     /// A peer cannot be reached, or was lost.
     Unavailable = 69,
@@ -26,7 +27,7 @@ pub(crate) enum Exit {
     Broken = BROKEN,
     /// The other side has too much to do.
     TryAgain = 75,
-    /// The other side does not let this one do that.
+    /// The other side does not let this one do that, or the system does not let this user at a file.
     NotPermitted = 77,
     /// A topology or node file is wrong, or names what this machine does not have: an identity that
     /// cannot be used, an address that cannot be listened on.
@@ -35,6 +36,16 @@ pub(crate) enum Exit {
     Interrupted = 130,
     /// Stopped by SIGTERM.
     Terminated = 143,
+}
+
+impl Exit {
+    /// Where the system does not let this user at a file that is 77, whatever the file is for.
+    pub(crate) fn of_io(cause: &io::Error, otherwise: Self) -> Self {
+        match cause.kind() {
+            io::ErrorKind::PermissionDenied => Self::NotPermitted,
+            _ => otherwise,
+        }
+    }
 }
 
 impl From<Exit> for ExitCode {
@@ -83,14 +94,18 @@ impl std::error::Error for CliError {}
 
 impl From<InputError> for CliError {
     fn from(error: InputError) -> Self {
-        Self::new(Exit::BadInput, error)
+        let exit = match &error {
+            InputError::Unreadable { cause, .. } => Exit::of_io(cause, Exit::BadInput),
+            InputError::Whole { .. } | InputError::At { .. } => Exit::BadInput,
+        };
+        Self::new(exit, error)
     }
 }
 
 impl From<PictureError> for CliError {
     fn from(error: PictureError) -> Self {
-        let exit = match error {
-            PictureError::Write { .. } => Exit::Failed,
+        let exit = match &error {
+            PictureError::Write { cause, .. } => Exit::of_io(cause, Exit::Failed),
             PictureError::IsInput { .. } => Exit::Usage,
         };
         Self::new(exit, error)
@@ -111,6 +126,22 @@ impl From<KernelError> for CliError {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::input::Source;
+    use crate::swarm::document::ConfigError;
+
+    #[test]
+    fn c1_a_file_that_this_user_may_not_use_is_77_whatever_it_is_for() {
+        let denied = || io::Error::from(io::ErrorKind::PermissionDenied);
+        let input = Source::File("prices.csv".into());
+        let unread = InputError::Unreadable { input: input.clone(), cause: denied() };
+        let unwritten = PictureError::Write { path: "a.svg".into(), cause: denied() };
+        let configuration = ConfigError::Unreadable { file: "hub.toml".to_owned(), cause: denied() };
+        for error in [CliError::from(unread), unwritten.into(), CliError::from(&configuration)] {
+            assert_eq!(error.exit(), Exit::NotPermitted, "{error}");
+        }
+        let missing = InputError::Unreadable { input, cause: io::ErrorKind::NotFound.into() };
+        assert_eq!(CliError::from(missing).exit(), Exit::BadInput);
+    }
 
     #[test]
     fn a10_an_error_turns_no_direction_of_reading_and_keeps_its_lines() {

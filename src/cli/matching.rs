@@ -15,11 +15,11 @@ use crate::input::Source;
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Match {
-    /// The distance between two series, one number a line
+    /// Measure the distance of two series, one number a line
     Distance(distance::Distance),
-    /// Nearest-neighbour classification of UCR files
+    /// Classify UCR files by the nearest neighbour
     Classify(classify::Classify),
-    /// The windows of a CSV column that are most like a query
+    /// Find the windows of a CSV column that are most like a query
     Search(search::Search),
 }
 

@@ -22,6 +22,7 @@ use super::logging::{self, Form, LogSwitch, Verbosity};
 use super::output::on_stdout;
 use super::signals::{Reloads, Signals};
 use super::system;
+use crate::swarm::document::Fault;
 use crate::swarm::fleet::reachable;
 use crate::swarm::member::{JoinError, Joined, Member, MemberAuthority};
 use crate::swarm::node_file::{Duty, NodeFile};
@@ -86,7 +87,7 @@ fn run_file(file: PathBuf, flags: Overrides) -> Result<(), CliError> {
     let mut node = configuration.read()?;
     let logs = logging::start_with(node.log.take(), Verbosity::Life, Form::of_stderr());
     let identity = identity(&configuration.file, &node)?;
-    let authority = authority(&node, &identity)?;
+    let authority = authority(&configuration.file, &node, &identity)?;
     let NodeFile { name, listen, duty, memory, identity: paths, said_by, .. } = node;
     let role = identity.role();
     let (identity_now, timing) = (identity.clone(), Timing::default());
@@ -144,19 +145,32 @@ async fn reload(
     Ok((node.identity, identity))
 }
 
+/// What a node file names and this machine cannot use.
+pub(super) struct Unusable {
+    pub(super) fault: Fault,
+    pub(super) exit: Exit,
+}
+
+impl From<Unusable> for CliError {
+    fn from(Unusable { fault, exit }: Unusable) -> Self {
+        Self::new(exit, fault)
+    }
+}
+
 /// The identity of the node that `file` describes, if it can be used now.
-pub(super) fn identity(file: &Path, node: &NodeFile) -> Result<Identity, CliError> {
-    let unusable = |message: &dyn fmt::Display| {
-        CliError::new(Exit::BadConfiguration, message).said_by(node.said_by.identity)
+pub(super) fn identity(file: &Path, node: &NodeFile) -> Result<Identity, Unusable> {
+    let at = |error: CliError| {
+        let error = error.said_by(node.said_by.identity);
+        Unusable { fault: node.identity_at.fault(file, &error), exit: error.exit() }
     };
+    let unusable = |message: &dyn fmt::Display| at(CliError::new(Exit::BadConfiguration, message));
     let paths = &node.identity;
-    let identity = Identity::load(paths).map_err(|error| unusable(&error))?;
+    let identity = Identity::load(paths).map_err(|error| at(error.into()))?;
     let (name, role) = (&node.name, node.duty.role());
     if (identity.id(), identity.role()) != (name, role) {
         let (certified, certified_role) = (identity.id(), identity.role());
         return Err(unusable(&format_args!(
-            "{} is the file of the {role} {name}, but {} is the certificate of the {certified_role} {certified}",
-            file.display(),
+            "this is the file of the {role} {name}, but {} is the certificate of the {certified_role} {certified}",
             paths.certificate.display()
         )));
     }
@@ -167,13 +181,18 @@ pub(super) fn identity(file: &Path, node: &NodeFile) -> Result<Identity, CliErro
 }
 
 /// The authority that a coordinator issues from, if it can be used and is the one that certified the coordinator.
-pub(super) fn authority(node: &NodeFile, identity: &Identity) -> Result<Option<MemberAuthority>, CliError> {
+pub(super) fn authority(
+    file: &Path,
+    node: &NodeFile,
+    identity: &Identity,
+) -> Result<Option<MemberAuthority>, Unusable> {
     let Some(options) = &node.authority else { return Ok(None) };
-    let folder = AuthorityFolder::open(&options.folder)?;
+    let at = |error: CliError| Unusable { fault: options.folder_at.fault(file, &error), exit: error.exit() };
+    let folder = AuthorityFolder::open(&options.folder).map_err(|error| at(error.into()))?;
     identity.issued_by(folder.authority()).map_err(|error| {
         let folder = options.folder.display();
         let message = format_args!("{folder} is not the authority of this coordinator: {error}");
-        CliError::new(Exit::BadConfiguration, message)
+        at(CliError::new(Exit::BadConfiguration, message))
     })?;
     let (enrol, lifetime) = (options.enrol, options.lifetime);
     Ok(Some(MemberAuthority { folder: Arc::new(folder), enrol, lifetime }))
@@ -249,8 +268,11 @@ async fn run_member(
 
 impl From<JoinError> for CliError {
     fn from(error: JoinError) -> Self {
-        let exit = match error {
-            JoinError::Start(StartError::Listen { .. }) | JoinError::Enrolment(_) => Exit::BadConfiguration,
+        let exit = match &error {
+            JoinError::Start(StartError::Listen { source, .. }) => {
+                Exit::of_io(source, Exit::BadConfiguration)
+            }
+            JoinError::Enrolment(_) => Exit::BadConfiguration,
             JoinError::Start(
                 StartError::TooMuchToSay
                 | StartError::UnusableLimits

@@ -17,6 +17,7 @@ use super::error::{CliError, Exit};
 use super::logging::{self, Verbosity};
 use super::signals::Signals;
 use super::system;
+use crate::swarm::node_file::no_identity;
 use crate::swarm::node_options::{IDENTITY_VARIABLE, identity_said};
 use crate::swarm::operator::{JobError, Operator};
 use crate::swarm::run_folder::RunFolder;
@@ -35,8 +36,8 @@ pub(crate) struct Connection {
     /// Where the coordinator listens: host and port
     #[arg(long, value_name = "ADDR")]
     connect: PeerAddress,
-    /// The folder with the identity of an operator; otherwise that in SWARM_IDENTITY is taken, else the one
-    /// that `swarm up --keep` left for ADDR
+    /// The folder with the identity of an operator; by default that in SWARM_IDENTITY, else the one that
+    /// `swarm up --keep` left for ADDR
     #[arg(long, value_name = "DIR")]
     identity: Option<PathBuf>,
 }
@@ -44,11 +45,11 @@ pub(crate) struct Connection {
 /// The same where the work can be done on this machine as well.
 #[derive(Debug, Args)]
 pub(crate) struct MaybeConnection {
-    /// Has the agents of a swarm do it, whose coordinator listens on this host and port; the answer is the same
+    /// Have the agents of a swarm do it: host and port of their coordinator; the answer is the same
     #[arg(long, value_name = "ADDR")]
     connect: Option<PeerAddress>,
-    /// The folder with the identity of an operator; otherwise that in SWARM_IDENTITY is taken, else the one
-    /// that `swarm up --keep` left for ADDR
+    /// The folder with the identity of an operator; by default that in SWARM_IDENTITY, else the one that
+    /// `swarm up --keep` left for ADDR
     #[arg(long, value_name = "DIR", requires = "connect")]
     identity: Option<PathBuf>,
 }
@@ -99,7 +100,10 @@ impl Connection {
                     connected => Ok((connected, address)),
                 }
             });
-        let (operator, address) = connected.await.map_err(JobError::from)?;
+        let (operator, address) = tokio::select! {
+            connected = connected => connected.map_err(JobError::from)?,
+            true = nobody_listens(&addresses) => return Err(self.unheard()),
+        };
         Ok((operator?, address))
     }
 
@@ -120,25 +124,33 @@ impl Connection {
                 return Ok(folder);
             }
         }
-        let host = self.connect.as_str();
-        for address in addresses {
-            if !nobody_listens(*address).await {
-                let message = format_args!(
-                    "no identity for {host}: name a folder with --identity or {IDENTITY_VARIABLE}, \
-                     no `swarm up --keep` of this user has its coordinator there"
-                );
-                return Err(CliError::new(Exit::BadConfiguration, message));
-            }
+        if nobody_listens(addresses).await {
+            return Err(self.unheard());
         }
-        Err(CliError::new(Exit::Unavailable, format_args!("nobody listens on {host}")))
+        let host = self.connect.as_str();
+        let message = format_args!(
+            "no identity for {host}: name a folder with --identity or {IDENTITY_VARIABLE}, \
+             no `swarm up --keep` of this user has its coordinator there"
+        );
+        Err(CliError::new(Exit::BadConfiguration, message))
+    }
+
+    fn unheard(&self) -> CliError {
+        let host = self.connect.as_str();
+        CliError::new(
+            Exit::Unavailable,
+            format_args!("nobody listens on {host}: a coordinator has a UDP port"),
+        )
     }
 }
 
 /// Reads the identity of an operator. Another one is of no use here, and would end the session of the node
 /// whose it is.
 fn operator_identity(folder: &Path) -> Result<Identity, CliError> {
-    let identity =
-        Identity::load_directory(folder).map_err(|error| CliError::new(Exit::BadConfiguration, error))?;
+    if let Some(fault) = no_identity(folder) {
+        return Err(CliError::new(Exit::BadConfiguration, fault));
+    }
+    let identity = Identity::load_directory(folder)?;
     if identity.role() != Role::Operator {
         let (id, role, folder) = (identity.id(), identity.role(), folder.display());
         let message = format_args!("the identity in {folder} is that of the {role} {id}, not of an operator");
@@ -147,8 +159,17 @@ fn operator_identity(folder: &Path) -> Result<Identity, CliError> {
     Ok(identity)
 }
 
-/// Whether the system says that a port is closed, which it does for those of this machine.
-async fn nobody_listens(address: SocketAddr) -> bool {
+/// Whether the system says of every address that its port is closed, which it does for those of this machine.
+async fn nobody_listens(addresses: &[SocketAddr]) -> bool {
+    for address in addresses {
+        if !is_closed(*address).await {
+            return false;
+        }
+    }
+    true
+}
+
+async fn is_closed(address: SocketAddr) -> bool {
     let any: SocketAddr = if address.is_ipv4() { ([0; 4], 0).into() } else { ([0_u16; 8], 0).into() };
     let refused = async {
         let socket = tokio::net::UdpSocket::bind(any).await?;

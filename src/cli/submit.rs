@@ -14,6 +14,7 @@ use super::output::Output;
 use crate::input::Source;
 use crate::swarm::jobs::Done;
 use crate::swarm::progress::Progress;
+use crate::swarm::report::counted;
 use crate::swarm::task_file::TaskFile;
 
 #[derive(Debug, Args)]
@@ -41,13 +42,15 @@ struct Shown {
 
 impl Submit {
     pub(crate) fn run(self, output: Output) -> Result<(), CliError> {
-        let TaskFile { kind, job, terms } = TaskFile::read(&Source::from(self.task))?;
+        let source = Source::from(self.task);
+        let TaskFile { kind, job, terms } = TaskFile::read(&source)?;
         let shown = self.connection.run(async |operator, _| {
             let mut progress = Progress::shown();
             let name = kind.word;
             progress.stage(format_args!("{name}: reading data"));
             let reading = tokio::task::spawn_blocking(move || job.load());
-            let input = reading.await.map_err(|error| CliError::new(Exit::Failed, error))??;
+            let read = reading.await.map_err(|error| CliError::new(Exit::Failed, error))?;
+            let input = read.map_err(|error| CliError::from(error).within(&source))?;
             let Done { agents, time, json, report, .. } =
                 input.run(operator, name, terms, &mut progress).await?;
             Ok(Shown { json, report, agents, time })
@@ -58,6 +61,7 @@ impl Submit {
 
 impl fmt::Display for Shown {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(f, "{}\nDone by {} agents in {:.2} s.", self.report, self.agents, self.time.as_secs_f64())
+        let agents = counted(self.agents, "agent");
+        writeln!(f, "{}\nDone by {agents} in {:.2} s.", self.report, self.time.as_secs_f64())
     }
 }

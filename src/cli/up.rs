@@ -86,7 +86,9 @@ async fn bring_up(
             let operator = Operator::connect(identity, wanted, address, TIMING).await?;
             operator.agents_listed(fleet).await?;
             fleet.manned().await?;
-            progress.stage(format_args!("{}: reading data", topology.name));
+            if !topology.jobs.is_empty() {
+                progress.stage(format_args!("{}: reading data", topology.name));
+            }
             let inputs = inputs.await.map_err(|error| CliError::new(Exit::Failed, error))??;
 
             let mut done = Vec::with_capacity(inputs.len());

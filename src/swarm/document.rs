@@ -34,8 +34,7 @@ pub(crate) struct Fault {
 impl Fault {
     /// What is wrong with a file as a whole.
     pub(crate) fn of_whole(file: &Path, message: impl fmt::Display) -> Self {
-        let file = file.display().to_string();
-        Self { file, line: 1, column: 1, message: message.to_string() }
+        Place::START.fault(file, message)
     }
 }
 
@@ -52,6 +51,18 @@ pub(crate) enum ConfigError {
     Unreadable { file: String, cause: io::Error },
     #[error("{}", lines(.0))]
     Invalid(Vec<Fault>),
+}
+
+impl ConfigError {
+    /// What is wrong, one by one.
+    pub(crate) fn into_faults(self) -> Vec<Fault> {
+        match self {
+            Self::Unreadable { file, cause } => {
+                vec![Fault::of_whole(Path::new(&file), format_args!("cannot read: {cause}"))]
+            }
+            Self::Invalid(faults) => faults,
+        }
+    }
 }
 
 fn lines(faults: &[Fault]) -> String {
@@ -74,7 +85,9 @@ pub(crate) fn read_text(file: &Path) -> Result<String, ConfigError> {
     let read = File::open(file).and_then(|open| open.take(FILE_BYTES_MAX + 1).read_to_end(&mut text));
     let cause = match read {
         Ok(bytes) if bytes as u64 <= FILE_BYTES_MAX => {
-            return String::from_utf8(text).map_err(|error| not_utf8(file, &error));
+            let text = String::from_utf8(text).map_err(|error| not_utf8(file, &error))?;
+            // A byte-order mark is no column.
+            return Ok(text.strip_prefix('\u{feff}').map_or_else(|| text.clone(), str::to_owned));
         }
         Ok(_) => io::Error::new(io::ErrorKind::FileTooLarge, "more than 1 MiB is no configuration"),
         Err(cause) => cause,
@@ -84,11 +97,9 @@ pub(crate) fn read_text(file: &Path) -> Result<String, ConfigError> {
 
 fn not_utf8(file: &Path, error: &FromUtf8Error) -> ConfigError {
     let valid = String::from_utf8_lossy(&error.as_bytes()[..error.utf8_error().valid_up_to()]);
-    let mut place = Place { line: 1, column: 1 };
+    let mut place = Place::START;
     place.pass(&valid);
-    let Place { line, column } = place;
-    let message = "the text is not valid UTF-8".to_owned();
-    ConfigError::Invalid(vec![Fault { file: file.display().to_string(), line, column, message }])
+    ConfigError::Invalid(vec![place.fault(file, "the text is not valid UTF-8")])
 }
 
 /// A configuration file and what was found wrong in it so far.
@@ -129,6 +140,13 @@ impl<'t> Document<'t> {
         }
     }
 
+    /// What is wrong at `span`, for an error that is found once the file has been read.
+    pub(crate) fn place(&self, span: &Range<usize>) -> Place {
+        let mut place = Place::START;
+        place.pass(self.text.get(..span.start).unwrap_or_default());
+        place
+    }
+
     fn toml_fault(&mut self, error: &toml::de::Error, fallback: Range<usize>) {
         // The parser puts what it expected on a line of its own.
         let message = printable(&plain(&error.message().replace('\n', ", "), TABLE));
@@ -155,26 +173,35 @@ impl<'t> Document<'t> {
             *first_left_out = format!("and {more} more faults from here on");
             faults.truncate(FAULTS_MAX + 1);
         }
-        let mut place = Place { line: 1, column: 1 };
+        let mut place = Place::START;
         let mut read = 0;
-        let file = self.file.display().to_string();
         let place_of = |(offset, message): (usize, String)| {
             // In their order, so that the text is read once.
             place.pass(self.text.get(read..offset).unwrap_or_default());
             read = offset;
-            Fault { file: file.clone(), line: place.line, column: place.column, message }
+            place.fault(self.file, message)
         };
         Err(ConfigError::Invalid(faults.into_iter().map(place_of).collect()))
     }
 }
 
 /// A place in a text, both counted from 1.
-struct Place {
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Place {
     line: usize,
     column: usize,
 }
 
 impl Place {
+    /// The beginning of a file, which stands for the whole of it.
+    pub(crate) const START: Self = Self { line: 1, column: 1 };
+
+    /// A fault at this place of a file.
+    pub(crate) fn fault(self, file: &Path, message: impl fmt::Display) -> Fault {
+        let Self { line, column } = self;
+        Fault { file: file.display().to_string(), line, column, message: message.to_string() }
+    }
+
     fn pass(&mut self, text: &str) {
         match text.rfind('\n') {
             Some(newline) => {
@@ -208,27 +235,47 @@ impl fmt::Display for Form {
     }
 }
 
+/// What a node file may say.
+pub(super) const NODE_KEYS: [&str; 11] = [
+    "name",
+    "role",
+    "listen",
+    "identity",
+    "log",
+    "memory_mib",
+    "agent_type",
+    "workers",
+    "connect",
+    "reconnect_seconds",
+    "authority",
+];
+
 impl<'t> Sections<'t> {
     /// What the file describes, as its keys say.
-    pub(crate) fn form(&self) -> Option<Form> {
-        let has = |key| self.table.contains_key(key);
-        match (has("nodes") || has("jobs"), has("role") || has("identity")) {
-            (true, _) => Some(Form::Topology),
-            (false, true) => Some(Form::Node),
-            (false, false) => None,
+    pub(crate) fn form(&self, document: &mut Document<'_>) -> Result<Form, ConfigError> {
+        let has_one_of = |keys: &[&str]| keys.iter().any(|key| self.table.contains_key(*key));
+        if has_one_of(&["nodes", "jobs"]) {
+            return Ok(Form::Topology);
         }
-    }
-
-    /// The first key with tables, and where it is.
-    pub(crate) fn first_tables(&self) -> Option<(String, Range<usize>)> {
-        let tables = self.table.iter().filter(|(_, value)| matches!(value.get_ref(), DeValue::Array(_)));
-        let (key, _) = tables.min_by_key(|(key, _)| key.span().start)?;
-        Some((printable(key.get_ref()), key.span()))
+        if has_one_of(&["role", "identity"]) {
+            return Ok(Form::Node);
+        }
+        let message = "neither a topology, which has [[nodes]], nor a node file, which has `role`";
+        let unknown = self.table.keys().filter(|key| !NODE_KEYS.contains(&key.get_ref().as_ref()));
+        match unknown.min_by_key(|key| key.span().start) {
+            Some(key) => {
+                let name = printable(key.get_ref());
+                document.fault(key.span(), format_args!("`{name}` is not known: {message}"));
+            }
+            None => document.fault(0..0, message),
+        }
+        Err(document.so_far().expect_err("there is a fault"))
     }
 
     /// Refuses a file that describes something else, before its keys are found to be unknown one by one.
     pub(crate) fn expect(&self, expected: Form, document: &mut Document<'_>) -> Result<(), ConfigError> {
-        if let Some(found) = self.form().filter(|found| *found != expected) {
+        let found = self.form(document)?;
+        if found != expected {
             document.fault(0..0, format_args!("this is {found}; expected is {expected}"));
         }
         document.so_far()
@@ -236,11 +283,19 @@ impl<'t> Sections<'t> {
 
     /// The value of a key that must be there.
     pub(crate) fn take<T: DeserializeOwned>(&mut self, key: &str, document: &mut Document<'_>) -> Option<T> {
-        let value = self.table.remove(key);
-        if value.is_none() {
+        if !self.table.contains_key(key) {
             document.fault(0..0, format_args!("`{key}` is missing"));
         }
-        value.and_then(|value| read(value, document))
+        self.take_optional(key, document)
+    }
+
+    /// The value of a key that may be left out.
+    pub(crate) fn take_optional<T: DeserializeOwned>(
+        &mut self,
+        key: &str,
+        document: &mut Document<'_>,
+    ) -> Option<T> {
+        read(self.table.remove(key)?, document)
     }
 
     /// The tables of an array `[[key]]`, without those that are faulty.
@@ -272,11 +327,6 @@ impl<'t> Sections<'t> {
                 Vec::new()
             }
         }
-    }
-
-    /// The whole file as one value.
-    pub(crate) fn take_all<T: DeserializeOwned>(self, document: &mut Document<'_>) -> Option<T> {
-        read(Spanned::new(0..0, DeValue::Table(self.table)), document)
     }
 
     /// Finds fault with every key that nobody took.

@@ -22,7 +22,7 @@ use toml::Spanned;
 pub(crate) use authority::AuthorityOptions;
 use authority::RawAuthority;
 
-use super::document::{ConfigError, Document, Form, Sections, read_text};
+use super::document::{ConfigError, Document, Form, NODE_KEYS, Place, Sections, read_text};
 use super::node_options::{Listen, LogFilter, Memory, Overrides, Reconnect, SaidBy, Workers};
 
 /// A node that can be started.
@@ -32,6 +32,8 @@ pub(crate) struct NodeFile {
     pub(crate) listen: SocketAddr,
     /// The files in PEM by which it proves who it is and judges who others are.
     pub(crate) identity: IdentityPaths,
+    /// Where the file says so, or its beginning where it does not.
+    pub(crate) identity_at: Place,
     /// What it logs; the life of the node where nobody says it.
     pub(crate) log: Option<LogFilter>,
     pub(crate) duty: Duty,
@@ -93,15 +95,13 @@ impl fmt::Display for AgentType {
     }
 }
 
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
+/// What the file says, read key by key, so that all faults are found at once.
 struct RawNode {
     name: NodeId,
     role: Spanned<Role>,
     listen: Option<Listen>,
     identity: Option<Spanned<RawIdentity>>,
     log: Option<LogFilter>,
-    #[serde(default)]
     memory_mib: Memory,
     agent_type: Option<Spanned<AgentType>>,
     workers: Option<Spanned<Workers>>,
@@ -150,6 +150,37 @@ impl<'de> Deserialize<'de> for RawIdentity {
     }
 }
 
+impl RawNode {
+    fn read(mut sections: Sections<'_>, document: &mut Document<'_>) -> Result<Self, ConfigError> {
+        let (name, role) = (sections.take("name", document), sections.take("role", document));
+        let listen = sections.take_optional("listen", document);
+        let identity = sections.take_optional("identity", document);
+        let log = sections.take_optional("log", document);
+        let memory_mib = sections.take_optional("memory_mib", document).unwrap_or_default();
+        let agent_type = sections.take_optional("agent_type", document);
+        let workers = sections.take_optional("workers", document);
+        let connect = sections.take_optional("connect", document);
+        let reconnect_seconds = sections.take_optional("reconnect_seconds", document);
+        let authority = sections.take_optional("authority", document);
+        sections.finish(&NODE_KEYS.map(|key| format!("`{key}`")).join(", "), document);
+        document.so_far()?;
+        let (name, role) = Option::zip(name, role).expect("a missing one is a fault");
+        Ok(Self {
+            name,
+            role,
+            listen,
+            identity,
+            log,
+            memory_mib,
+            agent_type,
+            workers,
+            connect,
+            reconnect_seconds,
+            authority,
+        })
+    }
+}
+
 impl NodeFile {
     /// Reads the file of a node on a machine with so many `cores`.
     pub(crate) fn read(file: &Path, overrides: Overrides, cores: NonZeroUsize) -> Result<Self, ConfigError> {
@@ -166,8 +197,8 @@ impl NodeFile {
         overrides: Overrides,
         cores: NonZeroUsize,
     ) -> Result<Self, ConfigError> {
-        let raw: Option<RawNode> = sections.take_all(document);
-        let node = raw.and_then(|raw| node(raw, overrides, cores, document));
+        let raw = RawNode::read(sections, document)?;
+        let node = node(raw, overrides, cores, document);
         document.so_far()?;
         Ok(node.expect("a node without faults"))
     }
@@ -194,21 +225,22 @@ fn node(
     } = raw;
     let listen = overrides.listen.or(listen).map(|Listen(address)| address);
     if listen.is_none() {
-        document.fault(0..0, "missing field `listen`, and neither --listen nor SWARM_LISTEN says it");
+        document.fault(0..0, "`listen` is missing, and neither --listen nor SWARM_LISTEN says it");
     }
-    let identity = match (overrides.identity, identity) {
+    let (identity_at, identity) = match (overrides.identity, identity) {
         (Some(folder), _) => {
             if let Some(fault) = no_identity(&folder) {
                 let by = overrides.said_by.identity.unwrap_or("--identity");
                 document.fault(0..0, format_args!("{fault}; {by} names it"));
             }
-            Some(IdentityPaths::in_directory(&folder))
+            (Place::START, Some(IdentityPaths::in_directory(&folder)))
         }
-        (None, Some(identity)) => Some(identity_paths(identity, document)),
+        (None, Some(identity)) => {
+            (document.place(&identity.span()), Some(identity_paths(identity, document)))
+        }
         (None, None) => {
-            document
-                .fault(0..0, "missing field `identity`, and neither --identity nor SWARM_IDENTITY says it");
-            None
+            document.fault(0..0, "`identity` is missing, and neither --identity nor SWARM_IDENTITY says it");
+            (Place::START, None)
         }
     };
     let authority = authority.and_then(|authority| {
@@ -229,6 +261,9 @@ fn node(
                 ],
                 document,
             );
+            if let Some(flag) = overrides.said_by.for_agents {
+                document.fault(role.span(), format_args!("{flag} is for agents, and this is a coordinator"));
+            }
             Duty::Coordinator
         }
         Role::Agent => {
@@ -247,7 +282,7 @@ fn node(
     let log = overrides.log.or(log);
     let said_by = overrides.said_by;
     let (listen, identity, memory) = (listen?, identity?, memory_mib);
-    Some(NodeFile { name, listen, identity, log, duty, memory, authority, said_by })
+    Some(NodeFile { name, listen, identity, identity_at, log, duty, memory, authority, said_by })
 }
 
 fn identity_paths(identity: Spanned<RawIdentity>, document: &mut Document<'_>) -> IdentityPaths {
@@ -273,21 +308,29 @@ fn identity_paths(identity: Spanned<RawIdentity>, document: &mut Document<'_>) -
 }
 
 /// Why a folder is no identity, where that can be seen from outside.
-fn no_identity(folder: &Path) -> Option<String> {
+pub(crate) fn no_identity(folder: &Path) -> Option<String> {
+    no_folder(folder, "`swarm ca enrol` or `swarm ca issue` makes it with --out")
+}
+
+/// Why there is no such folder, and what makes it.
+fn no_folder(folder: &Path, made_by: &str) -> Option<String> {
     let shown = folder.display();
     match (folder.is_dir(), folder.exists()) {
         (true, _) => None,
         (false, true) => Some(format!("{shown} is not a directory")),
-        (false, false) => Some(format!(
-            "there is no folder {shown}: `swarm ca enrol` or `swarm ca issue` makes it with --out"
-        )),
+        (false, false) => Some(format!("there is no folder {shown}: {made_by}")),
     }
 }
 
 fn existing_file(path: &Spanned<PathBuf>, document: &mut Document<'_>) -> PathBuf {
     let resolved = document.resolve(path.get_ref());
-    if !resolved.is_file() {
-        document.fault(path.span(), format_args!("there is no file {}", resolved.display()));
+    let shown = resolved.display();
+    match (resolved.is_file(), resolved.is_dir()) {
+        (true, _) => {}
+        (false, true) => {
+            document.fault(path.span(), format_args!("{shown} is a directory, a file is expected"))
+        }
+        (false, false) => document.fault(path.span(), format_args!("there is no file {shown}")),
     }
     resolved
 }
@@ -412,8 +455,8 @@ authority = "Cargo.toml"
             ("folder = \"src\"\nenrol = \"0.0.0.0:7400\"\n", "7:9: newcomers need a port of their own"),
             ("folder = \"src\"\ndays = 7\n", "7:8: `days` is for newcomers"),
             ("folder = \"src\"\nenrol = \"0.0.0.0:1\"\ndays = 0\n", "8:8: 1 to 36500 days are expected"),
-            ("folder = \"src\"\nenroll = \"0.0.0.0:1\"\n", "7:1: unknown field `enroll`, expected one of"),
-            ("enrol = \"0.0.0.0:1\"\n", "5:1: missing field `folder`"),
+            ("folder = \"src\"\nenroll = \"0.0.0.0:1\"\n", "7:1: unknown key `enroll`, expected one of"),
+            ("enrol = \"0.0.0.0:1\"\n", "5:1: `folder` is missing"),
         ] {
             let found = faults(&format!("{hub}[authority]\n{rest}"));
             assert!(found[0].starts_with(fault), "{rest}: {found:?}");
@@ -452,8 +495,8 @@ authority = "Cargo.toml"
             assert_eq!((workers.get(), reconnect), (5, Duration::ZERO));
         }
         let missing = faults(&silent);
-        assert!(missing[0].starts_with("1:1: missing field `listen`"), "{missing:?}");
-        assert!(missing[1].starts_with("1:1: missing field `identity`"), "{missing:?}");
+        assert!(missing[0].starts_with("1:1: `listen` is missing"), "{missing:?}");
+        assert!(missing[1].starts_with("1:1: `identity` is missing"), "{missing:?}");
         let wrong = faults(&format!("{folder}log = \"a=loud\"\n"));
         assert!(wrong[0].starts_with("6:7: \"a=loud\" is no filter"), "{wrong:?}");
         let neither = faults(&format!("{folder}identity = 3\n"));
@@ -479,7 +522,7 @@ authority = "Cargo.toml"
         assert!(missing[0].starts_with("7:15: there is no file ") && missing[0].ends_with("none.pem"));
         let misspelt = faults(&AGENT.replace("key =", "kye ="));
         assert!(
-            misspelt[0].starts_with("8:1: unknown field `kye`, expected one of `certificate`"),
+            misspelt[0].starts_with("8:1: unknown key `kye`, expected one of `certificate`"),
             "{misspelt:?}"
         );
         let unheard = faults(&AGENT.replace("0.0.0.0:0", "everywhere"));

@@ -50,6 +50,8 @@ pub(crate) struct Overrides {
 pub(crate) struct SaidBy {
     pub(crate) listen: Option<&'static str>,
     pub(crate) identity: Option<&'static str>,
+    /// The first flag that is for agents. A variable is for every node of its environment.
+    pub(crate) for_agents: Option<&'static str>,
 }
 
 /// A variable whose value cannot be used.
@@ -67,11 +69,16 @@ impl Overrides {
         let Self { listen, log, workers, identity, reconnect_seconds, .. } = self;
         let (listen, listen_by) = said(listen, "--listen", "SWARM_LISTEN")?;
         let (identity, identity_by) = identity_said(identity);
+        let for_agents = match (workers, reconnect_seconds) {
+            (Some(_), _) => Some("--workers"),
+            (None, Some(_)) => Some("--reconnect-seconds"),
+            (None, None) => None,
+        };
         let (workers, _) = said(workers, "--workers", "SWARM_WORKERS")?;
         let (reconnect_seconds, _) =
             said(reconnect_seconds, "--reconnect-seconds", "SWARM_RECONNECT_SECONDS")?;
         let log = log.map_or_else(LogFilter::of_environment, |flag| Ok(Some(flag)))?;
-        let said_by = SaidBy { listen: listen_by, identity: identity_by };
+        let said_by = SaidBy { listen: listen_by, identity: identity_by, for_agents };
         Ok(Self { listen, log, workers, identity, reconnect_seconds, said_by })
     }
 }

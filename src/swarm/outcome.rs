@@ -11,7 +11,7 @@ use swarm_protocols::{NodeId, Role};
 
 use super::fleet::Fleet;
 use super::jobs::Done;
-use super::report::{BOLD, Colour};
+use super::report::{BOLD, Colour, counted};
 use super::topology::Job;
 use crate::listing::{Left, Right, listing};
 
@@ -116,22 +116,24 @@ impl Outcome {
         let coordinators: Vec<&str> = coordinators.map(|node| node.name.as_str()).collect();
         writeln!(
             f,
-            "The topology {} ran as {} processes of this machine: the coordinator {} and {agents} agents, which talked \
+            "The topology {} ran as {} processes of this machine: the coordinator {} and {}, which talked \
              over QUIC with certificates of an authority made for this run.\n",
             self.topology,
             self.nodes.len(),
-            coordinators.join(", ")
+            coordinators.join(", "),
+            counted(agents, "agent")
         )?;
         for JobOutcome { name, kind, agents_used, seconds, summary, .. } in &self.jobs {
             let title = self.colour.paint(BOLD, format!("Job {name} ({kind})"));
-            writeln!(f, "{title}, done by {agents_used} agents in {seconds:.2} s\n{summary}")?;
+            let agents = counted(*agents_used, "agent");
+            writeln!(f, "{title}, done by {agents} in {seconds:.2} s\n{summary}")?;
         }
         f.write_str(NEXT)
     }
 }
 
 const NEXT: &str = "Next: `--full` shows all of it, `-o json` gives it to programs. With `--keep` the swarm stays up: kill \
-    an agent, then ask with `swarm agents` and `swarm submit`. To write an actor of your own, run `cargo doc --open` and \
+    an agent, then ask with `swarm agents` and `swarm submit`. To write an actor of your own, run `cargo doc --no-deps --open` and \
     read `guide`.\n";
 
 impl Display for Outcome {
@@ -141,7 +143,8 @@ impl Display for Outcome {
         }
         for job in &self.jobs {
             writeln!(f, "{}\n", self.colour.paint(BOLD, format!("Job {} ({})", job.name, job.kind)))?;
-            writeln!(f, "{}\nDone by {} agents in {:.2} s.\n", job.report, job.agents_used, job.seconds)?;
+            let agents = counted(job.agents_used, "agent");
+            writeln!(f, "{}\nDone by {agents} in {:.2} s.\n", job.report, job.seconds)?;
         }
         let columns = [("node", Left), ("role", Left), ("pid", Right), ("address", Left)];
         let row = |NodeOutcome { name, role, pid, address }: &NodeOutcome| {

@@ -7,6 +7,11 @@ use swarm_protocols::similar_windows::{Distribution, Match, SimilarToQuery, Simi
 
 use crate::plot::count;
 
+/// So many of a thing.
+pub(crate) fn counted(count: usize, what: &str) -> String {
+    format!("{count} {what}{}", if count == 1 { "" } else { "s" })
+}
+
 /// Whether the text may hold colours.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Colour {

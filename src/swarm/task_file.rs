@@ -142,12 +142,12 @@ mod tests {
             ("{", ":1:1: the file ends too early"),
             ("{\"kind\": \"\\u001b[2J\"}", "unknown kind `\u{fffd}[2J`"),
             ("{\"kind\": \"dance\"}", ":1:16: unknown kind `dance`, expected is similar-windows"),
-            ("{\n \"kynd\": 1}", ":2:11: missing field `kind`"),
+            ("{\n \"kynd\": 1}", ":2:11: `kind` is missing"),
             (
                 "{\"kind\": \"similar-windows\", \"data\": \".\", \"symbols\": [\"A\"],\n \"x\": 1}",
-                ":2:4: unknown field `x`",
+                ":2:4: unknown key `x`",
             ),
-            ("{\"kind\": \"similar-windows\",\n\"data\": \".\"}", ":2:12: missing field `symbols`"),
+            ("{\"kind\": \"similar-windows\",\n\"data\": \".\"}", ":2:12: `symbols` is missing"),
             (
                 "{\"kind\": \"similar-windows\", \"data\": \".\", \"symbols\": [\"SPY\",\n \"spy\"]}",
                 ":2:7: \"spy\" is no symbol",

@@ -1,13 +1,15 @@
 //! A swarm on one machine as a file: its nodes, who connects to whom, and the jobs it does.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::num::NonZeroUsize;
 use std::path::Path;
 use std::sync::Arc;
 
-use serde::Deserialize;
-use swarm_protocols::{NodeId, Role};
+use serde::de::Visitor;
+use serde::{Deserialize, Deserializer};
+use swarm_protocols::{NodeId, Role, printable};
 use toml::Spanned;
 use toml::de::DeValue;
 
@@ -56,8 +58,38 @@ struct RawNode {
     role: Spanned<Role>,
     listen: Option<Spanned<Listen>>,
     agent_type: Option<Spanned<AgentType>>,
-    connect: Option<Spanned<Vec<Spanned<String>>>>,
+    connect: Option<Spanned<Vec<Spanned<Peer>>>>,
     workers: Option<Spanned<Workers>>,
+}
+
+/// The name of a node to connect to. A node file says its address as well; here everything runs on one machine.
+#[derive(PartialEq, Eq, PartialOrd, Ord)]
+struct Peer(String);
+
+impl<'de> Deserialize<'de> for Peer {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Name;
+
+        impl Visitor<'_> for Name {
+            type Value = Peer;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("the name of the coordinator alone, such as \"hub\"")
+            }
+
+            fn visit_str<E>(self, name: &str) -> Result<Peer, E> {
+                Ok(Peer(name.to_owned()))
+            }
+        }
+
+        deserializer.deserialize_str(Name)
+    }
+}
+
+impl fmt::Display for Peer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&printable(&self.0))
+    }
 }
 
 impl RawNode {
@@ -190,7 +222,7 @@ fn agent(
         document.fault(at.clone(), format_args!("`connect` of {name} is missing: coordinators are expected"));
     }
     for peer in connect {
-        if coordinator.is_some_and(|coordinator| coordinator.name.as_str() != peer.get_ref()) {
+        if coordinator.is_some_and(|coordinator| coordinator.name.as_str() != peer.get_ref().0) {
             document.fault(peer.span(), format_args!("no coordinator is called {}", peer.get_ref()));
         }
     }

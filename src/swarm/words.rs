@@ -57,6 +57,12 @@ pub(super) fn plain(message: &str, keys: &str) -> String {
     if let Some(rest) = message.strip_prefix("unknown variant ") {
         return format!("unknown word {rest}");
     }
+    if let Some(rest) = message.strip_prefix("unknown field ") {
+        return format!("unknown key {rest}");
+    }
+    if let Some(key) = message.strip_prefix("missing field ") {
+        return format!("{key} is missing");
+    }
     let typed = message.strip_prefix("invalid type: ").or(message.strip_prefix("invalid value: "));
     if let Some((found, expected)) = typed.and_then(|rest| rest.rsplit_once(", expected ")) {
         return format!("expected {}, found {}", expectation(expected, keys), finding(found, keys));

@@ -14,7 +14,7 @@ use crate::{Folder, Run, swarm, swarm_reading};
 
 /// An authority in the folder of a test.
 pub(crate) struct Cluster {
-    folder: Folder,
+    pub(crate) folder: Folder,
     pub(crate) authority: String,
 }
 
@@ -323,7 +323,7 @@ fn tokens_that_are_late_forged_foreign_or_taken_back_are_refused() {
     let token = cluster.token("a", "agent");
     let forged = token.replace(".agent.", ".coordinator.");
     cluster.sign(&request, &forged, &out).fails(77, &["the authority did not make this join token"]);
-    cluster.sign(&request, "secret", &out).fails(77, &["this is no join token"]);
+    cluster.sign(&request, "secret", &out).fails(65, &["the token: this is no join token"]);
     let other = Cluster::new("ca_refused_other");
     other.sign(&request, &token, &out).fails(77, &["another authority"]);
     cluster.ca("revoke", &["a"]).json();

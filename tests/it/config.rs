@@ -36,7 +36,7 @@ fn every_fault_is_reported_with_its_place() {
 fn a_file_is_what_its_content_says() {
     let folder = Folder::new("config_kinds");
     let node = folder.write("node.toml", "name = \"a\"\nrole = \"agent\"\n");
-    swarm(&["config", "check", &node]).fails(78, &["missing field `listen`"]);
+    swarm(&["config", "check", &node]).fails(78, &["`listen` is missing"]);
     let neither = folder.write("other.toml", "name = \"a\"\n");
     swarm(&["config", "check", &neither]).fails(78, &["other.toml:1:1: neither a topology"]);
     let nearly = folder.write("nearly.toml", "name = \"a\"\n[[node]]\nname = \"hub\"\n");
@@ -81,9 +81,8 @@ fn c1_a_check_names_a_symbol_without_bars_in_the_words_of_up_and_of_submit() {
     for command in [&["config", "check", &topology][..], &["up", &topology]] {
         swarm(command).fails(78, &[&format!("t.toml:14:19: {said}")]);
     }
-    let task = format!("{{\"kind\": \"similar-windows\", \"data\": \"{data}\", \"symbols\": [\"NONE\"]}}");
-    let task = folder.write("task.json", task);
-    let hub = ops::Hub::start(&ops::Cluster::new("config_symbols_hub"));
+    let task = ops::similar_windows(&folder, &["NONE"], "");
+    let hub = ops::Hub::start(&ca::Cluster::new("config_symbols_hub"));
     let submit = ["submit", &task, "--connect", &hub.address, "--identity", &hub.operator];
     swarm(&submit).fails(65, &[&said]);
 
@@ -244,4 +243,114 @@ fn f14_faults_of_files_are_told_in_words_of_the_files() {
         let file = folder.write("task.json", content);
         say(swarm(&["submit", &file, "--connect", "127.0.0.1:1"]), &file, expected);
     }
+}
+
+#[test]
+fn c1_a_wrong_file_is_worded_alike_by_a_check_and_by_the_command_that_runs_it() {
+    let folder = Folder::new("config_alike");
+    let hub = "name = \"hub\"\nrole = \"coordinator\"\nlisten = \"127.0.0.1:0\"\n";
+    let agent = TWO_NODES.replace("connect = [\"hub\"]\n", "");
+    folder.write("file", "");
+    for (command, text, said) in [
+        (
+            &["up"][..],
+            format!("{agent}connect = [{{ name = \"hub\" }}]\n"),
+            ":9:12: expected the name of the coordinator alone, such as \"hub\", found a table",
+        ),
+        (&["up"], format!("{agent}connect = \"hub\"\n"), ":9:11: expected a list, found the text \"hub\""),
+        (
+            &["up"],
+            format!("{TWO_NODES}workers = \"4\"\n"),
+            ":10:11: expected a whole number, found the text \"4\"",
+        ),
+        (&["up"], format!("jobs = [\"x\"]\n{TWO_NODES}"), ":1:9: expected a table, found the text \"x\""),
+        (
+            &["up"],
+            "name = \"t\"\n[[node]]\nname = \"hub\"\n".to_owned(),
+            ":2:3: `node` is not known: neither a topology",
+        ),
+        (&["up"], String::new(), ":1:1: neither a topology"),
+        (&["up"], format!("\u{feff}x = 1\r\n{TWO_NODES}"), ":1:1: unknown key `x`"),
+        (
+            &["node", "--config"],
+            "name = \"a\"\nroel = \"agent\"\n".to_owned(),
+            ":2:1: `roel` is not known: neither a topology",
+        ),
+        (&["node", "--config"], "[node]\nrole = \"agent\"\n".to_owned(), ":1:2: `node` is not known"),
+        (&["node", "--config"], format!("{hub}identity = \"file\"\n"), ":4:12: "),
+        (&["node", "--config"], format!("{hub}identity = \".\"\n"), ":4:12: node certificate "),
+        (
+            &["node", "--config"],
+            format!("{hub}identity = {{ certificate = \".\", key = \"file\", authority = \"file\" }}\n"),
+            "is a directory, a file is expected",
+        ),
+        (
+            &["node", "--config"],
+            format!("{hub}identity = \".\"\nauthority = {{ folder = \"none\" }}\n"),
+            "none: `swarm ca init` makes an authority",
+        ),
+        (
+            &["node", "--config"],
+            format!("{hub}identity = \".\"\nauthority = {{ folder = \"file\" }}\n"),
+            "file is not a directory",
+        ),
+    ] {
+        let file = folder.write("a.toml", text);
+        let run = swarm(&[command, &[&file]].concat());
+        run.fails(78, &["a.toml:", said]);
+        let check = swarm(&["config", "check", &file, "-o", "json"]);
+        assert_eq!((check.code, &check.stderr), (Some(78), &run.stderr), "{}", check.stdout);
+        assert!(check.stdout.contains("\"valid\":false"), "{}", check.stdout);
+    }
+    let none = folder.path("none.toml");
+    let check = swarm(&["config", "check", &none, "-o", "json"]);
+    assert!(check.stdout.contains("\"valid\":false"), "{}", check.stdout);
+    assert_eq!(check.stderr, swarm(&["up", &none]).stderr);
+}
+
+#[test]
+fn c1_an_identity_or_an_authority_of_another_node_is_named_where_the_file_names_it() {
+    let cluster = ca::Cluster::new("config_other_node");
+    cluster.issue("hub", "coordinator");
+    let node =
+        format!("role = \"coordinator\"\nlisten = \"127.0.0.1:0\"\nidentity = {:?}\n", cluster.path("hub"));
+    let folder = Folder::new("config_other_node_files");
+    let file = folder.write("hubb.toml", format!("name = \"hubb\"\n{node}"));
+    let other = ca::Cluster::new("config_other_authority");
+    let foreign = format!("name = \"hub\"\n{node}authority = {{ folder = {:?} }}\n", other.authority);
+    let foreign = folder.write("hub.toml", foreign);
+    for command in [&["config", "check"][..], &["node", "--config"]] {
+        swarm(&[command, &[&file]].concat())
+            .fails(78, &["hubb.toml:4:12: this is the file of the coordinator hubb"]);
+        swarm(&[command, &[&foreign]].concat())
+            .fails(78, &["hub.toml:5:24: ", "is not the authority of this coordinator"]);
+    }
+    // A flag for agents is refused before anything is listened on.
+    let taken = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap().to_string();
+    let plain = folder.write("plain.toml", format!("name = \"hub\"\n{node}"));
+    for flag in ["--workers", "--reconnect-seconds"] {
+        swarm(&["node", "--config", &plain, "--listen", &address, flag, "2"])
+            .fails(78, &["plain.toml:2:8: ", flag, "is for agents, and this is a coordinator"]);
+    }
+    swarm(&["node", "--config", &plain, "--listen", "here"])
+        .fails(2, &["\"here\" is no address to listen on"]);
+}
+
+#[test]
+fn c1_every_fault_of_a_node_file_is_found_at_once_and_variables_of_nodes_are_nothing_to_a_topology() {
+    let folder = Folder::new("config_node_faults");
+    let text = "nme = \"hub\"\nrole = 3\nlisten = 7400\nmemory_mib = \"x\"\nidentity = 3\n";
+    let run = swarm(&["config", "check", &folder.write("hub.toml", text)]);
+    for (line, column) in [(1, 1), (2, 8), (3, 10), (4, 14), (5, 12)] {
+        run.fails(78, &[&format!("hub.toml:{line}:{column}: ")]);
+    }
+    run.fails(78, &["`name` is missing", "unknown key `nme`", "expected a whole number"]);
+    let topology = folder.write("t.toml", TWO_NODES);
+    let wrong = [("SWARM_LISTEN", "here")];
+    assert_eq!(swarm_in(&wrong, &["config", "check", &topology]).stdout, "valid\n");
+    let node = folder.write("n.toml", "name = \"hub\"\nrole = \"coordinator\"\n");
+    let check = swarm_in(&wrong, &["config", "check", &node]);
+    check.fails(78, &["the variable SWARM_LISTEN is \"here\": "]);
+    assert_eq!(check.stderr, swarm_in(&wrong, &["node", "--config", &node]).stderr);
 }

@@ -8,6 +8,7 @@ use std::process::Command;
 
 use serde_json::{Value, json};
 
+use crate::ca::Cluster;
 use crate::processes::{Running, eventually, is_running};
 use crate::{Folder, Run, swarm, swarm_in};
 
@@ -15,38 +16,28 @@ pub(crate) fn project(path: &str) -> String {
     Path::new(env!("CARGO_MANIFEST_DIR")).join(path).to_str().unwrap().to_owned()
 }
 
-/// Nodes of machines of one's own: an authority, and a folder for each identity.
-pub(crate) struct Cluster {
-    pub(crate) folder: Folder,
+/// The task of finding windows like the last one of each symbol, as a file; `rest` is what else it says.
+pub(crate) fn similar_windows(folder: &Folder, symbols: &[&str], rest: &str) -> String {
+    let data = project("examples/data/us_equity");
+    let task =
+        format!("{{\"kind\": \"similar-windows\", \"data\": {data:?}, \"symbols\": {symbols:?}{rest}}}");
+    folder.write("task.json", task)
 }
 
+/// Those of the bundled prices.
+pub(crate) const SYMBOLS: [&str; 9] = ["SPY", "AAPL", "AIG", "BAC", "EEM", "IBM", "IWM", "QQQ", "USO"];
+
 impl Cluster {
-    pub(crate) fn new(test: &str) -> Self {
-        let cluster = Self { folder: Folder::new(test) };
-        assert_eq!(swarm(&["ca", "init", &cluster.path("ca")]).code, Some(0));
-        cluster
-    }
-
-    pub(crate) fn path(&self, name: &str) -> String {
-        self.folder.path(name)
-    }
-
     /// Issues an identity, and gives its folder.
     pub(crate) fn identity(&self, name: &str, role: &str) -> String {
-        let out = self.path(name);
-        let issued = swarm(&["ca", "issue", &self.path("ca"), name, "--role", role, "--out", &out]);
-        assert_eq!(issued.code, Some(0), "{}", issued.stderr);
-        out
+        self.issue(name, role);
+        self.path(name)
     }
 
     fn coordinator(&self, rest: &str) -> String {
         self.identity("hub", "coordinator");
         let text = format!("name = \"hub\"\nrole = \"coordinator\"\nidentity = \"hub\"\n{rest}\n");
         self.folder.write("hub.toml", text)
-    }
-
-    fn agent(&self, coordinator: &str, rest: &str) -> String {
-        self.agent_called("agent-1", "hub", coordinator, rest)
     }
 
     /// Issues an identity to an agent, and writes its file: `peer` is the node that it connects to.
@@ -117,10 +108,7 @@ fn a_kept_swarm_is_looked_at_and_given_work_without_an_identity_of_ones_own() {
     let answered: u64 = agents.as_array().unwrap().iter().map(|one| one["answered"].as_u64().unwrap()).sum();
     assert_eq!(answered, 9, "one for each symbol of the topology's job");
 
-    let symbols = "\"SPY\", \"AAPL\", \"AIG\", \"BAC\", \"EEM\", \"IBM\", \"IWM\", \"QQQ\", \"USO\"";
-    let data = project("examples/data/us_equity");
-    let task = format!("{{\"kind\": \"similar-windows\", \"data\": \"{data}\", \"symbols\": [{symbols}]}}");
-    let task = folder.write("task.json", task);
+    let task = similar_windows(&folder, &SYMBOLS, "");
     let submitted = swarm_in(&environment, &["submit", &task, "--connect", &address, "-o", "json"]);
     assert!(submitted.stderr.contains("similar-windows: "), "progress goes to stderr: {}", submitted.stderr);
     let by_symbol = |result: &Value| {
@@ -183,7 +171,8 @@ fn whoever_is_no_operator_of_the_swarm_is_turned_away() {
     asked(&agent).fails(77, &["that of the agent agent-1, not of an operator"]);
     let foreign = Cluster::new("ops_foreign").identity("desk", "operator");
     asked(&foreign).fails(77, &["no session with a coordinator at ", &hub.address]);
-    asked(&cluster.path("none")).fails(78, &["none"]);
+    asked(&cluster.path("none"))
+        .fails(78, &["there is no folder ", "none: `swarm ca enrol`", "; --identity names it"]);
     let runtime = cluster.path("");
     let without = [("XDG_RUNTIME_DIR", runtime.as_str())];
     swarm_in(&without, &["status", "--connect", &hub.address]).fails(78, &["no identity for "]);
@@ -192,6 +181,10 @@ fn whoever_is_no_operator_of_the_swarm_is_turned_away() {
     let dead = swarm(&["status", "--connect", &address, "--identity", &hub.operator]);
     dead.fails(69, &["a coordinator at ", &address, "did not answer within 5s"]);
     swarm(&["status", "--connect", "nowhere"]).fails(2, &["is no address to connect to"]);
+    let closed = "127.0.0.1:1";
+    let with = swarm(&["status", "--connect", closed, "--identity", &hub.operator]);
+    with.fails(69, &["nobody listens on 127.0.0.1:1: a coordinator has a UDP port"]);
+    assert_eq!(with.stderr, swarm_in(&without, &["status", "--connect", closed]).stderr);
 }
 
 #[test]
@@ -211,11 +204,7 @@ fn a_task_file_is_judged_before_anything_is_asked() {
 fn ctrl_c_cancels_the_task() {
     let cluster = Cluster::new("ops_cancel");
     let hub = Hub::start(&cluster);
-    let data = project("examples/data/us_equity");
-    let task = format!(
-        "{{\"kind\": \"similar-windows\", \"data\": \"{data}\", \"symbols\": [\"SPY\"], \"priority\": 9}}"
-    );
-    let task = cluster.folder.write("task.json", task);
+    let task = similar_windows(&cluster.folder, &["SPY"], ", \"priority\": 9");
     // No agent is there, so it waits.
     let submit = Running::start(&["submit", &task, "--connect", &hub.address, "--identity", &hub.operator]);
     let queued = eventually("the task", || hub.asked("tasks").get(0).cloned());
@@ -236,9 +225,7 @@ fn ctrl_c_cancels_the_task() {
 fn a3_a_task_is_cancelled_by_its_id() {
     let cluster = Cluster::new("ops_cancel_id");
     let hub = Hub::start(&cluster);
-    let data = project("examples/data/us_equity");
-    let task = format!("{{\"kind\": \"similar-windows\", \"data\": \"{data}\", \"symbols\": [\"SPY\"]}}");
-    let task = cluster.folder.write("task.json", task);
+    let task = similar_windows(&cluster.folder, &["SPY"], "");
     // No agent is there, so it waits.
     let submit = Running::start(&["submit", &task, "--connect", &hub.address, "--identity", &hub.operator]);
     let queued = eventually("the task", || hub.asked("tasks").get(0).cloned());
@@ -278,7 +265,7 @@ fn an_agent_finds_its_coordinator_again() {
     let mut hub = Hub::start(&cluster);
     let port = hub.address.parse::<SocketAddr>().unwrap().port();
     // A name with more than one address on most machines; the coordinator listens on one of them.
-    let file = cluster.agent(&format!("localhost:{port}"), "");
+    let file = cluster.agent_called("agent-1", "hub", &format!("localhost:{port}"), "");
     let mut agent = Running::start(&["node", "--config", &file]);
     agent.says("the agent agent-1 is ready");
     hub.agent_since();
@@ -295,7 +282,7 @@ fn an_agent_finds_its_coordinator_again() {
 fn certificates_and_log_level_are_read_again_and_sessions_stay() {
     let cluster = Cluster::new("ops_reload");
     let mut hub = Hub::start(&cluster);
-    let file = cluster.agent(&hub.address, "");
+    let file = cluster.agent_called("agent-1", "hub", &hub.address, "");
     let mut agent = Running::start(&["node", "--config", &file]);
     agent.says("the agent agent-1 is ready");
     let before = hub.agent_since();
@@ -351,7 +338,7 @@ fn a_flag_goes_before_the_environment_and_that_before_the_file() {
     let check = |text: &str| swarm(&["config", "check", &cluster.folder.write("checked.toml", text)]);
     let valid = fs::read_to_string(&file).unwrap();
     assert_eq!(check(&valid).code, Some(0));
-    check(&format!("{valid}lisen = 3\n")).fails(78, &["checked.toml:5:1: unknown field `lisen`"]);
+    check(&format!("{valid}lisen = 3\n")).fails(78, &["checked.toml:5:1: unknown key `lisen`"]);
     check(&format!("{valid}log = \"a=loud\"\n")).fails(78, &["checked.toml:5:7: ", "is no filter for logs"]);
 }
 

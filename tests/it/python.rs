@@ -116,7 +116,7 @@ fn an_agent_in_python_does_a_task() {
 #[test]
 fn a11_an_agent_in_python_of_an_own_task_kind_is_given_work_whose_answers_a_client_in_rust_merges() {
     let Some(python) = Python::find() else { return };
-    let cluster = ops::Cluster::new("python_word_counter");
+    let cluster = Cluster::new("python_word_counter");
     let hub = ops::Hub::start(&cluster);
     let identity = cluster.identity("counter", "agent");
     let agent = Running::spawn(python.command(&["word_counter.py", &identity, "hub", &hub.address]));

@@ -8,7 +8,8 @@ use serde_json::Value;
 use swarm_actors::identity::{Authority, PrivateKeyPem, Validity};
 use swarm_protocols::Role;
 
-use crate::ops::{Cluster, Hub, project};
+use crate::ca::Cluster;
+use crate::ops::{Hub, SYMBOLS, similar_windows};
 use crate::processes::{Running, eventually};
 use crate::swarm;
 
@@ -106,11 +107,7 @@ fn an_agent_whose_certificate_expires_while_it_runs_exits_with_77() {
 fn an_operator_whose_certificate_is_refused_is_told_so() {
     let cluster = Cluster::new("refused_operator");
     let mut hub = Hub::start(&cluster);
-    let task = format!(
-        "{{\"kind\": \"similar-windows\", \"data\": \"{}\", \"symbols\": [\"SPY\"]}}",
-        project("examples/data/us_equity")
-    );
-    let task = cluster.folder.write("task.json", task);
+    let task = similar_windows(&cluster.folder, &["SPY"], "");
     cluster.revoke("desk");
     hub.reload();
     let at = format!("no session with a coordinator at {}: ", hub.address);
@@ -121,6 +118,23 @@ fn an_operator_whose_certificate_is_refused_is_told_so() {
 }
 
 /// When a line of the log was written, in seconds of its hour.
+#[test]
+fn c8_a_node_whose_own_certificate_is_revoked_says_so_when_it_reads_the_list_and_when_it_starts() {
+    let cluster = Cluster::new("refused_own");
+    let mut hub = Hub::start(&cluster);
+    hub.reload();
+    let before = hub.node.says("were read again");
+    assert!(!before.contains("was replaced") && !before.contains("on the revocation list"), "{before}");
+    cluster.revoke("hub");
+    hub.node.signal("HUP");
+    let said = "the certificate of this node is on the revocation list";
+    let log = hub.node.says(said);
+    let line = log.lines().find(|line| line.contains(said)).unwrap();
+    assert!(line.contains("\"ERROR\"") && line.contains("issue a new one and send SIGHUP"), "{line}");
+    let again = ["node", "--config", &cluster.path("hub.toml"), "--listen", "127.0.0.1:0"];
+    Running::start(&again).says(said);
+}
+
 fn written(log: &str, parts: &[&str]) -> f64 {
     let line = log.lines().find(|line| parts.iter().all(|part| line.contains(part)));
     let line: Value = serde_json::from_str(line.unwrap_or_else(|| panic!("{parts:?}: {log}"))).unwrap();
@@ -140,10 +154,7 @@ fn a_revoked_agent_is_out_at_once_and_its_work_goes_to_another() {
         agent
     });
     eventually("both agents", || (hub.asked("status")["agents"] == 2).then_some(()));
-    let symbols = "\"SPY\", \"AAPL\", \"AIG\", \"BAC\", \"EEM\", \"IBM\", \"IWM\", \"QQQ\", \"USO\"";
-    let data = project("examples/data/us_equity");
-    let task = format!("{{\"kind\": \"similar-windows\", \"data\": \"{data}\", \"symbols\": [{symbols}]}}");
-    let task = cluster.folder.write("task.json", task);
+    let task = similar_windows(&cluster.folder, &SYMBOLS, "");
     let submit = ["submit", &task, "--connect", &hub.address, "--identity", &hub.operator, "-o", "json"];
     let expected = swarm(&submit).json();
 
@@ -158,7 +169,7 @@ fn a_revoked_agent_is_out_at_once_and_its_work_goes_to_another() {
     });
     hub.reload();
     let log = hub.node.says("was revoked");
-    let read = written(&log, &["the identity was replaced"]);
+    let read = written(&log, &["the revocation list was replaced"]);
     let ended = written(&log, &["session ended", "\"agent-1\"", "was revoked"]);
     assert!((ended - read).rem_euclid(3_600.0) < 1.0, "{} s", ended - read);
 

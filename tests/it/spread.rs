@@ -7,7 +7,8 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use crate::ops::{Cluster, Hub};
+use crate::ca::Cluster;
+use crate::ops::Hub;
 use crate::processes::{Running, eventually, ticks};
 use crate::swarm;
 

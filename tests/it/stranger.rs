@@ -5,7 +5,8 @@ use std::process::{Child, Command, Stdio};
 
 use serde_json::json;
 
-use crate::ops::{Cluster, Hub, project};
+use crate::ca::Cluster;
+use crate::ops::{Hub, project};
 use crate::processes::eventually;
 
 /// Builds the crate beside the target folder of the workspace, and returns the program.

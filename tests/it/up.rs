@@ -256,7 +256,7 @@ fn a_kept_swarm_runs_until_a_signal() {
 #[test]
 fn what_cannot_be_started_is_said_with_its_place() {
     let folder = Folder::new("up_refused");
-    let faulty = folder.write("faulty.toml", "name = 1\n");
+    let faulty = folder.write("faulty.toml", "name = 1\nnodes = []\n");
     swarm(&["up", &faulty]).fails(78, &["faulty.toml:1:8: "]);
     swarm(&["up", &folder.path("none.toml")]).fails(78, &["cannot read", "none.toml"]);
 

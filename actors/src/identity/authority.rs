@@ -18,7 +18,7 @@ use zeroize::Zeroizing;
 use super::{
     Identity, IdentityError, IdentityFault, IdentityPart, IdentityPem, InvalidCertificate, InvalidValidity,
     KeyExchange, PeerIdentity, PrivateKeyPem, Serial, SigningRequest, Validity, files, peer, tls,
-    validity::date,
+    validity::rfc3339,
 };
 
 /// The longest name of a cluster, in characters: that of an X.520 organization name.
@@ -51,7 +51,7 @@ pub enum AuthorityError {
     #[error("{0:?} is no name of a cluster: 1 to {CLUSTER_NAME_CHARS_MAX} printable characters are expected")]
     ClusterName(String),
     /// A certificate would be trusted for longer than the authority is.
-    #[error("a certificate until {} would outlive its authority, which expires at {}", date(*.asked), date(*.authority))]
+    #[error("a certificate until {} would outlive its authority, which expires at {}", rfc3339(*.asked), rfc3339(*.authority))]
     OutlivesAuthority {
         /// Until when the certificate was to hold.
         asked: SystemTime,

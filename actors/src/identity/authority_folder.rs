@@ -11,7 +11,7 @@ use swarm_protocols::{NodeId, Role};
 
 use super::{
     Authority, AuthorityError, Identity, IdentityError, IdentityPart, IdentityPem, IssuedCertificate,
-    PrivateKeyPem, RevocationList, Serial, SigningRequest, Validity, validity::date,
+    PrivateKeyPem, RevocationList, Serial, SigningRequest, Validity, validity::rfc3339,
 };
 use disk::{Access, check_private, create_private, sibling, sync_folder, write};
 
@@ -94,7 +94,7 @@ pub enum FolderError {
     #[error(transparent)]
     Authority(#[from] AuthorityError),
     /// The node has a certificate that holds.
-    #[error("{id} has a certificate as {role} until {}: renew it, or revoke it first", date(*.until))]
+    #[error("{id} has a certificate as {role} until {}: renew it, or revoke it first", rfc3339(*.until))]
     NameInUse {
         /// The node.
         id: NodeId,
@@ -116,13 +116,13 @@ pub enum FolderError {
     #[error("the certificate {0} gives no right to this renewal")]
     NotTheHolder(Serial),
     /// It is too early for a renewal.
-    #[error("the certificate is renewed from {} on", date(*.0))]
+    #[error("the certificate is renewed from {} on", rfc3339(*.0))]
     NotDue(SystemTime),
     /// The node has been given as many certificates as it may in an hour.
     #[error("{0} was given {RENEWALS_MAX} certificates within an hour")]
     TooOften(NodeId),
     /// A renewed certificate would hold no longer, because its authority does not.
-    #[error("the authority expires at {}, no certificate can hold longer", date(*.0))]
+    #[error("the authority expires at {}, no certificate can hold longer", rfc3339(*.0))]
     AuthorityEnds(SystemTime),
 }
 
@@ -168,8 +168,16 @@ impl AuthorityFolder {
     pub fn open(path: &Path) -> Result<Self, FolderError> {
         let folder = |name: &str| path.join(name);
         let key = folder(KEY);
-        if path.is_dir() && [KEY, REGISTER].iter().all(|name| matches!(folder(name).try_exists(), Ok(false)))
-        {
+        let is_folder = match path.metadata() {
+            Ok(found) => found.is_dir(),
+            // What is not there holds no authority either.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => true,
+            Err(error) => return Err(FolderError::io("cannot look at", path, error)),
+        };
+        if !is_folder {
+            return Err(FolderError::io("cannot open", path, io::ErrorKind::NotADirectory.into()));
+        }
+        if [KEY, REGISTER].iter().all(|name| matches!(folder(name).try_exists(), Ok(false))) {
             return Err(FolderError::NoAuthority {
                 path: path.to_owned(),
                 identity: folder("node.pem").exists(),

@@ -3,7 +3,6 @@
 use std::time::{Duration, SystemTime};
 
 use time::{OffsetDateTime, format_description::well_known::Rfc3339};
-use x509_parser::time::ASN1Time;
 
 /// How far `notBefore` lies before the time of issue: a certificate is often used at once, on a machine whose
 /// clock is a little behind that of its authority.
@@ -34,13 +33,13 @@ pub enum InvalidValidity {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum OutsideValidity {
     /// The time is before its first second.
-    #[error("the certificate is valid from {} only", date(*.from))]
+    #[error("the certificate is valid from {} only", rfc3339(*.from))]
     NotYet {
         /// Its first second.
         from: SystemTime,
     },
     /// The time is past its last second.
-    #[error("the certificate expired at {}", date(*.until))]
+    #[error("the certificate expired at {}", rfc3339(*.until))]
     Expired {
         /// Its last second.
         until: SystemTime,
@@ -91,21 +90,14 @@ fn whole_seconds(time: SystemTime) -> Result<Duration, InvalidValidity> {
     Ok(Duration::from_secs(since.as_secs()))
 }
 
-/// A time for a person to read.
-pub(super) fn date(time: SystemTime) -> String {
+/// A time as RFC 3339 writes it, in UTC and whole seconds, such as `2026-11-20T14:31:00Z`.
+pub fn rfc3339(time: SystemTime) -> String {
     let seconds = match time.duration_since(SystemTime::UNIX_EPOCH) {
         Ok(after) => i64::try_from(after.as_secs()).ok(),
         Err(before) => i64::try_from(before.duration().as_secs()).ok().map(|seconds| -seconds),
     };
-    seconds
-        .and_then(|seconds| ASN1Time::from_timestamp(seconds).ok())
-        .map_or_else(|| format!("{time:?}"), |time| time.to_string())
-}
-
-/// A time as RFC 3339 writes it, in UTC and whole seconds, such as `2026-11-20T14:31:00Z`.
-pub fn rfc3339(time: SystemTime) -> String {
-    let whole = OffsetDateTime::from(time).replace_nanosecond(0).unwrap_or(OffsetDateTime::UNIX_EPOCH);
-    whole.format(&Rfc3339).unwrap_or_else(|_| format!("{time:?}"))
+    let named = seconds.and_then(|seconds| OffsetDateTime::from_unix_timestamp(seconds).ok());
+    named.and_then(|named| named.format(&Rfc3339).ok()).unwrap_or_else(|| format!("{time:?}"))
 }
 
 /// Reads what [`rfc3339`] writes.

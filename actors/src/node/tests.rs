@@ -446,7 +446,10 @@ async fn nobody_at_the_address_is_an_error_that_names_it() {
     let silent = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
     let address = silent.local_addr().unwrap();
     let error = a.connect("b".parse().unwrap(), address).await.unwrap_err();
-    assert_eq!(error.to_string(), format!("b at {address} did not answer within 300ms"));
+    assert_eq!(
+        error.to_string(),
+        format!("b at {address} did not answer within 300ms; a node listens on a UDP port")
+    );
 }
 
 #[actix::test]

@@ -116,7 +116,11 @@ impl Handler<SetIdentity> for QuicBridge {
         }
         identity.as_peer().check(SystemTime::now())?;
         let identity = identity.with_revocation_list(current.revocation_list());
-        tracing::info!(serial = %identity.as_peer().serial, "the identity was replaced");
+        if current.as_peer() != identity.as_peer() {
+            tracing::info!(serial = %identity.as_peer().serial, "the identity was replaced");
+        } else if current.revocation_list() != identity.revocation_list() {
+            tell_of_list(&identity);
+        }
         self.judge_by(identity);
         self.hand_over_all(context);
         Ok(())
@@ -134,9 +138,24 @@ impl Handler<SetRevocationList> for QuicBridge {
     fn handle(&mut self, SetRevocationList(list): SetRevocationList, _: &mut Self::Context) -> Self::Result {
         let Some(current) = self.transport.identity() else { return Err(SetIdentityError::NoEndpoint) };
         let identity = current.clone().with_revocation_list(&list);
-        tracing::info!(revoked = identity.revocation_list().len(), "the revocation list was replaced");
+        tell_of_list(&identity);
         self.judge_by(identity);
         Ok(())
+    }
+}
+
+fn tell_of_list(identity: &Identity) {
+    tracing::info!(revoked = identity.revocation_list().len(), "the revocation list was replaced");
+}
+
+/// Says so where the certificate of this node itself is on its list, as nobody else tells it.
+pub(super) fn tell_of_own(identity: &Identity) {
+    if let Err(revoked) = identity.revocation_list().check(identity.as_peer()) {
+        tracing::error!(
+            target: "audit",
+            "the certificate of this node is on the revocation list, so that every peer with the list refuses it: \
+             issue a new one and send SIGHUP, or stop the node ({revoked})"
+        );
     }
 }
 
@@ -152,6 +171,7 @@ impl QuicBridge {
     /// Shows and judges by `identity` in every handshake that begins from now on, and judges the peers of all
     /// sessions by it, those that are still in their handshake too.
     fn judge_by(&mut self, identity: Identity) {
+        tell_of_own(&identity);
         self.transport.set_identity(identity.clone());
         for session in self.sessions.values() {
             session.address.do_send(JudgeSession(identity.clone()));

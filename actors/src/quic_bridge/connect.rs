@@ -66,7 +66,7 @@ pub enum ConnectError {
         reason: String,
     },
     /// There was no session in time.
-    #[error("{peer} at {address} did not answer within {after:?}")]
+    #[error("{peer} at {address} did not answer within {after:?}; a node listens on a UDP port")]
     TimedOut {
         /// The node that was wanted.
         peer: Wanted,

@@ -15,7 +15,7 @@ use swarm_protocols::NodeId;
 use swarm_protocols::certificates::EnrolmentRefusal;
 
 use super::Issued;
-use super::enrolment::{TOKEN_BYTES_MAX, text};
+use super::enrolment::read_token;
 use crate::cli::error::{CliError, Exit};
 use crate::cli::logging::{self, Verbosity};
 use crate::cli::output::Output;
@@ -42,18 +42,17 @@ impl Enrol {
     pub(super) fn run(self, output: Output) -> Result<(), CliError> {
         let Self { name, connect, token, out } = self;
         logging::start(Verbosity::Warnings)?;
-        let token = if token == "-" { text(io::stdin(), TOKEN_BYTES_MAX) } else { Ok(token) };
-        let bad =
-            |error: &dyn std::fmt::Display| CliError::new(Exit::BadInput, format_args!("the token: {error}"));
-        let token: JoinToken =
-            token.map_err(|error| bad(&error))?.parse().map_err(|error: TokenRefusal| bad(&error))?;
+        let token = read_token(token)?;
         if token.id != name {
             let refusal = TokenRefusal::OtherName { token: token.id, request: name };
             return Err(CliError::new(Exit::NotPermitted, refusal));
         }
         let certificate = IdentityPaths::in_directory(&out).certificate;
         if certificate.exists() {
-            let message = format_args!("{} is there already and stays as it is", certificate.display());
+            let message = format_args!(
+                "{} is there already, so this machine is enrolled: nothing was done",
+                certificate.display()
+            );
             return Err(CliError::new(Exit::Failed, message));
         }
         let (key, request) = key_in(&out, &name)?;
@@ -84,7 +83,7 @@ fn key_in(folder: &Path, name: &NodeId) -> Result<(PrivateKeyPem, SigningRequest
         }
         Err(error) => {
             let message = format_args!("cannot read {}: {error}", path.display());
-            Err(CliError::new(Exit::BadConfiguration, message))
+            Err(CliError::new(Exit::of_io(&error, Exit::BadConfiguration), message))
         }
     }
 }

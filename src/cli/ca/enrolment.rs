@@ -9,7 +9,8 @@ use std::time::{Duration, SystemTime};
 use clap::Args;
 use serde::Serialize;
 use swarm_actors::identity::{
-    AuthorityFolder, IdentityPaths, JoinToken, SigningRequest, create_file, rfc3339, write_request,
+    AuthorityFolder, IdentityPaths, JoinToken, SigningRequest, TokenRefusal, create_file, rfc3339,
+    write_request,
 };
 use swarm_protocols::{NodeId, Role};
 
@@ -22,7 +23,7 @@ use crate::cli::output::Output;
 const REQUEST_BYTES_MAX: u64 = 64 << 10;
 
 /// The longest token that is read, in bytes.
-pub(super) const TOKEN_BYTES_MAX: u64 = 4 << 10;
+const TOKEN_BYTES_MAX: u64 = 4 << 10;
 
 #[derive(Debug, Args)]
 pub(crate) struct MakeToken {
@@ -145,10 +146,7 @@ impl Sign {
             return Err(CliError::new(Exit::Failed, format_args!("there is no folder {}", parent.display())));
         }
         let folder = AuthorityFolder::open(&dir)?;
-        let token = if token == "-" { text(io::stdin(), TOKEN_BYTES_MAX) } else { Ok(token) };
-        let token =
-            token.map_err(|error| CliError::new(Exit::BadInput, format_args!("the token: {error}")))?;
-        let token: JoinToken = token.parse().map_err(|error| CliError::new(Exit::NotPermitted, error))?;
+        let token = read_token(token)?;
         let read = match from_stdin(&request) {
             true => text(io::stdin(), REQUEST_BYTES_MAX),
             false => fs::File::open(&request).and_then(|file| text(file, REQUEST_BYTES_MAX)),
@@ -164,7 +162,14 @@ impl Sign {
     }
 }
 
-pub(super) fn text(from: impl io::Read, bytes_max: u64) -> io::Result<String> {
+/// A join token as an argument, or from standard input for `-`.
+pub(super) fn read_token(argument: String) -> Result<JoinToken, CliError> {
+    let bad = |error: &dyn fmt::Display| CliError::new(Exit::BadInput, format_args!("the token: {error}"));
+    let token = if argument == "-" { text(io::stdin(), TOKEN_BYTES_MAX) } else { Ok(argument) };
+    token.map_err(|error| bad(&error))?.parse().map_err(|error: TokenRefusal| bad(&error))
+}
+
+fn text(from: impl io::Read, bytes_max: u64) -> io::Result<String> {
     let mut text = String::new();
     let read = from.take(bytes_max + 1).read_to_string(&mut text)? as u64;
     if read > bytes_max {

@@ -79,9 +79,6 @@ fn append(text: &mut String, more: &str) {
 }
 
 fn unusable(file: &Path, error: &io::Error) -> CliError {
-    let exit = match error.kind() {
-        io::ErrorKind::PermissionDenied => Exit::NotPermitted,
-        _ => Exit::BadConfiguration,
-    };
+    let exit = Exit::of_io(error, Exit::BadConfiguration);
     CliError::new(exit, format_args!("cannot read {}: {error}", file.display()))
 }

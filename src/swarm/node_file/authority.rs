@@ -7,7 +7,8 @@ use std::time::Duration;
 use serde::Deserialize;
 use toml::Spanned;
 
-use crate::swarm::document::Document;
+use super::no_folder;
+use crate::swarm::document::{Document, Place};
 use crate::swarm::node_options::Listen;
 
 /// How long the certificate of a newcomer holds where nothing else is said.
@@ -21,6 +22,8 @@ const DAYS_MAX: i64 = 36_500;
 pub(crate) struct AuthorityOptions {
     /// Its folder, as `swarm ca init` made it.
     pub(crate) folder: PathBuf,
+    /// Where the file names it.
+    pub(crate) folder_at: Place,
     /// Where machines with a join token get their first certificate; nowhere where nothing is said.
     pub(crate) enrol: Option<SocketAddr>,
     /// For how long that holds.
@@ -40,8 +43,8 @@ impl RawAuthority {
     pub(super) fn options(self, listen: Option<SocketAddr>, document: &mut Document<'_>) -> AuthorityOptions {
         let RawAuthority { folder, enrol, days } = self;
         let path = document.resolve(folder.get_ref());
-        if !path.is_dir() {
-            document.fault(folder.span(), format_args!("there is no folder {}", path.display()));
+        if let Some(fault) = no_folder(&path, "`swarm ca init` makes an authority") {
+            document.fault(folder.span(), fault);
         }
         if let Some(enrol) = &enrol {
             let Listen(address) = enrol.get_ref();
@@ -61,6 +64,7 @@ impl RawAuthority {
         let days = days.map_or(DAYS_DEFAULT, Spanned::into_inner).clamp(1, DAYS_MAX).unsigned_abs();
         AuthorityOptions {
             folder: path,
+            folder_at: document.place(&folder.span()),
             enrol: enrol.map(|enrol| enrol.into_inner().0),
             lifetime: Duration::from_secs(days * 24 * 60 * 60),
         }

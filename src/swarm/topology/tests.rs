@@ -78,7 +78,7 @@ fn faults_are_found_in_every_section_at_once() {
     for (fault, expected) in found.iter().zip([
         "1:8: expected a text in quotes, found the number 7",
         "7:8: \"Agent 1\" is no valid name: 63 or fewer",
-        "16:1: unknown field `wokers`, expected one of `name`, `role`, `listen`",
+        "16:1: unknown key `wokers`, expected one of `name`, `role`, `listen`",
         "22:3: unknown key `links`, expected are `name`, [[nodes]] and [[jobs]]",
     ]) {
         assert!(fault.starts_with(expected), "{fault}\nis not\n{expected}");

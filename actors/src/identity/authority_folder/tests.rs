@@ -339,5 +339,11 @@ fn a_folder_without_an_authority_is_said_to_hold_none_whatever_its_mode() {
     fs::create_dir(place.path("hub")).unwrap();
     fs::write(place.path("hub").join("node.pem"), "").unwrap();
     assert!(open("hub").contains("holds no authority, but the identity of a node"), "{}", open("hub"));
-    assert!(open("absent").starts_with("cannot look at"), "{}", open("absent"));
+    assert!(
+        open("absent").ends_with("absent holds no authority: `swarm ca init` makes one"),
+        "{}",
+        open("absent")
+    );
+    fs::write(place.path("file"), "").unwrap();
+    assert!(open("file").ends_with("file: not a directory"), "{}", open("file"));
 }

@@ -10,7 +10,7 @@ use crate::identity::{
     AuthorityError,
     authority::random,
     peer::hex,
-    validity::{date, parse_rfc3339, rfc3339},
+    validity::{parse_rfc3339, rfc3339},
 };
 
 /// What a token begins with: its kind and the version of its form.
@@ -58,7 +58,7 @@ pub enum TokenRefusal {
         request: NodeId,
     },
     /// It came too late.
-    #[error("the join token expired at {}", date(*.0))]
+    #[error("the join token expired at {}", rfc3339(*.0))]
     Expired(SystemTime),
     /// It was used before.
     #[error("the join token was used before")]

@@ -48,7 +48,10 @@ async fn a_connection_is_kept_before_there_is_anybody() {
     let node = Node::start(NodeConfig { timing, ..loopback(&b) }).await.unwrap();
     let kept = node.keep_connected(a.id().clone(), address.into()).await;
     let error = kept.attempted().await.unwrap_err();
-    assert_eq!(error.to_string(), format!("a at {address} did not answer within 200ms"));
+    assert_eq!(
+        error.to_string(),
+        format!("a at {address} did not answer within 200ms; a node listens on a UDP port")
+    );
     let unknown: PeerAddress = "no-such-host.invalid:7400".parse().unwrap();
     let lost = node.keep_connected(a.id().clone(), unknown).await;
     let error = lost.attempted().await.unwrap_err().to_string();
