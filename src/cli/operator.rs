@@ -29,7 +29,7 @@ const HANDSHAKE_MAX: Duration = Duration::from_secs(5);
 const LEAVE_MAX: Duration = Duration::from_secs(2);
 
 /// How long the system may take to say that nobody listens on a port of this machine.
-const ICMP_MAX: Duration = Duration::from_millis(200);
+const ICMP_MAX: Duration = Duration::from_secs(1);
 
 #[derive(Debug, Args)]
 pub(crate) struct Connection {
@@ -102,7 +102,7 @@ impl Connection {
             });
         let (operator, address) = tokio::select! {
             connected = connected => connected.map_err(JobError::from)?,
-            true = nobody_listens(&addresses) => return Err(self.unheard()),
+            true = nobody_listens(&addresses, HANDSHAKE_MAX) => return Err(self.unheard()),
         };
         Ok((operator?, address))
     }
@@ -124,7 +124,7 @@ impl Connection {
                 return Ok(folder);
             }
         }
-        if nobody_listens(addresses).await {
+        if nobody_listens(addresses, ICMP_MAX).await {
             return Err(self.unheard());
         }
         let host = self.connect.as_str();
@@ -159,17 +159,17 @@ fn operator_identity(folder: &Path) -> Result<Identity, CliError> {
     Ok(identity)
 }
 
-/// Whether the system says of every address that its port is closed, which it does for those of this machine.
-async fn nobody_listens(addresses: &[SocketAddr]) -> bool {
+/// Whether the system says of every address that its port is closed, which it does for those of this machine at once.
+async fn nobody_listens(addresses: &[SocketAddr], within: Duration) -> bool {
     for address in addresses {
-        if !is_closed(*address).await {
+        if !is_closed(*address, within).await {
             return false;
         }
     }
     true
 }
 
-async fn is_closed(address: SocketAddr) -> bool {
+async fn is_closed(address: SocketAddr, within: Duration) -> bool {
     let any: SocketAddr = if address.is_ipv4() { ([0; 4], 0).into() } else { ([0_u16; 8], 0).into() };
     let refused = async {
         let socket = tokio::net::UdpSocket::bind(any).await?;
@@ -177,7 +177,7 @@ async fn is_closed(address: SocketAddr) -> bool {
         socket.send(&[]).await?;
         socket.recv(&mut [0]).await
     };
-    match tokio::time::timeout(ICMP_MAX, refused).await {
+    match tokio::time::timeout(within, refused).await {
         Ok(Err(error)) => error.kind() == ErrorKind::ConnectionRefused,
         Ok(Ok(_)) | Err(_) => false,
     }
