@@ -1,21 +1,25 @@
 //! The caller's end of a lane: requests pipelined on one stream, their answers matched by number.
 
+mod call;
+
+pub(crate) use call::LaneCall;
+
+use self::call::{Parts, Slot, slot};
 use super::outbox::{Outbox, no_room};
 use crate::{
-    budget::{Room, SHORT_BYTES_MAX, Share},
+    budget::{SHORT_BYTES_MAX, Share},
     transport::{Link, LinkError, RecvHalf, SendHalf, Stream},
 };
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use hdrhistogram::Histogram;
 use slab::Slab;
 use std::{
-    future::{Future, poll_fn},
-    pin::Pin,
+    future::poll_fn,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicUsize, Ordering},
     },
-    task::{Context, Poll, Waker},
+    task::{Context, Waker},
     time::Duration,
 };
 use swarm_protocols::{
@@ -109,40 +113,6 @@ struct State {
     after: Option<LaneCall>,
 }
 
-enum Slot {
-    Waiting {
-        waker: Option<Waker>,
-        asked: Instant,
-        deadline: Instant,
-        parts: Option<Box<Parts>>,
-    },
-    /// With the room that its answer takes until somebody does, where that is long.
-    Ended(
-        Result<Answered, DeliveryError>,
-        #[expect(dead_code, reason = "it is given back when this is dropped")] Option<Box<Room>>,
-    ),
-    /// It has ended here. The number stays taken until the callee's answer has come.
-    GivenUp(DeliveryError),
-    /// The caller left. The number stays taken until the callee's answer has come.
-    Abandoned,
-}
-
-impl Slot {
-    /// Ends what was given up, as nothing more comes of it.
-    fn settle(&mut self) {
-        if let Self::GivenUp(error) = self {
-            *self = Self::Ended(Err(error.clone()), None);
-        }
-    }
-}
-
-/// What has come of a long answer, with the room that it takes.
-#[derive(Default)]
-struct Parts {
-    bytes: BytesMut,
-    room: Option<Room>,
-}
-
 impl Lane {
     /// A lane on which requests take `places`. It costs no task and no stream before the first one.
     pub(crate) fn new(
@@ -199,7 +169,7 @@ impl Lane {
             state.armed = Some(deadline);
             self.earlier_deadline.notify_one();
         }
-        Ok(LaneCall { lane: Arc::clone(self), key, ended: false })
+        Ok(LaneCall::new(Arc::clone(self), key))
     }
 
     /// Puts a message on the lane that is not answered.
@@ -257,7 +227,7 @@ impl Lane {
             intent: Intent::Ask,
         };
         frame::put_request(&head, &[], state.outbox.frames());
-        Some(LaneCall { lane: Arc::clone(self), key, ended: false })
+        Some(LaneCall::new(Arc::clone(self), key))
     }
 
     /// Whether every request was answered, also those that were given up, and every message without an answer is on its
@@ -518,13 +488,6 @@ impl Lane {
     }
 }
 
-/// The request of this number, which has no answer yet.
-fn slot(calls: &mut Slab<Slot>, correlation: u64) -> Result<&mut Slot, String> {
-    let slot = usize::try_from(correlation).ok().and_then(|key| calls.get_mut(key));
-    slot.filter(|slot| !matches!(slot, Slot::Ended(..)))
-        .ok_or_else(|| format!("an answer to request {correlation}, which was not asked"))
-}
-
 fn end_all(mut state: MutexGuard<'_, State>, reason: &str) {
     let mut wakers = Vec::new();
     for (_, slot) in &mut state.calls {
@@ -550,64 +513,4 @@ pub(crate) fn new_histogram() -> Histogram<u32> {
 pub(super) fn millis_up(timeout: Duration) -> u64 {
     let millis = timeout.as_nanos().div_ceil(1_000_000);
     u64::try_from(millis).unwrap_or(u64::MAX).clamp(1, swarm_protocols::wire::varint::VARINT_MAX)
-}
-
-/// An unanswered request on a lane. Dropping it cancels the request.
-pub(crate) struct LaneCall {
-    lane: Arc<Lane>,
-    key: usize,
-    ended: bool,
-}
-
-impl Future for LaneCall {
-    type Output = Result<Answered, DeliveryError>;
-
-    /// # Panics
-    /// After it was ready: its number may be that of another request by then.
-    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        assert!(!self.ended, "an ask was polled after it was ready");
-        let mut state = self.lane.state();
-        match &mut state.calls[self.key] {
-            Slot::Waiting { waker, .. } => {
-                match waker {
-                    Some(waker) if waker.will_wake(cx.waker()) => {}
-                    _ => *waker = Some(cx.waker().clone()),
-                }
-                Poll::Pending
-            }
-            slot => {
-                let ended = std::mem::replace(slot, Slot::Abandoned);
-                if !matches!(ended, Slot::GivenUp(_)) {
-                    self.lane.remove(&mut state, self.key);
-                }
-                drop(state);
-                self.ended = true;
-                match ended {
-                    Slot::Ended(answer, _) => Poll::Ready(answer),
-                    Slot::GivenUp(error) => Poll::Ready(Err(error)),
-                    Slot::Waiting { .. } | Slot::Abandoned => {
-                        unreachable!("its caller is here, and it ended")
-                    }
-                }
-            }
-        }
-    }
-}
-
-impl Drop for LaneCall {
-    fn drop(&mut self) {
-        if self.ended {
-            return;
-        }
-        let mut state = self.lane.state();
-        match &state.calls[self.key] {
-            Slot::Waiting { .. } => {
-                state.calls[self.key] = Slot::Abandoned;
-                let correlation = self.key as u64;
-                frame::put_cancel(correlation, state.outbox.frames());
-            }
-            Slot::GivenUp(_) => state.calls[self.key] = Slot::Abandoned,
-            Slot::Ended(..) | Slot::Abandoned => self.lane.remove(&mut state, self.key),
-        }
-    }
 }
