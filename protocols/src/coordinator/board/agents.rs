@@ -57,6 +57,8 @@ pub(super) struct Agent {
     /// The tasks that had started when it joined and whose parts were not shared with it since.
     pub(super) unshared: BTreeSet<Rank>,
     pub(super) standing: Standing,
+    /// How long it had what was lost with it, where that was noticed part by part before its session ended.
+    lost: Option<Duration>,
 }
 
 /// How an agent stands: it outlasts the sessions of the agent.
@@ -91,8 +93,8 @@ pub(super) struct Gone(BTreeMap<NodeId, (Offset, Standing)>);
 
 impl Gone {
     pub(super) fn keep(&mut self, id: NodeId, mut agent: Agent, lease: Duration, now: Offset) {
-        let age = |of: &Lease| now.since(of.since) + if of.overdue { lease } else { Duration::ZERO };
-        if let Some(held_for) = agent.held.values().map(age).max() {
+        agent.note_loss(lease, now);
+        if let Some(held_for) = agent.lost {
             agent.standing.lose(held_for, now);
         }
         if agent.standing.pauses == 0 {
@@ -128,7 +130,14 @@ impl Agent {
             waiting: BTreeSet::new(),
             unshared: BTreeSet::new(),
             standing,
+            lost: None,
         }
+    }
+
+    /// A part that it holds is lost, perhaps with its session.
+    pub(super) fn note_loss(&mut self, lease: Duration, now: Offset) {
+        let age = |of: &Lease| now.since(of.since) + if of.overdue { lease } else { Duration::ZERO };
+        self.lost = self.lost.max(self.held.values().map(age).max());
     }
 
     pub(super) fn slots(&self) -> NonZeroU32 {
@@ -153,7 +162,7 @@ impl Agent {
 
     /// An answer of it counted.
     pub(super) fn prove(&mut self) {
-        (self.standing.pauses, self.standing.losses) = (0, 0);
+        (self.standing.pauses, self.standing.losses, self.lost) = (0, 0, None);
     }
 
     /// The assignments and when their leases expire.

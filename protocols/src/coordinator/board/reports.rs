@@ -87,8 +87,8 @@ impl Board {
 
     pub(super) fn answered(&mut self, assignment: &Assignment, reply: Blob, now: Offset) {
         let Some(rank) = self.end_attempt(assignment) else { return };
-        while let Some((larger, cause)) = self.excess(rank, reply.len()) {
-            match larger {
+        while let Some((other, cause)) = self.excess(rank, &assignment.agent, reply.len()) {
+            match other {
                 None => return self.judge(rank, assignment, Failure::Invalid { cause }, now),
                 Some((of, part)) => self.revoke(of, part, cause, now),
             }
@@ -100,36 +100,37 @@ impl Board {
         self.finish_if_done(rank, now);
     }
 
-    /// Which bound an answer of so many bytes breaks, and the largest of the answers that make way for it: none where
-    /// it is the largest itself.
-    fn excess(&self, rank: Rank, bytes: usize) -> Option<(Option<(Rank, usize)>, String)> {
-        let task = &self.tasks[&rank];
-        let limit = self.config.bytes_max;
-        let larger = |tasks: &mut dyn Iterator<Item = (&Rank, &Task)>| {
-            let answers = tasks.flat_map(|(rank, task)| {
-                task.parts.iter().enumerate().filter_map(|(part, of)| Some((of.answer_bytes()?, *rank, part)))
-            });
-            answers.filter(|(other, ..)| *other > bytes).max().map(|(_, rank, part)| (rank, part))
-        };
+    /// Which bound an answer of so many bytes by `agent` breaks, and which answer makes way for it: none where it is that
+    /// one itself.
+    fn excess(&self, rank: Rank, agent: &NodeId, bytes: usize) -> Option<(Option<(Rank, usize)>, String)> {
+        let (task, limit) = (&self.tasks[&rank], self.config.bytes_max);
         if task.answer_bytes + bytes > ANSWER_BYTES_MAX {
             let cause = format!("with its answer those of the task have more than {ANSWER_BYTES_MAX} bytes");
-            return Some((larger(&mut iter::once((&rank, task))), cause));
+            return Some((makes_way(iter::once((&rank, task)), agent, bytes), cause));
         }
         (self.bytes + bytes > limit).then(|| {
             let cause =
                 format!("with its answer the coordinator would hold more than {limit} bytes of tasks");
-            (larger(&mut self.tasks.iter()), cause)
+            let mut by_client: BTreeMap<_, usize> = BTreeMap::from([(task.new.client(), bytes)]);
+            for task in self.tasks.values() {
+                *by_client.entry(task.new.client()).or_default() += task.answer_bytes;
+            }
+            let most = by_client.into_iter().max_by_key(|(_, bytes)| *bytes).map(|(client, _)| client);
+            let theirs = self.tasks.iter().filter(|(_, of)| Some(of.new.client()) == most);
+            let bytes = if most == Some(task.new.client()) { bytes } else { 0 };
+            (makes_way(theirs, agent, bytes), cause)
         })
     }
 
-    /// Drops the answer of a part, and holds that against the agent that gave it: the part goes on.
+    /// Drops the answer of a part, and holds that against the agent that gave it: the part goes on. It is no word of the
+    /// agent that the part cannot be done.
     fn revoke(&mut self, rank: Rank, index: usize, cause: String, now: Offset) {
         let part = self.part_mut(rank, index);
         let State::Done(PartAnswer { agent, reply }) = mem::replace(&mut part.state, State::InProgress)
         else {
             unreachable!("only answers are revoked");
         };
-        part.tried.entry(agent.clone()).or_default().note(&Failure::Invalid { cause: String::new() });
+        part.tried.entry(agent.clone()).or_default().failures += 1;
         let task = self.task_mut(rank);
         task.left += 1;
         task.answer_bytes -= reply.len();
@@ -176,6 +177,12 @@ impl Board {
     }
 
     pub(super) fn failed(&mut self, assignment: &Assignment, failure: Failure, now: Offset) {
+        let Assignment { ref agent, task, part, attempt } = *assignment;
+        if let (Failure::Lost { .. }, Some(agent)) = (&failure, self.agents.0.get_mut(agent))
+            && agent.held.contains_key(&Held { task, part, attempt })
+        {
+            agent.note_loss(self.config.lease, now);
+        }
         if let Some(rank) = self.end_attempt(assignment) {
             self.judge(rank, assignment, failure, now);
         }
@@ -248,4 +255,25 @@ impl Board {
         self.task_mut(rank).bytes += bytes;
         self.bytes += bytes;
     }
+}
+
+/// Which of the answers to these tasks makes way for one of `agent` of so many bytes: the longest of the agent that gave
+/// the most. None where that is the new one.
+fn makes_way<'a>(
+    tasks: impl Iterator<Item = (&'a Rank, &'a Task)>,
+    agent: &NodeId,
+    bytes: usize,
+) -> Option<(Rank, usize)> {
+    let mut by_agent: BTreeMap<&NodeId, (usize, Option<(usize, Rank, usize)>)> = BTreeMap::new();
+    for (rank, task) in tasks {
+        for (index, part) in task.parts.iter().enumerate() {
+            let State::Done(PartAnswer { agent, reply }) = &part.state else { continue };
+            let (sum, longest) = by_agent.entry(agent).or_default();
+            *sum += reply.len();
+            *longest = (*longest).max(Some((reply.len(), *rank, index)));
+        }
+    }
+    by_agent.entry(agent).or_default().0 += bytes;
+    let (most, (_, longest)) = by_agent.into_iter().max_by_key(|(_, (sum, _))| *sum)?;
+    longest.filter(|(other, ..)| most != agent || *other > bytes).map(|(_, rank, part)| (rank, part))
 }

@@ -109,14 +109,6 @@ impl Part {
         self.last_attempt - self.not_begun
     }
 
-    /// The length of its answer, if it has one.
-    pub(super) fn answer_bytes(&self) -> Option<usize> {
-        match &self.state {
-            State::Done(answer) => Some(answer.reply.len()),
-            State::Unplaced | State::Waiting(_) | State::InProgress => None,
-        }
-    }
-
     pub(super) fn tried(&self, agent: &NodeId) -> Tried {
         self.tried.get(agent).copied().unwrap_or_default()
     }

@@ -87,12 +87,26 @@ fn t3_what_fails_goes_to_an_agent_that_did_not_fail_it_yet() {
     let mut bench = Bench::with_agents(&["a", "b", "c", "d"]);
     bench.submit(task(1, &["a"]));
     let mut asked = BTreeSet::new();
-    for attempt in 1..=3 {
+    // One after the other, also beyond the attempts that a part has: the last of them may be the honest one.
+    for attempt in 1..=4 {
         let commands = bench.commands();
         let [command] = &commands[..] else { panic!("{commands:?}") };
         let agent = command.strip_suffix(&format!(" does 1.0#{attempt}")).unwrap().to_owned();
         bench.fail(given(&agent, 1, 0, attempt), wrong());
         assert!(asked.insert(agent), "{command}, though it failed");
+    }
+    let commands = bench.commands();
+    assert!(commands[0].starts_with("1 failed: part 0 failed after 4 attempts"), "{commands:?}");
+}
+
+#[test]
+fn t5_a_part_that_takes_agents_down_is_not_given_to_all_of_them() {
+    let mut bench = Bench::with_agents(&["a", "b", "c", "d"]);
+    bench.submit(task(1, &["a"]));
+    for attempt in 1..=3 {
+        let commands = bench.commands();
+        let agent = commands[0].strip_suffix(&format!(" does 1.0#{attempt}")).unwrap();
+        bench.lose(agent);
     }
     let commands = bench.commands();
     assert!(commands[0].starts_with("1 failed: part 0 failed after 3 attempts"), "{commands:?}");
@@ -169,26 +183,32 @@ fn a2_an_agent_that_failed_what_another_answers_pauses_longer_each_time() {
 
 #[test]
 fn a2_the_standing_of_an_agent_outlasts_its_sessions() {
-    let mut bench = Bench::with_agents(&["a", "b"]);
-    let mut pauses = Vec::new();
-    for number in 1..=4 {
-        bench.submit(task(number, &["a"]));
-        bench.pass(20 * SECOND);
+    // Whether the end of its session or of what it was asked is noticed first.
+    for asks_end_first in [false, true] {
+        let mut bench = Bench::with_agents(&["a", "b"]);
+        let mut pauses = Vec::new();
+        for number in 1..=4 {
+            bench.submit(task(number, &["a"]));
+            bench.pass(20 * SECOND);
+            if asks_end_first {
+                bench.fail(given("a", number, 0, 1), lost());
+            }
+            bench.lose("a");
+            bench.answer(given("b", number, 0, 2), 0);
+            bench.join("a", 1);
+            let until = bench.board.agents.0[&node("a")].standing.paused_until.unwrap();
+            pauses.push(until.since(bench.now).as_millis());
+            bench.wait(until.since(bench.now) + SECOND);
+        }
+        // It left, and another one answered what it had.
+        assert_eq!(pauses, [100, 20_000, 40_000, 60_000]);
+        bench.submit(task(5, &["a"]));
+        bench.answer(given("a", 5, 0, 1), 0);
         bench.lose("a");
-        bench.answer(given("b", number, 0, 2), 0);
         bench.join("a", 1);
-        let until = bench.board.agents.0[&node("a")].standing.paused_until.unwrap();
-        pauses.push(until.since(bench.now).as_millis());
-        bench.wait(until.since(bench.now) + SECOND);
+        bench.submit(task(6, &["a"]));
+        bench.answer(given("a", 6, 0, 1), 0);
     }
-    // It left, and another one answered what it had.
-    assert_eq!(pauses, [100, 20_000, 40_000, 60_000]);
-    bench.submit(task(5, &["a"]));
-    bench.answer(given("a", 5, 0, 1), 0);
-    bench.lose("a");
-    bench.join("a", 1);
-    bench.submit(task(6, &["a"]));
-    bench.answer(given("a", 6, 0, 1), 0);
 }
 
 #[test]

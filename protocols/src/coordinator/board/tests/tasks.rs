@@ -87,6 +87,39 @@ fn a1_an_answer_makes_way_for_those_to_other_tasks() {
 }
 
 #[test]
+fn a1_the_agent_whose_answers_take_the_most_makes_way_however_short_each_is() {
+    let mut bench = Bench::with_config(BoardConfig { bytes_max: 6_000, ..config() }, &[]);
+    bench.join("a", 1);
+    bench.join("b", 4);
+    bench.submit(task(1, &["a", "b", "b", "b", "b"]));
+    for part in 1..=4 {
+        bench.answer_with(given("b", 1, part, 1), vec![1; 1_000].into());
+    }
+    bench.answer_with(given("a", 1, 0, 1), vec![0; 2_000].into());
+    let progress = bench.board.progress(id(1)).unwrap();
+    assert!(
+        matches!(bench.board.tasks.values().next().unwrap().parts[0].state, State::Done(_)),
+        "{progress:?}"
+    );
+}
+
+#[test]
+fn a3_of_the_clients_the_one_whose_answers_take_the_most_makes_way() {
+    let mut bench = Bench::with_config(BoardConfig { bytes_max: 8_000, ..config() }, &[]);
+    for (number, client, agent, homes) in [(1, "x", "a", &["a"; 5][..]), (2, "y", "b", &["b"])] {
+        bench.join(agent, 5);
+        let submitter = Caller { node: node(client), role: Role::Operator };
+        bench.apply(Input::Submitted(NewTask::new(task(number, homes), Some(submitter)).unwrap()));
+    }
+    for part in 0..4 {
+        bench.answer_with(given("a", 1, part, 1), vec![1; 1_000].into());
+    }
+    bench.commands();
+    bench.answer_with(given("b", 2, 0, 1), vec![2; 1_500].into());
+    assert_eq!(bench.commands()[..1], ["2 done: 2@b"]);
+}
+
+#[test]
 fn errors_of_handlers_are_kept_within_bounds() {
     let mut bench = Bench::with_agents(&["a"]);
     bench.submit(task(1, &["a"]));
