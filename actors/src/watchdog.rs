@@ -40,11 +40,13 @@ impl Heart {
     pub(crate) fn beat(&self) {
         let mut beats = self.beats();
         let now = Instant::now();
-        if std::mem::take(&mut beats.is_stalled) {
-            let held_up = now - beats.latest;
+        let held_up = now - std::mem::replace(&mut beats.latest, now);
+        let was_stalled = std::mem::take(&mut beats.is_stalled);
+        // A log that does not take lines must not hold up whoever waits for the lock.
+        drop(beats);
+        if was_stalled {
             tracing::warn!(?held_up, "the arbiter of the node turns again");
         }
-        beats.latest = now;
     }
 
     /// What is exposed from now on: names, requests, and who handles them.
@@ -74,6 +76,7 @@ impl Heart {
             let mut busy: Vec<String> = busy.collect();
             // One that accepts several versions of a request has it several times.
             busy.dedup();
+            drop(beats);
             let in_progress = if busy.is_empty() { "nothing".to_owned() } else { busy.join(", ") };
             tracing::warn!(
                 ?silent,

@@ -63,7 +63,12 @@ pub(crate) fn beside<T: Send + 'static>(
     async move {
         match done {
             Ok(done) => done,
-            Err(job) => job.await.unwrap_or_else(|error| resume_unwind(error.into_panic())),
+            Err(job) => match job.await.map_err(tokio::task::JoinError::try_into_panic) {
+                Ok(done) => done,
+                Err(Ok(panic)) => resume_unwind(panic),
+                // The runtime ends, and with it whoever waits.
+                Err(Err(_cancelled)) => std::future::pending().await,
+            },
         }
     }
 }

@@ -8,7 +8,7 @@ use super::{
 use crate::{
     call::{Answer, Call, CallContext, CallKey, Known, Outcome, Permits},
     gate::Permit,
-    session::{self, Arrival, Batch, Replies, serve, with_scratch},
+    session::{Arrival, Batch, Replies, serve, with_scratch},
 };
 use actix::{Actor, Addr, AsyncContext, Handler, dev::MessageResponse, fut::ActorFuture};
 use futures_util::FutureExt;
@@ -292,12 +292,9 @@ impl<A: Actor + Handler<Call<R>>, R: Request> Arrived<A> for Kind<R> {
             Err(error) => return run.refuse(arrival, place, error),
         };
         let origin = arrival.origin();
-        let Arrival { key, told, deadline, priority, permit, replies, .. } = arrival;
+        let Arrival { key, deadline, priority, permit, replies, .. } = arrival;
         let permits = [place, Some(permit)];
-        let Some(key) = key.filter(|_| !told) else {
-            if let Some(key) = key {
-                run.batch.answer(replies, key, Permits::default(), Ok(session::Answer::Accepted), &[]);
-            }
+        let Some(key) = key else {
             let call = Call::new(request, CallContext::told(origin, priority, permits));
             return actor.handle(call, context).handle(context, None);
         };
@@ -322,7 +319,10 @@ impl<A: Actor + Handler<Call<R>>, R: Request> Arrived<A> for Kind<R> {
                 let state = replies.watch(key);
                 state.keep(permits);
                 let (answer, receiver) = oneshot::channel();
+                // It is a user's code as well, and may panic.
+                run.current = Some((Arc::clone(&replies), key, Permits::default()));
                 result.handle(context, Some(answer));
+                run.current = None;
                 let pending = Pending::<R>::Channel { receiver };
                 serve(replies, key, Arc::clone(&state), InFlight { pending, state }, encode);
             }

@@ -143,7 +143,9 @@ where
             // Those that such a mailbox leads to have places of their own.
             Target::Remote(_) | Target::Layered(_) => None,
         };
-        if let (Some(inlet), true) = (&self.inlet, arrival.payload.len() <= DECODED_HERE_BYTES_MAX) {
+        // A told message is accepted when it is in the mailbox: that does not wait for the actor's turn.
+        let is_short = arrival.payload.len() <= DECODED_HERE_BYTES_MAX;
+        if let (Some(inlet), true) = (&self.inlet, is_short && !arrival.told) {
             return inlet.push(arrival, place);
         }
         let (mailbox, origin) = (self.mailbox.clone(), arrival.origin());

@@ -143,7 +143,8 @@ impl Outbox {
         if self.long.is_empty() {
             (self.in_writing, self.admitted) = (self.room.take(), 0);
         }
-        let next = Vec::with_capacity(self.bytes.len().min(BATCH_BYTES_KEPT));
+        let next = if self.ended { 0 } else { self.bytes.len().min(BATCH_BYTES_KEPT) };
+        let next = Vec::with_capacity(next);
         Poll::Ready(Some(std::mem::replace(&mut self.bytes, next).into()))
     }
 }

@@ -21,14 +21,15 @@ use std::{
         atomic::{AtomicBool, Ordering},
     },
     task::{Context, Poll},
+    time::{Duration, Instant},
 };
 use swarm_protocols::{
     Delivery, DeliveryError,
     wire::frame::{self, LANE_ANSWER_BYTES_MAX},
 };
 
-/// Numbers below this are found by position. Callers that give the smallest free number stay below,
-/// as no more requests than that may be in flight unless a node raises its limit.
+/// Numbers below this are found by position, where those before them came too. Callers that give the smallest free
+/// number stay below, as no more requests than that may be in flight unless a node raises its limit.
 const DENSE: u64 = 4096;
 
 /// How many bytes of answers a [`Batch`] collects before they go to their stream.
@@ -36,6 +37,9 @@ const BATCH_BYTES_MAX: usize = 32 << 10;
 
 /// How many answers a [`Batch`] collects: their actor may be on another thread than the stream, and both have to do.
 const BATCH_ANSWERS_MAX: usize = 64;
+
+/// How long a ready answer may wait in a [`Batch`] for the handlers of others, about.
+const BATCH_TIME_MAX: Duration = Duration::from_millis(1);
 
 /// A request has the number of another one that is not answered yet.
 pub(super) struct Duplicate;
@@ -162,10 +166,11 @@ impl Replies {
         state.look();
     }
 
-    /// Cancels all that is not answered, as nobody takes the answers.
+    /// Cancels all that is not answered, as nobody takes the answers, and gives back what those that wait take.
     pub(super) fn close(&self) {
         let mut state = self.state();
         state.closed = true;
+        state.outbox = Outbox::default();
         self.cancelled.store(true, Ordering::Release);
         state.unanswered.all().for_each(Entry::cancel);
     }
@@ -242,6 +247,10 @@ pub(crate) struct Batch {
     replies: Option<Arc<Replies>>,
     frames: Vec<u8>,
     answered: Vec<(CallKey, Permits)>,
+    /// How many answers it collects: more where handlers are fast, and one where they are slow.
+    answers_max: usize,
+    /// When the first of them was ready.
+    since: Option<Instant>,
 }
 
 impl Batch {
@@ -265,7 +274,13 @@ impl Batch {
         put(key.correlation, form, payload, &mut self.frames);
         self.answered.push((key, permits));
         self.replies = Some(replies);
-        if self.frames.len() > BATCH_BYTES_MAX || self.answered.len() >= BATCH_ANSWERS_MAX {
+        let since = *self.since.get_or_insert_with(Instant::now);
+        if self.answered.len() >= self.answers_max {
+            let is_slow = since.elapsed() > BATCH_TIME_MAX;
+            let answers_max = if is_slow { self.answers_max / 2 } else { 2 * self.answers_max };
+            self.answers_max = answers_max.clamp(1, BATCH_ANSWERS_MAX);
+            self.flush();
+        } else if self.frames.len() > BATCH_BYTES_MAX {
             self.flush();
         }
     }
@@ -273,6 +288,7 @@ impl Batch {
     /// Sends the answers on their way.
     pub(crate) fn flush(&mut self) {
         let Some(replies) = self.replies.take() else { return };
+        self.since = None;
         {
             let mut state = replies.state();
             for (key, permits) in &mut self.answered {
@@ -371,14 +387,13 @@ impl Unanswered {
     fn insert(&mut self, correlation: u64) -> Result<CallKey, Duplicate> {
         self.serial = self.serial.wrapping_add(1);
         let entry = Entry { serial: self.serial, stage: Stage::Unwatched };
-        let before = if correlation < DENSE {
-            let position = correlation as usize;
-            if self.dense.len() <= position {
-                self.dense.resize_with(position + 1, || None);
-            }
-            self.dense[position].replace(entry)
-        } else {
-            self.sparse.insert(correlation, entry)
+        // A number takes no more room than one request, whichever the peer chooses.
+        if correlation < DENSE && position(correlation) == self.dense.len() {
+            self.dense.push(self.sparse.remove(&correlation));
+        }
+        let before = match self.dense.get_mut(position(correlation)) {
+            Some(dense) => dense.replace(entry),
+            None => self.sparse.insert(correlation, entry),
         };
         self.count += usize::from(before.is_none());
         match before {
@@ -391,10 +406,9 @@ impl Unanswered {
     }
 
     fn get(&mut self, correlation: u64) -> Option<&mut Entry> {
-        if correlation < DENSE {
-            self.dense.get_mut(correlation as usize)?.as_mut()
-        } else {
-            self.sparse.get_mut(&correlation)
+        match self.dense.get_mut(position(correlation)) {
+            Some(dense) => dense.as_mut(),
+            None => self.sparse.get_mut(&correlation),
         }
     }
 
@@ -405,10 +419,9 @@ impl Unanswered {
     /// Takes a request off, with what it is watched with.
     fn remove(&mut self, key: CallKey) -> Option<Arc<CallState>> {
         self.find(key)?;
-        let removed = if key.correlation < DENSE {
-            self.dense.get_mut(key.correlation as usize)?.take()
-        } else {
-            self.sparse.remove(&key.correlation)
+        let removed = match self.dense.get_mut(position(key.correlation)) {
+            Some(dense) => dense.take(),
+            None => self.sparse.remove(&key.correlation),
         };
         self.count -= 1;
         match removed?.stage {
@@ -420,6 +433,10 @@ impl Unanswered {
     fn all(&mut self) -> impl Iterator<Item = &mut Entry> {
         self.dense.iter_mut().flatten().chain(self.sparse.values_mut())
     }
+}
+
+fn position(correlation: u64) -> usize {
+    usize::try_from(correlation).unwrap_or(usize::MAX)
 }
 
 impl Entry {
@@ -440,5 +457,24 @@ impl Entry {
         }
         self.stage = Stage::Watched(Arc::clone(&state));
         state
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a7_a_request_takes_the_room_of_one_whatever_its_number_is() {
+        let mut unanswered = Unanswered::default();
+        let keys = [4_095, 1, 0, 1 << 40].map(|number| unanswered.insert(number).ok().unwrap());
+        assert_eq!((unanswered.count, unanswered.dense.len()), (4, 1));
+        for key in keys {
+            assert!(unanswered.find(key).is_some() && unanswered.insert(key.correlation).is_err(), "{key:?}");
+        }
+        let again = [1, 2].map(|number| unanswered.insert(number).ok());
+        assert!(again[0].is_none() && again[1].is_some() && unanswered.dense.len() == 3);
+        let numbers = unanswered.all().count();
+        assert_eq!((unanswered.count, numbers), (5, 5));
     }
 }

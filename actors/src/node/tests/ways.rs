@@ -211,6 +211,21 @@ async fn an_actor_that_waits_handles_nothing_meanwhile_and_then_goes_on() {
 }
 
 #[actix::test]
+async fn a_told_message_is_accepted_when_it_waits_in_the_mailbox() {
+    for way in WAYS {
+        let stage = Stage::set(way).await;
+        let held = stage.mailbox.ask(Hold(1)).into_future();
+        stage.until_written(1).await;
+        stage.mailbox.tell(Write(2)).acknowledged().await.unwrap();
+        assert_eq!(stage.written(), [1], "{way:?}");
+        stage.go_on.add_permits(1);
+        assert_eq!(held.await, Ok(1), "{way:?}");
+        stage.until_written(2).await;
+        assert_eq!(stage.written(), [1, 2], "{way:?}");
+    }
+}
+
+#[actix::test]
 async fn what_is_cancelled_while_it_waits_is_not_handled() {
     for way in WAYS {
         let stage = Stage::set(way).await;
