@@ -264,16 +264,18 @@ fn makes_way<'a>(
     agent: &NodeId,
     bytes: usize,
 ) -> Option<(Rank, usize)> {
-    let mut by_agent: BTreeMap<&NodeId, (usize, Option<(usize, Rank, usize)>)> = BTreeMap::new();
+    let mut answers: Vec<(&NodeId, usize, Rank, usize)> = Vec::new();
     for (rank, task) in tasks {
         for (index, part) in task.parts.iter().enumerate() {
-            let State::Done(PartAnswer { agent, reply }) = &part.state else { continue };
-            let (sum, longest) = by_agent.entry(agent).or_default();
-            *sum += reply.len();
-            *longest = (*longest).max(Some((reply.len(), *rank, index)));
+            if let State::Done(PartAnswer { agent, reply }) = &part.state {
+                answers.push((agent, reply.len(), *rank, index));
+            }
         }
     }
-    by_agent.entry(agent).or_default().0 += bytes;
-    let (most, (_, longest)) = by_agent.into_iter().max_by_key(|(_, (sum, _))| *sum)?;
-    longest.filter(|(other, ..)| most != agent || *other > bytes).map(|(_, rank, part)| (rank, part))
+    let mut by_agent = BTreeMap::from([(agent, bytes)]);
+    answers.iter().for_each(|(agent, bytes, ..)| *by_agent.entry(agent).or_default() += bytes);
+    let (most, _) = by_agent.into_iter().max_by_key(|(_, bytes)| *bytes)?;
+    let theirs =
+        answers.into_iter().filter(|(of, other, ..)| *of == most && (most != agent || *other > bytes));
+    theirs.max_by_key(|(_, bytes, ..)| *bytes).map(|(_, _, rank, index)| (rank, index))
 }
