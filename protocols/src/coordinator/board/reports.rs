@@ -56,7 +56,7 @@ impl Board {
         for Held { task, part, attempt } in held {
             let rank = self.ranks[&task];
             self.task_mut(rank).end(part, attempt);
-            self.part_mut(rank, part).tried.entry(id.clone()).or_default().failures += 1;
+            self.part_mut(rank, part).tried.entry(id.clone()).or_default().lose();
             self.note_failure(rank, part, id, "it was lost", None);
             if self.tasks[&rank].parts[part].state == State::InProgress {
                 displaced.insert((rank, part));
@@ -87,10 +87,12 @@ impl Board {
 
     pub(super) fn answered(&mut self, assignment: &Assignment, reply: Blob, now: Offset) {
         let Some(rank) = self.end_attempt(assignment) else { return };
-        while let Some((other, cause)) = self.excess(rank, &assignment.agent, reply.len()) {
-            match other {
-                None => return self.judge(rank, assignment, Failure::Invalid { cause }, now),
-                Some((of, part)) => self.revoke(of, part, cause, now),
+        while let Some(Excess { make_way, cause }) = self.excess(rank, &assignment.agent, reply.len()) {
+            if make_way.is_empty() {
+                return self.judge(rank, assignment, Failure::Invalid { cause }, now);
+            }
+            for (of, part) in make_way {
+                self.revoke(of, part, &cause, now);
             }
             if !self.tasks.contains_key(&rank) {
                 return;
@@ -100,15 +102,16 @@ impl Board {
         self.finish_if_done(rank, now);
     }
 
-    /// Which bound an answer of so many bytes by `agent` breaks, and which answer makes way for it: none where it is that
-    /// one itself.
-    fn excess(&self, rank: Rank, agent: &NodeId, bytes: usize) -> Option<(Option<(Rank, usize)>, String)> {
+    /// Which bound an answer of so many bytes by `agent` breaks, and which answers make way for it.
+    fn excess(&self, rank: Rank, agent: &NodeId, bytes: usize) -> Option<Excess> {
         let (task, limit) = (&self.tasks[&rank], self.config.bytes_max);
-        if task.answer_bytes + bytes > ANSWER_BYTES_MAX {
+        let over = (task.answer_bytes + bytes).saturating_sub(ANSWER_BYTES_MAX);
+        if over > 0 {
             let cause = format!("with its answer those of the task have more than {ANSWER_BYTES_MAX} bytes");
-            return Some((makes_way(iter::once((&rank, task)), agent, bytes), cause));
+            return Some(Excess { make_way: make_way(iter::once((&rank, task)), agent, bytes, over), cause });
         }
-        (self.bytes + bytes > limit).then(|| {
+        let over = (self.bytes + bytes).saturating_sub(limit);
+        (over > 0).then(|| {
             let cause =
                 format!("with its answer the coordinator would hold more than {limit} bytes of tasks");
             let mut by_client: BTreeMap<_, usize> = BTreeMap::from([(task.new.client(), bytes)]);
@@ -118,25 +121,26 @@ impl Board {
             let most = by_client.into_iter().max_by_key(|(_, bytes)| *bytes).map(|(client, _)| client);
             let theirs = self.tasks.iter().filter(|(_, of)| Some(of.new.client()) == most);
             let bytes = if most == Some(task.new.client()) { bytes } else { 0 };
-            (makes_way(theirs, agent, bytes), cause)
+            Excess { make_way: make_way(theirs, agent, bytes, over), cause }
         })
     }
 
     /// Drops the answer of a part, and holds that against the agent that gave it: the part goes on. It is no word of the
     /// agent that the part cannot be done.
-    fn revoke(&mut self, rank: Rank, index: usize, cause: String, now: Offset) {
-        let part = self.part_mut(rank, index);
+    fn revoke(&mut self, rank: Rank, index: usize, cause: &str, now: Offset) {
+        // Its task may have ended with one that was revoked before it.
+        let Some(task) = self.tasks.get_mut(&rank) else { return };
+        let part = &mut task.parts[index];
         let State::Done(PartAnswer { agent, reply }) = mem::replace(&mut part.state, State::InProgress)
         else {
             unreachable!("only answers are revoked");
         };
         part.tried.entry(agent.clone()).or_default().failures += 1;
-        let task = self.task_mut(rank);
         task.left += 1;
         task.answer_bytes -= reply.len();
         task.bytes -= reply.len();
         self.bytes -= reply.len();
-        self.note_failure(rank, index, &agent, &cause, None);
+        self.note_failure(rank, index, &agent, cause, None);
         self.pause(&agent, Duration::ZERO, now);
         self.route(rank, &[index], now);
     }
@@ -257,25 +261,39 @@ impl Board {
     }
 }
 
-/// Which of the answers to these tasks makes way for one of `agent` of so many bytes: the longest of the agent that gave
-/// the most. None where that is the new one.
-fn makes_way<'a>(
+/// An answer that breaks a bound.
+struct Excess {
+    /// The answers that make way for it; none where it is that one which has to.
+    make_way: Vec<(Rank, usize)>,
+    cause: String,
+}
+
+/// Which of the answers to these tasks make way for one of `agent` of so many bytes that is so much too long: those of the
+/// agent that gave the most, the longest first, up to the new one where that is of the same agent.
+fn make_way<'a>(
     tasks: impl Iterator<Item = (&'a Rank, &'a Task)>,
     agent: &NodeId,
     bytes: usize,
-) -> Option<(Rank, usize)> {
-    let mut answers: Vec<(&NodeId, usize, Rank, usize)> = Vec::new();
+    over: usize,
+) -> Vec<(Rank, usize)> {
+    let mut answers: Vec<(usize, &NodeId, Rank, usize)> = Vec::new();
     for (rank, task) in tasks {
         for (index, part) in task.parts.iter().enumerate() {
             if let State::Done(PartAnswer { agent, reply }) = &part.state {
-                answers.push((agent, reply.len(), *rank, index));
+                answers.push((reply.len(), agent, *rank, index));
             }
         }
     }
     let mut by_agent = BTreeMap::from([(agent, bytes)]);
-    answers.iter().for_each(|(agent, bytes, ..)| *by_agent.entry(agent).or_default() += bytes);
-    let (most, _) = by_agent.into_iter().max_by_key(|(_, bytes)| *bytes)?;
-    let theirs =
-        answers.into_iter().filter(|(of, other, ..)| *of == most && (most != agent || *other > bytes));
-    theirs.max_by_key(|(_, bytes, ..)| *bytes).map(|(_, _, rank, index)| (rank, index))
+    answers.iter().for_each(|(bytes, agent, ..)| *by_agent.entry(agent).or_default() += bytes);
+    let most = by_agent.into_iter().max_by_key(|(_, bytes)| *bytes).map(|(agent, _)| agent);
+    answers.retain(|(length, of, ..)| Some(*of) == most && (*of != agent || *length > bytes));
+    answers.sort_unstable_by_key(|(length, ..)| Reverse(*length));
+    let mut left = over;
+    let enough = answers.into_iter().take_while(|(length, ..)| {
+        let wanted = left > 0;
+        left = left.saturating_sub(*length);
+        wanted
+    });
+    enough.map(|(_, _, rank, index)| (rank, index)).collect()
 }

@@ -45,7 +45,7 @@ impl Board {
         let is_spent = |id: &NodeId| part.is_tried_by(id) || self.is_refused_in_vain(part, id);
         let untried: Vec<Candidate<'_>> = open.iter().copied().filter(|(id, _)| !is_spent(id)).collect();
         // A part that takes agents down is not given to all of them.
-        let lost_with = part.tried.values().filter(|tried| tried.failures > 0 && !tried.is_verdict).count();
+        let lost_with = part.tried.values().filter(|tried| tried.is_lost).count();
         let is_exhausted = lost_with >= attempts_max || (begun >= attempts_max && untried.is_empty());
         if !is_exhausted && untried.iter().any(|(_, agent)| agent.is_good()) {
             return Next::Ask(self.best(part, &untried));

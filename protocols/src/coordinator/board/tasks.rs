@@ -70,8 +70,10 @@ pub(super) enum State {
 /// What became of the attempts of one agent.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Tried {
-    /// How many it began and did not answer.
+    /// How many it began of which no answer counts.
     pub(super) failures: u32,
+    /// It was lost with the part, or did not answer in time: the part may be what took it down.
+    pub(super) is_lost: bool,
     /// How many it did not begin.
     pub(super) refusals: u32,
     /// It said that the part cannot be done.
@@ -94,12 +96,17 @@ impl Tried {
                 self.refusals += 1;
                 self.is_verdict |= again.is_none();
             }
-            Failure::Lost { .. } | Failure::TimedOut { .. } => self.failures += 1,
+            Failure::Lost { .. } | Failure::TimedOut { .. } => self.lose(),
             Failure::Handler { .. } | Failure::Invalid { .. } => {
                 self.failures += 1;
                 self.is_verdict = true;
             }
         }
+    }
+
+    pub(super) fn lose(&mut self) {
+        self.failures += 1;
+        self.is_lost = true;
     }
 }
 

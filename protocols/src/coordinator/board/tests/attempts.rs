@@ -113,6 +113,25 @@ fn t5_a_part_that_takes_agents_down_is_not_given_to_all_of_them() {
 }
 
 #[test]
+fn a1_an_agent_whose_answer_made_way_was_not_taken_down_by_the_part() {
+    let bytes = |number, homes: &[&str]| NewTask::new(task(number, homes), None).unwrap().bytes();
+    let bytes_max = bytes(1, &["a", "b"]) + bytes(2, &["b"]) + 3_100;
+    let mut bench = Bench::with_config(BoardConfig { bytes_max, ..config() }, &[]);
+    ["a", "b", "c", "d", "e"].iter().for_each(|agent| bench.join(agent, 9));
+    bench.submit(task(1, &["a", "b"]));
+    // More often than there are attempts.
+    for attempt in 1..=4 {
+        let agent = bench.asked(&format!("1.0#{attempt}"));
+        bench.answer_with(given(&agent, 1, 0, attempt), vec![0; 3_000].into());
+        let other = u128::from(attempt) + 1;
+        bench.submit_of("other", task(other, &["b"]));
+        let agent = bench.asked(&format!("{other}.0#1"));
+        bench.answer_with(given(&agent, other, 0, 1), vec![1; 500].into());
+    }
+    bench.asked("1.0#5");
+}
+
+#[test]
 fn a1_no_single_word_ends_a_task_and_two_of_the_only_agent_do() {
     let mut bench = Bench::with_agents(&["a"]);
     bench.submit(task(1, &["a"]));

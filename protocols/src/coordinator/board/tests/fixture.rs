@@ -158,6 +158,13 @@ impl Bench {
         self.apply(Input::AgentJoined { agent: node(agent), protocols, slots });
     }
 
+    /// Whoever does `what` as the commands since the last time say.
+    pub(super) fn asked(&mut self, what: &str) -> String {
+        let commands = self.commands();
+        let asked = commands.iter().find_map(|command| command.strip_suffix(&format!(" does {what}")));
+        asked.unwrap_or_else(|| panic!("nobody does {what}: {commands:?}")).to_owned()
+    }
+
     pub(super) fn lose(&mut self, agent: &str) {
         self.apply(Input::AgentLost { agent: node(agent) });
     }
@@ -169,6 +176,12 @@ impl Bench {
     pub(super) fn submit(&mut self, task: SubmitTask) {
         let number = shown(task.id);
         assert_eq!(self.outcome(task), format!("{number} accepted"));
+    }
+
+    /// A task of this client.
+    pub(super) fn submit_of(&mut self, client: &str, task: SubmitTask) {
+        let submitter = Caller { node: node(client), role: Role::Operator };
+        self.apply(Input::Submitted(NewTask::new(task, Some(submitter)).unwrap()));
     }
 
     /// What its client is told of a task at once.

@@ -1,7 +1,6 @@
 //! Tasks that are refused, run out of time, are cancelled or find no agent.
 
 use super::*;
-use crate::{Caller, Role};
 
 #[test]
 fn a5_the_queue_is_bounded_in_tasks_and_in_bytes() {
@@ -27,8 +26,7 @@ fn a5_the_queue_is_bounded_in_tasks_and_in_bytes() {
 fn a3_a_client_leaves_room_in_the_queue_for_others() {
     let mut bench = Bench::with_agents(&["a"]);
     let submitted = |bench: &mut Bench, number, client| {
-        let submitter = Caller { node: node(client), role: Role::Operator };
-        bench.apply(Input::Submitted(NewTask::new(task(number, &["a"]), Some(submitter)).unwrap()));
+        bench.submit_of(client, task(number, &["a"]));
         let is_accepted = |command: &Command| matches!(command, Command::Accepted { .. });
         bench.take_commands().iter().any(is_accepted)
     };
@@ -108,8 +106,7 @@ fn a3_of_the_clients_the_one_whose_answers_take_the_most_makes_way() {
     let mut bench = Bench::with_config(BoardConfig { bytes_max: 8_000, ..config() }, &[]);
     for (number, client, agent, homes) in [(1, "x", "a", &["a"; 5][..]), (2, "y", "b", &["b"])] {
         bench.join(agent, 5);
-        let submitter = Caller { node: node(client), role: Role::Operator };
-        bench.apply(Input::Submitted(NewTask::new(task(number, homes), Some(submitter)).unwrap()));
+        bench.submit_of(client, task(number, homes));
     }
     for part in 0..4 {
         bench.answer_with(given("a", 1, part, 1), vec![1; 1_000].into());
