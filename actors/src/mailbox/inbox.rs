@@ -256,6 +256,9 @@ struct Kind<R: Request> {
     version: &'static dyn WireVersion<R>,
 }
 
+/// Why there is a current call after its handler has run.
+const CURRENT: &str = "nothing but a panic takes the current call";
+
 /// What a run of calls leaves behind.
 #[derive(Default)]
 struct Run {
@@ -302,7 +305,7 @@ impl<A: Actor + Handler<Call<R>>, R: Request> Arrived<A> for Kind<R> {
         let call = Call::new(request, CallContext::arrived(origin, deadline, priority, known, key));
         run.current = Some((replies, key, permits));
         let result = actor.handle(call, context);
-        let (replies, key, permits) = run.current.take().expect("nothing but a panic takes the current call");
+        let (replies, key, permits) = run.current.take().expect(CURRENT);
         let encode = |answer, bytes_max, payload: &mut Vec<u8>| version.encode(answer, bytes_max, payload);
         match Response::<A, R>::of(result) {
             Response::Ready(outcome) => with_scratch(|payload| {
@@ -317,12 +320,12 @@ impl<A: Actor + Handler<Call<R>>, R: Request> Arrived<A> for Kind<R> {
             }
             Response::Other(result) => {
                 let state = replies.watch(key);
-                state.keep(permits);
                 let (answer, receiver) = oneshot::channel();
                 // It is a user's code as well, and may panic.
-                run.current = Some((Arc::clone(&replies), key, Permits::default()));
+                run.current = Some((replies, key, permits));
                 result.handle(context, Some(answer));
-                run.current = None;
+                let (replies, key, permits) = run.current.take().expect(CURRENT);
+                state.keep(permits);
                 let pending = Pending::<R>::Channel { receiver };
                 serve(replies, key, Arc::clone(&state), InFlight { pending, state }, encode);
             }

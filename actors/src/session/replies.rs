@@ -38,7 +38,8 @@ const BATCH_BYTES_MAX: usize = 32 << 10;
 /// How many answers a [`Batch`] collects: their actor may be on another thread than the stream, and both have to do.
 const BATCH_ANSWERS_MAX: usize = 64;
 
-/// How long a ready answer may wait in a [`Batch`] for the handlers of others, about.
+/// How long a [`Batch`] may take to fill. One that takes longer is followed by one of half as many answers: so a slow
+/// handler holds up those that were ready before it once, and not every time.
 const BATCH_TIME_MAX: Duration = Duration::from_millis(1);
 
 /// A request has the number of another one that is not answered yet.
@@ -276,9 +277,7 @@ impl Batch {
         self.replies = Some(replies);
         let since = *self.since.get_or_insert_with(Instant::now);
         if self.answered.len() >= self.answers_max {
-            let is_slow = since.elapsed() > BATCH_TIME_MAX;
-            let answers_max = if is_slow { self.answers_max / 2 } else { 2 * self.answers_max };
-            self.answers_max = answers_max.clamp(1, BATCH_ANSWERS_MAX);
+            self.answers_max = answers_max_after(self.answers_max, since.elapsed());
             self.flush();
         } else if self.frames.len() > BATCH_BYTES_MAX {
             self.flush();
@@ -311,6 +310,12 @@ impl Batch {
         }
         self.answered.clear();
     }
+}
+
+/// How many answers the batch collects after one of so many that took so long.
+fn answers_max_after(answers: usize, took: Duration) -> usize {
+    let next = if took > BATCH_TIME_MAX { answers / 2 } else { 2 * answers };
+    next.clamp(1, BATCH_ANSWERS_MAX)
 }
 
 /// Answers with what `encode` makes of what `answer` yields, which may be at once, for a caller that takes so many
@@ -463,6 +468,32 @@ impl Entry {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::budget::Budget;
+    use swarm_protocols::Role;
+
+    #[test]
+    fn a7_answers_that_nobody_takes_any_more_give_their_room_back_though_somebody_knows_their_stream() {
+        let node = "peer".parse().unwrap();
+        let share = Budget::new(128 << 20, 0).share(&node);
+        let caller = Arc::new(Caller { node, role: Role::Operator });
+        let replies = Replies::new(&caller, 64 << 20, true, &Received::default(), &Arc::default(), &share);
+        let key = replies.begin(0).ok().unwrap();
+        replies.answer(key, Ok(Answer::Reply), &vec![0; 30 << 20]);
+        assert!(share.take(30 << 20).is_none());
+        replies.close();
+        assert!(share.take(30 << 20).is_some());
+    }
+
+    #[test]
+    fn a_batch_is_of_many_answers_where_handlers_are_fast_and_of_one_where_they_are_slow() {
+        let after = |took| {
+            move |answers: &usize| Some(answers_max_after(*answers, took)).filter(|next| next != answers)
+        };
+        let grown: Vec<usize> = std::iter::successors(Some(0), after(Duration::ZERO)).collect();
+        assert_eq!(grown, [0, 1, 2, 4, 8, 16, 32, 64]);
+        let shrunk: Vec<usize> = std::iter::successors(Some(64), after(2 * BATCH_TIME_MAX)).collect();
+        assert_eq!(shrunk, [64, 32, 16, 8, 4, 2, 1]);
+    }
 
     #[test]
     fn a7_a_request_takes_the_room_of_one_whatever_its_number_is() {

@@ -1,11 +1,14 @@
 //! What an asker sees is the same whichever way its request takes to the actor.
 
 use crate::{
-    Call, Mailbox, Registration,
+    Call, Mailbox, Outcome, Registration,
     node::Node,
     testing::{MemoryNode, pair},
 };
-use actix::{Actor, ActorFutureExt, Arbiter, AtomicResponse, Context, Handler, ResponseFuture, WrapFuture};
+use actix::{
+    Actor, ActorFutureExt, Arbiter, AtomicResponse, Context, Handler, ResponseFuture, WrapFuture,
+    dev::{MessageResponse, OneshotSender},
+};
 use futures_util::{FutureExt, future::join_all};
 use serde::{Deserialize, Serialize};
 use std::{
@@ -34,7 +37,12 @@ struct Later(u32);
 #[request(name = "fall")]
 struct Fall;
 
-protocol! { Writing = "writing" { Write, Hold, Later, Fall } }
+/// Is handled well, and falls when it is turned into an answer.
+#[derive(Debug, Serialize, Deserialize, Request)]
+#[request(name = "trip")]
+struct Trip;
+
+protocol! { Writing = "writing" { Write, Hold, Later, Fall, Trip } }
 
 struct Clerk {
     written: Arc<Mutex<Vec<u32>>>,
@@ -97,6 +105,22 @@ impl Handler<Call<Fall>> for Clerk {
     type Result = Result<(), NoError>;
 
     fn handle(&mut self, _: Call<Fall>, _: &mut Self::Context) -> Self::Result {
+        panic!("as the test wants")
+    }
+}
+
+impl Handler<Call<Trip>> for Clerk {
+    type Result = Tripping;
+
+    fn handle(&mut self, _: Call<Trip>, _: &mut Self::Context) -> Self::Result {
+        Tripping
+    }
+}
+
+struct Tripping;
+
+impl MessageResponse<Clerk, Call<Trip>> for Tripping {
+    fn handle(self, _: &mut Context<Clerk>, _: Option<OneshotSender<Outcome<Trip>>>) {
         panic!("as the test wants")
     }
 }
@@ -278,6 +302,15 @@ async fn a_panic_costs_the_call_itself_and_those_behind_it_and_leaves_answers_be
         let told = stage.mailbox.tell(Write(1)).acknowledged().await;
         assert_eq!(told.unwrap_err().cause, DeliveryError::Stopped, "{way:?}");
     }
+}
+
+#[actix::test]
+async fn a_panic_of_what_a_handler_returned_is_answered_too() {
+    let stage = Stage::set(Way::InboxOfAPeer).await;
+    let (tripped, behind) =
+        (stage.mailbox.ask(Trip).into_future(), stage.mailbox.ask(Write(1)).into_future());
+    assert_eq!(tripped.await, Err(DeliveryError::Panicked.into()));
+    assert_eq!(behind.await, Err(DeliveryError::Stopped.into()));
 }
 
 #[actix::test]
