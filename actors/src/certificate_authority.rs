@@ -3,12 +3,12 @@
 #[cfg(test)]
 pub(crate) mod tests;
 
-use crate::log_limit::limited;
 use crate::{
     call::{Answer, Call, Caller},
     identity::{
         AuthorityFolder, FolderError, InvalidRenewal, JoinToken, PeerIdentity, RenewalRequest, SigningRequest,
     },
+    log_limit::limited,
     mailbox::Mailbox,
     workers::{WorkError, Workers},
 };

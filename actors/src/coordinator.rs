@@ -14,10 +14,10 @@ mod tests;
 
 pub use agents::{AgentChanged, AgentJoined, AgentLost, AgentWatch, Ports};
 
-use crate::log_limit::limited;
 use crate::{
     call::{Answer, Call},
     content_store::Contents,
+    log_limit::limited,
     mailbox::Mailbox,
     node::Node,
 };

@@ -13,7 +13,6 @@ mod replies;
 mod routes;
 mod scratch;
 
-use crate::log_limit::limited;
 pub(crate) use callee::{Inbound, InboundParts};
 pub(crate) use caller::{Outbound, Posting, Sending, Way, WireCall, unfit};
 use control::{ControlError, ControlInput, control_frames, write_control};
@@ -33,6 +32,7 @@ pub(crate) use scratch::with_scratch;
 use crate::{
     budget::Share,
     call::Caller,
+    log_limit::limited,
     transport::{Link, Refusal, Shown, Stream},
 };
 use actix::{

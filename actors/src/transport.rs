@@ -8,6 +8,8 @@ pub(crate) mod memory;
 mod parameters;
 pub(crate) mod quic;
 
+pub use quic::is_port_closed;
+
 pub use parameters::{RECEIVE_WINDOW, STREAMS_MAX, STREAMS_MIN, more_streams, parameters};
 
 use crate::{

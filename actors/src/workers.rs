@@ -50,7 +50,7 @@ impl Workers {
     }
 }
 
-/// Work on so many bytes takes a moment, and is done on the arbiter.
+/// Work on so many bytes, such as decoding or hashing, takes about a millisecond and is done on the arbiter.
 pub(crate) const HERE_BYTES_MAX: usize = 256 << 10;
 
 /// Does some work on so many bytes: at once where they are few, and else on a thread of its own. What it takes of memory

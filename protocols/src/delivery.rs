@@ -1,6 +1,7 @@
 //! What can go wrong between a caller and a handler, and what is then known.
 
 use std::time::Duration;
+use unicode_width::UnicodeWidthChar as _;
 
 /// What is known about a request that brought no reply.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -26,19 +27,9 @@ const MARKS_MAX: usize = 4;
 pub fn unstacked(text: impl Iterator<Item = char>) -> impl Iterator<Item = char> {
     let mut marks = 0;
     text.filter(move |c| {
-        marks = if is_mark(*c) { marks + 1 } else { 0 };
+        marks = if c.width() == Some(0) { marks + 1 } else { 0 };
         marks <= MARKS_MAX
     })
-}
-
-/// Whether it stands on the character before it: the blocks of combining marks, and those that scripts have in theirs.
-fn is_mark(c: char) -> bool {
-    matches!(c,
-        '\u{300}'..='\u{36f}' | '\u{483}'..='\u{489}' | '\u{591}'..='\u{5c7}' | '\u{610}'..='\u{61a}'
-        | '\u{64b}'..='\u{65f}' | '\u{6d6}'..='\u{6ed}' | '\u{e31}' | '\u{e34}'..='\u{e3a}' | '\u{e47}'..='\u{e4e}'
-        | '\u{eb1}' | '\u{eb4}'..='\u{ebc}' | '\u{ec8}'..='\u{ece}' | '\u{f71}'..='\u{f84}'
-        | '\u{f8d}'..='\u{fbc}' | '\u{1ab0}'..='\u{1aff}' | '\u{1dc0}'..='\u{1dff}' | '\u{20d0}'..='\u{20f0}'
-        | '\u{302a}'..='\u{302d}' | '\u{3099}' | '\u{309a}' | '\u{fe20}'..='\u{fe2f}')
 }
 
 /// The character, or a replacement for one that moves the cursor, breaks the line, turns the direction of reading, or

@@ -1,6 +1,5 @@
 //! What every command for a running swarm begins with: an identity, an address, a session.
 
-use std::io::ErrorKind;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -8,6 +7,7 @@ use std::time::Duration;
 use clap::Args;
 use swarm_actors::identity::Identity;
 use swarm_actors::task::SubmitError;
+use swarm_actors::transport::is_port_closed;
 use swarm_actors::{AskError, ConnectError, PeerAddress, Refusal, Wanted};
 use swarm_protocols::coordinator::TaskError;
 use swarm_protocols::session::Timing;
@@ -162,25 +162,11 @@ fn operator_identity(folder: &Path) -> Result<Identity, CliError> {
 /// Whether the system says of every address that its port is closed, which it does for those of this machine at once.
 async fn nobody_listens(addresses: &[SocketAddr], within: Duration) -> bool {
     for address in addresses {
-        if !is_closed(*address, within).await {
+        if !is_port_closed(*address, within).await {
             return false;
         }
     }
     true
-}
-
-async fn is_closed(address: SocketAddr, within: Duration) -> bool {
-    let any: SocketAddr = if address.is_ipv4() { ([0; 4], 0).into() } else { ([0_u16; 8], 0).into() };
-    let refused = async {
-        let socket = tokio::net::UdpSocket::bind(any).await?;
-        socket.connect(address).await?;
-        socket.send(&[]).await?;
-        socket.recv(&mut [0]).await
-    };
-    match tokio::time::timeout(within, refused).await {
-        Ok(Err(error)) => error.kind() == ErrorKind::ConnectionRefused,
-        Ok(Ok(_)) | Err(_) => false,
-    }
 }
 
 impl From<JobError> for CliError {

@@ -49,7 +49,7 @@ pub(crate) fn table(input: &Source, gaps: Gaps) -> Result<Table, InputError> {
 }
 
 /// How labels are told from a series where that is in doubt.
-const OF_LABELS: &str = "; labels that read as numbers are a column without a name";
+const OF_LABELS: &str = "; if these are labels of rows, leave the name of the column empty";
 
 /// The names in the header: each once, and only the first may be empty.
 fn names(header: &Line<'_>) -> Result<Vec<String>, InputError> {

@@ -87,7 +87,7 @@ pub(crate) fn read_text(file: &Path) -> Result<String, ConfigError> {
         Ok(bytes) if bytes as u64 <= FILE_BYTES_MAX => {
             let text = String::from_utf8(text).map_err(|error| not_utf8(file, &error))?;
             // A byte-order mark is no column.
-            return Ok(text.strip_prefix('\u{feff}').map_or_else(|| text.clone(), str::to_owned));
+            return Ok(text.trim_start_matches('\u{feff}').to_owned());
         }
         Ok(_) => io::Error::new(io::ErrorKind::FileTooLarge, "more than 1 MiB is no configuration"),
         Err(cause) => cause,

@@ -97,12 +97,12 @@ impl fmt::Display for AgentType {
 
 /// What the file says, read key by key, so that all faults are found at once.
 struct RawNode {
-    name: NodeId,
-    role: Spanned<Role>,
+    name: Option<NodeId>,
+    role: Option<Spanned<Role>>,
     listen: Option<Listen>,
     identity: Option<Spanned<RawIdentity>>,
     log: Option<LogFilter>,
-    memory_mib: Memory,
+    memory_mib: Option<Memory>,
     agent_type: Option<Spanned<AgentType>>,
     workers: Option<Spanned<Workers>>,
     connect: Option<Spanned<Vec<Peer>>>,
@@ -151,33 +151,22 @@ impl<'de> Deserialize<'de> for RawIdentity {
 }
 
 impl RawNode {
-    fn read(mut sections: Sections<'_>, document: &mut Document<'_>) -> Result<Self, ConfigError> {
-        let (name, role) = (sections.take("name", document), sections.take("role", document));
-        let listen = sections.take_optional("listen", document);
-        let identity = sections.take_optional("identity", document);
-        let log = sections.take_optional("log", document);
-        let memory_mib = sections.take_optional("memory_mib", document).unwrap_or_default();
-        let agent_type = sections.take_optional("agent_type", document);
-        let workers = sections.take_optional("workers", document);
-        let connect = sections.take_optional("connect", document);
-        let reconnect_seconds = sections.take_optional("reconnect_seconds", document);
-        let authority = sections.take_optional("authority", document);
+    fn read(mut sections: Sections<'_>, document: &mut Document<'_>) -> Self {
+        let raw = Self {
+            name: sections.take("name", document),
+            role: sections.take("role", document),
+            listen: sections.take_optional("listen", document),
+            identity: sections.take_optional("identity", document),
+            log: sections.take_optional("log", document),
+            memory_mib: sections.take_optional("memory_mib", document),
+            agent_type: sections.take_optional("agent_type", document),
+            workers: sections.take_optional("workers", document),
+            connect: sections.take_optional("connect", document),
+            reconnect_seconds: sections.take_optional("reconnect_seconds", document),
+            authority: sections.take_optional("authority", document),
+        };
         sections.finish(&NODE_KEYS.map(|key| format!("`{key}`")).join(", "), document);
-        document.so_far()?;
-        let (name, role) = Option::zip(name, role).expect("a missing one is a fault");
-        Ok(Self {
-            name,
-            role,
-            listen,
-            identity,
-            log,
-            memory_mib,
-            agent_type,
-            workers,
-            connect,
-            reconnect_seconds,
-            authority,
-        })
+        raw
     }
 }
 
@@ -197,7 +186,8 @@ impl NodeFile {
         overrides: Overrides,
         cores: NonZeroUsize,
     ) -> Result<Self, ConfigError> {
-        let raw = RawNode::read(sections, document)?;
+        let raw = RawNode::read(sections, document);
+        document.so_far()?;
         let node = node(raw, overrides, cores, document);
         document.so_far()?;
         Ok(node.expect("a node without faults"))
@@ -223,6 +213,7 @@ fn node(
         reconnect_seconds,
         authority,
     } = raw;
+    let (name, role) = Option::zip(name, role).expect("what must be there is, in a file without faults");
     let listen = overrides.listen.or(listen).map(|Listen(address)| address);
     if listen.is_none() {
         document.fault(0..0, "`listen` is missing, and neither --listen nor SWARM_LISTEN says it");
@@ -281,7 +272,7 @@ fn node(
     };
     let log = overrides.log.or(log);
     let said_by = overrides.said_by;
-    let (listen, identity, memory) = (listen?, identity?, memory_mib);
+    let (listen, identity, memory) = (listen?, identity?, memory_mib.unwrap_or_default());
     Some(NodeFile { name, listen, identity, identity_at, log, duty, memory, authority, said_by })
 }
 

@@ -132,8 +132,8 @@ impl Outcome {
     }
 }
 
-const NEXT: &str = "Next: `--full` shows all of it, `-o json` gives it to programs. With `--keep` the swarm stays up: kill \
-    an agent, then ask with `swarm agents` and `swarm submit`. To write an actor of your own, run `cargo doc --no-deps --open` and \
+const NEXT: &str = "Next: `--full` shows all of it, `-o json` gives it to programs. With `--keep --full` the swarm stays up, \
+    and its pids are shown: kill an agent, then ask with `swarm agents` and `swarm submit`. To write an actor of your own, run `cargo doc --no-deps --open` and \
     read `guide`.\n";
 
 impl Display for Outcome {

@@ -228,7 +228,10 @@ fn f1_a_first_column_of_formatted_numbers_is_refused_and_not_lost() {
         let run = swarm_reading(&["correlate", "--input", "-"], table.as_bytes());
         run.fails(
             65,
-            &["standard input:2:1: expected a number", "labels that read as numbers are a column without"],
+            &[
+                "standard input:2:1: expected a number",
+                "if these are labels of rows, leave the name of the column empty",
+            ],
         );
         let unnamed = swarm_reading(&["correlate", "--input", "-", "-o", "json"], &table.as_bytes()[5..]);
         assert_eq!((unnamed.json()["labels"].clone(), unnamed.stderr.as_str()), (json!(["b", "c"]), ""));
@@ -280,8 +283,10 @@ fn f11_tickers_that_read_as_numbers_are_an_index() {
     assert_eq!(labels("ticker,a,b\nINF,1,2\nIBM,2,1\n"), json!(["a", "b"]), "a text that reads as a number");
     assert_eq!(labels(",a,b\nAAPL,1,2\n600519,2,1\n"), json!(["a", "b"]), "a column without a name");
     for first in ["INF,1,2\n,2,1\n", "INF,1,2\nNAN,2,1\nNA,3,5\n", "NULL,1,2\nINFINITY,2,1\n"] {
-        swarm_reading(&["correlate", "--input", "-"], format!("x,a,b\n{first}").as_bytes())
-            .fails(65, &[":1: ", "\"INF", "; labels that read as numbers are a column without a name"]);
+        swarm_reading(&["correlate", "--input", "-"], format!("x,a,b\n{first}").as_bytes()).fails(
+            65,
+            &[":1: ", "\"INF", "; if these are labels of rows, leave the name of the column empty"],
+        );
     }
 }
 

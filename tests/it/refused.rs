@@ -117,7 +117,6 @@ fn an_operator_whose_certificate_is_refused_is_told_so() {
     }
 }
 
-/// When a line of the log was written, in seconds of its hour.
 #[test]
 fn c8_a_node_whose_own_certificate_is_revoked_says_so_when_it_reads_the_list_and_when_it_starts() {
     let cluster = Cluster::new("refused_own");
@@ -135,6 +134,7 @@ fn c8_a_node_whose_own_certificate_is_revoked_says_so_when_it_reads_the_list_and
     Running::start(&again).says(said);
 }
 
+/// When a line of the log was written, in seconds of its hour.
 fn written(log: &str, parts: &[&str]) -> f64 {
     let line = log.lines().find(|line| parts.iter().all(|part| line.contains(part)));
     let line: Value = serde_json::from_str(line.unwrap_or_else(|| panic!("{parts:?}: {log}"))).unwrap();

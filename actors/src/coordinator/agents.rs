@@ -5,9 +5,9 @@ use super::{
     asks::{lost_before, withdrawn},
     now,
 };
-use crate::log_limit::limited;
 use crate::{
     content_store::CONTENT_STORE_NAME,
+    log_limit::limited,
     mailbox::EncodedMailbox,
     node::{ExposedName, NameEvent, Node, Peer, PeerEvent},
 };

@@ -1,9 +1,9 @@
 //! The coordinator's side of enrolment.
 
-use crate::log_limit::limited;
 use crate::{
     certificate_authority::{CertificateAuthority, EnrolNewcomer},
     identity::{AuthorityFolder, Identity, IdentityError},
+    log_limit::limited,
     transport::quic,
 };
 use actix::Addr;

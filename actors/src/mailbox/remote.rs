@@ -1,9 +1,10 @@
 //! A mailbox whose actor is on another node.
 
-use super::{AskError, ask::AskResult, served::DECODED_HERE_BYTES_MAX};
+use super::{AskError, ask::AskResult};
 use crate::{
     call::Origin,
     session::{Posting, Sending, Way, WireCall, unfit, with_scratch},
+    workers::HERE_BYTES_MAX,
 };
 use bytes::Bytes;
 use std::{
@@ -228,7 +229,7 @@ impl<R: Request> RemoteCall<R> {
 }
 
 fn is_long(answered: &Answered) -> bool {
-    matches!(answered, Answered::Reply(bytes) | Answered::Failed(bytes) if bytes.len() > DECODED_HERE_BYTES_MAX)
+    matches!(answered, Answered::Reply(bytes) | Answered::Failed(bytes) if bytes.len() > HERE_BYTES_MAX)
 }
 
 fn read<R: Request>(answered: Result<Answered, DeliveryError>) -> AskResult<R> {

@@ -9,6 +9,7 @@ use super::{
 use crate::{
     call::{Call, CallContext, CallState, Known, Origin, Permits, Priority},
     session::{Answer, Arrival, ExposedRequest, Form, Handle, Sending, serve},
+    workers::{HERE_BYTES_MAX, beside},
 };
 use bytes::Bytes;
 use futures_util::{FutureExt, future::BoxFuture};
@@ -23,9 +24,6 @@ use swarm_protocols::{
     wire::{codec, frame::Answered},
 };
 use tokio::time::Instant;
-
-/// What is longer than this is decoded on a thread of its own, in bytes: this much takes about a millisecond.
-pub(super) const DECODED_HERE_BYTES_MAX: usize = 256 << 10;
 
 /// A version of the request `R`: itself or an older one.
 pub(crate) trait Older<R: Request>:
@@ -144,7 +142,7 @@ where
             Target::Remote(_) | Target::Layered(_) => None,
         };
         // A told message is accepted when it is in the mailbox: that does not wait for the actor's turn.
-        let is_short = arrival.payload.len() <= DECODED_HERE_BYTES_MAX;
+        let is_short = arrival.payload.len() <= HERE_BYTES_MAX;
         if let (Some(inlet), true) = (&self.inlet, is_short && !arrival.told) {
             return inlet.push(arrival, place);
         }
@@ -248,15 +246,8 @@ async fn tell<P: Accepts<R>, W: Older<R>, R: Request>(
 }
 
 /// Decodes what is short at once, and what would hold up the arbiter on a thread for that.
-async fn decode_aside<W: Older<R>, R: Request>(payload: Bytes) -> Result<R, DeliveryError> {
-    if payload.len() <= DECODED_HERE_BYTES_MAX {
-        return decode::<W, R>(&payload);
-    }
-    let decoded = tokio::task::spawn_blocking(move || decode::<W, R>(&payload)).await;
-    decoded.unwrap_or_else(|_panic| {
-        let reason = format!("{}: decoding it panicked", W::NAME);
-        Err(DeliveryError::Codec { reason, delivery: Delivery::NotSent })
-    })
+fn decode_aside<W: Older<R>, R: Request>(payload: Bytes) -> impl Future<Output = Result<R, DeliveryError>> {
+    beside(payload.len(), move || decode::<W, R>(&payload))
 }
 
 /// Decodes a request; a panic in there is an error of this request.

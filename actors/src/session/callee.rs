@@ -6,11 +6,11 @@ use super::{
     replies::{Duplicate, Replies},
     routes::{Arrival, Routes},
 };
-use crate::log_limit::limited;
 use crate::{
     budget::{Room, SHORT_BYTES_MAX, Share},
     call::{Caller, Priority},
     gate::{Gate, Permit, RETRY_AFTER},
+    log_limit::limited,
     transport::{self, Link, LinkError, RecvHalf, SendHalf, Stream},
 };
 use bytes::{Buf, Bytes};

@@ -1,7 +1,9 @@
 //! QUIC: mutual TLS over UDP, with independent streams.
 
+mod closed_port;
 mod endpoint;
 
+pub use closed_port::is_port_closed;
 pub(crate) use endpoint::QuicTransport;
 
 use super::{Link, LinkError, RecvHalf, Refusal, SendHalf, Stream};
@@ -11,16 +13,14 @@ use futures_util::future::BoxFuture;
 use quinn::{ConnectionError, ReadError, VarInt, WriteError};
 use std::{
     collections::VecDeque,
-    io,
-    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
+    net::SocketAddr,
     sync::{Arc, OnceLock},
     time::Duration,
 };
 use swarm_protocols::{printable, session::CloseCode};
-use tokio::net::UdpSocket;
 
-/// How long a machine may take to say that no socket is open at an address.
-const REFUSAL_MAX: Duration = Duration::from_millis(500);
+/// How long a machine may take to say that a port is closed.
+const CLOSED_MAX: Duration = Duration::from_millis(500);
 
 /// A QUIC connection, and the reason for which it was closed on this side, if it was.
 pub(crate) struct QuicLink {
@@ -75,7 +75,7 @@ impl Link for QuicLink {
 
     fn is_vacant(&self) -> BoxFuture<'static, bool> {
         let peer = self.connection.remote_address();
-        Box::pin(async move { refuses(peer).await.unwrap_or(false) })
+        Box::pin(is_port_closed(peer, CLOSED_MAX))
     }
 
     fn refusal(&self) -> Option<(Refusal, String)> {
@@ -91,22 +91,6 @@ impl QuicLink {
             recv: Box::new(QuicRecv { stream: recv, ready: VecDeque::new(), closed: closed() }),
         }
     }
-}
-
-/// Whether the machine at an address says that no socket is open there: to a socket that is connected, an ICMP message
-/// is an error. A node ignores the datagram, as it is none of QUIC.
-async fn refuses(peer: SocketAddr) -> io::Result<bool> {
-    // An endpoint for both families has the older one's addresses in the form of the newer one.
-    let peer = SocketAddr::new(peer.ip().to_canonical(), peer.port());
-    let here: IpAddr = match peer {
-        SocketAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
-        SocketAddr::V6(_) => Ipv6Addr::UNSPECIFIED.into(),
-    };
-    let socket = UdpSocket::bind((here, 0)).await?;
-    socket.connect(peer).await?;
-    socket.send(&[0]).await?;
-    let answer = tokio::time::timeout(REFUSAL_MAX, socket.recv(&mut [0])).await;
-    Ok(matches!(answer, Ok(Err(error)) if error.kind() == io::ErrorKind::ConnectionRefused))
 }
 
 /// What a connection error says, with the peer's own reason where it gave one.
