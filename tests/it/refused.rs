@@ -118,7 +118,7 @@ fn an_operator_whose_certificate_is_refused_is_told_so() {
 }
 
 #[test]
-fn c8_a_node_whose_own_certificate_is_revoked_says_so_when_it_reads_the_list_and_when_it_starts() {
+fn a_node_whose_own_certificate_is_revoked_says_so_when_it_reads_the_list_and_when_it_starts() {
     let cluster = Cluster::new("refused_own");
     let mut hub = Hub::start(&cluster);
     hub.reload();
