@@ -132,9 +132,9 @@ impl Outcome {
     }
 }
 
-const NEXT: &str = "Next: `--full` shows all of it, `-o json` gives it to programs. With `--keep --full` the swarm stays up, \
-    and its pids are shown: kill an agent, then ask with `swarm agents` and `swarm submit`. To write an actor of your own, run `cargo doc --no-deps --open` and \
-    read `guide`.\n";
+const NEXT: &str = "Next: `--full` shows all of it, with the pids; `-o json` gives it to programs. With `--keep` the swarm stays \
+    up: kill an agent by its pid, then ask with `swarm agents` and `swarm submit`. To write an actor of your own, run \
+    `cargo doc --no-deps --open` and read `guide`.\n";
 
 impl Display for Outcome {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
