@@ -362,7 +362,14 @@ impl Lane {
                 continue;
             };
             let State { calls, outbox, latency, .. } = &mut *state;
-            match Frame::decode(frame).map_err(|error| error.to_string())? {
+            let frame = Frame::decode(frame).map_err(|error| error.to_string())?;
+            if let Frame::Part { payload, .. }
+            | Frame::Answer { answer: Answered::Reply(payload) | Answered::Failed(payload), .. } = &frame
+                && payload.len() > LANE_ANSWER_BYTES_MAX
+            {
+                return Err(format!("{} bytes of an answer at once on a lane", payload.len()));
+            }
+            match frame {
                 Frame::Answer { correlation, answer } => match slot(calls, correlation)? {
                     Slot::Abandoned => self.remove(&mut state, correlation as usize),
                     Slot::Waiting { waker, asked, parts, .. } => {

@@ -7,17 +7,22 @@ use futures_util::FutureExt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use swarm_protocols::{
     Delivery, DeliveryError,
-    wire::frame::{self, Answered, Intent},
+    wire::frame::{self, Answered, Intent, LANE_ANSWER_BYTES_MAX},
 };
 
 const HOUR: Duration = Duration::from_secs(3_600);
 
 /// The caller's side to a peer that takes so many requests at once.
 fn caller(in_flight: u32) -> (Arc<Outbound>, Arc<Way>, MemoryLink) {
+    caller_of(in_flight, 1 << 10)
+}
+
+/// The same for answers of so many bytes.
+fn caller_of(in_flight: u32, message_bytes_max: usize) -> (Arc<Outbound>, Arc<Way>, MemoryLink) {
     let (_wire, [here, there]) = link_pair(&Line::new(Network::perfect()));
     let limits = Limits { in_flight, ..Limits::default() };
     let share = Budget::new(1 << 20, 0).share(&"there".parse().unwrap());
-    let outbound = Outbound::new(Arc::new(here), limits, 1 << 10, share);
+    let outbound = Outbound::new(Arc::new(here), limits, message_bytes_max, share);
     let way = Way::new(Arc::clone(&outbound));
     (outbound, way, there)
 }
@@ -47,7 +52,11 @@ async fn s14_requests_of_every_class_and_stream_share_one_limit() {
 
 /// A request, and what its answer is when `frames` have come.
 async fn answered(frames: &[u8]) -> Result<Answered, DeliveryError> {
-    let (_outbound, way, there) = caller(3);
+    answered_within(1 << 10, frames).await
+}
+
+async fn answered_within(message_bytes_max: usize, frames: &[u8]) -> Result<Answered, DeliveryError> {
+    let (_outbound, way, there) = caller_of(3, message_bytes_max);
     let call = way.call(0, b"x", sending(Priority::Normal, false), Intent::Ask);
     let mut stream = there.accept().await.unwrap();
     stream.send.write(frames.to_vec().into()).await.unwrap();
@@ -70,6 +79,20 @@ async fn s2_a_long_answer_comes_in_parts_and_is_no_longer_than_this_node_takes()
     frame::put_part(0, &[1; 600], &mut given_up);
     frame::put_undelivered(0, &DeliveryError::Cancelled, &mut given_up);
     assert_eq!(answered(&given_up).await, Ok(Answered::Undelivered(DeliveryError::Cancelled)));
+}
+
+#[actix::test]
+async fn s2_a_piece_of_an_answer_on_a_lane_is_no_longer_than_the_text_says() {
+    for (bytes, fits) in [(LANE_ANSWER_BYTES_MAX, true), (LANE_ANSWER_BYTES_MAX + 1, false)] {
+        let (mut part, mut reply) = (Vec::new(), Vec::new());
+        frame::put_part(0, &vec![1; bytes], &mut part);
+        frame::put_undelivered(0, &DeliveryError::Cancelled, &mut part);
+        frame::put_outcome(0, bytes.is_multiple_of(2), &vec![1; bytes], &mut reply);
+        for frames in [&part, &reply] {
+            let answer = answered_within(1 << 20, frames).await;
+            assert_eq!(answer.is_ok(), fits, "{bytes} bytes: {answer:?}");
+        }
+    }
 }
 
 #[actix::test]

@@ -8,8 +8,8 @@ use super::{
         WIRE_VERSIONS, Welcome,
     },
     frame::{
-        self, Answered, CONTROL_BYTES_MAX, Frame, FrameError, FrameReader, Intent, OVERHEAD_BYTES_MAX,
-        RequestHead,
+        self, Answered, CONTROL_BYTES_MAX, Frame, FrameError, FrameReader, Intent, LANE_ANSWER_BYTES_MAX,
+        OVERHEAD_BYTES_MAX, RequestHead,
     },
 };
 use crate::{
@@ -458,6 +458,7 @@ fn the_limits_are_those_of_the_code() {
         ("nesting of values", format!("{DEPTH_MAX} levels")),
         ("elements beyond the bytes of a message", ELEMENTS_FREE.to_string()),
         ("frame on the control stream", format!("{CONTROL_BYTES_MAX} bytes")),
+        ("payload of a REPLY, FAILED or PART on a lane", format!("{LANE_ANSWER_BYTES_MAX} bytes")),
         ("frame on other streams", format!("`message_bytes` + {OVERHEAD_BYTES_MAX} bytes")),
         ("node id, mailbox name", format!("{NAME_BYTES_MAX} bytes")),
         ("capabilities", CAPABILITIES_MAX.0.to_string()),
