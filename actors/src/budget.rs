@@ -84,6 +84,13 @@ impl Share {
         room.grow_to(bytes).then_some(room)
     }
 
+    /// Whether the peer holds more than half of what it may.
+    pub(crate) fn is_scarce(&self) -> bool {
+        let own = self.held.load(Ordering::Relaxed);
+        let others = self.budget.held.load(Ordering::Relaxed).saturating_sub(own);
+        own > self.budget.messages.saturating_sub(others) / 4
+    }
+
     /// Makes `room` enough for so many bytes, if the peer may hold them.
     pub(crate) fn extend(self: &Arc<Self>, room: &mut Option<Room>, bytes: usize) -> bool {
         match room {
@@ -158,6 +165,17 @@ mod tests {
         assert_eq!(budget.shares.lock().unwrap().len(), 3);
         let _fourth = share("fourth");
         assert_eq!(budget.shares.lock().unwrap().len(), 2, "those who have left are forgotten");
+    }
+
+    #[test]
+    fn s2_room_is_scarce_for_a_peer_that_holds_half_of_what_it_may() {
+        let share = Budget::new(128 * MIB, 0).share(&"peer".parse().unwrap());
+        let mut rooms: Vec<Room> = held(&share);
+        let scarce = |rooms: &Vec<Room>| (rooms.len(), share.is_scarce());
+        rooms.truncate(25);
+        assert_eq!(scarce(&rooms), (25, true));
+        rooms.pop();
+        assert_eq!(scarce(&rooms), (24, false));
     }
 
     #[test]

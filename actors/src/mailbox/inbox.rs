@@ -271,7 +271,7 @@ impl Run {
     fn refuse(&mut self, arrival: Arrival, place: Option<Permit>, error: DeliveryError) {
         let Arrival { key, addressee, permit, replies, .. } = arrival;
         match key {
-            Some(key) => self.batch.answer(replies, key, [place, Some(permit)], Err(error), &[]),
+            Some(key) => self.batch.answer(replies, key, [place, Some(permit)], Err(error), &mut Vec::new()),
             None => replies.drop_post(addressee.as_deref(), &error),
         }
     }
@@ -408,7 +408,7 @@ impl<A: Actor> Drop for Pump<A> {
     fn drop(&mut self) {
         let Self { inbox, items, run } = self;
         if let Some((replies, key, permits)) = run.current.take() {
-            run.batch.answer(replies, key, permits, Err(DeliveryError::Panicked), &[]);
+            run.batch.answer(replies, key, permits, Err(DeliveryError::Panicked), &mut Vec::new());
         }
         let mut waiting = {
             let mut waiting = inbox.waiting();

@@ -203,7 +203,7 @@ impl Inbound {
         let mut parked = Parked::new(&self.share, self.limits.in_flight);
         loop {
             let came = Came { at: Instant::now(), priority };
-            while replies.len() <= UNSENT_BYTES_MAX
+            while !replies.is_crowded(UNSENT_BYTES_MAX)
                 && let Some(Waiting { head, payload, came, cancelled }) = parked.pop()
             {
                 match cancelled {
@@ -211,7 +211,7 @@ impl Inbound {
                     false => self.start(head, payload, came, replies)?,
                 }
             }
-            let crowded = !parked.is_empty() || replies.len() > UNSENT_BYTES_MAX;
+            let crowded = !parked.is_empty() || replies.is_crowded(UNSENT_BYTES_MAX);
             while !parked.is_full()
                 && let Some(frame) = input.next_frame()?
             {
@@ -236,7 +236,7 @@ impl Inbound {
                     Some(chunk) => input.reader.feed(chunk),
                     None => ended = true,
                 },
-                () = poll_fn(|cx| replies.poll_at_most(UNSENT_BYTES_MAX, cx)), if crowded => {}
+                () = poll_fn(|cx| replies.poll_eased(UNSENT_BYTES_MAX, cx)), if crowded => {}
                 _ = closing.wait_for(|closing| *closing), if !ended => ended = true,
             }
         }
@@ -290,7 +290,7 @@ impl Inbound {
         };
         match (handler.start(arrival), key) {
             (Ok(()), _) => {}
-            (Err(error), Some(key)) => replies.answer(key, Err(error), &[]),
+            (Err(error), Some(key)) => replies.answer(key, Err(error), &mut Vec::new()),
             (Err(error), None) => replies.drop_post(addressee.as_deref(), &error),
         }
         Ok(())

@@ -15,6 +15,9 @@ use swarm_protocols::{
 /// What an outbox keeps room for after it was emptied, in bytes. As much may wait without being counted.
 const BATCH_BYTES_KEPT: usize = 64 << 10;
 
+/// How many long answers may wait before requests that come wait for them.
+const LONG_FREE: usize = 8;
+
 /// Bytes on their way to a stream, and the task that takes them there.
 #[derive(Debug, Default)]
 pub(crate) struct Outbox {
@@ -48,14 +51,26 @@ impl Outbox {
         Self { share: Some(Arc::clone(share)), ..Self::default() }
     }
 
-    /// How many bytes wait.
+    /// How many bytes of whole frames wait.
     pub(crate) fn len(&self) -> usize {
-        self.bytes.len() + self.long_bytes
+        self.bytes.len()
+    }
+
+    /// Whether so much waits that nothing more should be asked for: more than `limit` bytes. A few long answers do not
+    /// count, so that nobody waits for them who asks for something short, unless their peer holds much.
+    pub(crate) fn is_crowded(&self, limit: usize) -> bool {
+        let scarce = || self.share.as_ref().is_some_and(|share| share.is_scarce());
+        let long_bytes = match self.long.len() {
+            0 => 0,
+            1..=LONG_FREE if !scarce() => 0,
+            _ => self.long_bytes,
+        };
+        self.len() + long_bytes > limit
     }
 
     /// Whether so many bytes more may wait here.
     pub(crate) fn admits(&mut self, bytes: usize) -> bool {
-        let bytes = self.len().saturating_add(bytes);
+        let bytes = self.len().saturating_add(self.long_bytes).saturating_add(bytes);
         if bytes <= self.admitted.max(BATCH_BYTES_KEPT) {
             return true;
         }
@@ -108,9 +123,9 @@ impl Outbox {
         self.frames();
     }
 
-    /// Ready once at most `limit` bytes wait.
-    pub(crate) fn poll_at_most(&mut self, limit: usize, cx: &mut Context<'_>) -> Poll<()> {
-        if self.len() <= limit {
+    /// Ready once it is not [crowded](Self::is_crowded) any more.
+    pub(crate) fn poll_eased(&mut self, limit: usize, cx: &mut Context<'_>) -> Poll<()> {
+        if !self.is_crowded(limit) {
             return Poll::Ready(());
         }
         self.throttled = Some(cx.waker().clone());

@@ -18,14 +18,14 @@ use std::{
     pin::Pin,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicUsize, Ordering},
     },
     task::{Context, Poll},
     time::{Duration, Instant},
 };
 use swarm_protocols::{
     Delivery, DeliveryError,
-    wire::frame::{self, LANE_ANSWER_BYTES_MAX},
+    wire::frame::{self, Answered, Frame, FrameReader, LANE_ANSWER_BYTES_MAX},
 };
 
 /// Numbers below this are found by position, where those before them came too. Callers that give the smallest free
@@ -67,8 +67,8 @@ pub(crate) struct Replies {
     in_pieces: bool,
     received: Received,
     dead_letters: Arc<DeadLetterOffice>,
-    /// Whether a request was cancelled before anybody watched it: only then its stage has to be looked at.
-    cancelled: AtomicBool,
+    /// How many requests were cancelled that nobody watches: only where there are some their stages have to be looked at.
+    cancelled: AtomicUsize,
     state: Mutex<State>,
 }
 
@@ -97,7 +97,7 @@ impl Replies {
             in_pieces,
             received: Arc::clone(received),
             dead_letters: Arc::clone(dead_letters),
-            cancelled: AtomicBool::new(false),
+            cancelled: AtomicUsize::new(0),
             state: Mutex::new(State {
                 outbox: Outbox::of(share),
                 unanswered: Unanswered::default(),
@@ -128,8 +128,7 @@ impl Replies {
     pub(super) fn cancel(&self, correlation: u64) {
         let mut state = self.state();
         if let Some(entry) = state.unanswered.get(correlation) {
-            self.cancelled.store(true, Ordering::Release);
-            entry.cancel();
+            entry.cancel(&self.cancelled);
         } else if state.outbox.drop_long(correlation) {
             frame::put_undelivered(correlation, &DeliveryError::Cancelled, state.outbox.frames());
             state.look();
@@ -138,14 +137,14 @@ impl Replies {
 
     /// Whether a request was cancelled before anybody watched it.
     pub(crate) fn is_cancelled(&self, key: CallKey) -> bool {
-        self.cancelled.load(Ordering::Acquire)
+        self.cancelled.load(Ordering::Acquire) > 0
             && self.state().unanswered.find(key).is_none_or(|entry| matches!(entry.stage, Stage::Cancelled))
     }
 
-    /// Answers a request.
-    pub(crate) fn answer(&self, key: CallKey, form: Form, payload: &[u8]) {
+    /// Answers a request. Takes the `payload` where it is long, and is not to be copied.
+    pub(crate) fn answer(&self, key: CallKey, form: Form, payload: &mut Vec<u8>) {
         let mut state = self.state();
-        let watched = state.unanswered.remove(key);
+        let watched = state.unanswered.remove(key, &self.cancelled);
         if !state.closed {
             put_long(key.correlation, form, payload, self.in_pieces, &mut state.outbox);
         }
@@ -172,18 +171,17 @@ impl Replies {
         let mut state = self.state();
         state.closed = true;
         state.outbox = Outbox::default();
-        self.cancelled.store(true, Ordering::Release);
-        state.unanswered.all().for_each(Entry::cancel);
+        state.unanswered.all().for_each(|entry| entry.cancel(&self.cancelled));
     }
 
-    /// How many bytes wait.
-    pub(super) fn len(&self) -> usize {
-        self.state().outbox.len()
+    /// See [`Outbox::is_crowded`].
+    pub(super) fn is_crowded(&self, limit: usize) -> bool {
+        self.state().outbox.is_crowded(limit)
     }
 
-    /// Ready once at most `limit` bytes wait.
-    pub(super) fn poll_at_most(&self, limit: usize, cx: &mut Context<'_>) -> Poll<()> {
-        self.state().outbox.poll_at_most(limit, cx)
+    /// See [`Outbox::poll_eased`].
+    pub(super) fn poll_eased(&self, limit: usize, cx: &mut Context<'_>) -> Poll<()> {
+        self.state().outbox.poll_eased(limit, cx)
     }
 
     /// Everything since the last time; `None` after the end.
@@ -204,7 +202,7 @@ impl Known for Replies {
 
     fn watch(&self, key: CallKey) -> Arc<CallState> {
         match self.state().unanswered.find(key) {
-            Some(entry) => entry.watch(),
+            Some(entry) => entry.watch(&self.cancelled),
             // It was answered, so nobody can cancel it.
             None => Arc::default(),
         }
@@ -220,14 +218,15 @@ impl State {
 }
 
 /// Appends an answer, if there is room for it.
-fn put_long(correlation: u64, form: Form, payload: &[u8], in_pieces: bool, outbox: &mut Outbox) {
+fn put_long(correlation: u64, form: Form, payload: &mut Vec<u8>, in_pieces: bool, outbox: &mut Outbox) {
     match form {
         Ok(_) if !outbox.admits(payload.len()) => {
             let error = no_room(payload.len(), Delivery::Delivered);
             frame::put_undelivered(correlation, &error, outbox.frames());
         }
         Ok(answer) if in_pieces && payload.len() > LANE_ANSWER_BYTES_MAX => {
-            outbox.push_long(correlation, answer == Answer::Failed, Bytes::copy_from_slice(payload));
+            payload.shrink_to_fit();
+            outbox.push_long(correlation, answer == Answer::Failed, std::mem::take(payload).into());
         }
         form => put(correlation, form, payload, outbox.frames()),
     }
@@ -262,7 +261,7 @@ impl Batch {
         key: CallKey,
         permits: Permits,
         form: Form,
-        payload: &[u8],
+        payload: &mut Vec<u8>,
     ) {
         if self.replies.as_ref().is_some_and(|former| !Arc::ptr_eq(former, &replies)) {
             self.flush();
@@ -291,7 +290,7 @@ impl Batch {
         {
             let mut state = replies.state();
             for (key, permits) in &mut self.answered {
-                if let Some(watched) = state.unanswered.remove(*key) {
+                if let Some(watched) = state.unanswered.remove(*key, &replies.cancelled) {
                     watched.keep(std::mem::take(permits));
                 }
             }
@@ -300,15 +299,27 @@ impl Batch {
             } else if state.outbox.admits(self.frames.len()) {
                 state.outbox.append(&mut self.frames);
             } else {
-                let error = no_room(self.frames.len(), Delivery::Delivered);
-                self.frames.clear();
-                for (key, _) in &self.answered {
-                    frame::put_undelivered(key.correlation, &error, state.outbox.frames());
-                }
+                put_without_room(std::mem::take(&mut self.frames), state.outbox.frames());
             }
             state.look();
         }
         self.answered.clear();
+    }
+}
+
+/// Appends the answers in `batched`, but of those of handlers only that there is no room for them.
+fn put_without_room(batched: Vec<u8>, frames: &mut Vec<u8>) {
+    let mut reader = FrameReader::new(batched.len());
+    reader.feed(batched.into());
+    while let Ok(Some(frame)) = reader.next_frame() {
+        let Ok(Frame::Answer { correlation, answer }) = Frame::decode(frame) else { continue };
+        match answer {
+            Answered::Reply(payload) | Answered::Failed(payload) => {
+                frame::put_undelivered(correlation, &no_room(payload.len(), Delivery::Delivered), frames);
+            }
+            Answered::Undelivered(error) => frame::put_undelivered(correlation, &error, frames),
+            Answered::Accepted => frame::put_accepted(correlation, frames),
+        }
     }
 }
 
@@ -349,7 +360,7 @@ impl<F: Future, E: FnOnce(F::Output, u64, &mut Vec<u8>) -> Form> Future for Serv
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
         let this = self.project();
         if this.state.poll_cancelled(cx).is_ready() {
-            this.replies.answer(*this.key, Err(DeliveryError::Cancelled), &[]);
+            this.replies.answer(*this.key, Err(DeliveryError::Cancelled), &mut Vec::new());
             return Poll::Ready(());
         }
         // It is dropped after a panic, so what it left half done is never looked at.
@@ -360,7 +371,7 @@ impl<F: Future, E: FnOnce(F::Output, u64, &mut Vec<u8>) -> Form> Future for Serv
                 let form = encode(answer, this.replies.bytes_max, payload);
                 this.replies.answer(*this.key, form, payload);
             }),
-            Err(_) => this.replies.answer(*this.key, Err(DeliveryError::Panicked), &[]),
+            Err(_) => this.replies.answer(*this.key, Err(DeliveryError::Panicked), &mut Vec::new()),
         }
         Poll::Ready(())
     }
@@ -402,8 +413,10 @@ impl Unanswered {
         };
         self.count += usize::from(before.is_none());
         match before {
-            Some(mut before) => {
-                before.cancel();
+            Some(before) => {
+                if let Stage::Watched(state) = before.stage {
+                    state.cancel();
+                }
                 Err(Duplicate)
             }
             None => Ok(CallKey { correlation, serial: self.serial }),
@@ -422,7 +435,7 @@ impl Unanswered {
     }
 
     /// Takes a request off, with what it is watched with.
-    fn remove(&mut self, key: CallKey) -> Option<Arc<CallState>> {
+    fn remove(&mut self, key: CallKey, cancelled: &AtomicUsize) -> Option<Arc<CallState>> {
         self.find(key)?;
         let removed = match self.dense.get_mut(position(key.correlation)) {
             Some(dense) => dense.take(),
@@ -431,7 +444,11 @@ impl Unanswered {
         self.count -= 1;
         match removed?.stage {
             Stage::Watched(state) => Some(state),
-            Stage::Unwatched | Stage::Cancelled => None,
+            Stage::Unwatched => None,
+            Stage::Cancelled => {
+                cancelled.fetch_sub(1, Ordering::Release);
+                None
+            }
         }
     }
 
@@ -445,19 +462,25 @@ fn position(correlation: u64) -> usize {
 }
 
 impl Entry {
-    fn cancel(&mut self) {
+    /// Cancels it, and counts it among the `cancelled` where nobody watches it.
+    fn cancel(&mut self, cancelled: &AtomicUsize) {
         match &self.stage {
             Stage::Watched(state) => state.cancel(),
-            Stage::Unwatched | Stage::Cancelled => self.stage = Stage::Cancelled,
+            Stage::Cancelled => {}
+            Stage::Unwatched => {
+                self.stage = Stage::Cancelled;
+                cancelled.fetch_add(1, Ordering::Release);
+            }
         }
     }
 
-    fn watch(&mut self) -> Arc<CallState> {
+    fn watch(&mut self, cancelled: &AtomicUsize) -> Arc<CallState> {
         if let Stage::Watched(state) = &self.stage {
             return Arc::clone(state);
         }
         let state = Arc::<CallState>::default();
         if matches!(self.stage, Stage::Cancelled) {
+            cancelled.fetch_sub(1, Ordering::Release);
             state.cancel();
         }
         self.stage = Stage::Watched(Arc::clone(&state));
@@ -478,10 +501,40 @@ mod tests {
         let caller = Arc::new(Caller { node, role: Role::Operator });
         let replies = Replies::new(&caller, 64 << 20, true, &Received::default(), &Arc::default(), &share);
         let key = replies.begin(0).ok().unwrap();
-        replies.answer(key, Ok(Answer::Reply), &vec![0; 30 << 20]);
+        replies.answer(key, Ok(Answer::Reply), &mut vec![0; 30 << 20]);
         assert!(share.take(30 << 20).is_none());
         replies.close();
         assert!(share.take(30 << 20).is_some());
+    }
+
+    #[test]
+    fn a7_what_no_handler_saw_is_answered_so_where_there_is_no_room_for_answers_too() {
+        let node = "peer".parse().unwrap();
+        let share = Budget::new(0, 0).share(&node);
+        let caller = Arc::new(Caller { node, role: Role::Operator });
+        let replies = Replies::new(&caller, 64 << 20, true, &Received::default(), &Arc::default(), &share);
+        replies
+            .refuse(9, &DeliveryError::Codec { reason: "x".repeat(64 << 10), delivery: Delivery::NotSent });
+        let mut batch = Batch { answers_max: 3, ..Batch::default() };
+        let forms = [Ok(Answer::Reply), Err(DeliveryError::Stopped), Err(DeliveryError::Draining)];
+        for (correlation, form) in (0..).zip(forms) {
+            let key = replies.begin(correlation).ok().unwrap();
+            batch.answer(Arc::clone(&replies), key, [None, None], form, &mut vec![7; 5]);
+        }
+        let mut reader = FrameReader::new(1 << 20);
+        let taken = replies.poll_take(&mut Context::from_waker(std::task::Waker::noop()));
+        let Poll::Ready(Some(bytes)) = taken else { panic!("{taken:?}") };
+        reader.feed(bytes);
+        let mut errors = Vec::new();
+        while let Some(frame) = reader.next_frame().unwrap() {
+            let Frame::Answer { answer: Answered::Undelivered(error), .. } = Frame::decode(frame).unwrap()
+            else {
+                panic!("there was room")
+            };
+            errors.push(error);
+        }
+        let no_room = no_room(5, Delivery::Delivered);
+        assert_eq!(errors[1..], [no_room, DeliveryError::Stopped, DeliveryError::Draining]);
     }
 
     #[test]

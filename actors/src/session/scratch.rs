@@ -1,4 +1,4 @@
-//! A buffer for what is encoded and copied at once.
+//! A buffer for what is encoded, and copied or taken at once.
 
 use std::cell::Cell;
 

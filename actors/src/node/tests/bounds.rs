@@ -367,24 +367,53 @@ async fn s5_a_frame_that_comes_on_may_take_longer_than_a_pause_may_be() {
     assert_eq!(answer, Answered::Reply(Bytes::from(payload)));
 }
 
+/// A lane of a stranger to a [`Carrier`], and its route; what is dropped last keeps them.
+async fn lane_to_carrier() -> (SendStream, RecvStream, u32, impl Sized) {
+    let stage = staged(|_| {}).await;
+    let carrier: Mailbox<Carrying> = Mailbox::start(Carrier);
+    stage.node.expose("aside", carrier).allow(Role::Operator).register().await.unwrap().detach();
+    let (connection, control, control_recv, echo) = stage.session("mallory").await;
+    let (mut send, recv) = connection.open_bi().await.unwrap();
+    send.write_all(&[STREAM_LANE, 1]).await.unwrap();
+    // The server has two requests, and was exposed before.
+    (send, recv, echo + 2, (stage, connection, control, control_recv))
+}
+
+fn carrying(correlation: u64, route: u32, back: u32) -> Vec<u8> {
+    request(correlation, route, &codec::encode(&carry(1, back)).unwrap())
+}
+
+#[actix::test]
+async fn s2_a_short_answer_does_not_wait_until_a_long_one_before_it_is_taken() {
+    let (mut send, mut recv, carrier, _stage) = lane_to_carrier().await;
+    send.write_all(&carrying(0, carrier, 48 << 20)).await.unwrap();
+    let (mut reader, mut parts) = (reader(), 0);
+    loop {
+        reader.feed(recv.read_chunk(usize::MAX, true).await.unwrap().unwrap().bytes);
+        while let Some(frame) = reader.next_frame().unwrap() {
+            match Frame::decode(frame).unwrap() {
+                Frame::Part { .. } if parts == 0 => {
+                    // The long one waits for its peer when this comes.
+                    send.write_all(&carrying(1, carrier, 1)).await.unwrap();
+                    parts = 1;
+                }
+                Frame::Part { .. } => parts += 1,
+                Frame::Answer { correlation, .. } => {
+                    assert!(correlation == 1 && parts < 1_000, "{correlation} after {parts} of 1536 parts");
+                    return;
+                }
+                other => panic!("{other:?}"),
+            }
+        }
+    }
+}
+
 #[actix::test]
 async fn s2_a_long_answer_makes_no_other_wait_and_can_be_cancelled_on_its_way() {
-    let stage = staged(|_| {}).await;
-    stage
-        .node
-        .expose("aside", Mailbox::<Carrying>::start(Carrier))
-        .allow(Role::Operator)
-        .register()
-        .await
-        .unwrap()
-        .detach();
-    let (connection, _control, _recv, echo) = stage.session("mallory").await;
-    // The server has two requests, and was exposed before.
-    let carrier = echo + 2;
-    let (mut send, mut recv) = connection.open_bi().await.unwrap();
-    let long = |correlation| request(correlation, carrier, &codec::encode(&carry(1, 8 << 20)).unwrap());
-    let short = request(2, carrier, &codec::encode(&carry(1, 1)).unwrap());
-    send.write_all(&[&[STREAM_LANE, 1], &long(0)[..], &long(1), &short].concat()).await.unwrap();
+    let (mut send, mut recv, carrier, _stage) = lane_to_carrier().await;
+    let [long, other, short] =
+        [(0, 8 << 20), (1, 8 << 20), (2, 1)].map(|(correlation, back)| carrying(correlation, carrier, back));
+    send.write_all(&[long, other, short].concat()).await.unwrap();
     let (mut reader, mut parts, mut answered) = (reader(), [0, 0], Vec::new());
     while answered.len() < 3 {
         let chunk = recv.read_chunk(usize::MAX, true).await.unwrap().unwrap();
@@ -420,14 +449,14 @@ async fn s2_what_is_cancelled_is_cancelled_while_answers_wait() {
     let asked = probe.expect::<Echo>().await;
     // Routes are announced in the order of names: this is that of the server.
     let echo = probed - 2;
-    let payload = codec::encode(&Echo(vec![1; 60_000])).unwrap();
+    let payload = codec::encode(&Echo(vec![1; 30_000])).unwrap();
     // Far more answers than may wait, of which none is taken.
-    for correlation in 0..150 {
+    for correlation in 0..300 {
         send.write_all(&request(correlation, echo, &payload)).await.unwrap();
     }
     let mut cancels = Vec::new();
     frame::put_cancel(5_000, &mut cancels);
-    frame::put_cancel(149, &mut cancels);
+    frame::put_cancel(299, &mut cancels);
     send.write_all(&cancels).await.unwrap();
     let cancelled = tokio::time::timeout(Duration::from_secs(10), async {
         asked.cancellation().cancelled().await;
@@ -435,7 +464,7 @@ async fn s2_what_is_cancelled_is_cancelled_while_answers_wait() {
     cancelled.await.expect("the cancel is not read");
     // Every request is answered once its answers are taken, that which waited and was cancelled too.
     let (mut reader, mut replies, mut others) = (reader(), 0, Vec::new());
-    while replies + others.len() < 151 {
+    while replies + others.len() < 301 {
         match answer(&mut recv, &mut reader).await {
             (_, Answered::Reply(_)) => replies += 1,
             other => others.push(other),
@@ -443,7 +472,7 @@ async fn s2_what_is_cancelled_is_cancelled_while_answers_wait() {
     }
     let cancelled = || Answered::Undelivered(DeliveryError::Cancelled);
     others.sort_by_key(|(correlation, _)| *correlation);
-    assert_eq!(others, [(149, cancelled()), (5_000, cancelled())]);
+    assert_eq!(others, [(299, cancelled()), (5_000, cancelled())]);
 }
 
 /// Answers the pings of a node on a control stream, so that it believes its peer to be alive.
