@@ -21,9 +21,9 @@ mod ways;
 
 use super::*;
 use crate::{
-    AskError, Call, Mailbox, Priority,
+    AskError, Call, Mailbox, Outcome, Priority,
     identity::{Authority, Validity},
-    testing::{Asked, Cut, MemoryNode, Probe, pair},
+    testing::{Asked, Cut, MemoryNode, Probe, pair, resolve_soon},
     transport::{Connection, DialError},
 };
 use actix::{Actor, Context, Handler};
@@ -98,30 +98,60 @@ fn server() -> Mailbox<Service> {
     Mailbox::start(Server)
 }
 
+/// An actor that answers with what a function makes of a request.
+struct Answering<F>(F);
+
+impl<F: Unpin + 'static> Actor for Answering<F> {
+    type Context = Context<Self>;
+}
+
+impl<R: Request, F: FnMut(Call<R>) -> Outcome<R> + Unpin + 'static> Handler<Call<R>> for Answering<F> {
+    type Result = Outcome<R>;
+
+    fn handle(&mut self, call: Call<R>, _: &mut Self::Context) -> Self::Result {
+        (self.0)(call)
+    }
+}
+
 fn memory(id: &str, role: Role) -> MemoryNode {
     MemoryNode::new(id, role)
 }
 
 /// A caller and a callee in memory, the callee's mailbox being a probe.
 async fn probed() -> (Mailbox<Service>, Probe<Service>, Registration, Cut, [Node; 2]) {
-    let (a, b, cut) = pair(memory("a", Role::Operator), memory("b", Role::Agent)).await;
     let (mailbox, probe) = Probe::new();
-    let registration = b.expose("service", mailbox).allow(Role::Operator).register().await.unwrap();
-    let remote = resolve_soon(&a, "b/service").await.unwrap();
-    (remote, probe, registration, cut, [a, b])
+    let (remote, registration, cut, nodes) = served(mailbox).await;
+    (remote, probe, registration, cut, nodes)
 }
 
-/// Exposing is told to the peer in a frame that takes its time.
-async fn resolve_soon<P: Protocol>(node: &Node, address: &str) -> Result<Mailbox<P>, ResolveError> {
-    let found = async {
-        loop {
-            match node.resolve(address).await {
-                Err(ResolveError::NotFound { .. }) => tokio::task::yield_now().await,
-                other => return other,
-            }
+/// What a caller `a` in memory finds of a mailbox that a callee `b` exposes to operators.
+async fn served<P: Protocol>(mailbox: Mailbox<P>) -> (Mailbox<P>, Registration, Cut, [Node; 2]) {
+    served_between(memory("a", Role::Operator), memory("b", Role::Agent), mailbox).await
+}
+
+async fn served_between<P: Protocol>(
+    a: MemoryNode,
+    b: MemoryNode,
+    mailbox: Mailbox<P>,
+) -> (Mailbox<P>, Registration, Cut, [Node; 2]) {
+    let (a, b, cut) = pair(a, b).await;
+    let registration = b.expose("service", mailbox).allow(Role::Operator).register().await.unwrap();
+    (resolve_soon(&a, "b/service").await, registration, cut, [a, b])
+}
+
+/// Waits until something is the case.
+async fn until(what: &str, mut look: impl AsyncFnMut() -> bool) {
+    let looked = async {
+        while !look().await {
+            tokio::task::yield_now().await;
         }
     };
-    tokio::time::timeout(Duration::from_secs(5), found).await.expect("the mailbox is never announced")
+    tokio::time::timeout(Duration::from_secs(20), looked).await.unwrap_or_else(|_| panic!("never: {what}"));
+}
+
+/// Waits until the peers of a node have gone.
+async fn until_alone(node: &Node) {
+    until("its sessions end", async || node.statistics().await.unwrap().sessions == 0).await;
 }
 
 /// A caller `a` and a callee `b` that exposes a [`Server`], over QUIC on loopback.
@@ -175,7 +205,7 @@ async fn many_requests_in_flight_get_their_own_answers() {
 async fn requests_flow_both_ways_whoever_dialled() {
     let (_, _registration, [a, b]) = over_quic().await;
     let _of_a = a.expose("service", server()).allow(Role::Agent).register().await.unwrap();
-    let service: Mailbox<Service> = resolve_soon(&b, "a/service").await.unwrap();
+    let service: Mailbox<Service> = resolve_soon(&b, "a/service").await;
     assert_eq!(service.ask(Echo(vec![7])).await, Ok(vec![7]));
 }
 
@@ -306,10 +336,9 @@ async fn a_full_mailbox_says_so_and_recovers() {
     tokio::time::pause();
     let limits = Limits { in_flight: 2, ..Limits::default() };
     let callee = MemoryNode { limits, ..memory("b", Role::Agent) };
-    let (a, b, _cut) = pair(memory("a", Role::Operator), callee).await;
     let (mailbox, mut probe) = Probe::<Service>::new();
-    let _registration = b.expose("service", mailbox).allow(Role::Operator).register().await.unwrap();
-    let service: Mailbox<Service> = resolve_soon(&a, "b/service").await.unwrap();
+    let (service, _registration, _cut, _nodes) =
+        served_between(memory("a", Role::Operator), callee, mailbox).await;
     let (first, second) = (service.ask(Echo(vec![1])), service.ask(Echo(vec![2])));
     let (first, second, ()) = tokio::join!(first.into_future(), second.into_future(), async {
         let held = [probe.expect::<Echo>().await, probe.expect::<Echo>().await];
@@ -334,7 +363,7 @@ async fn only_what_was_allowed_may_be_called() {
     let nobody = b.expose("service", mailbox.clone()).register().await.unwrap_err();
     assert!(matches!(nobody, ExposeError::NobodyAllowed(_)));
     let _registration = b.expose("service", mailbox).allow(Role::Operator).register().await.unwrap();
-    let service: Mailbox<Service> = resolve_soon(&a, "b/service").await.unwrap();
+    let service: Mailbox<Service> = resolve_soon(&a, "b/service").await;
     let refused = service.ask(Echo(vec![])).await;
     let reason = "service may not be called by the role agent".to_owned();
     assert_eq!(refused, Err(DeliveryError::NotPermitted { reason }.into()));
@@ -388,9 +417,8 @@ async fn a_message_over_the_peers_limit_is_not_sent() {
     tokio::time::pause();
     let limits = Limits { message_bytes: 1000, ..Limits::default() };
     let callee = MemoryNode { limits, ..memory("b", Role::Agent) };
-    let (a, b, _cut) = pair(memory("a", Role::Operator), callee).await;
-    b.expose("service", server()).allow(Role::Operator).register().await.unwrap().detach();
-    let service: Mailbox<Service> = resolve_soon(&a, "b/service").await.unwrap();
+    let (service, _registration, _cut, _nodes) =
+        served_between(memory("a", Role::Operator), callee, server()).await;
     assert_eq!(service.ask(Echo(vec![0; 990])).await, Ok(vec![0; 990]));
     let error = service.ask(Echo(vec![0; 1000])).await.unwrap_err();
     assert_eq!(error, DeliveryError::TooLarge { bytes: 1003, limit: 1000 }.into());
@@ -456,9 +484,8 @@ async fn nobody_at_the_address_is_an_error_that_names_it() {
 async fn an_answer_over_the_callers_limit_costs_one_request() {
     let limits = Limits { message_bytes: 1000, ..Limits::default() };
     let caller = MemoryNode { limits, ..memory("a", Role::Operator) };
-    let (a, b, _cut) = pair(caller, memory("b", Role::Agent)).await;
-    b.expose("service", server()).allow(Role::Operator).register().await.unwrap().detach();
-    let service: Mailbox<Service> = resolve_soon(&a, "b/service").await.unwrap();
+    let (service, _registration, _cut, _nodes) =
+        served_between(caller, memory("b", Role::Agent), server()).await;
     let error = service.ask(Echo(vec![0; 2000])).await.unwrap_err();
     assert_eq!(
         error.to_string(),
@@ -477,16 +504,11 @@ async fn an_ask_may_be_given_all_the_time_in_the_world() {
 async fn s16_what_an_actor_exposed_is_withdrawn_when_it_has_panicked() {
     let (service, _registration, [a, b]) = over_quic().await;
     assert_eq!(service.ask(Misbehave::Panic).await, Err(DeliveryError::Panicked.into()));
-    let withdrawn = async {
-        while !a.names().await.is_empty() || !b.names().await.is_empty() {
-            tokio::task::yield_now().await;
-        }
-    };
-    tokio::time::timeout(Duration::from_secs(10), withdrawn).await.expect("it stays exposed");
+    until("it is withdrawn", async || a.names().await.is_empty() && b.names().await.is_empty()).await;
     assert!(matches!(a.resolve::<Service>("b/service").await, Err(ResolveError::NotFound { .. })));
     // The name is free for the next one, under another route.
     b.expose("service", server()).allow(Role::Operator).register().await.unwrap().detach();
-    let again: Mailbox<Service> = resolve_soon(&a, "b/service").await.unwrap();
+    let again: Mailbox<Service> = resolve_soon(&a, "b/service").await;
     assert_eq!(again.ask(Echo(vec![1])).await, Ok(vec![1]));
     let gone = service.ask(Echo(vec![1])).await;
     assert!(matches!(gone, Err(AskError::Delivery(DeliveryError::NotExposed { .. }))), "{gone:?}");

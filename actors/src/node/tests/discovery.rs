@@ -47,7 +47,7 @@ async fn a_node_that_only_dials_is_asked_over_the_session_that_it_dialled() {
     let hidden = start(stage.operator("hidden")).await;
     hidden.expose("service", server()).allow(Role::Agent).register().await.unwrap().detach();
     hidden.connect("b".parse().unwrap(), stage.node.address().unwrap()).await.unwrap();
-    let service: Mailbox<Service> = resolve_soon(&stage.node, "hidden/service").await.unwrap();
+    let service: Mailbox<Service> = resolve_soon(&stage.node, "hidden/service").await;
     assert_eq!(service.ask(Echo(vec![9])).await, Ok(vec![9]));
 }
 

@@ -21,16 +21,6 @@ use swarm_protocols::{
     },
 };
 
-/// Waits until something is the case.
-async fn until(what: &str, mut look: impl AsyncFnMut() -> bool) {
-    let looked = async {
-        while !look().await {
-            tokio::task::yield_now().await;
-        }
-    };
-    tokio::time::timeout(Duration::from_secs(20), looked).await.unwrap_or_else(|_| panic!("never: {what}"));
-}
-
 /// The certificate that `node` has seen of its only peer.
 async fn seen_by(node: &Node) -> Option<PeerIdentity> {
     node.sessions().await.pop()?.certificate
@@ -54,26 +44,15 @@ impl Stage {
 
 protocol! { Ordered = "ordered" { Echo } }
 
-/// Keeps the order in which numbers reach it.
-struct Order(Rc<RefCell<Vec<u32>>>);
-
-impl Actor for Order {
-    type Context = Context<Self>;
-}
-
-impl Handler<Call<Echo>> for Order {
-    type Result = Result<Vec<u8>, NoError>;
-
-    fn handle(&mut self, call: Call<Echo>, _: &mut Self::Context) -> Self::Result {
-        let number = call.request.0[..4].try_into().unwrap();
-        self.0.borrow_mut().push(u32::from_be_bytes(number));
-        Ok(call.request.0)
-    }
-}
-
+/// Exposes an actor, and keeps the order in which numbers reach it.
 async fn ordered(node: &Node, allowed: Role) -> (Rc<RefCell<Vec<u32>>>, Registration) {
     let order = Rc::new(RefCell::new(Vec::new()));
-    let mailbox: Mailbox<Ordered> = Mailbox::start(Order(Rc::clone(&order)));
+    let reached = Rc::clone(&order);
+    let mailbox: Mailbox<Ordered> = Mailbox::start(Answering(move |call: Call<Echo>| {
+        let number = call.request.0[..4].try_into().unwrap();
+        reached.borrow_mut().push(u32::from_be_bytes(number));
+        Ok(call.request.0)
+    }));
     let registration = node.expose("ordered", mailbox).allow(allowed).register().await.unwrap();
     (order, registration)
 }
@@ -112,8 +91,8 @@ async fn renewing_every_certificate_under_load_loses_no_request_and_keeps_their_
     let (mut seen_by_a, mut seen_by_b) = (a.watch(), b.watch());
     let stop = Rc::new(Cell::new(false));
     // Mailboxes that are resolved once, on both sides, before anything is renewed.
-    let to_b = load(resolve_soon(&a, "b/ordered").await.unwrap(), Rc::clone(&stop));
-    let to_a = load(resolve_soon(b, "a/ordered").await.unwrap(), Rc::clone(&stop));
+    let to_b = load(resolve_soon(&a, "b/ordered").await, Rc::clone(&stop));
+    let to_a = load(resolve_soon(b, "a/ordered").await, Rc::clone(&stop));
     let on_own_streams = actix_rt::spawn({
         let (service, stop): (Mailbox<Service>, _) =
             (a.resolve("b/service").await.unwrap(), Rc::clone(&stop));
@@ -146,14 +125,20 @@ async fn renewing_every_certificate_under_load_loses_no_request_and_keeps_their_
     }
 }
 
-#[actix::test]
-async fn what_is_in_flight_is_answered_on_the_session_before_and_then_that_ends() {
+/// A stage whose node exposes a probe, and an operator that has found it.
+async fn staged_probe() -> (Stage, Node, Mailbox<Service>, Probe<Service>) {
     let stage = stage().await;
-    let (mailbox, mut probe) = Probe::<Service>::new();
-    let _registration = stage.node.expose("probe", mailbox).allow(Role::Operator).register().await.unwrap();
+    let (mailbox, probe) = Probe::<Service>::new();
+    stage.node.expose("probe", mailbox).allow(Role::Operator).register().await.unwrap().detach();
     let a = start(stage.issue("a", Role::Operator)).await;
     a.connect("b".parse().unwrap(), stage.node.address().unwrap()).await.unwrap();
-    let service: Mailbox<Service> = a.resolve("b/probe").await.unwrap();
+    let service = a.resolve("b/probe").await.unwrap();
+    (stage, a, service, probe)
+}
+
+#[actix::test]
+async fn what_is_in_flight_is_answered_on_the_session_before_and_then_that_ends() {
+    let (stage, a, service, mut probe) = staged_probe().await;
     let before = service.ask(Echo(vec![1])).into_future();
     let held = probe.expect::<Echo>().await;
     let large = tokio::task::spawn_local({
@@ -182,12 +167,7 @@ async fn what_is_in_flight_is_answered_on_the_session_before_and_then_that_ends(
 
 #[actix::test]
 async fn sessions_that_are_not_over_yet_are_bounded_and_a_handover_is_tried_again() {
-    let stage = stage().await;
-    let (mailbox, mut probe) = Probe::<Service>::new();
-    let _registration = stage.node.expose("probe", mailbox).allow(Role::Operator).register().await.unwrap();
-    let a = start(stage.issue("a", Role::Operator)).await;
-    a.connect("b".parse().unwrap(), stage.node.address().unwrap()).await.unwrap();
-    let service: Mailbox<Service> = a.resolve("b/probe").await.unwrap();
+    let (stage, a, service, mut probe) = staged_probe().await;
     let mut held = Vec::new();
     for number in 0..4 {
         let asked = service.ask(Echo(vec![number])).into_future();
@@ -258,6 +238,13 @@ impl ByHand {
         by_hand
     }
 
+    /// The same, and it is welcome.
+    async fn let_in(stage: &Stage, identity: &Identity, incarnation: u64) -> Self {
+        let mut by_hand = Self::open_as_incarnation(stage, identity, incarnation).await;
+        assert!(matches!(by_hand.next().await, Control::Welcome(_)));
+        by_hand
+    }
+
     /// Takes the session that a node opens, as `hello` says.
     async fn accept(endpoint: &quinn::Endpoint, hello: Hello) -> Self {
         let connection = endpoint.accept().await.unwrap().await.unwrap();
@@ -304,11 +291,9 @@ impl ByHand {
 #[actix::test]
 async fn a_peer_takes_over_with_a_renewed_certificate_and_the_same_incarnation() {
     let stage = stage().await;
-    let mut old = ByHand::open(&stage, &stage.issue("mallory", Role::Agent)).await;
-    assert!(matches!(old.next().await, Control::Welcome(_)));
+    let mut old = ByHand::let_in(&stage, &stage.issue("mallory", Role::Agent), 1).await;
     let renewed = stage.issue("mallory", Role::Agent);
-    let mut new = ByHand::open(&stage, &renewed).await;
-    assert!(matches!(new.next().await, Control::Welcome(_)));
+    let mut new = ByHand::let_in(&stage, &renewed, 1).await;
     // The node uses the new session when it knows that its peer does.
     assert_ne!(seen_by(&stage.node).await.as_ref(), Some(renewed.as_peer()));
     assert!(matches!(new.next().await, Control::Ping(1)));
@@ -324,11 +309,9 @@ async fn a_peer_takes_over_with_a_renewed_certificate_and_the_same_incarnation()
 #[actix::test]
 async fn a_session_that_is_not_used_takes_nothing_over() {
     let stage = stage().await;
-    let mut old = ByHand::open(&stage, &stage.issue("mallory", Role::Agent)).await;
-    assert!(matches!(old.next().await, Control::Welcome(_)));
+    let mut old = ByHand::let_in(&stage, &stage.issue("mallory", Role::Agent), 1).await;
     let mut seen = stage.node.watch();
-    let mut new = ByHand::open(&stage, &stage.issue("mallory", Role::Agent)).await;
-    assert!(matches!(new.next().await, Control::Welcome(_)));
+    let new = ByHand::let_in(&stage, &stage.issue("mallory", Role::Agent), 1).await;
     // A third one has to wait.
     let third = ByHand::open(&stage, &stage.issue("mallory", Role::Agent)).await;
     let (code, reason) = closed(&third.connection).await;
@@ -352,8 +335,7 @@ async fn a_session_that_is_not_used_takes_nothing_over() {
 #[actix::test]
 async fn only_a_certificate_of_the_same_role_and_from_no_earlier_time_takes_over() {
     let stage = stage().await;
-    let mut old = ByHand::open(&stage, &stage.issue("mallory", Role::Agent)).await;
-    assert!(matches!(old.next().await, Control::Welcome(_)));
+    let old = ByHand::let_in(&stage, &stage.issue("mallory", Role::Agent), 1).await;
     let now = SystemTime::now();
     let earlier = Validity::new(now - Duration::from_secs(3_600), now + Duration::from_secs(3_600)).unwrap();
     let id = "mallory".parse().unwrap();
@@ -399,14 +381,12 @@ async fn another_incarnation_with_an_earlier_certificate_takes_nothing_over() {
     let from_now = Validity::new(SystemTime::now(), stage.day.valid_until()).unwrap();
     let later = stage.authority.issue(&"mallory".parse().unwrap(), Role::Agent, from_now).unwrap();
     let earlier = stage.issue("mallory", Role::Agent);
-    let mut old = ByHand::open(&stage, &later).await;
-    assert!(matches!(old.next().await, Control::Welcome(_)));
+    let old = ByHand::let_in(&stage, &later, 1).await;
     let thief = ByHand::open_as_incarnation(&stage, &earlier, u64::MAX >> 8).await;
     let refused = (CloseCode::Refused, "mallory is connected already, with a later certificate".to_owned());
     assert_eq!(closed(&thief.connection).await, refused);
     assert_eq!(old.connection.close_reason(), None);
-    let mut restarted = ByHand::open_as_incarnation(&stage, &later, 2).await;
-    assert!(matches!(restarted.next().await, Control::Welcome(_)));
+    let _restarted = ByHand::let_in(&stage, &later, 2).await;
     assert_eq!(closed(&old.connection).await.0, CloseCode::Superseded);
 }
 
@@ -414,13 +394,11 @@ async fn another_incarnation_with_an_earlier_certificate_takes_nothing_over() {
 async fn s11_a_node_that_was_restarted_gets_in_whatever_its_clock_says_and_the_one_before_is_told() {
     let stage = stage().await;
     let identity = stage.issue("mallory", Role::Agent);
-    let mut old = ByHand::open_as_incarnation(&stage, &identity, 1_000).await;
-    assert!(matches!(old.next().await, Control::Welcome(_)));
+    let mut old = ByHand::let_in(&stage, &identity, 1_000).await;
     let mut seen = stage.node.watch();
     // It answers no ping any more. The next one was started by a clock that was set back, the last one by none.
     for incarnation in [999, 1_001] {
-        let mut new = ByHand::open_as_incarnation(&stage, &identity, incarnation).await;
-        assert!(matches!(new.next().await, Control::Welcome(_)));
+        let new = ByHand::let_in(&stage, &identity, incarnation).await;
         let reason = "another incarnation of mallory connected, and this one did not answer".to_owned();
         assert_eq!(closed(&old.connection).await, (CloseCode::Superseded, reason));
         old = new;
@@ -471,12 +449,7 @@ async fn s19_those_who_need_a_lost_peer_at_the_same_time_dial_it_once() {
 
 #[actix::test]
 async fn the_former_session_ends_although_nothing_more_is_asked_on_its_lane() {
-    let stage = stage().await;
-    let (mailbox, mut probe) = Probe::<Service>::new();
-    let _registration = stage.node.expose("probe", mailbox).allow(Role::Operator).register().await.unwrap();
-    let a = start(stage.issue("a", Role::Operator)).await;
-    a.connect("b".parse().unwrap(), stage.node.address().unwrap()).await.unwrap();
-    let service: Mailbox<Service> = a.resolve("b/probe").await.unwrap();
+    let (stage, a, service, mut probe) = staged_probe().await;
     let asked = service.ask(Echo(vec![1])).into_future();
     let held = probe.expect::<Echo>().await;
     stage.renew(&a, Role::Operator, &stage.node).await;

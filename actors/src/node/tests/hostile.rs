@@ -212,9 +212,7 @@ async fn an_operator_has_many_sessions_but_not_any_number() {
     assert!(sessions.iter().all(|(connection, ..)| connection.close_reason().is_none()));
     assert_eq!(stage.node.statistics().await.unwrap().sessions, 32);
     drop(sessions.pop());
-    while stage.node.statistics().await.unwrap().sessions == 32 {
-        tokio::task::yield_now().await;
-    }
+    until("one ends", async || stage.node.statistics().await.unwrap().sessions < 32).await;
     stage.session_as(&alice).await;
 }
 
@@ -254,9 +252,7 @@ async fn a_stream_that_breaks_the_rules_ends_the_connection() {
 impl Stage {
     /// A session of a node whose last one may not have been taken down yet.
     async fn session_again(&self, id: &str) -> (Connection, SendStream, RecvStream, u32) {
-        while self.node.statistics().await.unwrap().sessions > 0 {
-            tokio::task::yield_now().await;
-        }
+        until_alone(&self.node).await;
         self.session(id).await
     }
 }

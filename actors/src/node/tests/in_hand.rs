@@ -63,9 +63,7 @@ async fn requests_of_several_types_keep_their_order() {
     assert_eq!(order.split_off(130).last(), Some(&230));
     assert_eq!(order, (0..130).collect::<Vec<_>>());
 
-    let (a, b, _cut) = pair(memory("a", Role::Operator), memory("b", Role::Agent)).await;
-    b.expose("ledger", notary()).allow(Role::Operator).register().await.unwrap().detach();
-    let ledger: Mailbox<Ledger> = resolve_soon(&a, "b/ledger").await.unwrap();
+    let (ledger, _registration, _cut, _nodes) = served(notary()).await;
     send_a_burst(&ledger).await;
     let mut order = ledger.ask(Count(230)).await.unwrap();
     order.truncate(130);
@@ -84,12 +82,7 @@ async fn what_an_actor_still_works_on_counts_when_its_asker_has_left() {
     assert!(matches!(full, Err(AskError::Delivery(DeliveryError::Overloaded { .. }))), "{full:?}");
     assert!(service.tell(Echo(vec![3])).await.is_err());
     // Once it has got to them they are gone.
-    let again = async {
-        while service.ask(Echo(vec![4])).await != Ok(vec![4]) {
-            tokio::task::yield_now().await;
-        }
-    };
-    tokio::time::timeout(Duration::from_secs(5), again).await.unwrap();
+    until("it is answered", async || service.ask(Echo(vec![4])).await == Ok(vec![4])).await;
 }
 
 #[actix::test]

@@ -102,12 +102,7 @@ async fn a_mailbox_follows_its_peer_to_the_next_incarnation() {
     let second = Node::start(NodeConfig { listen: address, ..loopback(&a) }).await.unwrap();
     second.expose("service", server()).allow(Role::Agent).register().await.unwrap().detach();
     kept.connected().await;
-    let answered = async {
-        // It is told of the name in a frame and an event that take their time.
-        while following.ask(Echo(vec![3])).await != Ok(vec![3]) {
-            tokio::task::yield_now().await;
-        }
-    };
-    tokio::time::timeout(Duration::from_secs(5), answered).await.expect("it does not follow");
+    // It is told of the name in a frame and an event that take their time.
+    until("it follows", async || following.ask(Echo(vec![3])).await == Ok(vec![3])).await;
     assert!(lasting.ask(Echo(vec![3])).await.is_err(), "one that does not follow stays lost");
 }

@@ -45,10 +45,9 @@ async fn posts_are_bounded_here_and_come_back_when_there_is_no_room() {
     tokio::time::pause();
     let limits = Limits { in_flight: 4, ..Limits::default() };
     let callee = MemoryNode { limits, ..memory("b", Role::Agent) };
-    let (a, b, _cut) = pair(memory("a", Role::Operator), callee).await;
     let (mailbox, mut probe) = Probe::<Service>::new();
-    let _registration = b.expose("service", mailbox).allow(Role::Operator).register().await.unwrap();
-    let service: Mailbox<Service> = resolve_soon(&a, "b/service").await.unwrap();
+    let (service, _registration, _cut, _nodes) =
+        served_between(memory("a", Role::Operator), callee, mailbox).await;
     // Nothing is read meanwhile: this test is all that runs.
     for number in 0..4_u8 {
         service.tell(Echo(vec![number])).await.unwrap();
@@ -66,10 +65,9 @@ async fn posts_are_bounded_here_and_come_back_when_there_is_no_room() {
 #[actix::test]
 async fn what_the_callee_cannot_accept_is_counted_there_and_ends_nothing() {
     tokio::time::pause();
-    let (a, b, _cut) = pair(memory("a", Role::Agent), memory("b", Role::Coordinator)).await;
     let (mailbox, mut probe) = Probe::<Service>::new();
-    let _registration = b.expose("service", mailbox).allow(Role::Operator).register().await.unwrap();
-    let service: Mailbox<Service> = resolve_soon(&a, "b/service").await.unwrap();
+    let (a, b) = (memory("a", Role::Agent), memory("b", Role::Coordinator));
+    let (service, _registration, _cut, [a, b]) = served_between(a, b, mailbox).await;
     service.tell(Echo(vec![1])).await.unwrap();
     service.tell(Echo(vec![2; 100_000])).await.unwrap();
     assert!(service.ask(Echo(vec![])).await.is_err(), "an agent may not");
@@ -87,7 +85,7 @@ async fn dead_letters_are_counted_by_reason_and_shown_to_those_who_subscribe() {
     let _full = b.expose("full", full).allow(Role::Operator).register().await.unwrap();
     let _mortal = b.expose("mortal", server()).allow(Role::Operator).register().await.unwrap();
     let _closed = b.expose("closed", server()).allow(Role::Coordinator).register().await.unwrap();
-    let mortal: Mailbox<Service> = resolve_soon(&a, "b/mortal").await.unwrap();
+    let mortal: Mailbox<Service> = resolve_soon(&a, "b/mortal").await;
     assert_eq!(mortal.ask(Misbehave::Stop).await, Ok(()));
     let mut slow = b.dead_letters();
     for (name, message, reason) in [

@@ -24,22 +24,6 @@ use swarm_protocols::{session::CloseCode, wire::frame::Answered};
 
 protocol! { Counted = "counted" { Echo } }
 
-/// Counts what reaches it.
-struct Counter(Arc<AtomicUsize>);
-
-impl Actor for Counter {
-    type Context = Context<Self>;
-}
-
-impl Handler<Call<Echo>> for Counter {
-    type Result = Result<Vec<u8>, NoError>;
-
-    fn handle(&mut self, call: Call<Echo>, _: &mut Self::Context) -> Self::Result {
-        self.0.fetch_add(1, Ordering::Relaxed);
-        Ok(call.request.0)
-    }
-}
-
 /// What this thread says in its log.
 #[derive(Clone, Default)]
 pub(super) struct Log(Arc<Mutex<String>>);
@@ -143,7 +127,12 @@ impl World {
     }
 
     async fn expose(&self, node: &Node, allowed: Role) -> Registration {
-        let counter = Counter(Arc::clone(&self.reached)).start();
+        let reached = Arc::clone(&self.reached);
+        let counter = Answering(move |call: Call<Echo>| {
+            reached.fetch_add(1, Ordering::Relaxed);
+            Ok(call.request.0)
+        })
+        .start();
         let mailbox: Mailbox<Counted> = Mailbox::local(counter);
         node.expose("counted", mailbox).allow(allowed).register().await.unwrap()
     }
@@ -397,9 +386,7 @@ async fn the_table_of_what_has_happened_to_a_client_since_its_ticket() {
         let first = client.connect(address).await.unwrap();
         assert!(client.push(&first).await, "{case}");
         first.close(0_u8.into(), b"");
-        while b.statistics().await.unwrap().sessions > 0 {
-            tokio::task::yield_now().await;
-        }
+        until_alone(&b).await;
         world.tell(since, &b, Role::Agent, &shown).await;
         let _other_registration = match since {
             Since::RoleMayNotCall => {

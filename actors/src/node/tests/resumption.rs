@@ -26,9 +26,7 @@ impl Stage {
         // The ticket comes before the answer.
         assert!(client.push(&connection).await);
         connection.close(0_u8.into(), b"");
-        while self.node.statistics().await.unwrap().sessions > 0 {
-            tokio::task::yield_now().await;
-        }
+        until_alone(&self.node).await;
     }
 }
 

@@ -137,7 +137,7 @@ async fn an_old_client_is_served_by_a_new_server() {
     tokio::time::pause();
     let (a, b, _cut) = pair(memory("a", Role::Operator), memory("b", Role::Agent)).await;
     new::expose(&b).await;
-    let finder: Mailbox<old::Finder> = resolve_soon(&a, "b/finder").await.unwrap();
+    let finder: Mailbox<old::Finder> = resolve_soon(&a, "b/finder").await;
     assert_eq!(finder.ask(old::Find(7)).await, Ok(old::Found(7)));
     assert_eq!(finder.ask(old::Find(0)).await, Err(AskError::Handler(old::Nothing)));
     assert_eq!(finder.ask(old::Find(13)).await, Err(DeliveryError::Panicked.into()), "its conversion does");
@@ -156,7 +156,7 @@ async fn what_an_old_server_does_not_accept_costs_a_new_client_that_request_alon
     tokio::time::pause();
     let (a, b, _cut) = pair(memory("a", Role::Operator), memory("b", Role::Agent)).await;
     old::expose(&b).await;
-    let finder: Mailbox<new::Finder> = resolve_soon(&a, "b/finder").await.unwrap();
+    let finder: Mailbox<new::Finder> = resolve_soon(&a, "b/finder").await;
     let find = new::Find { number: 7, at_most: 2 };
     assert_eq!(finder.ask(find.clone()).await, Err(incompatible().into()));
     assert_eq!(incompatible().to_string(), "the peer accepts `find` version 1, not 2");
@@ -173,7 +173,7 @@ async fn what_an_old_server_does_not_accept_costs_a_new_client_that_request_alon
     let (c, d, _cut) = pair(memory("c", Role::Operator), memory("d", Role::Agent)).await;
     let through = Mailbox::layered(Through(finder));
     d.expose("finder", through).allow(Role::Operator).register().await.unwrap().detach();
-    let finder: Mailbox<new::Finder> = resolve_soon(&c, "d/finder").await.unwrap();
+    let finder: Mailbox<new::Finder> = resolve_soon(&c, "d/finder").await;
     assert_eq!(finder.ask(find).await, Err(incompatible().into()));
 }
 

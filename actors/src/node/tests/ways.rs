@@ -1,9 +1,10 @@
 //! What an asker sees is the same whichever way its request takes to the actor.
 
+use super::until;
 use crate::{
     Call, Mailbox, Outcome, Registration,
     node::Node,
-    testing::{MemoryNode, pair},
+    testing::{MemoryNode, pair, resolve_soon},
 };
 use actix::{
     Actor, ActorFutureExt, Arbiter, AtomicResponse, Context, Handler, ResponseFuture, WrapFuture,
@@ -167,7 +168,7 @@ impl Stage {
                 let (a, b, _cut) = pair(node("a", Role::Operator), node("b", Role::Agent)).await;
                 let other = Mailbox::start(Clerk::new());
                 let _registrations = [expose(&b, "clerk", here).await, expose(&b, "other", other).await];
-                let (mailbox, other) = (resolve(&a, "b/clerk").await, resolve(&a, "b/other").await);
+                let (mailbox, other) = (resolve_soon(&a, "b/clerk").await, resolve_soon(&a, "b/other").await);
                 (mailbox, Some(Peer { other, _registrations, _nodes: [a, b] }))
             }
         };
@@ -180,23 +181,12 @@ impl Stage {
 
     /// Waits until so many have been written.
     async fn until_written(&self, count: usize) {
-        while self.written.lock().unwrap().len() < count {
-            tokio::task::yield_now().await;
-        }
+        until("all is written", async || self.written.lock().unwrap().len() >= count).await;
     }
 }
 
 async fn expose(node: &Node, name: &str, mailbox: Mailbox<Writing>) -> Registration {
     node.expose(name, mailbox).allow(Role::Operator).register().await.unwrap()
-}
-
-async fn resolve(node: &Node, address: &str) -> Mailbox<Writing> {
-    loop {
-        match node.resolve(address).await {
-            Ok(mailbox) => return mailbox,
-            Err(_not_told_yet) => tokio::task::yield_now().await,
-        }
-    }
 }
 
 #[actix::test]
@@ -322,7 +312,7 @@ async fn an_actor_of_another_thread_answers_over_a_session() {
         let _kept = made.send(Mailbox::start(Clerk::new()));
     });
     let _registration = expose(&b, "clerk", mailbox.await.unwrap()).await;
-    let mailbox = resolve(&a, "b/clerk").await;
+    let mailbox: Mailbox<Writing> = resolve_soon(&a, "b/clerk").await;
     let asked = join_all((0..2000).map(|number| mailbox.ask(Write(number)).into_future()));
     assert_eq!(asked.await, (0..2000).map(Ok).collect::<Vec<_>>());
     arbiter.stop();
