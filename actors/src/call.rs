@@ -98,6 +98,14 @@ impl<R: Request> Call<R> {
         })
     }
 
+    /// Drops it, as nobody will handle it: an asker sees why, and so does who counts what was told in vain.
+    pub(crate) fn refuse(mut self, error: DeliveryError) {
+        match &mut self.context.watch {
+            Watch::Told(_, unclaimed) => unclaimed.take().into_iter().for_each(|unclaimed| unclaimed(&error)),
+            Watch::Made(_) | Watch::Arrived { .. } => self.fail(error),
+        }
+    }
+
     /// Notes why no answer comes, for an asker that sees that none does.
     pub(crate) fn fail(&mut self, error: DeliveryError) {
         self.context.state().fail(error);
@@ -169,8 +177,11 @@ enum Watch {
         made: OnceLock<Arc<CallState>>,
     },
     /// It was told, so that nobody can cancel it.
-    Told(Permits),
+    Told(Permits, Option<Unclaimed>),
 }
+
+/// What is to be done where no actor takes a message that was told.
+pub(crate) type Unclaimed = Box<dyn FnOnce(&DeliveryError) + Send>;
 
 /// The requests of a stream that have no answer yet.
 pub(crate) trait Known: Send + Sync {
@@ -211,13 +222,18 @@ impl CallContext {
     }
 
     /// That of a message that is not answered. Its permits are given back when nobody works on it any more.
-    pub(crate) fn told(origin: Origin, priority: Priority, permits: Permits) -> Self {
-        Self { origin, deadline: None, priority, told: true, watch: Watch::Told(permits) }
+    pub(crate) fn told(
+        origin: Origin,
+        priority: Priority,
+        permits: Permits,
+        unclaimed: Option<Unclaimed>,
+    ) -> Self {
+        Self { origin, deadline: None, priority, told: true, watch: Watch::Told(permits, unclaimed) }
     }
 
     /// The state of the call. For a message that was told it gets the permits.
     pub(crate) fn state(&mut self) -> Arc<CallState> {
-        if let Watch::Told(permits) = &mut self.watch {
+        if let Watch::Told(permits, _) = &mut self.watch {
             self.watch = Watch::Made(Arc::new(CallState::new(std::mem::take(permits))));
         }
         self.watched()
@@ -228,7 +244,7 @@ impl CallContext {
         match &self.watch {
             Watch::Made(state) => Arc::clone(state),
             Watch::Arrived { known, key, made } => Arc::clone(made.get_or_init(|| known.watch(*key))),
-            Watch::Told(_) => Arc::default(),
+            Watch::Told(..) => Arc::default(),
         }
     }
 }

@@ -235,8 +235,8 @@ impl<A: Actor + Handler<Call<R>>, R: Request> Called<A> for LocalCall<R> {
         actor.handle(call, context).handle(context, answer);
     }
 
-    fn refuse(mut self: Box<Self>, error: DeliveryError) {
-        self.call.fail(error);
+    fn refuse(self: Box<Self>, error: DeliveryError) {
+        self.call.refuse(error);
     }
 }
 
@@ -298,7 +298,7 @@ impl<A: Actor + Handler<Call<R>>, R: Request> Arrived<A> for Kind<R> {
         let Arrival { key, deadline, priority, permit, replies, .. } = arrival;
         let permits = [place, Some(permit)];
         let Some(key) = key else {
-            let call = Call::new(request, CallContext::told(origin, priority, permits));
+            let call = Call::new(request, CallContext::told(origin, priority, permits, None));
             return actor.handle(call, context).handle(context, None);
         };
         let known: Arc<Replies> = Arc::clone(&replies);

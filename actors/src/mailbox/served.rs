@@ -7,7 +7,7 @@ use super::{
     tell::Acceptance,
 };
 use crate::{
-    call::{Call, CallContext, CallState, Known, Origin, Permits, Priority},
+    call::{Call, CallContext, CallState, Known, Origin, Permits, Priority, Unclaimed},
     session::{Answer, Arrival, ExposedRequest, Form, Handle, Sending, serve},
     workers::{HERE_BYTES_MAX, beside},
 };
@@ -159,12 +159,19 @@ where
                 });
             }
             Some(key) => {
-                let told = tell::<P, W, R>(mailbox, payload, origin, priority, permits, Acceptance::There);
+                let told =
+                    tell::<P, W, R>(mailbox, payload, origin, priority, permits, Acceptance::There, None);
                 let state = replies.watch(key);
                 serve(replies, key, state, told, |told, _, _| told.map(|()| Answer::Accepted));
             }
             None => {
-                let told = tell::<P, W, R>(mailbox, payload, origin, priority, permits, Acceptance::Here);
+                let (of, to) = (Arc::clone(&replies), addressee.clone());
+                // Nobody else would learn that it is left behind in the inbox of an actor that stops.
+                let unclaimed: Option<Unclaimed> = self.inlet.is_some().then(|| -> Unclaimed {
+                    Box::new(move |error: &DeliveryError| of.drop_post(to.as_deref(), error))
+                });
+                let told =
+                    tell::<P, W, R>(mailbox, payload, origin, priority, permits, Acceptance::Here, unclaimed);
                 let mut posted = Box::pin(async move {
                     let told = AssertUnwindSafe(told).catch_unwind().await;
                     if let Err(error) = told.unwrap_or(Err(DeliveryError::Panicked)) {
@@ -233,10 +240,11 @@ async fn tell<P: Accepts<R>, W: Older<R>, R: Request>(
     priority: Priority,
     permits: Permits,
     acceptance: Acceptance,
+    unclaimed: Option<Unclaimed>,
 ) -> Result<(), DeliveryError> {
     let message = decode_aside::<W, R>(payload).await?;
     if let Target::Local(local) = &mailbox.target {
-        let context = CallContext::told(origin, priority, permits);
+        let context = CallContext::told(origin, priority, permits, unclaimed);
         return local.tell(Call::new(message, context)).map_err(|(_, error)| error);
     }
     let sending = Sending { timeout: TIMEOUT_DEFAULT, priority, own_stream: false };

@@ -118,7 +118,7 @@ fn tell_local<P: Accepts<R>, R: Request>(
 ) -> Result<(), TellError<R>> {
     let told = match local.admit::<R>() {
         Ok(permit) => {
-            let context = CallContext::told(origin, sending.priority, [Some(permit), None]);
+            let context = CallContext::told(origin, sending.priority, [Some(permit), None], None);
             local.tell(Call::new(message, context))
         }
         Err(error) => Err((message, error)),

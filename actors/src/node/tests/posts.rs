@@ -2,7 +2,13 @@
 
 use super::*;
 use crate::{DeadLetter, DeadLetters, TellError};
+use actix::{ActorContext, ActorFutureExt, AsyncContext, WrapFuture};
+use std::sync::{
+    Arc,
+    atomic::{AtomicUsize, Ordering},
+};
 use swarm_protocols::wire::control::Limits;
+use tokio::sync::oneshot;
 
 async fn dropped_by(node: &Node) -> u64 {
     node.sessions().await.iter().map(|session| session.dropped).sum()
@@ -114,6 +120,56 @@ async fn dead_letters_are_counted_by_reason_and_shown_to_those_who_subscribe() {
     while b.statistics().await.unwrap().dead_letters.total() < 1_104 {}
     assert_eq!(slow.missed(), 1_104 - 1_024);
     assert!(matches!(slow.next().await, Some(DeadLetter { reason: DeliveryError::Overloaded { .. }, .. })));
+}
+
+/// Takes one message, and stops without the others once it may.
+struct Halting {
+    handled: Arc<AtomicUsize>,
+    may_stop: Option<oneshot::Receiver<()>>,
+}
+
+impl Actor for Halting {
+    type Context = Context<Self>;
+}
+
+impl Handler<Call<Echo>> for Halting {
+    type Result = Result<Vec<u8>, NoError>;
+
+    fn handle(&mut self, call: Call<Echo>, context: &mut Self::Context) -> Self::Result {
+        self.handled.fetch_add(1, Ordering::Relaxed);
+        if let Some(may_stop) = self.may_stop.take() {
+            context.wait(may_stop.into_actor(self).map(|_, _, context| context.stop()));
+        }
+        Ok(call.request.0)
+    }
+}
+
+protocol! { Echoes = "echoes" { Echo } }
+
+#[actix::test]
+async fn what_is_left_behind_an_actor_that_stops_is_a_dead_letter_however_long_it_is() {
+    let (a, b, _cut) = pair(memory("a", Role::Operator), memory("b", Role::Agent)).await;
+    let (stop, may_stop) = oneshot::channel();
+    let handled = Arc::<AtomicUsize>::default();
+    let halting = Halting { handled: Arc::clone(&handled), may_stop: Some(may_stop) };
+    let halting: Mailbox<Echoes> = Mailbox::start(halting);
+    let _halting = b.expose("halting", halting).allow(Role::Operator).register().await.unwrap();
+    let _server = b.expose("server", server()).allow(Role::Operator).register().await.unwrap();
+    let halting: Mailbox<Echoes> = resolve_soon(&a, "b/halting").await;
+    let server: Mailbox<Service> = resolve_soon(&a, "b/server").await;
+    for bytes in [1, 2, 300_000, 300_001, 3, 300_002] {
+        halting.tell(Echo(vec![1; bytes])).await.unwrap();
+    }
+    // What is as long and came later was decoded by then.
+    server.ask(Echo(vec![1; 300_000])).await.unwrap();
+    stop.send(()).unwrap();
+    let stopped = async || b.statistics().await.unwrap().dead_letters.stopped;
+    until("all are handled or counted", async || {
+        stopped().await + handled.load(Ordering::Relaxed) as u64 == 6
+    })
+    .await;
+    assert!(stopped().await >= 4);
+    assert_eq!(dropped_by(&b).await, stopped().await);
 }
 
 #[actix::test]
