@@ -446,6 +446,8 @@ async fn post_on_own_stream(
     let place = way.own_stream()?;
     // A stream that is dropped before its end is a message that was not sent.
     let sent = async {
+        // Until it is written. What the peer holds after that is for the peer to bound: it stops a message for which it
+        // has no room before the end of it, and nothing tells when the others are handled.
         let _on_its_way = place.0.sendable(bytes_of(&message)).await;
         place.0.send(message, priority).await
     };
