@@ -4,6 +4,8 @@ mod series;
 #[cfg(test)]
 mod tests;
 
+pub use series::width_of;
+
 use crate::{
     call::{Answer, Call},
     content_store::Contents,

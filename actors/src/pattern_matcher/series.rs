@@ -134,7 +134,8 @@ fn measured(
     })
 }
 
-fn width_of(band: BandRule) -> Width {
+/// The width that a rule stands for.
+pub fn width_of(band: BandRule) -> Width {
     match band {
         BandRule::Full => Width::Full,
         BandRule::Points(points) => Width::Points(usize::try_from(points).unwrap_or(usize::MAX)),

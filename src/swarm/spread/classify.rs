@@ -2,6 +2,7 @@
 
 use std::ops::Range;
 
+use swarm_actors::pattern_matcher::width_of;
 use swarm_actors::task::Task;
 use swarm_kernels::{compared, dtw, z_normalize};
 use swarm_protocols::classification::{Blocks, ClassifySeries, Neighbour, nearest};
@@ -9,7 +10,7 @@ use swarm_protocols::distance::BandRule;
 use swarm_protocols::part::Impossible;
 
 use super::spot_checks::{SpotChecks, agrees};
-use super::{Groups, add, band_of};
+use super::{Groups, add};
 use crate::swarm::jobs::Terms;
 use crate::swarm::operator::{JobError, Operator};
 use crate::swarm::progress::Progress;
@@ -64,7 +65,7 @@ fn are_right(
         let Neighbour { index, distance_squared } = answer[at];
         let (a, b) = (z_normalize(test[at]), z_normalize(train[index as usize]));
         let longer = a.len().max(b.len());
-        let band = band_of(band, longer).map_err(Impossible::because)?;
+        let band = width_of(band).band(longer).map_err(Impossible::because)?;
         let distance = dtw::distance_squared(&a, &b, band).map_err(Impossible::because)?;
         let what = format_args!("the squared distance of test series {at} to its neighbour {index}");
         agrees(distance_squared, compared(distance, longer), what)

@@ -1,12 +1,13 @@
 //! The distance of two series, measured by an agent of a swarm.
 
+use swarm_actors::pattern_matcher::width_of;
 use swarm_actors::task::Task;
 use swarm_kernels::{dtw, z_normalize};
 use swarm_protocols::distance::{BandRule, Detail, MeasureDistance, MeasuredDistance, Scaling, path_of};
 use swarm_protocols::part::Impossible;
 
 use super::spot_checks::{SpotChecks, agrees};
-use super::{Groups, add, band_of};
+use super::{Groups, add};
 use crate::swarm::jobs::Terms;
 use crate::swarm::operator::{JobError, Operator};
 use crate::swarm::progress::Progress;
@@ -45,7 +46,7 @@ fn is_right(
     }
     let cells = request.band.cells(a.len() as u64, b.len() as u64);
     SpotChecks::of(1).positions(1, cells).into_iter().try_for_each(|_| {
-        let band = band_of(request.band, a.len().max(b.len())).map_err(Impossible::because)?;
+        let band = width_of(request.band).band(a.len().max(b.len())).map_err(Impossible::because)?;
         let distance = dtw::distance_squared(&a, &b, band).map_err(Impossible::because)?;
         agrees(claimed, distance, "the squared distance of the two series")
     })
