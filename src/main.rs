@@ -7,6 +7,9 @@ mod listing;
 mod plot;
 mod stderr;
 mod swarm;
+#[cfg(test)]
+#[path = "../actors/src/temp_folder.rs"]
+mod temp_folder;
 
 use std::process::ExitCode;
 use std::time::Duration;

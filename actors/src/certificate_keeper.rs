@@ -351,6 +351,7 @@ mod tests {
     use crate::{
         NodeConfig,
         identity::{Authority, Validity, write_identity},
+        temp_folder::TempFolder,
         testing::Probe,
     };
     use swarm_protocols::Role;
@@ -421,8 +422,8 @@ mod tests {
 
     #[test]
     fn a_renewed_certificate_is_not_written_over_an_identity_that_came_meanwhile() {
-        let folder = std::env::temp_dir().join(format!("swarm-renewal-kept-{}", std::process::id()));
-        let _absent = fs::remove_dir_all(&folder);
+        let place = TempFolder::new();
+        let folder = place.join("identity");
         let authority = Authority::new("orchard", lasting(100)).unwrap();
         let list = authority.revocation_list(1, [], SystemTime::now()).unwrap();
         let issue = || authority.issue(&"a".parse().unwrap(), Role::Agent, lasting(1)).unwrap();
@@ -439,13 +440,12 @@ mod tests {
         write(&other);
         assert_eq!(keep_certificate(&paths, &renewed), Ok(Kept::OtherKey));
         assert_eq!(on_disk().as_peer(), other.as_peer());
-        fs::remove_dir_all(&folder).unwrap();
     }
 
     #[actix::test]
     async fn a8_what_could_not_be_written_is_tried_again_until_it_is() {
-        let folder = std::env::temp_dir().join(format!("swarm-renewal-unwritten-{}", std::process::id()));
-        let _absent = fs::remove_dir_all(&folder);
+        let place = TempFolder::new();
+        let folder = place.join("identity");
         let (authority, now) = (Authority::new("orchard", lasting(100)).unwrap(), SystemTime::now());
         let ends_soon = Validity::new(now - DAY, now + DAY / 24).unwrap();
         let held = authority.issue(&"a".parse().unwrap(), Role::Agent, ends_soon).unwrap();
@@ -478,14 +478,11 @@ mod tests {
         assert_eq!(IdentityPem::read(&paths).unwrap().certificate, renewed.certificate);
         assert_eq!(fs::read_to_string(paths.revoked.unwrap()).unwrap(), newer);
         node.stop(Duration::ZERO).await;
-        fs::remove_dir_all(&folder).unwrap();
     }
 
     #[actix::test]
     async fn a8_a_disk_that_hangs_delays_no_revocation_and_an_identity_that_is_not_taken_is_kept() {
-        let folder = std::env::temp_dir().join(format!("swarm-renewal-hangs-{}", std::process::id()));
-        let _absent = fs::remove_dir_all(&folder);
-        fs::create_dir_all(&folder).unwrap();
+        let folder = TempFolder::new();
         let paths = IdentityPaths::in_directory(&folder);
         let (authority, now) = (Authority::new("orchard", lasting(200)).unwrap(), SystemTime::now());
         let held = authority.issue(&"a".parse().unwrap(), Role::Agent, lasting(100)).unwrap();
@@ -512,7 +509,6 @@ mod tests {
         keeper.early = Some(examined(&held, &answer(&authority, &held, Role::Agent, 101, 3), now).unwrap());
         assert!(keeper.renew().await.is_err());
         assert!(keeper.early.is_some());
-        fs::remove_dir_all(&folder).unwrap();
     }
 
     #[test]

@@ -28,6 +28,8 @@ mod quic_bridge;
 mod session;
 mod subscription;
 pub mod task;
+#[cfg(test)]
+mod temp_folder;
 pub mod testing;
 pub mod transport;
 mod watchdog;

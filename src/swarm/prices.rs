@@ -141,9 +141,9 @@ fn factors(file: &Source) -> Result<Vec<(Day, f64)>, InputError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::temp_folder::TempFolder;
     use flate2::{Compression, write::GzEncoder};
     use std::io::Write;
-    use std::path::PathBuf;
     use swarm_protocols::similar_windows::{Distribution, QueryMatches, WindowRule, Windows};
 
     const BARS: &str = "datetime,open,high,low,close,volume\n\
@@ -152,28 +152,18 @@ mod tests {
     const FACTORS: &str = "20200102,1,1,1\n20200103,0.9,0.5,1\n20200106,0.8,1,1\n20501231,1,1,0\n";
     const MAP: &str = "20200103,ab,N\n20501231,ab,N\n";
 
-    /// A folder that is removed with everything in it.
-    struct Folder(PathBuf);
-
-    impl Drop for Folder {
-        fn drop(&mut self) {
-            let _ = std::fs::remove_dir_all(&self.0);
-        }
-    }
-
-    fn folder(bars: &str, factors: &str, map: &str) -> Folder {
-        let folder = Folder(std::env::temp_dir().join(format!("swarm-prices-{}", uuid::Uuid::now_v7())));
-        std::fs::create_dir(&folder.0).unwrap();
+    fn folder(bars: &str, factors: &str, map: &str) -> TempFolder {
+        let folder = TempFolder::new();
         let mut gz = GzEncoder::new(Vec::new(), Compression::fast());
         gz.write_all(bars.as_bytes()).unwrap();
-        std::fs::write(folder.0.join("ab_daily.csv.gz"), gz.finish().unwrap()).unwrap();
-        std::fs::write(folder.0.join("ab_factor_files.csv"), factors).unwrap();
-        std::fs::write(folder.0.join("ab_map_files.csv"), map).unwrap();
+        std::fs::write(folder.join("ab_daily.csv.gz"), gz.finish().unwrap()).unwrap();
+        std::fs::write(folder.join("ab_factor_files.csv"), factors).unwrap();
+        std::fs::write(folder.join("ab_map_files.csv"), map).unwrap();
         folder
     }
 
     fn load_ab(bars: &str, factors: &str, map: &str) -> Result<SeriesPart, InputError> {
-        load(&folder(bars, factors, map).0, &"AB".parse().unwrap())
+        load(&folder(bars, factors, map), &"AB".parse().unwrap())
     }
 
     #[test]
@@ -317,7 +307,7 @@ mod tests {
     #[test]
     fn a_missing_file_is_named() {
         let folder = folder(BARS, FACTORS, MAP);
-        let error = load(&folder.0, &"BRK.B".parse().unwrap()).unwrap_err().to_string();
+        let error = load(&folder, &"BRK.B".parse().unwrap()).unwrap_err().to_string();
         assert!(error.ends_with("holds no bars of BRK.B: there is no brk.b_daily.csv.gz"), "{error}");
     }
 

@@ -250,29 +250,21 @@ fn check_private(path: &Path) -> Result<(), RunFolderError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::temp_folder::TempFolder;
     use std::os::unix::fs::{PermissionsExt, symlink};
     use std::time::SystemTime;
     use swarm_actors::identity::{Authority, Validity};
     use swarm_protocols::Role;
 
-    /// A folder that is removed with everything in it.
-    struct Place(PathBuf);
+    struct Place(TempFolder);
 
     impl Place {
         fn new() -> Self {
-            let place = Self(std::env::temp_dir().join(format!("swarm-run-{}", Uuid::now_v7())));
-            fs::create_dir(&place.0).unwrap();
-            place
+            Self(TempFolder::new())
         }
 
         fn base(&self) -> PathBuf {
             self.0.join("base")
-        }
-    }
-
-    impl Drop for Place {
-        fn drop(&mut self) {
-            let _ = fs::remove_dir_all(&self.0);
         }
     }
 

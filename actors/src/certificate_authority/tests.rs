@@ -3,26 +3,25 @@
 use super::*;
 use crate::{
     AskError, Node,
-    identity::{Identity, OnExisting, RevocationList as List, Validity, private_folder},
+    identity::{Identity, OnExisting, RevocationList as List, Validity},
+    temp_folder::TempFolder,
     testing::{self, MemoryNode},
 };
 use actix::Actor;
-use std::{fs, path::PathBuf};
+use std::fs;
 use swarm_protocols::Role;
 
 const DAY: Duration = Duration::from_secs(86_400);
 
 /// An authority's folder of one test's own, removed at its end.
 pub(crate) struct Place {
-    path: PathBuf,
+    path: TempFolder,
     pub(crate) folder: Arc<AuthorityFolder>,
 }
 
 impl Place {
-    pub(crate) fn new(test: &str) -> Self {
-        let path = std::env::temp_dir().join(format!("swarm-authority-{test}-{}", std::process::id()));
-        let _absent = fs::remove_dir_all(&path);
-        private_folder(&path).unwrap();
+    pub(crate) fn new() -> Self {
+        let path = TempFolder::new();
         let century = Validity::starting(SystemTime::now(), DAY * 36_500).unwrap();
         let folder = Arc::new(AuthorityFolder::init(&path.join("ca"), "orchard", century).unwrap());
         Self { path, folder }
@@ -41,12 +40,6 @@ impl Place {
 
     fn issued(&self) -> usize {
         self.folder.register().unwrap().certificates().len()
-    }
-}
-
-impl Drop for Place {
-    fn drop(&mut self) {
-        fs::remove_dir_all(&self.path).unwrap();
     }
 }
 
@@ -71,7 +64,7 @@ async fn reached(actor: Addr<CertificateAuthority>) -> (Mailbox<AuthorityProtoco
 
 #[actix::test]
 async fn a_node_is_given_a_certificate_of_its_own_id_and_role_and_no_other() {
-    let place = Place::new("own");
+    let place = Place::new();
     let (authority, _nodes) = reached(place.actor()).await;
     let own = place.due("agent-1", Role::Agent);
     let renewed = authority.ask(asking(&own)).await.unwrap();
@@ -93,7 +86,7 @@ fn certificate(pem: &str) -> rustls::pki_types::CertificateDer<'static> {
 
 #[actix::test]
 async fn a_refusal_says_what_the_matter_is() {
-    let place = Place::new("refusals");
+    let place = Place::new();
     let authority = Mailbox::<AuthorityProtocol>::local(place.actor());
     let refused = async |request| match authority.ask(request).await {
         Err(AskError::Handler(refusal)) => refusal,
@@ -121,7 +114,7 @@ async fn a_refusal_says_what_the_matter_is() {
 
 #[actix::test]
 async fn the_revocation_list_is_sent_to_those_who_do_not_have_it() {
-    let place = Place::new("list");
+    let place = Place::new();
     let (authority, _nodes) = reached(place.actor()).await;
     let first = authority.ask(RevocationList { known: None }).await.unwrap().unwrap();
     let known = Some(ContentHash::of(first.as_bytes()));
@@ -137,7 +130,7 @@ async fn the_revocation_list_is_sent_to_those_who_do_not_have_it() {
 
 #[actix::test]
 async fn what_waits_for_the_folder_is_bounded() {
-    let place = Place::new("busy");
+    let place = Place::new();
     let actor = CertificateAuthority::new(Arc::clone(&place.folder), DAY);
     let (release, held) = std::sync::mpsc::channel::<()>();
     let working = actor.work(move |_| held.recv().is_err());
@@ -161,7 +154,7 @@ async fn what_waits_for_the_folder_is_bounded() {
 
 #[actix::test]
 async fn a_node_has_one_request_in_hand_and_does_not_crowd_out_others() {
-    let place = Place::new("turns");
+    let place = Place::new();
     let actor = CertificateAuthority::new(Arc::clone(&place.folder), DAY);
     let (release, held) = std::sync::mpsc::channel::<()>();
     let mut working = Box::pin(actor.work(move |_| held.recv().is_err()));

@@ -90,7 +90,7 @@ async fn answer_to(request: &[u8], address: SocketAddr, place: &Place) -> Enrolm
 
 #[actix::test]
 async fn a_newcomer_is_given_an_identity_for_its_own_key() {
-    let place = Place::new("enrol");
+    let place = Place::new();
     let listener = listen(&place);
     let (newcomer, token) = (Newcomer::new("agent-1"), token(&place, "agent-1"));
     let gone = place.due("gone", Role::Agent);
@@ -147,7 +147,7 @@ impl quinn::AsyncUdpSocket for FailedSocket {
 
 #[actix::test]
 async fn s7_a_listener_whose_socket_has_failed_says_so() {
-    let place = Place::new("enrol-socket");
+    let place = Place::new();
     let good = listen(&place);
     assert_eq!(good.failed().now_or_never(), None);
     let (config, socket) = (quinn::EndpointConfig::default(), Arc::new(FailedSocket));
@@ -160,7 +160,7 @@ async fn s7_a_listener_whose_socket_has_failed_says_so() {
 
 #[actix::test]
 async fn of_newcomers_with_one_token_one_is_let_in() {
-    let place = Place::new("enrol-race");
+    let place = Place::new();
     let listener = listen(&place);
     let token = token(&place, "agent-1");
     let newcomers: Vec<_> = (0..6).map(|_| Newcomer::new("agent-1")).collect();
@@ -174,7 +174,7 @@ async fn of_newcomers_with_one_token_one_is_let_in() {
 
 #[actix::test]
 async fn a_token_that_is_not_good_says_why() {
-    let place = Place::new("enrol-tokens");
+    let place = Place::new();
     let listener = listen(&place);
     let refused = async |name: &str, token: &JoinToken| {
         refusal(Newcomer::new(name).enrol(listener.address(), token).await)
@@ -192,7 +192,7 @@ async fn a_token_that_is_not_good_says_why() {
 
 #[actix::test]
 async fn a_token_is_sent_to_nobody_but_a_coordinator_of_its_authority() {
-    let place = Place::new("enrol-middle");
+    let place = Place::new();
     let token = token(&place, "agent-1");
     let newcomer = Newcomer::new("agent-1");
     let failure = async |listener: &EnrolmentListener| match newcomer.enrol(listener.address(), &token).await
@@ -201,7 +201,7 @@ async fn a_token_is_sent_to_nobody_but_a_coordinator_of_its_authority() {
         other => panic!("{other:?}"),
     };
     // Another authority altogether.
-    let foreign = Place::new("enrol-middle-foreign");
+    let foreign = Place::new();
     assert_eq!(failure(&listen(&foreign)).await, TlsReason::UnknownAuthority);
     // An agent of the right one.
     let agent = listen_as(&place, &place.due("agent-9", Role::Agent)).unwrap();
@@ -223,7 +223,7 @@ async fn a_token_is_sent_to_nobody_but_a_coordinator_of_its_authority() {
 
 #[actix::test]
 async fn a_revoked_coordinator_is_recognized_by_the_list_in_its_answer() {
-    let place = Place::new("enrol-revoked");
+    let place = Place::new();
     let listener = listen(&place);
     let token = token(&place, "agent-1");
     place.folder.revoke(&id("hub"), SystemTime::now()).unwrap();
@@ -234,7 +234,7 @@ async fn a_revoked_coordinator_is_recognized_by_the_list_in_its_answer() {
 
 #[actix::test]
 async fn a_coordinator_of_another_authority_does_not_listen() {
-    let (place, other) = (Place::new("enrol-own"), Place::new("enrol-other"));
+    let (place, other) = (Place::new(), Place::new());
     let refused = listen_as(&place, &other.due("hub", Role::Coordinator));
     assert!(matches!(refused, Err(EnrolmentError::Identity(_))), "{refused:?}");
     let listener = listen(&place);
@@ -247,7 +247,7 @@ async fn a_coordinator_of_another_authority_does_not_listen() {
 
 #[actix::test]
 async fn what_is_no_request_is_refused_and_the_next_newcomer_served() {
-    let place = Place::new("enrol-garbage");
+    let place = Place::new();
     let listener = listen(&place);
     let malformed = |outcome: EnrolmentOutcome| match outcome {
         Err(EnrolmentRefusal::Malformed { reason }) => reason,
@@ -278,7 +278,7 @@ async fn what_is_no_request_is_refused_and_the_next_newcomer_served() {
 
 #[actix::test]
 async fn neither_side_of_the_swarm_is_reached_through_the_port() {
-    let place = Place::new("enrol-alpn");
+    let place = Place::new();
     let listener = listen(&place);
     let hub = place.due("hub", Role::Coordinator);
     let endpoint = quinn::Endpoint::client("127.0.0.1:0".parse().unwrap()).unwrap();
@@ -290,7 +290,7 @@ async fn neither_side_of_the_swarm_is_reached_through_the_port() {
 
 #[actix::test]
 async fn a_port_that_enrols_nobody_says_nothing_of_the_authority() {
-    let place = Place::new("enrol-port");
+    let place = Place::new();
     let config = place.due("hub", Role::Coordinator).server_config(crate::identity::KeyExchange::default());
     let node = quinn::Endpoint::server(config, "127.0.0.1:0".parse().unwrap()).unwrap();
     let (newcomer, token) = (Newcomer::new("a"), token(&place, "a"));
@@ -302,7 +302,7 @@ async fn a_port_that_enrols_nobody_says_nothing_of_the_authority() {
 
 #[actix::test]
 async fn an_address_that_fails_too_often_is_refused_for_a_while() {
-    let place = Place::new("enrol-often");
+    let place = Place::new();
     let listener = listen(&place);
     for _ in 0..FAILURES_MAX {
         answer_to(b"garbage", listener.address(), &place).await.unwrap_err();
@@ -341,7 +341,7 @@ async fn slow_newcomers(
 #[cfg(target_os = "linux")]
 #[actix::test]
 async fn one_address_cannot_take_every_place() {
-    let place = Place::new("enrol-greedy");
+    let place = Place::new();
     let listener = listen(&place);
     let _slow = slow_newcomers(&["127.0.0.2"], listener.address(), &place).await;
     assert!(connection_from("127.0.0.2", listener.address(), &place).await.is_err());
@@ -351,7 +351,7 @@ async fn one_address_cannot_take_every_place() {
 #[cfg(target_os = "linux")]
 #[actix::test]
 async fn a4_slow_newcomers_of_two_addresses_lose_a_place_to_that_of_a_third_and_the_others_their_time() {
-    let place = Place::new("enrol-slow");
+    let place = Place::new();
     let listener = listen(&place);
     let address = listener.address();
     let slow = slow_newcomers(&["127.0.0.2", "127.0.0.3"], address, &place).await;

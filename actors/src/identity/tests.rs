@@ -5,6 +5,7 @@ use std::{fs, io, time::Duration, time::SystemTime};
 use rcgen::{CertificateParams, DnType, Issuer, KeyPair, SanType};
 
 use super::{authority::node_params, *};
+use crate::temp_folder::TempFolder;
 
 mod handshake;
 mod key_exchange;
@@ -243,8 +244,7 @@ fn a_role_may_be_a_printable_string() {
 
 #[test]
 fn a_load_names_the_file_at_fault() {
-    let directory = std::env::temp_dir().join(format!("swarm-identity-{}", std::process::id()));
-    fs::create_dir_all(&directory).unwrap();
+    let directory = TempFolder::new();
     let paths = IdentityPaths::in_directory(&directory);
     let pem = authority().issue(&node("agent-1"), Role::Agent, today()).unwrap().to_pem().clone();
     let write = |certificate: &str, key: &str, authority: &str| {
@@ -252,7 +252,7 @@ fn a_load_names_the_file_at_fault() {
         fs::write(&paths.key, key).unwrap();
         fs::write(&paths.authority, authority).unwrap();
     };
-    let load = || Identity::load_directory(&directory);
+    let load = || Identity::load_directory(&*directory);
 
     write(&pem.certificate, pem.key.as_str(), &pem.authority);
     assert_eq!(load().unwrap().id().as_str(), "agent-1");
@@ -281,7 +281,6 @@ fn a_load_names_the_file_at_fault() {
             .to_string()
             .starts_with(&format!("authority certificate {}: it is not PEM", paths.authority.display()))
     );
-    fs::remove_dir_all(&directory).unwrap();
 }
 
 #[test]

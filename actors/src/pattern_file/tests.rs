@@ -2,19 +2,15 @@ use super::*;
 #[cfg(unix)]
 use std::os::unix::fs::PermissionsExt;
 
-use crate::content_store::Contents;
+use crate::{content_store::Contents, temp_folder::TempFolder};
 use proptest::prelude::*;
 use swarm_kernels::{compared, dtw, z_normalize};
-use uuid::Uuid;
 
-/// A folder that is removed with everything in it.
-struct Folder(PathBuf);
+struct Folder(TempFolder);
 
 impl Folder {
     fn new() -> Self {
-        let path = std::env::temp_dir().join(format!("pattern-file-{}", Uuid::now_v7()));
-        fs::create_dir(&path).unwrap();
-        Self(path)
+        Self(TempFolder::new())
     }
 
     fn file(&self) -> PathBuf {
@@ -22,18 +18,12 @@ impl Folder {
     }
 
     fn names(&self) -> Vec<String> {
-        let mut names: Vec<String> = fs::read_dir(&self.0)
+        let mut names: Vec<String> = fs::read_dir(&*self.0)
             .unwrap()
             .map(|entry| entry.unwrap().file_name().into_string().unwrap())
             .collect();
         names.sort();
         names
-    }
-}
-
-impl Drop for Folder {
-    fn drop(&mut self) {
-        let _gone = fs::remove_dir_all(&self.0);
     }
 }
 

@@ -3,22 +3,22 @@
 use std::time::Duration;
 
 use super::*;
-use crate::identity::{IdentityFault, IdentityPaths};
+use crate::{
+    identity::{IdentityFault, IdentityPaths},
+    temp_folder::TempFolder,
+};
 
 mod enrolment;
 mod renewal;
 
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
-/// A folder of one test's own, removed at its end.
-struct Place(PathBuf);
+/// Where one test has its authority.
+struct Place(TempFolder);
 
 impl Place {
-    fn new(test: &str) -> Self {
-        let path = std::env::temp_dir().join(format!("swarm-ca-{test}-{}", std::process::id()));
-        let _absent = fs::remove_dir_all(&path);
-        create_private(&path).unwrap();
-        Self(path)
+    fn new() -> Self {
+        Self(TempFolder::new())
     }
 
     fn path(&self, name: &str) -> PathBuf {
@@ -27,12 +27,6 @@ impl Place {
 
     fn authority(&self) -> AuthorityFolder {
         AuthorityFolder::init(&self.path("ca"), "orchard", lasting(100 * DAY)).unwrap()
-    }
-}
-
-impl Drop for Place {
-    fn drop(&mut self) {
-        fs::remove_dir_all(&self.0).unwrap();
     }
 }
 
@@ -50,7 +44,7 @@ fn now() -> SystemTime {
 
 #[test]
 fn what_is_issued_is_in_the_register_and_survives_it() {
-    let place = Place::new("issue");
+    let place = Place::new();
     let folder = place.authority();
     let identity = folder.issue(&node("agent-1"), Role::Agent, lasting(DAY), OnExisting::Refuse).unwrap();
     let register = AuthorityFolder::open(&place.path("ca")).unwrap().register().unwrap();
@@ -72,7 +66,7 @@ fn what_is_issued_is_in_the_register_and_survives_it() {
 
 #[test]
 fn a_name_has_one_certificate_unless_it_is_wanted_otherwise() {
-    let place = Place::new("names");
+    let place = Place::new();
     let folder = place.authority();
     let issue = |role, on| folder.issue(&node("a"), role, lasting(DAY), on);
     issue(Role::Agent, OnExisting::Refuse).unwrap();
@@ -84,7 +78,7 @@ fn a_name_has_one_certificate_unless_it_is_wanted_otherwise() {
 
 #[test]
 fn a_certificate_is_due_for_renewal_before_it_expires() {
-    let place = Place::new("standing");
+    let place = Place::new();
     let folder = place.authority();
     for (id, lifetime, due) in [("long", 90 * DAY, 60 * DAY), ("short", 3 * DAY, 2 * DAY)] {
         folder.issue(&node(id), Role::Agent, lasting(lifetime), OnExisting::Refuse).unwrap();
@@ -98,7 +92,7 @@ fn a_certificate_is_due_for_renewal_before_it_expires() {
 
 #[test]
 fn renewing_keeps_the_role_and_the_former_certificate() {
-    let place = Place::new("renew");
+    let place = Place::new();
     let folder = place.authority();
     let first = folder.issue(&node("a"), Role::Coordinator, lasting(DAY), OnExisting::Refuse).unwrap();
     let second = folder.renew(&node("a"), lasting(2 * DAY), None).unwrap();
@@ -119,7 +113,7 @@ fn renewing_keeps_the_role_and_the_former_certificate() {
 
 #[test]
 fn revoking_covers_every_certificate_of_a_name_and_can_be_repeated() {
-    let place = Place::new("revoke");
+    let place = Place::new();
     let folder = place.authority();
     let first = folder.issue(&node("a"), Role::Agent, lasting(DAY), OnExisting::Refuse).unwrap();
     let second = folder.renew(&node("a"), lasting(DAY), None).unwrap();
@@ -143,7 +137,7 @@ fn revoking_covers_every_certificate_of_a_name_and_can_be_repeated() {
 
 #[test]
 fn nodes_take_the_list_of_an_authority_that_was_restored_from_a_copy() {
-    let place = Place::new("restored");
+    let place = Place::new();
     let folder = place.authority();
     let [a, b] = ["a", "b"]
         .map(|name| folder.issue(&node(name), Role::Agent, lasting(DAY), OnExisting::Refuse).unwrap());
@@ -170,7 +164,7 @@ fn a_list_is_numbered_above_the_former_one_when_the_clock_went_back() {
 
 #[test]
 fn a10_an_authority_is_looked_at_where_nothing_can_be_written() {
-    let place = Place::new("read-only");
+    let place = Place::new();
     let folder = place.authority();
     folder.issue(&node("a"), Role::Agent, lasting(DAY), OnExisting::Refuse).unwrap();
     folder.revoke(&node("a"), now()).unwrap();
@@ -186,7 +180,7 @@ fn a10_an_authority_is_looked_at_where_nothing_can_be_written() {
 
 #[test]
 fn a_list_that_lags_behind_the_register_is_signed_anew() {
-    let place = Place::new("lagging");
+    let place = Place::new();
     let folder = place.authority();
     folder.issue(&node("a"), Role::Agent, lasting(DAY), OnExisting::Refuse).unwrap();
     let before = folder.revocation_list().unwrap();
@@ -204,7 +198,7 @@ fn a_list_that_lags_behind_the_register_is_signed_anew() {
 
 #[test]
 fn an_authority_never_takes_the_place_of_another() {
-    let place = Place::new("init");
+    let place = Place::new();
     let first = place.authority();
     let again = AuthorityFolder::init(&place.path("ca"), "orchard", lasting(DAY));
     assert!(matches!(again, Err(FolderError::AlreadyThere(_))), "{again:?}");
@@ -213,13 +207,13 @@ fn an_authority_never_takes_the_place_of_another() {
     assert!(AuthorityFolder::init(&file, "orchard", lasting(DAY)).is_err());
     let reopened = AuthorityFolder::open(&place.path("ca")).unwrap();
     assert_eq!(reopened.authority().fingerprint(), first.authority().fingerprint());
-    let names: Vec<_> = fs::read_dir(&place.0).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    let names: Vec<_> = fs::read_dir(&*place.0).unwrap().map(|entry| entry.unwrap().file_name()).collect();
     assert_eq!(names.len(), 2, "something was left behind: {names:?}");
 }
 
 #[test]
 fn an_identity_is_written_whole_and_replaced_on_demand_only() {
-    let place = Place::new("write");
+    let place = Place::new();
     let folder = place.authority();
     let list = folder.revocation_list().unwrap();
     let out = place.path("agent");
@@ -263,7 +257,7 @@ fn damaged_registers_are_refused_with_their_line() {
 
 #[test]
 fn what_was_tampered_with_is_refused() {
-    let place = Place::new("tampered");
+    let place = Place::new();
     let folder = place.authority();
     folder.issue(&node("a"), Role::Agent, lasting(DAY), OnExisting::Refuse).unwrap();
     let path = place.path("ca");
@@ -288,7 +282,7 @@ fn what_was_tampered_with_is_refused() {
 #[test]
 fn what_is_open_to_others_is_refused() {
     use std::os::unix::fs::PermissionsExt;
-    let place = Place::new("modes");
+    let place = Place::new();
     drop(place.authority());
     let path = place.path("ca");
     let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
@@ -305,7 +299,7 @@ fn what_is_open_to_others_is_refused() {
 
 #[test]
 fn an_identity_folder_carries_the_revocation_list() {
-    let place = Place::new("carried");
+    let place = Place::new();
     let folder = place.authority();
     let revoked = folder.issue(&node("a"), Role::Agent, lasting(DAY), OnExisting::Refuse).unwrap();
     folder.revoke(&node("a"), now()).unwrap();
@@ -328,7 +322,7 @@ fn an_identity_folder_carries_the_revocation_list() {
 
 #[test]
 fn a_folder_without_an_authority_is_said_to_hold_none_whatever_its_mode() {
-    let place = Place::new("none");
+    let place = Place::new();
     let open = |name: &str| AuthorityFolder::open(&place.path(name)).err().unwrap().to_string();
     fs::create_dir(place.path("empty")).unwrap();
     assert!(

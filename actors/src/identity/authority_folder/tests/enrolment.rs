@@ -12,7 +12,7 @@ fn request(id: &str) -> SigningRequest {
 
 #[test]
 fn a_token_is_good_once_for_its_node_in_its_role() {
-    let place = Place::new("token");
+    let place = Place::new();
     let folder = place.authority();
     let made = folder.join_token(&node("a"), Role::Agent, now() + DAY).unwrap();
     let token: JoinToken = made.as_str().parse().unwrap();
@@ -37,7 +37,7 @@ fn a_token_is_good_once_for_its_node_in_its_role() {
 
 #[test]
 fn a_machine_that_did_not_get_its_certificate_is_given_the_same_once_more() {
-    let place = Place::new("again");
+    let place = Place::new();
     let folder = place.authority();
     let token = folder.join_token(&node("a"), Role::Agent, now() + DAY).unwrap();
     let (key, asked) = SigningRequest::new(&node("a")).unwrap();
@@ -65,7 +65,7 @@ fn a_machine_that_did_not_get_its_certificate_is_given_the_same_once_more() {
 
 #[test]
 fn a_register_from_before_keys_were_noted_is_read() {
-    let place = Place::new("before");
+    let place = Place::new();
     let folder = place.authority();
     let token = folder.join_token(&node("a"), Role::Agent, now() + DAY).unwrap();
     let (_, asked) = SigningRequest::new(&node("a")).unwrap();
@@ -82,7 +82,7 @@ fn a_register_from_before_keys_were_noted_is_read() {
 
 #[test]
 fn a_token_that_was_changed_made_up_or_taken_back_is_refused() {
-    let place = Place::new("forged");
+    let place = Place::new();
     let folder = place.authority();
     let token = folder.join_token(&node("a"), Role::Agent, now() + DAY).unwrap();
     let refused = |text: &str| {
@@ -108,7 +108,7 @@ fn a_token_that_was_changed_made_up_or_taken_back_is_refused() {
 
 #[test]
 fn a_token_changes_no_role() {
-    let place = Place::new("role");
+    let place = Place::new();
     let folder = place.authority();
     let before = folder.join_token(&node("a"), Role::Coordinator, now() + DAY).unwrap();
     folder.issue(&node("a"), Role::Agent, lasting(DAY), OnExisting::Refuse).unwrap();
@@ -121,7 +121,7 @@ fn a_token_changes_no_role() {
 
 #[test]
 fn one_token_asked_for_by_many_at_once_lets_one_in() {
-    let place = Place::new("race");
+    let place = Place::new();
     let folder = place.authority();
     let token = folder.join_token(&node("a"), Role::Agent, now() + DAY).unwrap();
     let path = place.path("ca");
@@ -175,7 +175,7 @@ fn a_request_names_one_node_and_is_signed_with_its_key() {
 
 #[test]
 fn a_request_gets_nothing_of_what_it_asks_for_beside_its_name_and_key() {
-    let place = Place::new("greedy");
+    let place = Place::new();
     let folder = place.authority();
     let mut greedy = rcgen::CertificateParams::new(["a".to_owned(), "10.0.0.1".to_owned()]).unwrap();
     greedy.distinguished_name = rcgen::DistinguishedName::new();

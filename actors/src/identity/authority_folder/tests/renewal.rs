@@ -22,7 +22,7 @@ fn asking(identity: &Identity) -> RenewalRequest {
 
 #[test]
 fn a_node_renews_what_it_holds_for_its_key_in_its_role_for_as_long_again() {
-    let place = Place::new("renewal");
+    let place = Place::new();
     let folder = place.authority();
     let held = issue(&folder, "a", due());
     let issued = folder.renew_for_holder(&asking(&held), now()).unwrap();
@@ -38,7 +38,7 @@ fn a_node_renews_what_it_holds_for_its_key_in_its_role_for_as_long_again() {
 
 #[test]
 fn a_certificate_is_not_renewed_before_its_time() {
-    let place = Place::new("early");
+    let place = Place::new();
     let folder = place.authority();
     let held = issue(&folder, "a", lasting(DAY));
     let time = folder.register().unwrap().certificates()[0].renewal_due();
@@ -51,7 +51,7 @@ fn a_certificate_is_not_renewed_before_its_time() {
 
 #[test]
 fn nobody_renews_what_the_authority_does_not_know_as_theirs() {
-    let place = Place::new("strangers");
+    let place = Place::new();
     let folder = place.authority();
     let unlisted = folder.authority().issue(&node("a"), Role::Agent, due()).unwrap();
     let other = AuthorityFolder::init(&place.path("other"), "orchard", lasting(100 * DAY)).unwrap();
@@ -66,7 +66,7 @@ fn nobody_renews_what_the_authority_does_not_know_as_theirs() {
 
 #[test]
 fn a_revoked_certificate_renews_nothing_although_its_node_has_another() {
-    let place = Place::new("stolen");
+    let place = Place::new();
     let folder = place.authority();
     let stolen = issue(&folder, "a", due());
     folder.revoke(&node("a"), now()).unwrap();
@@ -78,7 +78,7 @@ fn a_revoked_certificate_renews_nothing_although_its_node_has_another() {
 
 #[test]
 fn who_asks_on_and_on_does_not_fill_the_register() {
-    let place = Place::new("often");
+    let place = Place::new();
     let folder = place.authority();
     let held = issue(&folder, "a", due());
     for _ in 0..RENEWALS_MAX {
@@ -93,7 +93,7 @@ fn who_asks_on_and_on_does_not_fill_the_register() {
 
 #[test]
 fn a_certificate_does_not_outlive_its_authority_and_is_not_renewed_in_vain() {
-    let place = Place::new("ends");
+    let place = Place::new();
     let folder = AuthorityFolder::init(&place.path("ca"), "orchard", lasting(2 * HOUR)).unwrap();
     let ends = folder.authority().valid_until();
     let held = issue(&folder, "a", due());
@@ -106,7 +106,7 @@ fn a_certificate_does_not_outlive_its_authority_and_is_not_renewed_in_vain() {
 
 #[test]
 fn a_renewal_is_signed_with_the_key_of_the_certificate_for_the_same_node() {
-    let place = Place::new("proof");
+    let place = Place::new();
     let folder = place.authority();
     let held = issue(&folder, "a", due()).to_pem().clone();
     let ask = |certificate: &str, request: &SigningRequest| {
