@@ -139,6 +139,11 @@ pub enum Priority {
 }
 
 impl Priority {
+    /// That of its streams among those of a connection; see [`CONTROL_PRIORITY`].
+    pub(crate) fn of_stream(self) -> i32 {
+        1 - self as i32
+    }
+
     /// That of a lane, by its number on the wire.
     pub(crate) fn of_class(class: u8) -> Self {
         match class {
@@ -148,6 +153,9 @@ impl Priority {
         }
     }
 }
+
+/// The priority of the stream with a session's own frames: before every [request](Priority::of_stream).
+pub(crate) const CONTROL_PRIORITY: i32 = 2;
 
 /// Who asks, and for whom.
 #[derive(Debug, Clone, Default)]
@@ -191,10 +199,12 @@ pub(crate) trait Known: Send + Sync {
     fn watch(&self, key: CallKey) -> Arc<CallState>;
 }
 
-/// A request of a stream: its number on the wire, and which of those it is that had this number.
+/// A request of a session: its number on the wire, the stream that it has for itself, if it has one, and which of those
+/// it is that had this number or stream.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct CallKey {
     pub(crate) correlation: u64,
+    pub(crate) stream: Option<u16>,
     pub(crate) serial: u32,
 }
 

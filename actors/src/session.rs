@@ -6,20 +6,24 @@ mod caller;
 mod control;
 mod dead_letters;
 mod lane;
+mod line;
 mod outbox;
+mod own_streams;
 mod owner;
 mod parked;
 mod replies;
+mod request_streams;
 mod routes;
 mod scratch;
 
 pub(crate) use callee::{Inbound, InboundParts};
-pub(crate) use caller::{Outbound, Posting, Sending, Way, WireCall, unfit};
+pub(crate) use caller::{Outbound, Posting, Way, WireCall};
 use control::{ControlError, ControlInput, control_frames, write_control};
 pub(crate) use dead_letters::{Addressee, DeadLetterOffice};
 pub use dead_letters::{DeadLetter, DeadLetters};
-pub(crate) use lane::new_histogram;
+pub(crate) use line::{Sending, new_histogram};
 use outbox::Outbox;
+pub(crate) use own_streams::unfit;
 pub(crate) use owner::{
     Admission, ChangeRoutes, CheckSession, DrainSession, EndSession, JudgeSession, Opened, ProbeSession,
     RetireSession, SessionChange, SessionEvent,
@@ -31,7 +35,7 @@ pub(crate) use scratch::with_scratch;
 
 use crate::{
     budget::Share,
-    call::Caller,
+    call::{CONTROL_PRIORITY, Caller},
     log_limit::limited,
     transport::{Link, Refusal, Shown, Stream},
 };
@@ -170,7 +174,7 @@ impl ConnectionSession {
     fn control_stream(&mut self, stream: Stream, context: &mut Context<Self>) {
         self.control_open = true;
         let Stream { mut send, recv } = stream;
-        send.set_priority(1);
+        send.set_priority(CONTROL_PRIORITY);
         if self.side == Side::Dialler {
             let mut outbox = self.outbox.borrow_mut();
             outbox.frames().insert(0, STREAM_CONTROL);
@@ -285,8 +289,9 @@ impl ConnectionSession {
             received: inbound.received(),
             round_trip: Arc::clone(&self.round_trip),
         })));
-        let asked = Arc::clone(&outbound);
+        let (asked, served) = (Arc::clone(&outbound), Rc::clone(&inbound));
         context.run_interval((self.heartbeat / 4).max(CALLS_LOOK_MIN), move |session, context| {
+            served.tidy();
             if !asked.is_idle() {
                 session.rule.expect(Instant::now().into_std());
                 session.advance(context);

@@ -18,7 +18,13 @@ use crate::{
 };
 use bytes::Bytes;
 use futures_util::{future::BoxFuture, stream::LocalBoxStream};
-use std::{net::SocketAddr, sync::Arc, time::Duration};
+use std::{
+    future::poll_fn,
+    net::SocketAddr,
+    sync::Arc,
+    task::{Context, Poll},
+    time::Duration,
+};
 use swarm_protocols::{NodeId, peers::Credentials, session::CloseCode};
 
 /// A way to reach other nodes and to be reached by them. It authenticates both sides; who may have a session is not its
@@ -103,6 +109,10 @@ pub(crate) enum DialError {
 pub(crate) trait Link: Send + Sync {
     /// Opens a stream; waits while the peer allows no more.
     fn open(&self) -> BoxFuture<'_, Result<Stream, LinkError>>;
+    /// Opens a stream, if that can be done without waiting.
+    fn open_now(&self) -> Option<Stream> {
+        None
+    }
     /// The next stream that the peer opened.
     fn accept(&self) -> BoxFuture<'_, Result<Stream, LinkError>>;
     /// Says how many streams the peer may have open at once.
@@ -136,22 +146,33 @@ pub(crate) struct Stream {
 pub(crate) trait SendHalf: Send {
     /// Sends all of `bytes`, as soon as the peer can take them.
     fn write(&mut self, bytes: Bytes) -> BoxFuture<'_, Result<(), LinkError>>;
+    /// Sends what can be sent of `bytes` without waiting, and leaves the rest there.
+    fn write_now(&mut self, _bytes: &mut Bytes) -> Result<(), LinkError> {
+        Ok(())
+    }
     /// Nothing more will be sent.
     fn finish(&mut self);
-    /// Completes when the peer wants no more of the stream, or the connection ends.
+    /// Completes when the peer wants no more of the stream or has all of it, or the connection ends.
     fn stopped(&mut self) -> BoxFuture<'static, ()>;
-    /// Streams of a higher priority are sent first.
+    /// Streams of a higher priority are sent first; without one it is 0.
     fn set_priority(&mut self, priority: i32);
 }
 
 /// The receiving half. Dropped before its end, it tells the peer that the rest is not wanted.
 pub(crate) trait RecvHalf: Send {
-    /// What comes next; `None` at the end of the stream. May be dropped without losing bytes.
-    fn read(&mut self) -> BoxFuture<'_, Result<Option<Bytes>, LinkError>>;
+    /// What comes next; `None` at the end of the stream.
+    fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Bytes>, LinkError>>;
 
     /// What has come with it already.
     fn next_ready(&mut self) -> Option<Bytes> {
         None
+    }
+}
+
+impl dyn RecvHalf + '_ {
+    /// What comes next; `None` at the end of the stream. May be dropped without losing bytes.
+    pub(crate) async fn read(&mut self) -> Result<Option<Bytes>, LinkError> {
+        poll_fn(|cx| self.poll_read(cx)).await
     }
 }
 

@@ -4,23 +4,23 @@ use super::{
     FAREWELL, Received,
     parked::{Parked, Waiting},
     replies::{Duplicate, Replies},
+    request_streams::RequestStreams,
     routes::{Arrival, Routes},
 };
 use crate::{
     budget::{Room, SHORT_BYTES_MAX, Share},
-    call::{Caller, Priority},
+    call::{CallKey, Caller, Priority},
     gate::{Gate, Permit, RETRY_AFTER},
     log_limit::limited,
     transport::{self, Link, LinkError, RecvHalf, SendHalf, Stream},
 };
 use bytes::{Buf, Bytes};
-use futures_util::FutureExt;
+use futures_util::{FutureExt, future::poll_immediate};
 use std::{
     cell::Cell,
     future::poll_fn,
     rc::Rc,
     sync::{Arc, atomic::Ordering},
-    task::Poll,
     time::Duration,
 };
 use swarm_protocols::{
@@ -31,7 +31,7 @@ use swarm_protocols::{
         frame::{self, Frame, FrameError, FrameReader, Intent, OVERHEAD_BYTES_MAX, RequestHead},
     },
 };
-use tokio::{sync::watch, time::Instant};
+use tokio::{sync::watch, task::yield_now, time::Instant};
 
 /// The most lanes that a peer may have open at once.
 const LANES_MAX: usize = 16;
@@ -39,8 +39,8 @@ const LANES_MAX: usize = 16;
 /// How many answers may wait for a peer that does not take them before its requests wait too, in bytes.
 const UNSENT_BYTES_MAX: usize = 4 << 20;
 
-/// How much of a long answer is written at once: a peer that takes so much in time is waited for.
-const PIECE_BYTES: usize = 64 << 10;
+/// How many requests with a stream each begin before their actors have their turn.
+const BURST: usize = 64;
 
 /// The callee's side of one session. Lives on the arbiter of the bridge.
 pub(crate) struct Inbound {
@@ -54,9 +54,12 @@ pub(crate) struct Inbound {
     received: Received,
     draining: Cell<bool>,
     closing: watch::Sender<bool>,
+    /// Those that have a task: lanes, and requests and answers that take long.
     streams: Arc<Gate>,
     lanes: Arc<Gate>,
     streams_allowed: Cell<u32>,
+    /// The answers to requests with a stream each.
+    replies: Arc<Replies>,
     /// What the node holds for this peer.
     share: Arc<Share>,
 }
@@ -78,20 +81,26 @@ pub(crate) struct InboundParts {
 impl Inbound {
     pub(crate) fn new(parts: InboundParts) -> Rc<Self> {
         let InboundParts { link, caller, routes, limits, answer_bytes_max, frame_timeout, share } = parts;
+        let (caller, received, streams) = (Arc::new(caller), Received::default(), Gate::new(usize::MAX));
+        let request_streams = Some(RequestStreams::new(&streams, frame_timeout));
+        let dead_letters = &routes.dead_letters;
+        let replies =
+            Replies::new(&caller, answer_bytes_max, request_streams, &received, dead_letters, &share);
         Rc::new(Self {
             link,
-            caller: Arc::new(caller),
+            caller,
             routes,
             limits,
             answer_bytes_max,
             frame_timeout,
             in_flight: Gate::new(limits.in_flight as usize),
-            received: Received::default(),
+            received,
             draining: Cell::new(false),
             closing: watch::Sender::new(false),
-            streams: Gate::new(usize::MAX),
+            streams,
             lanes: Gate::new(LANES_MAX),
             streams_allowed: Cell::new(transport::STREAMS_MIN),
+            replies,
             share,
         })
     }
@@ -107,6 +116,9 @@ impl Inbound {
         self.in_flight.empty().await;
         self.closing.send_replace(true);
         self.streams.empty().await;
+        if let Some(arrived) = self.replies.with_streams(RequestStreams::arrived) {
+            arrived.await;
+        }
     }
 
     /// Refuses new requests from now on.
@@ -116,56 +128,113 @@ impl Inbound {
 
     /// Serves streams until the connection ends, and says why it did.
     pub(crate) async fn run(self: Rc<Self>) -> LinkError {
+        let _wanted = Wanted(Arc::clone(&self.replies));
+        let (mut accepting, mut begun) = (self.link.accept(), Vec::new());
         loop {
-            let stream = match self.link.accept().await {
+            let accepted = if begun.is_empty() {
+                accepting.as_mut().await
+            } else if begun.len() < BURST
+                && let Some(accepted) = poll_immediate(accepting.as_mut()).await
+            {
+                accepted
+            } else {
+                self.allow_more_streams();
+                // Most requests are answered then, and need no watch on their caller.
+                yield_now().await;
+                begun.drain(..).flatten().for_each(|key| self.watch(key));
+                continue;
+            };
+            let stream = match accepted {
                 Ok(stream) => stream,
                 Err(error) => return error,
             };
-            // Counted until it is done, also where serving it panics. QUIC bounds how many there are.
-            let counted = self.streams.enter();
-            self.allow_more_streams();
-            actix_rt::spawn(Rc::clone(&self).serve_stream(stream, counted));
+            accepting = self.link.accept();
+            begun.push(self.begin(stream));
         }
     }
 
     fn allow_more_streams(&self) {
-        if let Some(allowed) =
-            transport::more_streams(self.streams.inside() as u32, self.streams_allowed.get())
-        {
+        let open = self.streams.inside() + self.replies.open();
+        if let Some(allowed) = transport::more_streams(open as u32, self.streams_allowed.get()) {
             self.streams_allowed.set(allowed);
             self.link.allow_streams(allowed);
         }
     }
 
-    async fn serve_stream(self: Rc<Self>, stream: Stream, _counted: Option<Permit>) {
-        match self.dispatch(stream).await {
-            Err(Fault::Violation(reason)) => {
+    /// Forgets what is kept of requests whose answers have arrived.
+    pub(super) fn tidy(&self) {
+        self.replies.with_streams(RequestStreams::tidy);
+    }
+
+    /// Begins to serve a stream. One on which a request has come whole needs no task.
+    fn begin(self: &Rc<Self>, Stream { send, recv }: Stream) -> Option<CallKey> {
+        let reader = FrameReader::new(self.limits.message_bytes as usize + OVERHEAD_BYTES_MAX);
+        let mut input = Input { recv, kind: None, reader, inbound: Rc::clone(self), room: None };
+        let begun = match input.request_now() {
+            Ok(Some(frame)) => self.begin_request(send, input, frame),
+            Ok(None) => {
+                // Counted until it is done, also where serving it panics. QUIC bounds how many there are.
+                let counted = self.streams.enter();
+                let inbound = Rc::clone(self);
+                actix_rt::spawn(async move {
+                    let _counted = counted;
+                    if let Err(fault) = inbound.serve_stream(send, input).await {
+                        inbound.give_up(fault);
+                    }
+                });
+                return None;
+            }
+            Err(Fault::Refused(error)) => {
+                self.refuse_request(send, input, error);
+                return None;
+            }
+            Err(fault) => Err(fault),
+        };
+        begun.unwrap_or_else(|fault| {
+            self.give_up(fault);
+            None
+        })
+    }
+
+    fn give_up(&self, fault: Fault) {
+        match fault {
+            Fault::Violation(reason) => {
                 limited!(warn, "the peer broke the protocol", peer = %self.caller.node, reason);
                 self.link.close(CloseCode::ProtocolViolation, &reason);
             }
-            Err(Fault::Refused(error)) => {
+            Fault::Refused(error) => {
                 tracing::debug!(peer = %self.caller.node, %error, "a lane is given up");
             }
-            Ok(()) | Err(Fault::Gone) => {}
+            Fault::Gone => {}
         }
     }
 
-    async fn dispatch(&self, Stream { mut send, recv }: Stream) -> Result<(), Fault> {
-        let limit = self.limits.message_bytes as usize + OVERHEAD_BYTES_MAX;
-        let mut input = Input { recv, reader: FrameReader::new(limit), inbound: self, room: None };
-        match input.head(1).await?.as_deref() {
-            Some([frame::STREAM_LANE]) => {
+    /// Lets those know who work on a request with a stream when nobody waits for the answer.
+    fn watch(&self, key: CallKey) {
+        if let Some(stopped) = self.replies.stopped(key) {
+            let replies = Arc::clone(&self.replies);
+            actix_rt::spawn(stopped.map(move |()| replies.abandon(key)));
+        }
+    }
+
+    async fn serve_stream(&self, mut send: Box<dyn SendHalf>, mut input: Input) -> Result<(), Fault> {
+        let kind = match input.kind {
+            Some(kind) => Some(kind),
+            None => input.head(1).await?.map(|head| head[0]),
+        };
+        match kind {
+            Some(frame::STREAM_LANE) => {
                 let Some(class) = input.head(1).await? else { return Ok(()) };
                 let Some(_lane) = self.lanes.enter() else {
                     return Err(Fault::Violation(format!("more than {LANES_MAX} lanes")));
                 };
                 let priority = Priority::of_class(class[0]);
-                send.set_priority(-(priority as i32));
+                send.set_priority(priority.of_stream());
                 // Boxed, so that the many streams of one request each do not carry its size.
                 Box::pin(self.serve_lane(send, input, priority)).await
             }
-            Some([frame::STREAM_REQUEST]) => self.serve_request(send, input).await,
-            Some(other) => Err(Fault::Violation(format!("a stream of unknown kind {other:?}"))),
+            Some(frame::STREAM_REQUEST) => self.serve_request(send, input).await,
+            Some(other) => Err(Fault::Violation(format!("a stream of unknown kind {other}"))),
             None => Ok(()),
         }
     }
@@ -173,10 +242,12 @@ impl Inbound {
     async fn serve_lane(
         &self,
         mut send: Box<dyn SendHalf>,
-        mut input: Input<'_>,
+        mut input: Input,
         priority: Priority,
     ) -> Result<(), Fault> {
-        let replies = Wanted(self.replies(true));
+        let (dead_letters, received) = (&self.routes.dead_letters, &self.received);
+        let (caller, bytes_max) = (&self.caller, self.answer_bytes_max);
+        let replies = Wanted(Replies::new(caller, bytes_max, None, received, dead_letters, &self.share));
         let unwanted = send.stopped();
         tokio::select! {
             result = self.serve_requests(&mut input, &replies.0, priority) => result,
@@ -186,15 +257,9 @@ impl Inbound {
         }
     }
 
-    fn replies(&self, in_pieces: bool) -> Arc<Replies> {
-        let dead_letters = &self.routes.dead_letters;
-        let (caller, received, share) = (&self.caller, &self.received, &self.share);
-        Replies::new(caller, self.answer_bytes_max, in_pieces, received, dead_letters, share)
-    }
-
     async fn serve_requests(
         &self,
-        input: &mut Input<'_>,
+        input: &mut Input,
         replies: &Arc<Replies>,
         priority: Priority,
     ) -> Result<(), Fault> {
@@ -208,7 +273,7 @@ impl Inbound {
             {
                 match cancelled {
                     true => replies.refuse(head.correlation, &DeliveryError::Cancelled),
-                    false => self.start(head, payload, came, replies)?,
+                    false => drop(self.start(head, payload, came, replies, None)?),
                 }
             }
             let crowded = !parked.is_empty() || replies.is_crowded(UNSENT_BYTES_MAX);
@@ -217,7 +282,9 @@ impl Inbound {
             {
                 match Frame::decode(frame)? {
                     Frame::Request { head, payload } if crowded => parked.push(head, &payload, came),
-                    Frame::Request { head, payload } => self.start(head, payload, came, replies)?,
+                    Frame::Request { head, payload } => {
+                        self.start(head, payload, came, replies, None)?;
+                    }
                     Frame::Cancel { correlation } if parked.cancel(correlation) => {}
                     Frame::Cancel { correlation } => replies.cancel(correlation),
                     Frame::Answer { .. } | Frame::Part { .. } => {
@@ -242,58 +309,47 @@ impl Inbound {
         }
     }
 
-    /// Begins to handle a request. One that cannot be is answered at once, and counted where nobody wants an answer.
+    /// Begins to handle a request, which may have a stream for its answer. One that cannot be is answered at once, and
+    /// counted where nobody wants an answer.
     fn start(
         &self,
         head: RequestHead,
         payload: Bytes,
         Came { at, priority }: Came,
         replies: &Arc<Replies>,
-    ) -> Result<(), Fault> {
+        stream: Option<Box<dyn SendHalf>>,
+    ) -> Result<Option<CallKey>, Fault> {
         self.received.requests.fetch_add(1, Ordering::Relaxed);
         let RequestHead { correlation, route, deadline_ms, intent } = head;
         let post = intent == Intent::Post;
         let addressee = if post { self.routes.addressee(route) } else { None };
-        let admitted = self.admit(payload.len()).and_then(|permit| {
-            let handler = self.routes.handler(route, &self.caller, &intent);
-            Ok((permit, handler.inspect_err(|error| self.note(error))?))
-        });
-        let (permit, handler) = match admitted {
-            Ok(admitted) => admitted,
-            Err(error) if post => {
-                replies.drop_post(addressee.as_deref(), &error);
-                return Ok(());
-            }
-            Err(error) => {
-                replies.refuse(correlation, &error);
-                return Ok(());
-            }
-        };
         let twice =
             |Duplicate| Fault::Violation(format!("two requests with the number {correlation} at once"));
-        let key = (!post).then(|| replies.begin(correlation).map_err(twice)).transpose()?;
+        let key = (!post).then(|| replies.begin(correlation, stream).map_err(twice)).transpose()?;
         let told = intent == Intent::Tell;
         let deadline =
             (deadline_ms > 0 && !told && !post).then(|| at + Duration::from_millis(deadline_ms.min(1 << 40)));
-        let on_behalf_of = intent.principal().map(Box::new);
-        let replies = Arc::clone(replies);
-        let arrival = Arrival {
-            key,
-            told,
-            addressee: addressee.clone(),
-            on_behalf_of,
-            deadline,
-            priority,
-            permit,
-            payload,
-            replies: Arc::clone(&replies),
-        };
-        match (handler.start(arrival), key) {
+        let started = self.admit(payload.len()).and_then(|permit| {
+            let handler = self.routes.handler(route, &self.caller, &intent);
+            let handler = handler.inspect_err(|error| self.note(error))?;
+            handler.start(Arrival {
+                key,
+                told,
+                addressee: addressee.clone(),
+                on_behalf_of: intent.principal().map(Box::new),
+                deadline,
+                priority,
+                permit,
+                payload,
+                replies: Arc::clone(replies),
+            })
+        });
+        match (started, key) {
             (Ok(()), _) => {}
             (Err(error), Some(key)) => replies.answer(key, Err(error), &mut Vec::new()),
             (Err(error), None) => replies.drop_post(addressee.as_deref(), &error),
         }
-        Ok(())
+        Ok(key)
     }
 
     /// A place for a request of so many bytes, with room for them.
@@ -317,62 +373,57 @@ impl Inbound {
         }
     }
 
-    async fn serve_request(&self, mut send: Box<dyn SendHalf>, mut input: Input<'_>) -> Result<(), Fault> {
-        // A request stream says nothing of its priority; its answer goes with those of normal lanes.
-        let priority = Priority::Normal;
-        send.set_priority(-(priority as i32));
-        let replies = Wanted(self.replies(false));
-        match input.only_frame().await {
-            Ok(Some(frame)) => {
-                let Frame::Request { head, payload } = Frame::decode(frame)? else {
-                    return Err(Fault::Violation("a request stream without a request".to_owned()));
-                };
-                input.end();
-                self.start(head, payload, Came { at: Instant::now(), priority }, &replies.0)?;
-            }
-            Ok(None) => return Ok(()),
+    async fn serve_request(&self, send: Box<dyn SendHalf>, mut input: Input) -> Result<(), Fault> {
+        let begun = match input.only_frame().await {
+            Ok(Some(frame)) => self.begin_request(send, input, frame)?,
+            Ok(None) => None,
             Err(Fault::Refused(error)) => {
-                self.received.requests.fetch_add(1, Ordering::Relaxed);
-                match input.reader.begins_post() {
-                    true => replies.0.drop_post(None, &error),
-                    false => replies.0.refuse(0, &error),
-                }
-                // What is left of the request is not wanted.
-                drop(input);
+                self.refuse_request(send, input, error);
+                None
             }
             Err(fault) => return Err(fault),
-        }
-        replies.0.end();
-        let answer = match answered_in_a_turn(&replies.0).await {
-            Some(answer) => answer,
-            None => {
-                let stopped = send.stopped();
-                tokio::select! {
-                    biased;
-                    answer = poll_fn(|cx| replies.0.poll_take(cx)) => answer,
-                    // Nobody waits for it.
-                    () = stopped => return Ok(()),
-                }
-            }
         };
-        self.answer_request(send, answer.unwrap_or_default()).await
+        if let Some(key) = begun
+            && let Some(stopped) = self.replies.stopped(key)
+        {
+            stopped.await;
+            self.replies.abandon(key);
+        }
+        Ok(())
     }
 
-    /// Writes the answer on a request stream, if there is one, and gives up a peer that takes nothing of it in time.
-    async fn answer_request(&self, mut send: Box<dyn SendHalf>, mut answer: Bytes) -> Result<(), Fault> {
-        if answer.is_empty() {
+    /// Begins to handle the request of a stream.
+    fn begin_request(
+        &self,
+        mut send: Box<dyn SendHalf>,
+        input: Input,
+        frame: Bytes,
+    ) -> Result<Option<CallKey>, Fault> {
+        let Frame::Request { head, payload } = Frame::decode(frame)? else {
+            return Err(Fault::Violation("a request stream without a request".to_owned()));
+        };
+        input.end();
+        let stream = match head.intent {
+            Intent::Post => {
+                send.finish();
+                None
+            }
+            _ => Some(send),
+        };
+        // A request stream says nothing of its priority.
+        let came = Came { at: Instant::now(), priority: Priority::Normal };
+        self.start(head, payload, came, &self.replies, stream)
+    }
+
+    /// Answers a request of which the rest is not wanted.
+    fn refuse_request(&self, mut send: Box<dyn SendHalf>, input: Input, error: DeliveryError) {
+        self.received.requests.fetch_add(1, Ordering::Relaxed);
+        if input.reader.begins_post() {
             send.finish();
-            return Ok(());
+            self.replies.drop_post(None, &error);
+        } else if let Ok(key) = self.replies.begin(0, Some(send)) {
+            self.replies.answer(key, Err(error), &mut Vec::new());
         }
-        while !answer.is_empty() {
-            let piece = answer.split_to(answer.len().min(PIECE_BYTES));
-            let Ok(written) = tokio::time::timeout(self.frame_timeout, send.write(piece)).await else {
-                return Ok(());
-            };
-            written?;
-        }
-        finish(send).await;
-        Ok(())
     }
 }
 
@@ -390,21 +441,6 @@ impl Drop for Wanted {
 pub(super) struct Came {
     at: Instant,
     priority: Priority,
-}
-
-/// Lets the actor run once, and yields what it answered if it did. Most have, and need no watch on the peer.
-async fn answered_in_a_turn(replies: &Replies) -> Option<Option<Bytes>> {
-    let mut waited = false;
-    poll_fn(|cx| match replies.poll_take(cx) {
-        Poll::Ready(answer) => Poll::Ready(Some(answer)),
-        Poll::Pending if waited => Poll::Ready(None),
-        Poll::Pending => {
-            waited = true;
-            cx.waker().wake_by_ref();
-            Poll::Pending
-        }
-    })
-    .await
 }
 
 async fn write(mut send: Box<dyn SendHalf>, replies: &Replies) -> Result<(), LinkError> {
@@ -445,15 +481,42 @@ impl From<LinkError> for Fault {
 
 /// The receiving half of a stream, cut into frames, with a bound on how long the peer may pause within one and how much
 /// it may keep unfinished.
-struct Input<'a> {
+struct Input {
     recv: Box<dyn RecvHalf>,
+    /// The kind of the stream, where it is known.
+    kind: Option<u8>,
     reader: FrameReader,
-    inbound: &'a Inbound,
+    inbound: Rc<Inbound>,
     /// What an unfinished frame takes, where it is long.
     room: Option<Room>,
 }
 
-impl Input<'_> {
+impl Input {
+    /// The request of a stream that carries one, if it has come whole.
+    fn request_now(&mut self) -> Result<Option<Bytes>, Fault> {
+        // What is wrong with the stream is seen once more when it is read again.
+        let Some(Ok(Some(mut chunk))) = self.recv.read().now_or_never() else { return Ok(None) };
+        if chunk.first() != Some(&frame::STREAM_REQUEST) {
+            self.reader.feed(chunk);
+            return Ok(None);
+        }
+        chunk.advance(1);
+        self.kind = Some(frame::STREAM_REQUEST);
+        self.reader.feed(chunk);
+        self.request()
+    }
+
+    /// What has come of the one frame of a request stream, if that is all of it.
+    fn request(&mut self) -> Result<Option<Bytes>, Fault> {
+        let limit = self.inbound.limits.message_bytes;
+        match self.next_frame() {
+            Err(FrameError::TooLong { bytes, .. }) => {
+                Err(Fault::Refused(DeliveryError::TooLarge { bytes, limit }))
+            }
+            frame => Ok(frame?),
+        }
+    }
+
     /// The first bytes of the stream, before its frames; `None` where it ends before them.
     async fn head(&mut self, length: usize) -> Result<Option<Bytes>, Fault> {
         let within = self.inbound.frame_timeout;
@@ -510,15 +573,9 @@ impl Input<'_> {
 
     /// The one frame of a request stream.
     async fn only_frame(&mut self) -> Result<Option<Bytes>, Fault> {
-        let limit = self.inbound.limits.message_bytes;
         loop {
-            match self.next_frame() {
-                Ok(Some(frame)) => return Ok(Some(frame)),
-                Ok(None) => {}
-                Err(FrameError::TooLong { bytes, .. }) => {
-                    return Err(Fault::Refused(DeliveryError::TooLarge { bytes, limit }));
-                }
-                Err(error) => return Err(error.into()),
+            if let Some(frame) = self.request()? {
+                return Ok(Some(frame));
             }
             match self.read().await? {
                 Some(chunk) => self.reader.feed(chunk),

@@ -132,6 +132,12 @@ impl Outbox {
         Poll::Pending
     }
 
+    /// Everything appended since the last time, with the room that it takes; what is long is appended whole.
+    pub(crate) fn take(&mut self) -> (Bytes, Option<Room>) {
+        self.admitted = 0;
+        (std::mem::take(&mut self.bytes).into(), self.room.take())
+    }
+
     /// Everything appended since the last time, and a piece of a long answer; `None` after the end.
     pub(crate) fn poll_take(&mut self, cx: &mut Context<'_>) -> Poll<Option<Bytes>> {
         if let Some(mut long) = self.long.pop_front() {

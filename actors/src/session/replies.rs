@@ -1,15 +1,19 @@
-//! The requests of one stream that have no answer yet, and the answers on their way back.
+//! The requests of a lane, or of all streams with one request each, that have no answer yet, and the answers on their
+//! way back.
 
 use super::{
     Addressee, DeadLetterOffice, Received,
     outbox::{Outbox, no_room},
+    request_streams::RequestStreams,
     scratch::with_scratch,
 };
 use crate::{
     budget::{SHORT_BYTES_MAX, Share},
     call::{CallKey, CallState, Caller, Known, Permits},
+    transport::SendHalf,
 };
 use bytes::Bytes;
+use futures_util::future::BoxFuture;
 use pin_project_lite::pin_project;
 use std::{
     collections::HashMap,
@@ -63,8 +67,6 @@ pub(crate) enum Answer {
 pub(crate) struct Replies {
     caller: Arc<Caller>,
     bytes_max: u64,
-    /// Others share the stream, whom a long answer must not make wait.
-    in_pieces: bool,
     received: Received,
     dead_letters: Arc<DeadLetterOffice>,
     /// How many requests were cancelled that nobody watches: only where there are some their stages have to be looked at.
@@ -73,7 +75,10 @@ pub(crate) struct Replies {
 }
 
 struct State {
+    /// What goes out on a lane. Where every request has its stream, an answer is here for a moment.
     outbox: Outbox,
+    /// The streams, where every request has its own.
+    streams: Option<RequestStreams>,
     unanswered: Unanswered,
     /// No more requests come.
     ended: bool,
@@ -82,11 +87,12 @@ struct State {
 }
 
 impl Replies {
-    /// For a caller that takes answers of up to `bytes_max` bytes, of which long ones take room of `share`.
+    /// For a caller that takes answers of up to `bytes_max` bytes, of which long ones take room of `share`; they go on a
+    /// lane, or on the `streams` of their requests.
     pub(super) fn new(
         caller: &Arc<Caller>,
         bytes_max: u64,
-        in_pieces: bool,
+        streams: Option<RequestStreams>,
         received: &Received,
         dead_letters: &Arc<DeadLetterOffice>,
         share: &Arc<Share>,
@@ -94,12 +100,12 @@ impl Replies {
         Arc::new(Self {
             caller: Arc::clone(caller),
             bytes_max,
-            in_pieces,
             received: Arc::clone(received),
             dead_letters: Arc::clone(dead_letters),
             cancelled: AtomicUsize::new(0),
             state: Mutex::new(State {
                 outbox: Outbox::of(share),
+                streams,
                 unanswered: Unanswered::default(),
                 ended: false,
                 closed: false,
@@ -119,9 +125,42 @@ impl Replies {
         tracing::debug!(peer = %self.caller.node, %error, "a posted message was dropped");
     }
 
-    /// Takes note of a request that is to be answered.
-    pub(super) fn begin(&self, correlation: u64) -> Result<CallKey, Duplicate> {
-        self.state().unanswered.insert(correlation)
+    /// Takes note of a request that is to be answered, on its `stream` if it has one.
+    pub(super) fn begin(
+        &self,
+        correlation: u64,
+        stream: Option<Box<dyn SendHalf>>,
+    ) -> Result<CallKey, Duplicate> {
+        let mut state = self.state();
+        let stream = match (&mut state.streams, stream) {
+            (Some(streams), Some(stream)) => Some(streams.open(stream) as u16),
+            _ => None,
+        };
+        state.unanswered.insert(correlation, stream)
+    }
+
+    /// How many requests with a stream each have no answer yet.
+    pub(super) fn open(&self) -> usize {
+        self.state().streams.as_ref().map_or(0, RequestStreams::len)
+    }
+
+    /// Completes when the peer does not want the answer on a stream any more; `None` where it has one.
+    pub(super) fn stopped(&self, key: CallKey) -> Option<BoxFuture<'static, ()>> {
+        let mut state = self.state();
+        state.unanswered.find(key)?;
+        state.streams.as_mut()?.stopped(usize::from(key.stream?))
+    }
+
+    /// Does something with the streams of requests.
+    pub(super) fn with_streams<T>(&self, act: impl FnOnce(&mut RequestStreams) -> T) -> Option<T> {
+        self.state().streams.as_mut().map(act)
+    }
+
+    /// Lets those know who work on a request with a stream that nobody waits.
+    pub(super) fn abandon(&self, key: CallKey) {
+        if let Some(entry) = self.state().unanswered.find(key) {
+            entry.cancel(&self.cancelled);
+        }
     }
 
     /// Lets those know who work on a request that nobody waits; one that is not there has been answered already.
@@ -146,7 +185,8 @@ impl Replies {
         let mut state = self.state();
         let watched = state.unanswered.remove(key, &self.cancelled);
         if !state.closed {
-            put_long(key.correlation, form, payload, self.in_pieces, &mut state.outbox);
+            put_long(key, form, payload, &mut state.outbox);
+            state.send(key);
         }
         state.look();
         drop(state);
@@ -171,6 +211,9 @@ impl Replies {
         let mut state = self.state();
         state.closed = true;
         state.outbox = Outbox::default();
+        if let Some(streams) = &mut state.streams {
+            streams.close();
+        }
         state.unanswered.all().for_each(|entry| entry.cancel(&self.cancelled));
     }
 
@@ -210,6 +253,14 @@ impl Known for Replies {
 }
 
 impl State {
+    /// Sends what the outbox has on the stream of a request, if it has one.
+    fn send(&mut self, key: CallKey) {
+        if let (Some(streams), Some(stream)) = (&mut self.streams, key.stream) {
+            let (frame, room) = self.outbox.take();
+            streams.answer(usize::from(stream), frame, room);
+        }
+    }
+
     fn look(&mut self) {
         if self.ended && self.unanswered.count == 0 {
             self.outbox.end();
@@ -218,13 +269,15 @@ impl State {
 }
 
 /// Appends an answer, if there is room for it.
-fn put_long(correlation: u64, form: Form, payload: &mut Vec<u8>, in_pieces: bool, outbox: &mut Outbox) {
+fn put_long(key: CallKey, form: Form, payload: &mut Vec<u8>, outbox: &mut Outbox) {
+    let correlation = key.correlation;
     match form {
         Ok(_) if !outbox.admits(payload.len()) => {
             let error = no_room(payload.len(), Delivery::Delivered);
             frame::put_undelivered(correlation, &error, outbox.frames());
         }
-        Ok(answer) if in_pieces && payload.len() > LANE_ANSWER_BYTES_MAX => {
+        // Others share the lane, whom a long answer must not make wait.
+        Ok(answer) if key.stream.is_none() && payload.len() > LANE_ANSWER_BYTES_MAX => {
             payload.shrink_to_fit();
             outbox.push_long(correlation, answer == Answer::Failed, std::mem::take(payload).into());
         }
@@ -246,7 +299,8 @@ fn put(correlation: u64, form: Form, payload: &[u8], frames: &mut Vec<u8>) {
 pub(crate) struct Batch {
     replies: Option<Arc<Replies>>,
     frames: Vec<u8>,
-    answered: Vec<(CallKey, Permits)>,
+    /// The requests, with where their frames end.
+    answered: Vec<(CallKey, Permits, usize)>,
     /// How many answers it collects: more where handlers are fast, and one where they are slow.
     answers_max: usize,
     /// When the first of them was ready.
@@ -272,7 +326,7 @@ impl Batch {
             return;
         }
         put(key.correlation, form, payload, &mut self.frames);
-        self.answered.push((key, permits));
+        self.answered.push((key, permits, self.frames.len()));
         self.replies = Some(replies);
         let since = *self.since.get_or_insert_with(Instant::now);
         if self.answered.len() >= self.answers_max {
@@ -289,17 +343,26 @@ impl Batch {
         self.since = None;
         {
             let mut state = replies.state();
-            for (key, permits) in &mut self.answered {
+            for (key, permits, _) in &mut self.answered {
                 if let Some(watched) = state.unanswered.remove(*key, &replies.cancelled) {
                     watched.keep(std::mem::take(permits));
                 }
             }
-            if state.closed {
+            let State { outbox, streams, closed, .. } = &mut *state;
+            if *closed {
                 self.frames.clear();
-            } else if state.outbox.admits(self.frames.len()) {
-                state.outbox.append(&mut self.frames);
+            } else if let Some(streams) = streams {
+                let mut begin = 0;
+                for (key, _, end) in &self.answered {
+                    let frame = Bytes::copy_from_slice(&self.frames[begin..*end]);
+                    streams.answer(key.stream.map_or(usize::MAX, usize::from), frame, None);
+                    begin = *end;
+                }
+                self.frames.clear();
+            } else if outbox.admits(self.frames.len()) {
+                outbox.append(&mut self.frames);
             } else {
-                put_without_room(std::mem::take(&mut self.frames), state.outbox.frames());
+                put_without_room(std::mem::take(&mut self.frames), outbox.frames());
             }
             state.look();
         }
@@ -377,7 +440,7 @@ impl<F: Future, E: FnOnce(F::Output, u64, &mut Vec<u8>) -> Form> Future for Serv
     }
 }
 
-/// The requests that have no answer yet, by their number, which the peer chooses.
+/// The requests that have no answer yet, by their number.
 #[derive(Default)]
 struct Unanswered {
     dense: Vec<Option<Entry>>,
@@ -400,16 +463,17 @@ enum Stage {
 }
 
 impl Unanswered {
-    fn insert(&mut self, correlation: u64) -> Result<CallKey, Duplicate> {
+    fn insert(&mut self, correlation: u64, stream: Option<u16>) -> Result<CallKey, Duplicate> {
+        let number = number(correlation, stream);
         self.serial = self.serial.wrapping_add(1);
         let entry = Entry { serial: self.serial, stage: Stage::Unwatched };
         // A number takes no more room than one request, whichever the peer chooses.
-        if correlation < DENSE && position(correlation) == self.dense.len() {
-            self.dense.push(self.sparse.remove(&correlation));
+        if number < DENSE && position(number) == self.dense.len() {
+            self.dense.push(self.sparse.remove(&number));
         }
-        let before = match self.dense.get_mut(position(correlation)) {
+        let before = match self.dense.get_mut(position(number)) {
             Some(dense) => dense.replace(entry),
-            None => self.sparse.insert(correlation, entry),
+            None => self.sparse.insert(number, entry),
         };
         self.count += usize::from(before.is_none());
         match before {
@@ -419,27 +483,28 @@ impl Unanswered {
                 }
                 Err(Duplicate)
             }
-            None => Ok(CallKey { correlation, serial: self.serial }),
+            None => Ok(CallKey { correlation, stream, serial: self.serial }),
         }
     }
 
-    fn get(&mut self, correlation: u64) -> Option<&mut Entry> {
-        match self.dense.get_mut(position(correlation)) {
+    fn get(&mut self, number: u64) -> Option<&mut Entry> {
+        match self.dense.get_mut(position(number)) {
             Some(dense) => dense.as_mut(),
-            None => self.sparse.get_mut(&correlation),
+            None => self.sparse.get_mut(&number),
         }
     }
 
     fn find(&mut self, key: CallKey) -> Option<&mut Entry> {
-        self.get(key.correlation).filter(|entry| entry.serial == key.serial)
+        self.get(number(key.correlation, key.stream)).filter(|entry| entry.serial == key.serial)
     }
 
     /// Takes a request off, with what it is watched with.
     fn remove(&mut self, key: CallKey, cancelled: &AtomicUsize) -> Option<Arc<CallState>> {
         self.find(key)?;
-        let removed = match self.dense.get_mut(position(key.correlation)) {
+        let number = number(key.correlation, key.stream);
+        let removed = match self.dense.get_mut(position(number)) {
             Some(dense) => dense.take(),
-            None => self.sparse.remove(&key.correlation),
+            None => self.sparse.remove(&number),
         };
         self.count -= 1;
         match removed?.stage {
@@ -457,8 +522,13 @@ impl Unanswered {
     }
 }
 
-fn position(correlation: u64) -> usize {
-    usize::try_from(correlation).unwrap_or(usize::MAX)
+/// That under which a request is found: the peer chooses that of those that share a stream.
+fn number(correlation: u64, stream: Option<u16>) -> u64 {
+    stream.map_or(correlation, u64::from)
+}
+
+fn position(number: u64) -> usize {
+    usize::try_from(number).unwrap_or(usize::MAX)
 }
 
 impl Entry {
@@ -499,8 +569,8 @@ mod tests {
         let node = "peer".parse().unwrap();
         let share = Budget::new(128 << 20, 0).share(&node);
         let caller = Arc::new(Caller { node, role: Role::Operator });
-        let replies = Replies::new(&caller, 64 << 20, true, &Received::default(), &Arc::default(), &share);
-        let key = replies.begin(0).ok().unwrap();
+        let replies = Replies::new(&caller, 64 << 20, None, &Received::default(), &Arc::default(), &share);
+        let key = replies.begin(0, None).ok().unwrap();
         replies.answer(key, Ok(Answer::Reply), &mut vec![0; 30 << 20]);
         assert!(share.take(30 << 20).is_none());
         replies.close();
@@ -512,13 +582,13 @@ mod tests {
         let node = "peer".parse().unwrap();
         let share = Budget::new(0, 0).share(&node);
         let caller = Arc::new(Caller { node, role: Role::Operator });
-        let replies = Replies::new(&caller, 64 << 20, true, &Received::default(), &Arc::default(), &share);
+        let replies = Replies::new(&caller, 64 << 20, None, &Received::default(), &Arc::default(), &share);
         replies
             .refuse(9, &DeliveryError::Codec { reason: "x".repeat(64 << 10), delivery: Delivery::NotSent });
         let mut batch = Batch { answers_max: 3, ..Batch::default() };
         let forms = [Ok(Answer::Reply), Err(DeliveryError::Stopped), Err(DeliveryError::Draining)];
         for (correlation, form) in (0..).zip(forms) {
-            let key = replies.begin(correlation).ok().unwrap();
+            let key = replies.begin(correlation, None).ok().unwrap();
             batch.answer(Arc::clone(&replies), key, [None, None], form, &mut vec![7; 5]);
         }
         let mut reader = FrameReader::new(1 << 20);
@@ -551,12 +621,15 @@ mod tests {
     #[test]
     fn a7_a_request_takes_the_room_of_one_whatever_its_number_is() {
         let mut unanswered = Unanswered::default();
-        let keys = [4_095, 1, 0, 1 << 40].map(|number| unanswered.insert(number).ok().unwrap());
+        let keys = [4_095, 1, 0, 1 << 40].map(|number| unanswered.insert(number, None).ok().unwrap());
         assert_eq!((unanswered.count, unanswered.dense.len()), (4, 1));
         for key in keys {
-            assert!(unanswered.find(key).is_some() && unanswered.insert(key.correlation).is_err(), "{key:?}");
+            assert!(
+                unanswered.find(key).is_some() && unanswered.insert(key.correlation, None).is_err(),
+                "{key:?}"
+            );
         }
-        let again = [1, 2].map(|number| unanswered.insert(number).ok());
+        let again = [1, 2].map(|number| unanswered.insert(number, None).ok());
         assert!(again[0].is_none() && again[1].is_some() && unanswered.dense.len() == 3);
         let numbers = unanswered.all().count();
         assert_eq!((unanswered.count, numbers), (5, 5));

@@ -1,6 +1,6 @@
 //! What a node exposes: names, their requests as routes, and who may call them.
 
-use super::{Addressee, DeadLetterOffice, Replies, caller::Sending};
+use super::{Addressee, DeadLetterOffice, Replies, Sending};
 use crate::{
     call::{CallKey, Caller, Known, Origin, Priority},
     gate::Permit,

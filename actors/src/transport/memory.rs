@@ -13,12 +13,13 @@ use bytes::Bytes;
 use futures_util::{
     StreamExt,
     future::{BoxFuture, ready},
-    stream::{self, LocalBoxStream},
+    stream::{self, BoxStream, LocalBoxStream},
 };
 use network::DATAGRAM_BYTES;
 use std::{
     net::SocketAddr,
     sync::{Arc, Mutex, PoisonError},
+    task::{Context, Poll},
     time::Duration,
 };
 use swarm_protocols::{NodeId, session::CloseCode};
@@ -262,7 +263,8 @@ fn half(connection: &Arc<Wire>, side: usize, stream: u64) -> (MemorySend, Memory
         sent: (0, 0),
     };
     let connection = Arc::clone(connection);
-    (send, MemoryRecv { side: 1 - side, connection, stream, incoming, next: None, at_end })
+    let incoming = Incoming { side: 1 - side, connection, stream, datagrams: incoming, next: None, at_end };
+    (send, MemoryRecv(incoming.chunks()))
 }
 
 /// What travels.
@@ -368,20 +370,36 @@ impl Drop for MemorySend {
     }
 }
 
-struct MemoryRecv {
+/// The chunks of a stream, or why no more come.
+struct MemoryRecv(BoxStream<'static, Result<Bytes, LinkError>>);
+
+impl RecvHalf for MemoryRecv {
+    fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Bytes>, LinkError>> {
+        self.0.poll_next_unpin(cx).map(Option::transpose)
+    }
+}
+
+struct Incoming {
     side: usize,
     connection: Arc<Wire>,
     stream: u64,
-    incoming: mpsc::UnboundedReceiver<InFlight>,
-    /// What is under way and not due; kept here when a read is given up.
+    datagrams: mpsc::UnboundedReceiver<InFlight>,
+    /// What is under way and not due.
     next: Option<InFlight>,
     at_end: watch::Sender<Option<Instant>>,
 }
 
-impl MemoryRecv {
+impl Incoming {
+    fn chunks(self) -> BoxStream<'static, Result<Bytes, LinkError>> {
+        let chunks = stream::try_unfold(self, async |mut incoming| {
+            Ok(incoming.read().await?.map(|bytes| (bytes, incoming)))
+        });
+        chunks.fuse().boxed()
+    }
+
     async fn next(&mut self) -> Option<Word> {
         if self.next.is_none() {
-            self.next = Some(self.incoming.recv().await?);
+            self.next = Some(self.datagrams.recv().await?);
         }
         let InFlight { due, number, .. } = *self.next.as_ref()?;
         let line = &self.connection.line;
@@ -389,31 +407,24 @@ impl MemoryRecv {
         line.arrive(direction_to(self.side), due, again).await;
         self.next.take().map(|next| next.what)
     }
-}
 
-impl RecvHalf for MemoryRecv {
-    fn read(&mut self) -> BoxFuture<'_, Result<Option<Bytes>, LinkError>> {
-        Box::pin(async move {
-            let connection = Arc::clone(&self.connection);
-            let word = tokio::select! {
-                biased;
-                error = connection.until_closed(self.side) => return Err(error),
-                word = self.next() => word,
-            };
-            match word {
-                Some(Word::Bytes(bytes)) => Ok(Some(bytes)),
-                Some(Word::Abandoned) => Err(LinkError::StreamAbandoned),
-                // Nothing at all comes after the end has been read.
-                Some(Word::Finished) | None => {
-                    note(&self.at_end, Instant::now());
-                    Ok(None)
-                }
-            }
-        })
+    async fn read(&mut self) -> Result<Option<Bytes>, LinkError> {
+        let connection = Arc::clone(&self.connection);
+        let word = tokio::select! {
+            biased;
+            error = connection.until_closed(self.side) => return Err(error),
+            word = self.next() => word,
+        };
+        match word {
+            Some(Word::Bytes(bytes)) => Ok(Some(bytes)),
+            Some(Word::Abandoned) => Err(LinkError::StreamAbandoned),
+            // Nothing at all comes after the end has been read.
+            Some(Word::Finished) | None => Ok(None),
+        }
     }
 }
 
-impl Drop for MemoryRecv {
+impl Drop for Incoming {
     fn drop(&mut self) {
         note(&self.at_end, Instant::now());
     }

@@ -9,12 +9,15 @@ pub(crate) use endpoint::QuicTransport;
 use super::{Link, LinkError, RecvHalf, Refusal, SendHalf, Stream};
 use crate::identity::explain;
 use bytes::Bytes;
-use futures_util::future::BoxFuture;
+use futures_util::{FutureExt, future::BoxFuture};
 use quinn::{ConnectionError, ReadError, VarInt, WriteError};
 use std::{
     collections::VecDeque,
+    future::Future,
     net::SocketAddr,
+    pin::pin,
     sync::{Arc, OnceLock},
+    task::{Context, Poll},
     time::Duration,
 };
 use swarm_protocols::{printable, session::CloseCode};
@@ -42,6 +45,12 @@ impl Link for QuicLink {
         Box::pin(async move {
             open.await.map(|halves| self.stream(halves)).map_err(|error| lost(error, &self.closed))
         })
+    }
+
+    fn open_now(&self) -> Option<Stream> {
+        let opened = self.connection.open_bi().now_or_never()?;
+        // Who waits for it learns what is wrong.
+        opened.ok().map(|halves| self.stream(halves))
     }
 
     fn accept(&self) -> BoxFuture<'_, Result<Stream, LinkError>> {
@@ -88,7 +97,12 @@ impl QuicLink {
         let closed = || Arc::clone(&self.closed);
         Stream {
             send: Box::new(QuicSend { stream: send, finished: false, closed: closed() }),
-            recv: Box::new(QuicRecv { stream: recv, ready: VecDeque::new(), closed: closed() }),
+            recv: Box::new(QuicRecv {
+                stream: recv,
+                ready: VecDeque::new(),
+                is_busy: false,
+                closed: closed(),
+            }),
         }
     }
 }
@@ -128,12 +142,14 @@ struct QuicSend {
 
 impl SendHalf for QuicSend {
     fn write(&mut self, bytes: Bytes) -> BoxFuture<'_, Result<(), LinkError>> {
-        Box::pin(async move {
-            self.stream.write_chunk(bytes).await.map_err(|error| match error {
-                WriteError::ConnectionLost(error) => lost(error, &self.closed),
-                _ => LinkError::StreamAbandoned,
-            })
-        })
+        Box::pin(async move { self.stream.write_chunk(bytes).await.map_err(|error| self.failed(error)) })
+    }
+
+    fn write_now(&mut self, bytes: &mut Bytes) -> Result<(), LinkError> {
+        let mut chunks = [std::mem::take(bytes)];
+        let written = self.stream.write_chunks(&mut chunks).now_or_never();
+        [*bytes] = chunks;
+        written.transpose().map_err(|error| self.failed(error)).map(drop)
     }
 
     fn finish(&mut self) {
@@ -155,6 +171,15 @@ impl SendHalf for QuicSend {
     }
 }
 
+impl QuicSend {
+    fn failed(&self, error: WriteError) -> LinkError {
+        match error {
+            WriteError::ConnectionLost(error) => lost(error, &self.closed),
+            _ => LinkError::StreamAbandoned,
+        }
+    }
+}
+
 impl Drop for QuicSend {
     /// quinn would finish the stream as if what was sent so far were all of it.
     fn drop(&mut self) {
@@ -164,34 +189,52 @@ impl Drop for QuicSend {
     }
 }
 
-/// How many pieces of a stream are taken at once, each of which came in a packet.
+/// How many pieces of a stream are taken at once, each of which came in a packet: a short one has come whole, and its
+/// end with it.
+const PIECES_MIN: usize = 2;
+
+/// The same where more come.
 const PIECES_MAX: usize = 16;
 
 struct QuicRecv {
     stream: quinn::RecvStream,
     /// Those that came with the last one that was read.
     ready: VecDeque<Bytes>,
+    /// More pieces came than are taken of a short stream.
+    is_busy: bool,
     closed: ClosedHere,
 }
 
-impl RecvHalf for QuicRecv {
-    fn read(&mut self) -> BoxFuture<'_, Result<Option<Bytes>, LinkError>> {
-        Box::pin(async move {
-            if let Some(chunk) = self.ready.pop_front() {
-                return Ok(Some(chunk));
+impl QuicRecv {
+    fn poll_pieces<const COUNT: usize>(
+        &mut self,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<Option<Bytes>, LinkError>> {
+        let mut pieces = [const { Bytes::new() }; COUNT];
+        // What has to be remembered between two polls is in the stream.
+        let read = { pin!(self.stream.read_chunks(&mut pieces)).poll(cx) };
+        read.map(|read| match read {
+            Ok(count) => {
+                let count = count.unwrap_or(0);
+                self.is_busy |= count == COUNT;
+                let mut pieces = pieces.into_iter().take(count);
+                let first = pieces.next();
+                self.ready.extend(pieces);
+                Ok(first)
             }
-            let mut pieces = [const { Bytes::new() }; PIECES_MAX];
-            match self.stream.read_chunks(&mut pieces).await {
-                Ok(count) => {
-                    let mut pieces = pieces.into_iter().take(count.unwrap_or(0));
-                    let first = pieces.next();
-                    self.ready.extend(pieces);
-                    Ok(first)
-                }
-                Err(ReadError::ConnectionLost(error)) => Err(lost(error, &self.closed)),
-                Err(_) => Err(LinkError::StreamAbandoned),
-            }
+            Err(ReadError::ConnectionLost(error)) => Err(lost(error, &self.closed)),
+            Err(_) => Err(LinkError::StreamAbandoned),
         })
+    }
+}
+
+impl RecvHalf for QuicRecv {
+    fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Bytes>, LinkError>> {
+        match self.ready.pop_front() {
+            Some(piece) => Poll::Ready(Ok(Some(piece))),
+            None if self.is_busy => self.poll_pieces::<PIECES_MAX>(cx),
+            None => self.poll_pieces::<PIECES_MIN>(cx),
+        }
     }
 
     fn next_ready(&mut self) -> Option<Bytes> {

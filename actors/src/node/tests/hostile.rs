@@ -230,7 +230,7 @@ async fn a_stream_that_breaks_the_rules_ends_the_connection() {
     connection.close(0_u8.into(), b"");
     let limit = (64 << 20) + 128;
     let cases = [
-        (vec![7], "a stream of unknown kind [7]".to_owned()),
+        (vec![7], "a stream of unknown kind 7".to_owned()),
         (oversized, format!("a frame of 1099511627776 bytes is over the limit of {limit}")),
         (lane(&answer), "an answer to no request".to_owned()),
         (lane(&[2, 0x24, 0]), "unexpected frame kind 0x24".to_owned()),

@@ -1,42 +1,38 @@
-//! One request on a lane: what has become of it, and the future of the one who asked.
+//! One request: what has become of it, and the future of the one who asked.
 
-use super::Lane;
+use super::{Carrier, Line};
 use crate::budget::Room;
 use bytes::BytesMut;
-use slab::Slab;
 use std::{
     future::Future,
     pin::Pin,
     sync::Arc,
     task::{Context, Poll, Waker},
 };
-use swarm_protocols::{
-    DeliveryError,
-    wire::frame::{self, Answered},
-};
+use swarm_protocols::{DeliveryError, wire::frame::Answered};
 use tokio::time::Instant;
 
-/// An unanswered request on a lane. Dropping it cancels the request.
-pub(crate) struct LaneCall {
-    lane: Arc<Lane>,
+/// An unanswered request. Dropping it cancels the request.
+pub(crate) struct LineCall<C: Carrier> {
+    line: Arc<Line<C>>,
     key: usize,
     ended: bool,
 }
 
-impl LaneCall {
-    pub(super) fn new(lane: Arc<Lane>, key: usize) -> Self {
-        Self { lane, key, ended: false }
+impl<C: Carrier> LineCall<C> {
+    pub(in crate::session) fn new(line: Arc<Line<C>>, key: usize) -> Self {
+        Self { line, key, ended: false }
     }
 }
 
-impl Future for LaneCall {
+impl<C: Carrier> Future for LineCall<C> {
     type Output = Result<Answered, DeliveryError>;
 
     /// # Panics
     /// After it was ready: its number may be that of another request by then.
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         assert!(!self.ended, "an ask was polled after it was ready");
-        let mut state = self.lane.state();
+        let mut state = self.line.state();
         match &mut state.calls[self.key] {
             Slot::Waiting { waker, .. } => {
                 match waker {
@@ -48,7 +44,7 @@ impl Future for LaneCall {
             slot => {
                 let ended = std::mem::replace(slot, Slot::Abandoned);
                 if !matches!(ended, Slot::GivenUp(_)) {
-                    self.lane.remove(&mut state, self.key);
+                    self.line.remove(&mut state, self.key);
                 }
                 drop(state);
                 self.ended = true;
@@ -64,26 +60,25 @@ impl Future for LaneCall {
     }
 }
 
-impl Drop for LaneCall {
+impl<C: Carrier> Drop for LineCall<C> {
     fn drop(&mut self) {
         if self.ended {
             return;
         }
-        let mut state = self.lane.state();
+        let mut state = self.line.state();
         match &state.calls[self.key] {
-            Slot::Waiting { .. } => {
-                state.calls[self.key] = Slot::Abandoned;
-                let correlation = self.key as u64;
-                frame::put_cancel(correlation, state.outbox.frames());
-            }
+            Slot::Waiting { .. } => match state.carrier.cancel(self.key) {
+                Some(_) => self.line.remove(&mut state, self.key),
+                None => state.calls[self.key] = Slot::Abandoned,
+            },
             Slot::GivenUp(_) => state.calls[self.key] = Slot::Abandoned,
-            Slot::Ended(..) | Slot::Abandoned => self.lane.remove(&mut state, self.key),
+            Slot::Ended(..) | Slot::Abandoned => self.line.remove(&mut state, self.key),
         }
     }
 }
 
 /// What has become of a request.
-pub(super) enum Slot {
+pub(in crate::session) enum Slot {
     Waiting {
         waker: Option<Waker>,
         asked: Instant,
@@ -103,7 +98,7 @@ pub(super) enum Slot {
 
 impl Slot {
     /// Ends what was given up, as nothing more comes of it.
-    pub(super) fn settle(&mut self) {
+    pub(in crate::session) fn settle(&mut self) {
         if let Self::GivenUp(error) = self {
             *self = Self::Ended(Err(error.clone()), None);
         }
@@ -112,14 +107,7 @@ impl Slot {
 
 /// What has come of a long answer, with the room that it takes.
 #[derive(Default)]
-pub(super) struct Parts {
-    pub(super) bytes: BytesMut,
-    pub(super) room: Option<Room>,
-}
-
-/// The request of this number, which has no answer yet.
-pub(super) fn slot(calls: &mut Slab<Slot>, correlation: u64) -> Result<&mut Slot, String> {
-    let slot = usize::try_from(correlation).ok().and_then(|key| calls.get_mut(key));
-    slot.filter(|slot| !matches!(slot, Slot::Ended(..)))
-        .ok_or_else(|| format!("an answer to request {correlation}, which was not asked"))
+pub(in crate::session) struct Parts {
+    pub(in crate::session) bytes: BytesMut,
+    pub(in crate::session) room: Option<Room>,
 }

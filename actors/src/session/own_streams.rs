@@ -1,0 +1,454 @@
+//! The caller's end of requests with a stream each.
+//!
+//! What is short is written at once, where the peer takes it; a task sends the rest. One task of the session reads the
+//! answers as they come: one that nobody waits for would else keep what the connection may have unread from all other
+//! streams.
+
+use super::{
+    line::{Carrier, Line, LineCall, Places, Sending, Slot, State},
+    outbox::no_room,
+};
+use crate::{
+    budget::{Room, SHORT_BYTES_MAX, Share},
+    call::Priority,
+    gate::RETRY_AFTER,
+    transport::{Link, LinkError, RecvHalf, Stream},
+};
+use bytes::Bytes;
+use std::{
+    future::poll_fn,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    task::{Context, Poll, Wake, Waker, ready},
+};
+use swarm_protocols::{
+    Delivery, DeliveryError,
+    wire::frame::{Answered, Frame, FrameReader, OVERHEAD_BYTES_MAX},
+};
+use tokio::{
+    sync::{OwnedSemaphorePermit, Semaphore},
+    task::AbortHandle,
+};
+
+/// What goes over a stream of its own, one piece after the other. Long ones are shared, not copied.
+pub(super) type Pieces = [Bytes; 3];
+
+fn bytes_of(pieces: &Pieces) -> usize {
+    pieces.iter().map(Bytes::len).sum()
+}
+
+/// Requests with a stream each.
+pub(crate) type OwnStreams = Line<Exchanges>;
+
+/// The streams, by the numbers of their requests.
+pub(crate) struct Exchanges {
+    exchanges: Vec<Option<Exchange>>,
+    /// They say that there is something to read, and stay when their request has ended.
+    wakers: Vec<Waker>,
+    ready: Arc<Ready>,
+    /// How much more of long requests may be in progress at the peer, in KiB: two of the longest, or many shorter ones.
+    sendable: Arc<Semaphore>,
+    /// How many messages without an answer are being sent.
+    posts: usize,
+}
+
+enum Exchange {
+    Sending { task: AbortHandle, begun: bool },
+    Reading(Reading),
+}
+
+struct Reading {
+    recv: Box<dyn RecvHalf>,
+    reader: FrameReader,
+    come: usize,
+    /// What has come of a long answer takes it.
+    room: Option<Room>,
+    #[expect(dead_code, reason = "it is given back when this is dropped")]
+    in_progress: Option<OwnedSemaphorePermit>,
+}
+
+/// How an exchange ended, with the room that its answer takes.
+type Ended = Result<(Answered, Option<Room>), DeliveryError>;
+
+impl Carrier for Exchanges {
+    fn cancel(&mut self, key: usize) -> Option<Delivery> {
+        match self.exchanges.get_mut(key).and_then(Option::take) {
+            Some(Exchange::Sending { task, begun }) => {
+                task.abort();
+                Some(if begun { Delivery::Unknown } else { Delivery::NotSent })
+            }
+            // Dropping it tells the peer.
+            Some(Exchange::Reading(_)) | None => Some(Delivery::Unknown),
+        }
+    }
+
+    fn end(&mut self) {
+        for key in 0..self.exchanges.len() {
+            self.cancel(key);
+        }
+        self.ready.end();
+    }
+
+    fn is_idle(&self) -> bool {
+        self.posts == 0
+    }
+}
+
+impl Exchanges {
+    fn put(&mut self, key: usize, exchange: Exchange) {
+        while self.exchanges.len() <= key {
+            let readable = Readable { key: self.wakers.len(), ready: Arc::clone(&self.ready) };
+            self.wakers.push(Arc::new(readable).into());
+            self.exchanges.push(None);
+        }
+        self.exchanges[key] = Some(exchange);
+    }
+
+    /// Whether the task that asks is the one that sends request `key`: that may have another number meanwhile.
+    fn is_sent_here(&mut self, key: usize) -> Option<&mut bool> {
+        match self.exchanges.get_mut(key)? {
+            Some(Exchange::Sending { task, begun }) if task.id() == tokio::task::id() => Some(begun),
+            _ => None,
+        }
+    }
+}
+
+impl OwnStreams {
+    /// Streams to a peer that takes requests of up to `request_bytes_max`. They take `places`.
+    pub(crate) fn new(
+        link: Arc<dyn Link>,
+        places: Arc<Places>,
+        share: Arc<Share>,
+        request_bytes_max: u64,
+        answer_bytes_max: usize,
+    ) -> Arc<Self> {
+        let exchanges = Exchanges {
+            exchanges: Vec::new(),
+            wakers: Vec::new(),
+            ready: Arc::default(),
+            sendable: Arc::new(Semaphore::new(2 * kib(request_bytes_max) as usize)),
+            posts: 0,
+        };
+        Self::over(link, exchanges, places, share, answer_bytes_max)
+    }
+
+    /// Sends a request.
+    pub(crate) fn call(
+        self: &Arc<Self>,
+        mut request: Pieces,
+        Sending { timeout, priority, .. }: Sending,
+    ) -> Result<LineCall<Exchanges>, DeliveryError> {
+        let mut state = self.state();
+        self.take_place(&mut state)?;
+        let key = self.insert(&mut state, timeout);
+        if !state.running {
+            state.running = true;
+            self.runtime.spawn(Arc::clone(self).run(Arc::clone(&state.carrier.ready)));
+        }
+        let stream = if bytes_of(&request) <= SHORT_BYTES_MAX { self.link.open_now() } else { None };
+        let left = match stream.map(|stream| write_now(stream, &mut request, priority)).transpose() {
+            Ok(Some(Written::All(recv))) => {
+                let _nobody_waits_yet = self.receive(&mut state, key, recv, None);
+                return Ok(LineCall::new(Arc::clone(self), key));
+            }
+            Ok(Some(Written::Some(stream))) => Some(stream),
+            Ok(None) => None,
+            Err(error) => {
+                state.calls[key] = Slot::Ended(Err(lost(&state, error, Delivery::Unknown)), None);
+                return Ok(LineCall::new(Arc::clone(self), key));
+            }
+        };
+        let begun = left.is_some();
+        // It looks for itself among the exchanges when this state is left.
+        let task = self.runtime.spawn(Arc::clone(self).send(key, left, request, priority)).abort_handle();
+        state.carrier.put(key, Exchange::Sending { task, begun });
+        Ok(LineCall::new(Arc::clone(self), key))
+    }
+
+    /// Sends a message that is not answered, as the peer takes it.
+    pub(crate) async fn post(
+        self: Arc<Self>,
+        message: Pieces,
+        Sending { timeout, priority, .. }: Sending,
+    ) -> Result<(), DeliveryError> {
+        let posting = Posting::new(&self)?;
+        let sent = async {
+            // Until it is written. What the peer holds after that is for the peer to bound: it stops a message for
+            // which it has no room before the end of it, and nothing tells when the others are handled.
+            let _on_its_way = self.sendable(bytes_of(&message)).await;
+            self.write(None, message, priority).await
+        };
+        // A stream that is dropped before its end is a message that was not sent.
+        let (_no_answer, is_whole) = tokio::time::timeout(timeout, sent)
+            .await
+            .map_err(|_| DeliveryError::TimedOut { after: timeout, delivery: Delivery::NotSent })??;
+        drop(posting);
+        // A peer that stops a message before its end has no room for it.
+        is_whole.then_some(()).ok_or(DeliveryError::Overloaded { retry_after: RETRY_AFTER })
+    }
+
+    /// Waits until so many bytes more may be in progress at the peer: those that wait take none of its room.
+    async fn sendable(&self, bytes: usize) -> Option<OwnedSemaphorePermit> {
+        if bytes <= SHORT_BYTES_MAX {
+            return None;
+        }
+        let sendable = Arc::clone(&self.state().carrier.sendable);
+        sendable.acquire_many_owned(kib(bytes as u64)).await.ok()
+    }
+
+    /// Sends the request of this number.
+    async fn send(self: Arc<Self>, key: usize, stream: Option<Stream>, request: Pieces, priority: Priority) {
+        let in_progress = self.sendable(bytes_of(&request)).await;
+        if let Some(begun) = self.state().carrier.is_sent_here(key) {
+            *begun = true;
+        }
+        let written = self.write(stream, request, priority).await;
+        let mut state = self.state();
+        if state.carrier.is_sent_here(key).is_none() {
+            return;
+        }
+        let waker = match written {
+            Ok((recv, _is_whole)) => self.receive(&mut state, key, recv, in_progress),
+            Err(error) => self.end(&mut state, key, Err(error)),
+        };
+        drop(state);
+        waker.into_iter().for_each(Waker::wake);
+    }
+
+    /// Writes what goes over a stream, and says whether the peer let all of it be written: one that stops a request has
+    /// read enough to answer.
+    async fn write(
+        &self,
+        stream: Option<Stream>,
+        pieces: Pieces,
+        priority: Priority,
+    ) -> Result<(Box<dyn RecvHalf>, bool), DeliveryError> {
+        let Stream { mut send, recv } = match stream {
+            Some(stream) => stream,
+            None => {
+                let opened = self.link.open().await;
+                let mut stream = opened.map_err(|error| lost(&self.state(), error, Delivery::NotSent))?;
+                prioritise(&mut stream, priority);
+                stream
+            }
+        };
+        for piece in pieces.into_iter().filter(|piece| !piece.is_empty()) {
+            match send.write(piece).await {
+                Ok(()) => {}
+                Err(LinkError::StreamAbandoned) => return Ok((recv, false)),
+                Err(error) => return Err(lost(&self.state(), error, Delivery::Unknown)),
+            }
+        }
+        send.finish();
+        Ok((recv, true))
+    }
+
+    /// Waits for the answer to a request, of which nothing has come.
+    fn receive(
+        &self,
+        state: &mut State<Exchanges>,
+        key: usize,
+        recv: Box<dyn RecvHalf>,
+        in_progress: Option<OwnedSemaphorePermit>,
+    ) -> Option<Waker> {
+        let reader = FrameReader::new(self.message_bytes_max + OVERHEAD_BYTES_MAX);
+        let reading = Reading { recv, reader, come: 0, room: None, in_progress };
+        state.carrier.put(key, Exchange::Reading(reading));
+        self.advance(state, key)
+    }
+
+    async fn run(self: Arc<Self>, ready: Arc<Ready>) {
+        tokio::select! {
+            () = self.read(&ready) => {}
+            never = self.expire() => match never {},
+        }
+    }
+
+    /// Reads what comes until the session ends.
+    async fn read(&self, ready: &Ready) {
+        let (mut keys, mut woken) = (Vec::new(), Vec::new());
+        while poll_fn(|cx| ready.poll_take(&mut keys, cx)).await {
+            let mut state = self.state();
+            for key in keys.drain(..) {
+                woken.extend(self.advance(&mut state, key));
+            }
+            drop(state);
+            woken.drain(..).for_each(Waker::wake);
+        }
+    }
+
+    /// Reads what has come of an answer, and yields who waits for it, if that is all of it.
+    fn advance(&self, state: &mut State<Exchanges>, key: usize) -> Option<Waker> {
+        let Exchanges { exchanges, wakers, .. } = &mut state.carrier;
+        let Some(Exchange::Reading(reading)) = exchanges.get_mut(key)? else { return None };
+        let polled = reading.poll(&self.share, &mut Context::from_waker(&wakers[key]));
+        let Poll::Ready(ended) = polled else { return None };
+        let ended = ended.unwrap_or_else(|error| Err(lost(state, error, Delivery::Unknown)));
+        self.end(state, key, ended)
+    }
+
+    /// Keeps how a request ended, and yields who waits for it.
+    fn end(&self, state: &mut State<Exchanges>, key: usize, ended: Ended) -> Option<Waker> {
+        state.carrier.exchanges[key] = None;
+        let Some(Slot::Waiting { waker, asked, .. }) = state.calls.get_mut(key) else { return None };
+        let (waker, took) = (waker.take(), asked.elapsed());
+        if ended.is_ok() {
+            state.took(took);
+        }
+        state.calls[key] = match ended {
+            Ok((answer, room)) => Slot::Ended(Ok(answer), room.map(Box::new)),
+            Err(error) => Slot::Ended(Err(error), None),
+        };
+        waker
+    }
+}
+
+impl Reading {
+    fn poll(&mut self, share: &Arc<Share>, cx: &mut Context<'_>) -> Poll<Result<Ended, LinkError>> {
+        while let Some(chunk) = ready!(self.recv.poll_read(cx))? {
+            self.come += chunk.len();
+            if self.come > SHORT_BYTES_MAX && !share.extend(&mut self.room, self.come) {
+                return Poll::Ready(Ok(Err(no_room(self.come, Delivery::Unknown))));
+            }
+            self.reader.feed(chunk);
+            let answer = match self.reader.next_frame().and_then(|frame| frame.map(Frame::decode).transpose())
+            {
+                Ok(None) => continue,
+                Ok(Some(Frame::Answer { correlation: 0, answer })) => Ok((answer, self.room.take())),
+                Ok(Some(_)) => Err(unfit("something else than an answer")),
+                Err(error) => Err(unfit(&error.to_string())),
+            };
+            // Taking the end of the stream, where it has come already, spares telling the peer that the rest is not
+            // wanted.
+            let _end_or_later = self.recv.poll_read(cx);
+            return Poll::Ready(Ok(answer));
+        }
+        Poll::Ready(Ok(Err(unfit("no answer"))))
+    }
+}
+
+fn lost(state: &State<Exchanges>, error: LinkError, delivery: Delivery) -> DeliveryError {
+    let reason = state.lost.clone().unwrap_or_else(|| error.to_string());
+    DeliveryError::SessionLost { reason, delivery }
+}
+
+/// What a peer sent that makes no sense where it came.
+pub(crate) fn unfit(what: &str) -> DeliveryError {
+    let reason = format!("the peer sent {what}");
+    DeliveryError::Codec { reason, delivery: Delivery::Unknown }
+}
+
+enum Written {
+    All(Box<dyn RecvHalf>),
+    Some(Stream),
+}
+
+/// Writes what the peer takes at once, and leaves the rest.
+fn write_now(mut stream: Stream, pieces: &mut Pieces, priority: Priority) -> Result<Written, LinkError> {
+    prioritise(&mut stream, priority);
+    for piece in pieces {
+        while !piece.is_empty() {
+            let before = piece.len();
+            match stream.send.write_now(piece) {
+                Ok(()) if piece.len() == before => return Ok(Written::Some(stream)),
+                Ok(()) => {}
+                // It has read enough to answer.
+                Err(LinkError::StreamAbandoned) => return Ok(Written::All(stream.recv)),
+                Err(error) => return Err(error),
+            }
+        }
+    }
+    stream.send.finish();
+    Ok(Written::All(stream.recv))
+}
+
+fn prioritise(stream: &mut Stream, priority: Priority) {
+    // Most have that of a new stream.
+    if priority != Priority::Normal {
+        stream.send.set_priority(priority.of_stream());
+    }
+}
+
+/// Bytes in KiB, rounded up, as many as a semaphore can count.
+fn kib(bytes: u64) -> u32 {
+    bytes.div_ceil(1 << 10).clamp(1, 1 << 28) as u32
+}
+
+/// A message without an answer that is being sent.
+struct Posting<'a>(&'a OwnStreams);
+
+impl<'a> Posting<'a> {
+    fn new(streams: &'a OwnStreams) -> Result<Self, DeliveryError> {
+        let mut state = streams.state();
+        streams.take_place(&mut state)?;
+        state.carrier.posts += 1;
+        Ok(Self(streams))
+    }
+}
+
+impl Drop for Posting<'_> {
+    fn drop(&mut self) {
+        self.0.state().carrier.posts -= 1;
+        self.0.places.give_many(1);
+    }
+}
+
+/// Which streams have something to read.
+#[derive(Default)]
+struct Ready(Mutex<ReadyState>);
+
+#[derive(Default)]
+struct ReadyState {
+    keys: Vec<usize>,
+    reader: Option<Waker>,
+    ended: bool,
+}
+
+impl Ready {
+    fn state(&self) -> MutexGuard<'_, ReadyState> {
+        // The state is valid between any two statements.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn push(&self, key: usize) {
+        let mut state = self.state();
+        state.keys.push(key);
+        let reader = state.reader.take();
+        drop(state);
+        reader.into_iter().for_each(Waker::wake);
+    }
+
+    fn end(&self) {
+        let mut state = self.state();
+        state.ended = true;
+        let reader = state.reader.take();
+        drop(state);
+        reader.into_iter().for_each(Waker::wake);
+    }
+
+    /// Takes the numbers of those that have; `false` after the end.
+    fn poll_take(&self, keys: &mut Vec<usize>, cx: &mut Context<'_>) -> Poll<bool> {
+        let mut state = self.state();
+        if state.ended || !state.keys.is_empty() {
+            std::mem::swap(&mut state.keys, keys);
+            return Poll::Ready(!state.ended);
+        }
+        state.reader = Some(cx.waker().clone());
+        Poll::Pending
+    }
+}
+
+/// Wakes the task that reads for one stream.
+struct Readable {
+    key: usize,
+    ready: Arc<Ready>,
+}
+
+impl Wake for Readable {
+    fn wake(self: Arc<Self>) {
+        self.wake_by_ref();
+    }
+
+    fn wake_by_ref(self: &Arc<Self>) {
+        self.ready.push(self.key);
+    }
+}
