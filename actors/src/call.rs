@@ -204,7 +204,7 @@ pub(crate) trait Known: Send + Sync {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct CallKey {
     pub(crate) correlation: u64,
-    pub(crate) stream: Option<u16>,
+    pub(crate) stream: Option<u32>,
     pub(crate) serial: u32,
 }
 

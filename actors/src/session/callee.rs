@@ -39,9 +39,6 @@ const LANES_MAX: usize = 16;
 /// How many answers may wait for a peer that does not take them before its requests wait too, in bytes.
 const UNSENT_BYTES_MAX: usize = 4 << 20;
 
-/// How many requests with a stream each begin before their actors have their turn.
-const BURST: usize = 64;
-
 /// The callee's side of one session. Lives on the arbiter of the bridge.
 pub(crate) struct Inbound {
     link: Arc<dyn Link>,
@@ -133,9 +130,8 @@ impl Inbound {
         loop {
             let accepted = if begun.is_empty() {
                 accepting.as_mut().await
-            } else if begun.len() < BURST
-                && let Some(accepted) = poll_immediate(accepting.as_mut()).await
-            {
+            } else if let Some(accepted) = poll_immediate(accepting.as_mut()).await {
+                // QUIC bounds how many there are at once.
                 accepted
             } else {
                 self.allow_more_streams();

@@ -272,6 +272,8 @@ fn own_stream_request(route: u32, payload: &[u8], timeout: Duration, intent: Int
     let mut bytes = Vec::with_capacity(payload.len() + OVERHEAD_BYTES_MAX);
     put_own_stream_head(route, payload.len(), timeout, intent, &mut bytes);
     bytes.extend_from_slice(payload);
+    // So that it needs no more than its own memory to be shared.
+    bytes.shrink_to_fit();
     [bytes.into(), Bytes::new(), Bytes::new()]
 }
 

@@ -36,6 +36,10 @@ pub(crate) trait Carrier: Send + 'static {
     fn cancel(&mut self, key: usize) -> Option<Delivery>;
     /// Nothing travels any more.
     fn end(&mut self);
+    /// How far request `key` has come, to which no answer will come.
+    fn lose(&mut self, _key: usize) -> Delivery {
+        Delivery::Unknown
+    }
     /// Whether all messages that are not answered are on their way.
     fn is_idle(&self) -> bool;
 }
@@ -247,12 +251,14 @@ impl<C: Carrier> Line<C> {
     }
 }
 
-pub(super) fn end_all<C>(mut state: MutexGuard<'_, State<C>>, reason: &str) {
+pub(super) fn end_all<C: Carrier>(mut state: MutexGuard<'_, State<C>>, reason: &str) {
     let mut wakers = Vec::new();
-    for (_, slot) in &mut state.calls {
+    let State { calls, carrier, .. } = &mut *state;
+    for (key, slot) in calls {
         if let Slot::Waiting { waker, .. } = slot {
             wakers.extend(waker.take());
-            let error = DeliveryError::SessionLost { reason: reason.to_owned(), delivery: Delivery::Unknown };
+            let (reason, delivery) = (reason.to_owned(), carrier.lose(key));
+            let error = DeliveryError::SessionLost { reason, delivery };
             *slot = Slot::Ended(Err(error), None);
         }
     }

@@ -17,7 +17,10 @@ use crate::{
 use bytes::Bytes;
 use std::{
     future::poll_fn,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicUsize, Ordering},
+    },
     task::{Context, Poll, Wake, Waker, ready},
 };
 use swarm_protocols::{
@@ -47,6 +50,8 @@ pub(crate) struct Exchanges {
     ready: Arc<Ready>,
     /// How much more of long requests may be in progress at the peer, in KiB: two of the longest, or many shorter ones.
     sendable: Arc<Semaphore>,
+    /// How many requests wait for a stream.
+    queue: Arc<AtomicUsize>,
     /// How many messages without an answer are being sent.
     posts: usize,
 }
@@ -82,10 +87,11 @@ impl Carrier for Exchanges {
     }
 
     fn end(&mut self) {
-        for key in 0..self.exchanges.len() {
-            self.cancel(key);
-        }
         self.ready.end();
+    }
+
+    fn lose(&mut self, key: usize) -> Delivery {
+        self.cancel(key).unwrap_or(Delivery::Unknown)
     }
 
     fn is_idle(&self) -> bool {
@@ -126,6 +132,7 @@ impl OwnStreams {
             wakers: Vec::new(),
             ready: Arc::default(),
             sendable: Arc::new(Semaphore::new(2 * kib(request_bytes_max) as usize)),
+            queue: Arc::default(),
             posts: 0,
         };
         Self::over(link, exchanges, places, share, answer_bytes_max)
@@ -144,7 +151,10 @@ impl OwnStreams {
             state.running = true;
             self.runtime.spawn(Arc::clone(self).run(Arc::clone(&state.carrier.ready)));
         }
-        let stream = if bytes_of(&request) <= SHORT_BYTES_MAX { self.link.open_now() } else { None };
+        // Nobody gets a stream before those who wait for one.
+        let is_next = state.carrier.queue.load(Ordering::Relaxed) == 0;
+        let is_short = bytes_of(&request) <= SHORT_BYTES_MAX;
+        let stream = if is_short && is_next { self.link.open_now() } else { None };
         let left = match stream.map(|stream| write_now(stream, &mut request, priority)).transpose() {
             Ok(Some(Written::All(recv))) => {
                 let _nobody_waits_yet = self.receive(&mut state, key, recv, None);
@@ -225,7 +235,9 @@ impl OwnStreams {
         let Stream { mut send, recv } = match stream {
             Some(stream) => stream,
             None => {
+                let queued = Queued::new(&self.state().carrier.queue);
                 let opened = self.link.open().await;
+                drop(queued);
                 let mut stream = opened.map_err(|error| lost(&self.state(), error, Delivery::NotSent))?;
                 prioritise(&mut stream, priority);
                 stream
@@ -371,6 +383,22 @@ fn prioritise(stream: &mut Stream, priority: Priority) {
 /// Bytes in KiB, rounded up, as many as a semaphore can count.
 fn kib(bytes: u64) -> u32 {
     bytes.div_ceil(1 << 10).clamp(1, 1 << 28) as u32
+}
+
+/// One that waits for a stream.
+struct Queued(Arc<AtomicUsize>);
+
+impl Queued {
+    fn new(queue: &Arc<AtomicUsize>) -> Self {
+        queue.fetch_add(1, Ordering::Relaxed);
+        Self(Arc::clone(queue))
+    }
+}
+
+impl Drop for Queued {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
 }
 
 /// A message without an answer that is being sent.

@@ -133,7 +133,7 @@ impl Replies {
     ) -> Result<CallKey, Duplicate> {
         let mut state = self.state();
         let stream = match (&mut state.streams, stream) {
-            (Some(streams), Some(stream)) => Some(streams.open(stream) as u16),
+            (Some(streams), Some(stream)) => Some(streams.open(stream)),
             _ => None,
         };
         state.unanswered.insert(correlation, stream)
@@ -148,7 +148,7 @@ impl Replies {
     pub(super) fn stopped(&self, key: CallKey) -> Option<BoxFuture<'static, ()>> {
         let mut state = self.state();
         state.unanswered.find(key)?;
-        state.streams.as_mut()?.stopped(usize::from(key.stream?))
+        state.streams.as_mut()?.stopped(key.stream?)
     }
 
     /// Does something with the streams of requests.
@@ -257,7 +257,7 @@ impl State {
     fn send(&mut self, key: CallKey) {
         if let (Some(streams), Some(stream)) = (&mut self.streams, key.stream) {
             let (frame, room) = self.outbox.take();
-            streams.answer(usize::from(stream), frame, room);
+            streams.answer(stream, frame, room);
         }
     }
 
@@ -354,9 +354,10 @@ impl Batch {
             } else if let Some(streams) = streams {
                 let mut begin = 0;
                 for (key, _, end) in &self.answered {
-                    let frame = Bytes::copy_from_slice(&self.frames[begin..*end]);
-                    streams.answer(key.stream.map_or(usize::MAX, usize::from), frame, None);
-                    begin = *end;
+                    let frame = &self.frames[std::mem::replace(&mut begin, *end)..*end];
+                    if let Some(stream) = key.stream {
+                        streams.answer(stream, Bytes::copy_from_slice(frame), None);
+                    }
                 }
                 self.frames.clear();
             } else if outbox.admits(self.frames.len()) {
@@ -463,7 +464,7 @@ enum Stage {
 }
 
 impl Unanswered {
-    fn insert(&mut self, correlation: u64, stream: Option<u16>) -> Result<CallKey, Duplicate> {
+    fn insert(&mut self, correlation: u64, stream: Option<u32>) -> Result<CallKey, Duplicate> {
         let number = number(correlation, stream);
         self.serial = self.serial.wrapping_add(1);
         let entry = Entry { serial: self.serial, stage: Stage::Unwatched };
@@ -523,7 +524,7 @@ impl Unanswered {
 }
 
 /// That under which a request is found: the peer chooses that of those that share a stream.
-fn number(correlation: u64, stream: Option<u16>) -> u64 {
+fn number(correlation: u64, stream: Option<u32>) -> u64 {
     stream.map_or(correlation, u64::from)
 }
 

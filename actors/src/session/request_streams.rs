@@ -44,8 +44,9 @@ impl RequestStreams {
     }
 
     /// Keeps a stream until its request is answered, and gives it a number.
-    pub(super) fn open(&mut self, send: Box<dyn SendHalf>) -> usize {
-        self.open.insert(send)
+    pub(super) fn open(&mut self, send: Box<dyn SendHalf>) -> u32 {
+        let number = self.open.insert(send);
+        u32::try_from(number).expect("no memory holds so many streams")
     }
 
     /// How many wait for an answer.
@@ -54,13 +55,13 @@ impl RequestStreams {
     }
 
     /// Completes when the peer does not want the answer any more.
-    pub(super) fn stopped(&mut self, number: usize) -> Option<BoxFuture<'static, ()>> {
-        self.open.get_mut(number).map(|send| send.stopped())
+    pub(super) fn stopped(&mut self, number: u32) -> Option<BoxFuture<'static, ()>> {
+        self.open.get_mut(number as usize).map(|send| send.stopped())
     }
 
     /// Sends the answer, which takes `room` until it is written.
-    pub(super) fn answer(&mut self, number: usize, mut frame: Bytes, room: Option<Room>) {
-        let Some(mut send) = self.open.try_remove(number) else { return };
+    pub(super) fn answer(&mut self, number: u32, mut frame: Bytes, room: Option<Room>) {
+        let Some(mut send) = self.open.try_remove(number as usize) else { return };
         match send.write_now(&mut frame) {
             Ok(()) if frame.is_empty() => {
                 send.finish();
@@ -121,4 +122,84 @@ async fn write(mut send: Box<dyn SendHalf>, mut frame: Bytes, patience: Duration
         }
     }
     super::callee::finish(send).await;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::transport::LinkError;
+    use futures_util::future::{pending, ready};
+    use std::sync::{
+        Mutex,
+        atomic::{AtomicBool, Ordering},
+    };
+
+    /// What a peer takes of a stream.
+    #[derive(Default)]
+    struct Peer {
+        taken: Mutex<Vec<u8>>,
+        finished: AtomicBool,
+        arrived: AtomicBool,
+    }
+
+    /// A stream to a peer that takes so many bytes at once.
+    struct Half(Arc<Peer>, usize);
+
+    impl SendHalf for Half {
+        fn write(&mut self, bytes: Bytes) -> BoxFuture<'_, Result<(), LinkError>> {
+            self.0.taken.lock().unwrap().extend_from_slice(&bytes);
+            Box::pin(ready(Ok(())))
+        }
+
+        fn write_now(&mut self, bytes: &mut Bytes) -> Result<(), LinkError> {
+            let taken = bytes.split_to(bytes.len().min(self.1));
+            self.0.taken.lock().unwrap().extend_from_slice(&taken);
+            Ok(())
+        }
+
+        fn finish(&mut self) {
+            self.0.finished.store(true, Ordering::Relaxed);
+        }
+
+        fn stopped(&mut self) -> BoxFuture<'static, ()> {
+            match self.0.arrived.load(Ordering::Relaxed) {
+                true => Box::pin(ready(())),
+                false => Box::pin(pending()),
+            }
+        }
+
+        fn set_priority(&mut self, _: i32) {}
+    }
+
+    fn answer(streams: &mut RequestStreams, peer: &Arc<Peer>, at_once: usize) {
+        let number = streams.open(Box::new(Half(Arc::clone(peer), at_once)));
+        streams.answer(number, Bytes::from_static(b"answer"), None);
+    }
+
+    #[actix::test]
+    async fn an_answer_is_waited_for_until_it_has_arrived_however_many_come_after_it() {
+        let mut streams = RequestStreams::new(&Gate::new(usize::MAX), Duration::from_secs(1));
+        let (slow, fast) = (Arc::<Peer>::default(), Arc::<Peer>::default());
+        fast.arrived.store(true, Ordering::Relaxed);
+        answer(&mut streams, &slow, 6);
+        assert!(*slow.taken.lock().unwrap() == b"answer" && slow.finished.load(Ordering::Relaxed));
+        (0..3 * ENDED_MAX).for_each(|_| answer(&mut streams, &fast, 6));
+        assert_eq!((streams.len(), streams.ended.len()), (0, ENDED_MAX));
+        streams.tidy();
+        assert_eq!(streams.ended.len(), 1);
+        let mut arrived = Box::pin(streams.arrived());
+        assert!((&mut arrived).now_or_never().is_none());
+    }
+
+    #[actix::test]
+    async fn what_a_peer_does_not_take_at_once_is_written_by_a_task_that_is_counted() {
+        let writers = Gate::new(usize::MAX);
+        let mut streams = RequestStreams::new(&writers, Duration::from_secs(1));
+        let peer = Arc::<Peer>::default();
+        peer.arrived.store(true, Ordering::Relaxed);
+        answer(&mut streams, &peer, 2);
+        assert_eq!((writers.inside(), peer.taken.lock().unwrap().len()), (1, 2));
+        writers.empty().await;
+        assert!(*peer.taken.lock().unwrap() == b"answer" && peer.finished.load(Ordering::Relaxed));
+    }
 }
