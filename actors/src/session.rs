@@ -23,6 +23,9 @@ pub(crate) use dead_letters::{Addressee, DeadLetterOffice};
 pub use dead_letters::{DeadLetter, DeadLetters};
 pub(crate) use line::{Sending, new_histogram};
 use outbox::Outbox;
+pub(crate) use outbox::is_no_room;
+#[cfg(test)]
+pub(crate) use outbox::no_room;
 pub(crate) use own_streams::unfit;
 pub(crate) use owner::{
     Admission, ChangeRoutes, CheckSession, DrainSession, EndSession, JudgeSession, Opened, ProbeSession,

@@ -5,6 +5,7 @@ use crate::{
     TIMEOUT_DEFAULT,
     content_store::Held,
     mailbox::{EncodedAsk, EncodedAskError, EncodedMailbox},
+    session::is_no_room,
 };
 use actix::{Addr, Message};
 use bytes::Bytes;
@@ -362,6 +363,7 @@ fn undelivered(error: DeliveryError, mailbox: &EncodedMailbox) -> Outcome {
         DeliveryError::Draining if mailbox.is_draining() => Outcome::Draining,
         DeliveryError::Overloaded { retry_after } => not_begun(error, Some(retry_after)),
         DeliveryError::TimedOut { after, .. } => Failure::TimedOut { after }.into(),
+        error if is_no_room(&error) => not_begun(error, Some(RECONNECTION)),
         DeliveryError::Codec { reason, .. } => Failure::Invalid { cause: reason }.into(),
         // Another node that drains behind the agent is no drain of the agent.
         error if error.delivery() == Delivery::NotSent => not_begun(error, Some(RECONNECTION)),
@@ -384,6 +386,7 @@ fn is_for_good(error: &DeliveryError) -> bool {
 mod tests {
     use super::*;
     use crate::coordinator::{CoordinatorConfig, tests::task};
+    use crate::session::no_room;
     use actix::Actor;
     use std::num::NonZeroU32;
 
@@ -447,6 +450,15 @@ mod tests {
             of_store(DeliveryError::Panicked, &mailbox),
             Outcome::Failure(Failure::Lost { .. })
         ));
+        let spoilt = |reason: &str, delivery| {
+            undelivered(DeliveryError::Codec { reason: reason.to_owned(), delivery })
+        };
+        for delivery in [Delivery::Unknown, Delivery::Delivered] {
+            // Whoever has no room for the answer, the agent has done its part.
+            let DeliveryError::Codec { reason, .. } = no_room(9, delivery) else { unreachable!() };
+            assert_eq!(again(&spoilt(&reason, delivery)), Some(Some(RECONNECTION)));
+            assert!(matches!(spoilt("no answer", delivery), Outcome::Failure(Failure::Invalid { .. })));
+        }
         // The agent itself does not drain: what it leads to does.
         assert_eq!(again(&undelivered(DeliveryError::Draining)), Some(Some(RECONNECTION)));
         assert!(matches!(undelivered(DeliveryError::Panicked), Outcome::Failure(Failure::Lost { .. })));

@@ -170,8 +170,16 @@ impl Outbox {
     }
 }
 
+/// How the reason begins where there is no room for an answer.
+const NO_ROOM: &str = "there is no room for an answer";
+
+/// Whether an answer found no room: that is no fault of whoever gave it.
+pub(crate) fn is_no_room(error: &DeliveryError) -> bool {
+    matches!(error, DeliveryError::Codec { reason, .. } if reason.starts_with(NO_ROOM))
+}
+
 /// What becomes of an answer for which there is no room.
 pub(crate) fn no_room(bytes: usize, delivery: Delivery) -> DeliveryError {
-    let reason = format!("there is no room for an answer of {bytes} bytes, as others wait to be taken");
+    let reason = format!("{NO_ROOM} of {bytes} bytes, as others wait to be taken");
     DeliveryError::Codec { reason, delivery }
 }
