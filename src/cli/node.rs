@@ -12,8 +12,8 @@ use std::thread;
 use std::time::{Duration, SystemTime};
 
 use clap::Args;
-use swarm_actors::StartError;
 use swarm_actors::identity::{AuthorityFolder, Identity, IdentityPaths};
+use swarm_actors::{ConnectError, Refusal, StartError};
 use swarm_protocols::NodeId;
 use swarm_protocols::session::Timing;
 
@@ -282,6 +282,7 @@ impl From<JoinError> for CliError {
             | JoinError::Expose(_) => Exit::Failed,
             JoinError::NotACoordinator { .. } => Exit::NotPermitted,
             JoinError::Connect(_) if error.is_refusal() => Exit::NotPermitted,
+            JoinError::Connect(ConnectError::Refused { refusal: Refusal::Busy, .. }) => Exit::TryAgain,
             JoinError::Connect(_) => Exit::Unavailable,
         };
         Self::new(exit, error)

@@ -19,7 +19,7 @@ use swarm_actors::identity::{AuthorityFolder, Identity, IdentityError, IdentityP
 use swarm_actors::pattern_matcher::PatternMatcher;
 use swarm_actors::{
     ConnectError, ExposeError, KeptConnection, Mailbox, Node, NodeConfig, Peer as OpenPeer, PeerAddress,
-    Registration, SetIdentityError, StartError, Workers,
+    Refusal, Registration, SetIdentityError, StartError, Workers,
 };
 use swarm_protocols::certificates::CertificateAuthority as AuthorityProtocol;
 use swarm_protocols::coordinator::Slots;
@@ -243,11 +243,17 @@ impl Losses {
     }
 }
 
-/// Waits until one coordinator is there. A machine that has just started may have no names yet: where one cannot be
-/// looked up, that is tried again for as long as for a coordinator that is lost.
+/// Waits until one coordinator is there. A machine that has just started may have no names yet, and an agent that was
+/// started again may find its place taken by those that were killed before: where a name cannot be looked up or the
+/// coordinator is busy, that is tried again for as long as for a coordinator that is lost.
 async fn boot(kept: &[KeptConnection], reconnect: Duration) -> Result<(), JoinError> {
     let first = first_coordinator(kept).await;
-    let Err(JoinError::Connect(error @ ConnectError::Lookup { .. })) = &first else { return first };
+    let Err(JoinError::Connect(
+        error @ (ConnectError::Lookup { .. } | ConnectError::Refused { refusal: Refusal::Busy, .. }),
+    )) = &first
+    else {
+        return first;
+    };
     tracing::warn!("{error}; it is tried again for {reconnect:?}");
     let connected: FuturesUnordered<_> = kept.iter().map(KeptConnection::connected).collect();
     let _in_vain = timeout(reconnect, connected.into_future()).await;

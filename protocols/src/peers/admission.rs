@@ -37,8 +37,8 @@ impl Peers {
     /// Whether a session may have the slot if its holder does not answer.
     pub(super) fn may_contend(&self, known: &Known, held: &Held) -> Result<(), Refusal> {
         let (holder, node) = (&self.sessions[&held.holder], &known.beginning.node);
-        let refused =
-            |why: &str| Err((RefuseCause::AlreadyConnected, format!("{node} is connected already{why}")));
+        let refused_as = |cause, why: &str| Err((cause, format!("{node} is connected already{why}")));
+        let refused = |why| refused_as(RefuseCause::AlreadyConnected, why);
         if holder.incarnation == known.incarnation {
             return refused("");
         }
@@ -46,7 +46,9 @@ impl Peers {
             return refused(", with a later certificate");
         }
         if held.contender.is_some() {
-            return refused(", and another process with its identity waits for that to end");
+            // Which is over in a moment: the one that waits may have been killed as well.
+            let why = ", and another process with its identity waits for that to end";
+            return refused_as(RefuseCause::Unavailable, why);
         }
         Ok(())
     }

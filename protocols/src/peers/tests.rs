@@ -119,7 +119,7 @@ fn one_that_waits_gets_the_slot_when_its_holder_ends_and_a_third_does_not_wait()
     assert_eq!(table.commands(), [Command::Probe(old)]);
     table.asks("a", 3, shown(1, 1));
     let reason = "a is connected already, and another process with its identity waits for that to end";
-    assert_eq!(table.refusal(), (RefuseCause::AlreadyConnected, reason.to_owned()));
+    assert_eq!(table.refusal(), (RefuseCause::Unavailable, reason.to_owned()));
     table.peers.closed(old, "the cable was pulled");
     assert_eq!(table.commands(), [down(old, "the cable was pulled"), Command::Admit(new)]);
 }
