@@ -14,6 +14,7 @@ pub use crate::{
     transport::Refusal,
 };
 pub use address::{InvalidPeerAddress, PeerAddress};
+pub(crate) use keeping::jitter;
 pub use keeping::{ConnectionState, KeptConnection};
 pub use signals::{StopSignal, StopSignals};
 

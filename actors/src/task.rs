@@ -7,14 +7,15 @@ mod tests;
 pub use inputs::Inputs;
 
 use crate::log_limit::limited;
-use crate::mailbox::{AskError, Mailbox};
+use crate::mailbox::{AskError, Mailbox, Target};
+use crate::node::jitter;
 use std::{
     collections::{BTreeMap, BTreeSet},
     error::Error,
     time::Duration,
 };
 use swarm_protocols::{
-    Blob, ContentHash, DeliveryError, NodeId, Protocol, Request,
+    Backoff, Blob, ContentHash, DeliveryError, NodeId, Protocol, Request,
     content_store::{HASHES_MAX, MissingContent, StoreContent, StoreError},
     coordinator::{
         Coordinator, Part, PartAnswer, Progress, SubmitTask, TaskError, TaskId, TaskPriority, TaskProgress,
@@ -23,7 +24,7 @@ use swarm_protocols::{
     part::{Impossible, PartRequest, Weight, waves},
     wire::codec,
 };
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, sleep, timeout};
 use uuid::Uuid;
 
 /// The longest time that a task without a deadline may take.
@@ -36,6 +37,15 @@ const UPLOADS_MAX: usize = 4;
 /// How often parts are submitted again because of impossible answers: each time without one agent more.
 const ROUNDS_MAX: usize = 16;
 
+/// How long a coordinator that is lost may stay away.
+const OUTAGE_MAX: Duration = Duration::from_secs(60);
+
+/// How often a coordinator may be lost over one task, which may be what takes it down.
+const OUTAGES_MAX: usize = 16;
+
+/// The longest pause before a lost coordinator is asked for the first time, and the longest one between two attempts.
+const OUTAGE_PAUSES: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(2));
+
 /// The pause between two looks at how far a task is.
 const PROGRESS_PAUSE: Duration = Duration::from_millis(200);
 
@@ -47,6 +57,11 @@ const PROGRESS_PAUSE: Duration = Duration::from_millis(200);
 /// and in [`Done::liars`], and everything that it answered is asked of others.
 ///
 /// Dropping the future of `submit` cancels the task.
+///
+/// A coordinator that is lost may come back: where the mailbox [follows](crate::Node::resolve_following) it and its
+/// node is [kept connected](crate::Node::keep_connected), a task waits for it up to a minute, and is submitted again
+/// under its id. So it is joined where it still runs, answered where it has ended, and done again by a coordinator that
+/// was restarted, whose tasks were in its memory. Another mailbox stays lost, and the task fails at once.
 ///
 /// ```no_run
 /// # use swarm_actors::{Mailbox, task::{Inputs, Task}};
@@ -317,9 +332,52 @@ impl<R: PartRequest> Submission<'_, R> {
         waves.into_iter().map(|wave| pending[wave].to_vec()).collect()
     }
 
-    /// Submits the parts at these positions as one task, and takes its answers.
+    /// Submits the parts at these positions as one task, again when its coordinator was lost, and takes its answers.
     async fn submit(
         &mut self,
+        positions: &[usize],
+        number: (usize, usize),
+    ) -> Result<(), SubmitError<R::Error>> {
+        let (id, mut outages) = (TaskId::from(Uuid::now_v7()), 0..OUTAGES_MAX);
+        loop {
+            match self.submit_to(id, positions, number).await {
+                Err(SubmitError::Delivery(error)) if self.may_return(&error) && outages.next().is_some() => {
+                    self.returned(error).await?;
+                }
+                ended => return ended,
+            }
+        }
+    }
+
+    /// Whether the coordinator is lost, and others may take its place behind the mailbox.
+    fn may_return(&self, error: &DeliveryError) -> bool {
+        use DeliveryError::{Draining, SessionLost, Stopped};
+        matches!(error, SessionLost { .. } | Draining | Stopped)
+            && matches!(self.coordinator.target, Target::Layered(_))
+    }
+
+    /// Waits until a coordinator that is lost answers again.
+    async fn returned(&self, lost: DeliveryError) -> Result<(), DeliveryError> {
+        let mut backoff = Backoff::new(OUTAGE_PAUSES.0, OUTAGE_PAUSES.1);
+        let answers = async {
+            loop {
+                sleep(backoff.next(jitter())).await;
+                if self.coordinator.ask(MissingContent { hashes: Vec::new() }).await.is_ok() {
+                    return;
+                }
+            }
+        };
+        if timeout(OUTAGE_MAX.min(self.remaining()), answers).await.is_err() {
+            return Err(lost);
+        }
+        tracing::warn!(%lost, kind = self.terms.kind, "the coordinator is back, the task is submitted again");
+        Ok(())
+    }
+
+    /// Gives the coordinator what it lacks, and submits the task.
+    async fn submit_to(
+        &mut self,
+        id: TaskId,
         positions: &[usize],
         number: (usize, usize),
     ) -> Result<(), SubmitError<R::Error>> {
@@ -328,7 +386,7 @@ impl<R: PartRequest> Submission<'_, R> {
         let mut missing = self.missing(hashes.into_iter().collect()).await?;
         for round in 1.. {
             self.upload(missing).await?;
-            match self.submit_once(positions, number).await {
+            match self.submit_once(id, positions, number).await {
                 Err(AskError::Handler(TaskError::MissingContent { hashes })) if round < UPLOADS_MAX => {
                     missing = hashes;
                 }
@@ -372,6 +430,7 @@ impl<R: PartRequest> Submission<'_, R> {
 
     async fn submit_once(
         &mut self,
+        id: TaskId,
         positions: &[usize],
         number: (usize, usize),
     ) -> Result<TaskReport, AskError<TaskError>> {
@@ -381,7 +440,6 @@ impl<R: PartRequest> Submission<'_, R> {
             payload: self.payloads[*at].clone(),
             inputs: self.requests[*at].inputs(),
         };
-        let id = TaskId::from(Uuid::now_v7());
         let task = SubmitTask {
             id,
             kind: self.terms.kind.clone(),

@@ -5,7 +5,9 @@ use std::time::Duration;
 
 use swarm_actors::identity::Identity;
 use swarm_actors::task::{Done, SubmitError, Task, TaskEvent};
-use swarm_actors::{AskError, ConnectError, Mailbox, Node, NodeConfig, ResolveError, StartError, Wanted};
+use swarm_actors::{
+    AskError, ConnectError, KeptConnection, Mailbox, Node, NodeConfig, ResolveError, StartError, Wanted,
+};
 use swarm_protocols::coordinator::{
     AgentSummary, CancelTask, Coordinator, CoordinatorStatus, ListAgents, ListTasks, Status, TaskId,
     TaskSummary,
@@ -50,6 +52,8 @@ pub(crate) struct Operator {
     node: Node,
     pub(crate) coordinator_name: NodeId,
     coordinator: Mailbox<Coordinator>,
+    /// It is dialled again where it is lost.
+    kept: KeptConnection,
 }
 
 impl Operator {
@@ -68,8 +72,10 @@ impl Operator {
             Wanted::Any(role) => node.connect_any(role, address).await,
         };
         let coordinator_name = connected?.node;
-        let coordinator = node.resolve(&format!("{coordinator_name}/{COORDINATOR_NAME}")).await?;
-        Ok(Self { node, coordinator_name, coordinator })
+        let exposed = format!("{coordinator_name}/{COORDINATOR_NAME}");
+        let coordinator = node.resolve_following(&exposed).await?;
+        let kept = node.keep_connected(coordinator_name.clone(), address.into()).await;
+        Ok(Self { node, coordinator_name, coordinator, kept })
     }
 
     /// What the coordinator sees.
@@ -146,6 +152,7 @@ impl Operator {
 
     /// Ends the session.
     pub(crate) async fn leave(self) {
+        drop(self.kept);
         self.node.stop(Duration::ZERO).await;
     }
 }

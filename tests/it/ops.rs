@@ -67,6 +67,14 @@ impl Hub {
         Self { node, address, operator: cluster.identity("desk", "operator") }
     }
 
+    /// Waits until it has ended, and starts it again where it was.
+    pub(crate) fn restart(&mut self, cluster: &Cluster) {
+        let file = cluster.path("hub.toml");
+        eventually("its end", || (!is_running(self.node.id())).then_some(()));
+        self.node = Running::start(&["node", "--config", &file, "--listen", &self.address]);
+        self.node.listens_on();
+    }
+
     pub(crate) fn asked(&self, command: &str) -> Value {
         swarm(&[command, "--connect", &self.address, "--identity", &self.operator, "-o", "json"]).json()
     }
@@ -270,10 +278,7 @@ fn an_agent_finds_its_coordinator_again() {
     agent.says("the agent agent-1 is ready");
     hub.agent_since();
     hub.node.signal("KILL");
-    hub.node.finish();
-    let config = cluster.path("hub.toml");
-    hub.node = Running::start(&["node", "--config", &config, "--listen", &hub.address]);
-    hub.node.listens_on();
+    hub.restart(&cluster);
     agent.says("it is dialled again");
     hub.agent_since();
 }

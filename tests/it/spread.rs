@@ -178,6 +178,40 @@ fn an_agent_that_is_killed_with_work_in_hand_changes_nothing() {
 }
 
 #[test]
+fn a_coordinator_that_is_restarted_with_work_in_hand_changes_nothing() {
+    let cluster = Cluster::new("spread_restarted");
+    let commands = commands(&cluster);
+    let command = &commands[2];
+    let expected = command.answer(&[]);
+    let mut hub = Hub::start(&cluster);
+    let worker = agent(&cluster, &hub, "agent-1");
+    let other = cluster.agent_called("agent-2", "hub", &hub.address, "workers = 1");
+    let arguments: Vec<&str> = command.arguments.iter().map(String::as_str).collect();
+    for signal in ["KILL", "TERM"] {
+        worker.signal("STOP");
+        let running = Running::start(&[&arguments[..], &["-o", "json"], &hub.connect()].concat());
+        eventually("a unit in hand", || {
+            hub.last_task()?["progress"]["assigned"].as_u64().filter(|assigned| *assigned >= 1)
+        });
+        hub.node.signal(signal);
+        // While it drains it takes nobody, and an agent that is started then does not give up.
+        let newcomer = (signal == "TERM").then(|| {
+            let mut newcomer = Running::start(&["node", "--config", &other]);
+            newcomer.says("it is tried again for");
+            newcomer
+        });
+        hub.restart(&cluster);
+        worker.signal("CONT");
+        let run = running.finish();
+        assert_eq!(run.stderr.matches("the task is submitted again").count(), 1, "{}", run.stderr);
+        let mut found = run.json();
+        found.as_object_mut().unwrap().remove("seconds");
+        assert_eq!(found, expected);
+        newcomer.into_iter().for_each(|mut newcomer| drop(newcomer.says("the agent agent-2 is ready")));
+    }
+}
+
+#[test]
 fn ctrl_c_cancels_at_the_coordinator_and_at_the_agents() {
     let cluster = Cluster::new("spread_cancelled");
     // Hours of it: nothing is like anything else, and warping may go anywhere.

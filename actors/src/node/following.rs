@@ -1,11 +1,10 @@
 //! Mailboxes that follow their peer to its next session or incarnation.
 
-use super::{ExposedName, NameEvent, Node, ResolveError};
+use super::{ExposedName, NameEvent, Node, ResolveError, hosting::Hold};
 use crate::log_limit::limited;
 use crate::mailbox::{Attempt, Choice, Layer, Mailbox};
 use std::sync::{Arc, PoisonError, RwLock};
 use swarm_protocols::{DeliveryError, MailboxAddress, Protocol};
-use tokio::task::AbortHandle;
 
 impl Node {
     /// Finds the mailbox at `node/name` like [`resolve`](Self::resolve), and follows it: whenever the name is exposed
@@ -18,8 +17,8 @@ impl Node {
     pub async fn resolve_following<P: Protocol>(&self, address: &str) -> Result<Mailbox<P>, ResolveError> {
         let current = Arc::new(RwLock::new(self.resolve(address).await?));
         let following = follow(self.clone(), address.parse()?, Arc::clone(&current));
-        let follower = self.run(|| actix_rt::spawn(following).abort_handle()).await;
-        Ok(Mailbox::layered(Latest { current, follower }))
+        let follower = self.while_held(|| following).await;
+        Ok(Mailbox::layered(Latest { current, _follower: follower }))
     }
 }
 
@@ -27,13 +26,7 @@ impl Node {
 struct Latest<P: Protocol> {
     /// Locked for moments only, never across a wait.
     current: Arc<RwLock<Mailbox<P>>>,
-    follower: AbortHandle,
-}
-
-impl<P: Protocol> Drop for Latest<P> {
-    fn drop(&mut self) {
-        self.follower.abort();
-    }
+    _follower: Hold,
 }
 
 impl<P: Protocol> Layer<P> for Latest<P> {

@@ -2,7 +2,7 @@
 
 use super::{Node, NodeConfig, StartError};
 use actix_rt::System;
-use std::{sync::Arc, thread};
+use std::{convert::Infallible, sync::Arc, thread};
 use tokio::sync::oneshot;
 
 /// The thread of a node that was started where no actix system runs.
@@ -15,6 +15,9 @@ impl Host {
         self.0.stop();
     }
 }
+
+/// As long as it is here, some work of a node goes on.
+pub(super) type Hold = oneshot::Sender<Infallible>;
 
 /// Starts a node on a thread of its own, with an actix system.
 pub(super) async fn start(config: NodeConfig) -> Result<Node, StartError> {
@@ -50,5 +53,24 @@ impl Node {
         });
         assert!(sent, "the arbiter of the node has ended");
         done.await.expect("the work panicked, or the arbiter of the node ended meanwhile")
+    }
+
+    /// Begins `work` on the arbiter of the node. It ends when what is returned is dropped, or the future of this.
+    pub(super) async fn while_held<F: Future<Output = ()> + 'static>(
+        &self,
+        work: impl FnOnce() -> F + Send + 'static,
+    ) -> Hold {
+        let (hold, dropped) = oneshot::channel();
+        let begin = move || {
+            actix_rt::spawn(async move {
+                tokio::select! {
+                    biased;
+                    _ = dropped => {}
+                    () = work() => {}
+                }
+            });
+        };
+        self.run(begin).await;
+        hold
     }
 }

@@ -1,11 +1,11 @@
 //! Connections that are kept: dialled again whenever they are lost.
 
-use super::{ConnectError, Node, Peer, PeerAddress, PeerEvent, Wanted};
+use super::{ConnectError, Node, Peer, PeerAddress, PeerEvent, Wanted, hosting::Hold};
 use crate::log_limit::limited;
 use futures_util::FutureExt;
 use std::time::Duration;
 use swarm_protocols::{Backoff, NodeId};
-use tokio::{sync::watch, task::AbortHandle, time::sleep};
+use tokio::{sync::watch, time::sleep};
 use uuid::Uuid;
 
 /// The longest pause before a lost peer is dialled for the first time.
@@ -38,7 +38,7 @@ pub struct KeptConnection {
     peer: NodeId,
     address: PeerAddress,
     states: watch::Receiver<ConnectionState>,
-    keeper: AbortHandle,
+    _keeper: Hold,
 }
 
 impl KeptConnection {
@@ -94,12 +94,6 @@ impl KeptConnection {
     }
 }
 
-impl Drop for KeptConnection {
-    fn drop(&mut self) {
-        self.keeper.abort();
-    }
-}
-
 impl Node {
     /// Keeps a session with `peer`: dials it now, and again whenever the session is lost or an attempt fails. The
     /// pauses double from 250 ms to 8 s, with jitter, so that many nodes that lost a peer together do not come back
@@ -113,8 +107,8 @@ impl Node {
     pub async fn keep_connected(&self, peer: NodeId, address: PeerAddress) -> KeptConnection {
         let (sender, states) = watch::channel(ConnectionState::Dialling);
         let (node, wanted, at) = (self.clone(), peer.clone(), address.clone());
-        let keeper = self.run(move || actix_rt::spawn(keep(node, wanted, at, sender)).abort_handle());
-        KeptConnection { peer, address, states, keeper: keeper.await }
+        let keeper = self.while_held(move || keep(node, wanted, at, sender)).await;
+        KeptConnection { peer, address, states, _keeper: keeper }
     }
 }
 
@@ -178,7 +172,7 @@ async fn dial(
     }
 }
 
-fn jitter() -> u32 {
+pub(crate) fn jitter() -> u32 {
     // The last bits of such an id are random.
     Uuid::now_v7().as_u128() as u32
 }

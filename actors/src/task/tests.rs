@@ -1,11 +1,16 @@
 //! A client against a probe that is asked as a coordinator is.
 
 use super::*;
+use crate::mailbox::{Attempt, Choice, Layer};
 use crate::testing::{Asked, Probe};
 use actix_rt::task::JoinHandle;
 use serde::{Deserialize, Serialize};
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, Ordering},
+};
 use swarm_protocols::{
-    Request,
+    Delivery, Request,
     coordinator::board::{ANSWER_BYTES_MAX, PARTS_MAX},
     part::{Impossible, PartError},
     protocol,
@@ -40,6 +45,22 @@ impl PartRequest for Double {
     }
 }
 
+/// Leads to a coordinator that may be away.
+struct Restarted {
+    coordinator: Mailbox<Coordinator>,
+    is_away: Arc<AtomicBool>,
+}
+
+impl Layer<Coordinator> for Restarted {
+    fn choose(&self, _: &Attempt<'_>) -> Result<Choice<Coordinator>, DeliveryError> {
+        if self.is_away.load(Ordering::SeqCst) {
+            let (reason, delivery) = ("killed".to_owned(), Delivery::NotSent);
+            return Err(DeliveryError::SessionLost { reason, delivery });
+        }
+        Ok(Choice::new(self.coordinator.clone()))
+    }
+}
+
 type Doubling = JoinHandle<Result<Done<u32>, SubmitError<PartError>>>;
 
 struct Client {
@@ -53,6 +74,14 @@ impl Client {
         tokio::time::pause();
         let (coordinator, probe) = Probe::new();
         Self { coordinator, probe }
+    }
+
+    /// From now on the coordinator can be away.
+    fn restarts(&mut self) -> Arc<AtomicBool> {
+        let is_away = Arc::default();
+        let layer = Restarted { coordinator: self.coordinator.clone(), is_away: Arc::clone(&is_away) };
+        self.coordinator = Mailbox::layered(layer);
+        is_away
     }
 
     fn double(&self, numbers: &[u32]) -> Doubling {
@@ -268,4 +297,59 @@ async fn a_deadline_that_passes_while_the_inputs_are_handed_out_is_a_deadline() 
     // The coordinator is there, and slow.
     let error = task.submit(&client.coordinator).await.unwrap_err();
     assert_eq!(error, SubmitError::Task(TaskError::DeadlineExceeded));
+}
+
+#[actix::test]
+async fn a_coordinator_that_is_restarted_is_waited_for_and_given_the_task_again_under_its_id() {
+    let mut client = Client::new();
+    let is_away = client.restarts();
+    let doubling = client.double(&[1]);
+    client.misses(&[]).await;
+    let first = client.submitted().await;
+    let id = first.request().id;
+    is_away.store(true, Ordering::SeqCst);
+    drop(first);
+    client.probe.expect_none(OUTAGE_MAX / 2).await;
+    is_away.store(false, Ordering::SeqCst);
+    // Whether it is there again; then what it has lost.
+    client.misses(&[]).await;
+    client.misses(&[1]).await;
+    client.is_given(1).await;
+    let again = client.submitted().await;
+    assert_eq!(again.request().id, id);
+    again.reply(report(&[("a", 2_u32)]));
+    assert_eq!(doubling.await.unwrap().unwrap().answers, [2]);
+}
+
+#[actix::test]
+async fn a_coordinator_that_stays_away_is_waited_for_within_bounds() {
+    let client = &mut Client::new();
+    let is_away = client.restarts();
+    is_away.store(true, Ordering::SeqCst);
+    let begun = Instant::now();
+    let lost = client.double(&[1]).await.unwrap();
+    assert!(matches!(lost, Err(SubmitError::Delivery(DeliveryError::SessionLost { .. }))), "{lost:?}");
+    assert_eq!(begun.elapsed().as_secs(), OUTAGE_MAX.as_secs());
+    // One that loses its coordinator whenever it is submitted is not submitted for ever.
+    is_away.store(false, Ordering::SeqCst);
+    let doubling = client.double(&[1]);
+    for _ in 0..OUTAGES_MAX {
+        client.misses(&[]).await;
+        drop(client.submitted().await);
+        client.misses(&[]).await;
+    }
+    client.misses(&[]).await;
+    drop(client.submitted().await);
+    assert_eq!(doubling.await.unwrap(), Err(SubmitError::Delivery(DeliveryError::Stopped)));
+}
+
+#[actix::test]
+async fn a_mailbox_that_stays_lost_is_not_waited_for() {
+    let mut client = Client::new();
+    let doubling = client.double(&[1]);
+    client.misses(&[]).await;
+    let begun = Instant::now();
+    drop(client.submitted().await);
+    assert_eq!(doubling.await.unwrap(), Err(SubmitError::Delivery(DeliveryError::Stopped)));
+    assert_eq!(begun.elapsed(), Duration::ZERO);
 }

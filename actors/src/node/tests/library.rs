@@ -106,3 +106,47 @@ async fn a_mailbox_follows_its_peer_to_the_next_incarnation() {
     until("it follows", async || following.ask(Echo(vec![3])).await == Ok(vec![3])).await;
     assert!(lasting.ask(Echo(vec![3])).await.is_err(), "one that does not follow stays lost");
 }
+
+protocol! { Small = "small" { Echo } }
+
+/// Says when it is dropped, which is when nobody has a mailbox of it.
+struct Needed(#[expect(dead_code, reason = "its drop is heard")] tokio::sync::oneshot::Sender<()>);
+
+impl Actor for Needed {
+    type Context = Context<Self>;
+}
+
+impl Handler<Call<Echo>> for Needed {
+    type Result = Result<Vec<u8>, NoError>;
+
+    fn handle(&mut self, call: Call<Echo>, _: &mut Self::Context) -> Self::Result {
+        Ok(call.request.0)
+    }
+}
+
+#[actix::test]
+async fn a_mailbox_that_was_given_up_at_any_moment_is_followed_no_longer() {
+    let (node, _other, _cut) = pair(memory("a", Role::Operator), memory("b", Role::Agent)).await;
+    let mut polls = 0;
+    loop {
+        let (needed, dropped) = tokio::sync::oneshot::channel();
+        let mailbox = Mailbox::<Small>::start(Needed(needed));
+        let registration = node.expose("small", mailbox).allow(Role::Agent).register().await.unwrap();
+        let mut resolving = Box::pin(node.resolve_following::<Small>("a/small"));
+        let mut is_found = false;
+        for _ in 0..polls {
+            is_found = (&mut resolving).now_or_never().is_some();
+            if is_found {
+                break;
+            }
+            tokio::task::yield_now().await;
+        }
+        drop((resolving, registration));
+        let gone = tokio::time::timeout(Duration::from_secs(5), dropped).await;
+        assert!(gone.is_ok(), "the follower is left after {polls} polls");
+        if is_found {
+            return;
+        }
+        polls += 1;
+    }
+}
