@@ -10,8 +10,14 @@
 //! over all capable agents, and a part waits for its home as long as that is in good standing, because an agent that
 //! saw its inputs before still has them. Where the task says [`Waiting::ForAnyone`], an agent with a free slot for which
 //! nothing waits takes the last part that waits for the agent with the most of them: so agents that are faster, or have
-//! more slots, do more. An agent takes the most urgent part that waits for it, so tasks interleave. There is no ageing:
-//! less urgent tasks wait as long as more urgent ones keep every slot busy.
+//! more slots, do more.
+//!
+//! **Shares.** A free slot goes to the most urgent task first, whosever it is. There is no ageing: less urgent tasks wait as
+//! long as more urgent ones keep every slot busy. Among tasks of one priority it goes to the client of whom the fewest parts
+//! are in progress, of those to the one whose last turn is longest ago, and there to the task that was submitted first. So
+//! that nobody waits for work without an end, a part whose lease ran out makes way for a client of whom nothing is in
+//! progress, where its task is not more urgent and its client has another part in progress: it is withdrawn, which spends
+//! no attempt, and begins anew later.
 //!
 //! **When agents come and go.** An agent that joins takes part in tasks that have not started; of a started task it gets
 //! its share of the parts that were never assigned when it has nothing else to do. The unfinished parts of a lost agent
@@ -26,7 +32,8 @@
 //! may, the longest answer is dropped, and counts as a failure of whoever gave it.
 //!
 //! **Leases.** When every attempt at a part in progress is older than the lease, another agent in good standing is asked
-//! as well, one a lease. Nothing else ends with a lease: the late answer counts like any other.
+//! as well, one a lease: first those of whom an answer has counted, and that have not paused since. Nothing else ends with a
+//! lease: the late answer counts like any other.
 //!
 //! **Standing.** An agent that owes an answer whose lease ran out is not in good standing, nor is one that pauses. An
 //! agent pauses when it refuses a part, when another agent answers a part that it failed, and when another agent
@@ -51,6 +58,7 @@ mod listing;
 pub mod placement;
 mod reports;
 mod route;
+mod shares;
 mod tasks;
 #[cfg(test)]
 mod tests;
@@ -86,11 +94,11 @@ pub const ENDED_MAX: usize = 10_000;
 /// The limits of a [`Board`].
 #[derive(Debug, Clone)]
 pub struct BoardConfig {
-    /// How many tasks may be queued or running. A client may have as many of them as are left: alone it has half, and
-    /// others find room.
+    /// How many tasks may be queued or running. A quarter is for clients that have none; of the rest a client may have as
+    /// many as are left, so alone it has half.
     pub queue_limit: NonZeroU32,
-    /// How many bytes those tasks may have together, with the answers to their parts, shared in the same way. A part
-    /// counts as 512 bytes more than it has.
+    /// How many bytes those tasks may have together, with the answers to their parts. A client may have as many as are
+    /// left beside it. A part counts as 512 bytes more than it has.
     pub bytes_max: usize,
     /// How long an agent may work on a part before another is asked as well.
     pub lease: Duration,
@@ -150,6 +158,9 @@ pub struct Board {
     bytes: usize,
     /// How many tasks were accepted.
     sequence: u64,
+    /// How many attempts began, and the number of the last one of each client that has a task here.
+    begun: u64,
+    served: BTreeMap<NodeId, u64>,
 }
 
 impl Board {
@@ -179,6 +190,8 @@ impl Board {
             commands: VecDeque::new(),
             bytes: 0,
             sequence: 0,
+            begun: 0,
+            served: BTreeMap::new(),
         }
     }
 
@@ -194,11 +207,10 @@ impl Board {
             Input::Submitted(task) => self.submit(task, now),
             Input::Answered { assignment, reply } => self.answered(&assignment, reply, now),
             Input::Failed { assignment, failure } => self.failed(&assignment, failure, now),
-            Input::Cancelled { task } => {
-                if let Some(rank) = self.ranks.get(&task) {
-                    self.fail(*rank, TaskError::Cancelled, now);
-                }
-            }
+            Input::Cancelled { task } => match self.ranks.get(&task) {
+                Some(rank) => self.fail(*rank, TaskError::Cancelled, now),
+                None => self.ended.cancel(task, now),
+            },
             Input::Tick => {
                 self.end_overdue_tasks(now);
                 self.expire_leases(now);
@@ -257,14 +269,16 @@ impl Board {
             return Known::Refused(TaskError::DeadlineExceeded);
         }
         let full = |limit| Known::Refused(TaskError::QueueFull { limit });
-        // A client may hold as much as is left beside: alone half of all, and there is room for the next one.
+        // A client may hold as much as is left beside, and there is room for the next one.
         let is_own = |task: &&Task| task.new.client() == new.client();
         let own =
             self.tasks.values().filter(is_own).fold((0, 0), |(n, bytes), task| (n + 1, bytes + task.bytes));
-        if self.tasks.len() + own.0 >= self.config.queue_limit.get() as usize {
+        let limit = self.config.queue_limit.get() as usize;
+        let kept_for_first = if own.0 > 0 { limit / 4 } else { 0 };
+        if self.tasks.len() + own.0 + kept_for_first >= limit {
             return full(QueueLimit::Tasks(self.config.queue_limit.get()));
         }
-        if (self.bytes + own.1).saturating_add(new.bytes()) > self.config.bytes_max {
+        if (self.bytes + own.1).saturating_add(2 * new.bytes()) > self.config.bytes_max {
             return full(QueueLimit::Bytes(self.config.bytes_max as u64));
         }
         // An id that was cancelled begins anew.

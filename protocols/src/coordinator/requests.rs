@@ -147,7 +147,7 @@ fn word_fault(what: &str, word: &str) -> Option<String> {
 }
 
 /// Ends a task, whoever submitted it, and withdraws what agents do of it. The reply is `false` where there is no such
-/// task, or no longer.
+/// task, or no longer; one that comes within 10 s after it is refused as cancelled, since a long task may be overtaken.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, Request)]
 #[request(name = "cancel-task", reply = bool)]
 pub struct CancelTask {

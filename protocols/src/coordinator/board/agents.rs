@@ -69,6 +69,8 @@ pub(super) struct Standing {
     pauses: u32,
     /// How often it left with parts in progress since then.
     losses: u32,
+    /// Whether an answer of it ever counted.
+    is_proven: bool,
 }
 
 impl Standing {
@@ -162,7 +164,14 @@ impl Agent {
 
     /// An answer of it counted.
     pub(super) fn prove(&mut self) {
-        (self.standing.pauses, self.standing.losses, self.lost) = (0, 0, None);
+        self.standing =
+            Standing { is_proven: true, paused_until: self.standing.paused_until, ..Standing::default() };
+        self.lost = None;
+    }
+
+    /// The less there are, the sooner an answer of it is to be expected.
+    pub(super) fn doubts(&self) -> u32 {
+        self.standing.pauses.saturating_add(u32::from(!self.standing.is_proven))
     }
 
     /// The assignments and when their leases expire.

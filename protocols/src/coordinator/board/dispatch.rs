@@ -1,68 +1,83 @@
 //! Filling free slots.
 
 use super::*;
-use super::{agents::Lease, tasks::Part};
+use super::{
+    agents::Lease,
+    shares::{Loads, Turn},
+    tasks::Part,
+};
 
-/// What an agent with a free slot does next.
-enum Step {
+/// What an agent does next.
+pub(super) enum Step {
     /// Placing the parts of a task that are placed nowhere, with this agent among those they may go to.
     Place(Rank),
     /// Sharing in the parts of a task that started before it joined.
     Share(Rank),
     /// Working on a part that waits for it.
     Assign(Rank, usize),
+    /// Taking a part from another's home.
+    Take(NodeId, Rank, usize),
+    /// Giving up a part, for another client.
+    MakeWay(Held),
 }
 
 impl Board {
     /// Ends every input: afterwards no slot is free for which something waits.
     pub(super) fn settle(&mut self, now: Offset) {
         self.relieve_agents();
-        loop {
-            match self.next_step() {
-                Some((_, Step::Place(rank))) => self.place_all(rank, now),
-                Some((agent, Step::Share(rank))) => self.share(&agent, rank),
-                Some((agent, Step::Assign(rank, part))) => self.assign(agent, rank, part, now),
-                None => match self.next_move() {
-                    Some((taker, home, (rank, part))) => {
-                        self.take_back(&home, rank, &[part]);
-                        self.place(rank, &[part], &[taker]);
-                    }
-                    None => break,
-                },
+        let mut loads = self.loads();
+        let next = |board: &Self, loads: &Loads| {
+            board
+                .next_step(loads)
+                .or_else(|| board.next_move(loads))
+                .or_else(|| board.next_to_make_way(loads))
+        };
+        while let Some((agent, step)) = next(self, &loads) {
+            match step {
+                Step::Place(rank) => self.place_all(rank, now),
+                Step::Share(rank) => self.share(&agent, rank),
+                Step::Assign(rank, part) => self.assign(agent, rank, part, now, &mut loads),
+                Step::Take(home, rank, part) => {
+                    self.take_back(&home, rank, &[part]);
+                    self.place(rank, &[part], &[agent]);
+                }
+                Step::MakeWay(late) => {
+                    self.make_way(agent, late, now);
+                    loads = self.loads();
+                }
             }
         }
         self.assert_invariants();
     }
 
-    fn next_step(&self) -> Option<(NodeId, Step)> {
+    fn next_step(&self, loads: &Loads) -> Option<(NodeId, Step)> {
         self.agents.0.iter().filter(|(_, agent)| agent.is_free()).find_map(|(id, agent)| {
-            let waiting = agent.waiting.first().map(|(rank, part)| (*rank, Step::Assign(*rank, *part)));
-            let to_share = || agent.unshared.first().map(|rank| (*rank, Step::Share(*rank)));
-            let own = waiting.or_else(to_share);
-            let step = match (self.next_unplaced(id, agent), own) {
-                (Some(rank), Some((first, own))) => {
-                    if rank < first {
-                        Step::Place(rank)
-                    } else {
-                        own
-                    }
-                }
-                (Some(rank), None) => Step::Place(rank),
+            let waiting = self.first(ranks_of(agent), loads);
+            let assign = |turn: Turn| {
+                let part = parts_of(agent, turn.rank).next();
+                (turn, Step::Assign(turn.rank, part.expect("a task waits with its parts")))
+            };
+            let to_share = || self.first(agent.unshared.iter().copied(), loads);
+            let own = waiting.map(assign);
+            let own = own.or_else(|| to_share().map(|turn| (turn, Step::Share(turn.rank))));
+            let step = match (self.next_unplaced(id, agent, loads), own) {
+                (Some(turn), Some((first, own))) if first <= turn => own,
+                (Some(turn), _) => Step::Place(turn.rank),
                 (None, own) => own?.1,
             };
             Some((id.clone(), step))
         })
     }
 
-    /// The most urgent task with parts that are placed nowhere and that this agent would be asked for.
-    fn next_unplaced(&self, id: &NodeId, agent: &Agent) -> Option<Rank> {
+    /// The first task with parts that are placed nowhere and that this agent would be asked for.
+    pub(super) fn next_unplaced(&self, id: &NodeId, agent: &Agent, loads: &Loads) -> Option<Turn> {
         let is_good = agent.is_good();
-        let takes = |rank: &&Rank| {
+        let takes = |rank: &Rank| {
             let task = self.tasks[rank].submitted();
             agent.is_capable(id, task) && (is_good || !self.agents.has_good(task))
         };
         let queues = agent.protocols.iter().filter_map(|protocol| self.unplaced.get(protocol));
-        queues.filter_map(|ranks| ranks.iter().find(takes)).min().copied()
+        self.first(queues.flatten().copied().filter(takes), loads)
     }
 
     fn place_all(&mut self, rank: Rank, now: Offset) {
@@ -75,7 +90,7 @@ impl Board {
     fn share(&mut self, newcomer: &NodeId, rank: Rank) {
         let agent = self.agents.0.get_mut(newcomer).expect("the step is one of an agent that is here");
         agent.unshared.remove(&rank);
-        let Some(task) = self.tasks.get(&rank) else { return };
+        let task = &self.tasks[&rank];
         let waiting = task.parts.iter().enumerate().filter_map(|(index, part)| match &part.state {
             State::Waiting(home) if part.last_attempt == 0 => Some((index, home.clone())),
             _ => None,
@@ -88,10 +103,13 @@ impl Board {
         self.place(rank, &parts, &agents);
     }
 
-    fn assign(&mut self, id: NodeId, rank: Rank, part: usize, now: Offset) {
+    fn assign(&mut self, id: NodeId, rank: Rank, part: usize, now: Offset, loads: &mut Loads) {
         let agent = self.agents.0.get_mut(&id).expect("the step is one of an agent that is here");
         let task = self.tasks.get_mut(&rank).expect("only parts of tasks on the board wait");
         agent.waiting.remove(&(rank, part));
+        self.begun += 1;
+        loads.add(task.new.client(), 1);
+        self.served.extend(task.new.client().map(|client| (client.clone(), self.begun)));
         let attempt = task.begin(part, id.clone());
         agent.held.insert(Held { task: task.id(), part, attempt }, Lease { since: now, overdue: false });
         let assignment = Assignment { agent: id, task: task.id(), part, attempt };
@@ -101,22 +119,28 @@ impl Board {
     /// An agent in good standing with a free slot for which nothing waits, and what it takes from another's home: of the
     /// most urgent task that has parts which wait for anyone, the last one at the agent with the most of them. What it
     /// failed itself stays where it was put.
-    pub(super) fn next_move(&self) -> Option<(NodeId, NodeId, (Rank, usize))> {
+    pub(super) fn next_move(&self, loads: &Loads) -> Option<(NodeId, Step)> {
         let is_idle = |agent: &Agent| agent.waiting.is_empty() && agent.is_free() && agent.is_good();
         let mut idle = self.agents.0.iter().filter(|(_, agent)| is_idle(agent));
         idle.find_map(|(taker, agent)| {
             let moves = self.agents.0.iter().filter_map(|(home, other)| {
-                let (rank, count, part) = self.movable(other, taker, agent)?;
-                Some((Reverse(rank), count, home, part))
+                let (turn, count, part) = self.movable(other, taker, agent, loads)?;
+                Some((Reverse(turn), count, home, part))
             });
-            let (Reverse(rank), _, home, part) = moves.max()?;
-            Some((taker.clone(), home.clone(), (rank, part)))
+            let (Reverse(turn), _, home, part) = moves.max()?;
+            Some((taker.clone(), Step::Take(home.clone(), turn.rank, part)))
         })
     }
 
-    /// Of the most urgent task with parts at `home` that `taker` may take: how many they are, and the last of them.
-    fn movable(&self, home: &Agent, taker: &NodeId, agent: &Agent) -> Option<(Rank, usize, usize)> {
-        ranks_of(home).find_map(|rank| {
+    /// Of the first task with parts at `home` that `taker` may take: how many they are, and the last of them.
+    fn movable(
+        &self,
+        home: &Agent,
+        taker: &NodeId,
+        agent: &Agent,
+        loads: &Loads,
+    ) -> Option<(Turn, usize, usize)> {
+        let movable = ranks_of(home).filter_map(|rank| {
             let task = &self.tasks[&rank];
             if task.submitted().waiting == Waiting::ForHome || !agent.is_capable(taker, task.submitted()) {
                 return None;
@@ -127,8 +151,9 @@ impl Board {
                 .fold(None, |found: Option<(usize, usize)>, part| {
                     Some((found.map_or(1, |(n, _)| n + 1), part))
                 })
-                .map(|(count, part)| (rank, count, part))
-        })
+                .map(|(count, part)| (self.turn(rank, loads), count, part))
+        });
+        movable.min_by_key(|(turn, ..)| *turn)
     }
 
     /// Moves the parts that wait for an agent which is not in good standing to others that are: otherwise a part could
@@ -190,7 +215,7 @@ impl Board {
 }
 
 /// The tasks with parts that wait for an agent, the most urgent first. Costs nothing for the parts.
-fn ranks_of(agent: &Agent) -> impl Iterator<Item = Rank> {
+pub(super) fn ranks_of(agent: &Agent) -> impl Iterator<Item = Rank> {
     let first = agent.waiting.first().map(|(rank, _)| *rank);
     std::iter::successors(first, |rank| {
         let mut later = agent.waiting.range((*rank, usize::MAX)..);

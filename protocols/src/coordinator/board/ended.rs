@@ -23,6 +23,10 @@ pub(super) enum Known {
     Refused(TaskError),
 }
 
+/// How long a cancel is kept for a task that may be on its way, and how many at most.
+const AHEAD_HELD: Duration = Duration::from_secs(10);
+const AHEAD_MAX: usize = 1_000;
+
 /// What an answer or a name takes beside its bytes.
 const ENTRY_BYTES: usize = 96;
 
@@ -40,6 +44,8 @@ pub(super) struct Ended {
     outcomes: VecDeque<(Option<Offset>, TaskId)>,
     /// Of all outcomes that are held.
     bytes: usize,
+    /// What was cancelled before it came: a long task is decoded and checked while a cancel overtakes it.
+    ahead: VecDeque<(Option<Offset>, TaskId)>,
 }
 
 #[derive(Debug)]
@@ -52,12 +58,16 @@ struct EndedTask {
 
 impl Ended {
     pub(super) fn new(held: Duration, bytes_max: usize) -> Self {
-        let (tasks, order, outcomes) = Default::default();
-        Self { held, bytes_max, tasks, order, outcomes, bytes: 0 }
+        let (tasks, order, outcomes, ahead) = Default::default();
+        Self { held, bytes_max, tasks, order, outcomes, bytes: 0, ahead }
     }
 
-    pub(super) fn known(&self, new: &NewTask) -> Known {
+    pub(super) fn known(&mut self, new: &NewTask) -> Known {
         let id = new.task().id;
+        if let Some(at) = self.ahead.iter().position(|(_, cancelled)| *cancelled == id) {
+            self.ahead.remove(at);
+            return Known::Refused(TaskError::Cancelled);
+        }
         match self.tasks.get(&id) {
             None => Known::New,
             Some(task) if task.summary.state == TaskState::Cancelled => Known::New,
@@ -94,9 +104,21 @@ impl Ended {
         }
     }
 
-    /// Drops the outcomes that were held long enough.
+    /// Keeps a cancel of a task that may come.
+    pub(super) fn cancel(&mut self, id: TaskId, now: Offset) {
+        if self.tasks.contains_key(&id) {
+            return;
+        }
+        self.ahead.truncate(AHEAD_MAX - 1);
+        self.ahead.push_front((now.after(AHEAD_HELD), id));
+    }
+
+    /// Drops the outcomes and the cancels that were held long enough.
     pub(super) fn drop_results(&mut self, now: Offset) {
         let is_over = |(until, _): &(Option<Offset>, TaskId)| until.is_some_and(|until| until <= now);
+        while self.ahead.back().is_some_and(is_over) {
+            self.ahead.pop_back();
+        }
         while self.outcomes.front().is_some_and(is_over) {
             self.drop_oldest();
         }
@@ -137,7 +159,7 @@ impl Ended {
         let (count, bytes) =
             held.fold((0, 0), |(count, bytes), outcome| (count + 1, bytes + bytes_of(outcome)));
         assert_eq!((count, bytes), (self.outcomes.len(), self.bytes), "what is held is counted");
-        assert!(bytes <= self.bytes_max, "what is held is bounded");
+        assert!(bytes <= self.bytes_max && self.ahead.len() <= AHEAD_MAX, "what is held is bounded");
     }
 }
 

@@ -51,7 +51,13 @@ impl Board {
         self.forget_unplaced(rank);
         let task = self.tasks.remove(&rank).expect("only tasks on the board end");
         self.ranks.remove(&task.id());
+        for agent in self.agents.0.values_mut() {
+            agent.unshared.remove(&rank);
+        }
         self.bytes -= task.bytes;
+        if !self.tasks.values().any(|other| other.new.client() == task.new.client()) {
+            self.served.retain(|client, _| Some(client) != task.new.client());
+        }
         for (index, part) in task.parts.iter().enumerate() {
             if let State::Waiting(home) = &part.state {
                 self.take_back(home, rank, &[index]);

@@ -75,7 +75,7 @@ pub enum Input {
         /// What is known of it.
         failure: Failure,
     },
-    /// A client cancelled a task, or stopped waiting for it. An unknown one is ignored.
+    /// A client cancelled a task, or stopped waiting for it. An unknown one that comes within 10 s is refused.
     Cancelled {
         /// Its name.
         task: TaskId,

@@ -135,7 +135,9 @@ impl Board {
         else {
             unreachable!("only answers are revoked");
         };
-        part.tried.entry(agent.clone()).or_default().failures += 1;
+        let tried = part.tried.entry(agent.clone()).or_default();
+        tried.failures += 1;
+        tried.held_against = tried.failures;
         task.left += 1;
         task.answer_bytes -= reply.len();
         task.bytes -= reply.len();
@@ -172,9 +174,12 @@ impl Board {
             self.commands.push_back(Command::Withdraw { assignment });
         }
         // Kept, for the answer may be revoked.
-        let tried = self.part_mut(rank, part).tried.iter();
-        let failed = tried.filter(|(other, tried)| tried.failures > 0 && *other != agent);
-        for other in failed.map(|(other, _)| other.clone()).collect::<Vec<_>>() {
+        let tried = self.part_mut(rank, part).tried.iter_mut().filter(|(other, _)| *other != agent);
+        let failed = tried.filter_map(|(other, tried)| {
+            let before = mem::replace(&mut tried.held_against, tried.failures);
+            (tried.failures > before).then(|| other.clone())
+        });
+        for other in failed.collect::<Vec<_>>() {
             self.pause(&other, Duration::ZERO, now);
         }
         self.agents.0.get_mut(agent).expect("it held the assignment").prove();
@@ -230,7 +235,7 @@ impl Board {
     }
 
     /// Frees the slot that `assignment` occupies. The rank of its task; `None` if the agent does not hold it.
-    fn end_attempt(&mut self, assignment: &Assignment) -> Option<Rank> {
+    pub(super) fn end_attempt(&mut self, assignment: &Assignment) -> Option<Rank> {
         let Assignment { ref agent, task, part, attempt } = *assignment;
         self.agents.0.get_mut(agent)?.held.remove(&Held { task, part, attempt })?;
         let rank = self.ranks[&task];

@@ -71,7 +71,7 @@ impl Board {
     /// Of these agents those with which the part has the best prospects.
     fn best(&self, part: &Part, agents: &[Candidate<'_>]) -> Vec<NodeId> {
         let order = |(id, agent): &Candidate<'_>| {
-            (self.is_hopeless(part, id), !agent.is_good(), part.tried(id).failures)
+            (self.is_hopeless(part, id), !agent.is_good(), part.tried(id).failures, agent.doubts())
         };
         let best = agents.iter().map(order).min();
         let best = agents.iter().filter(|agent| Some(order(agent)) == best);

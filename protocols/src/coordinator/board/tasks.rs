@@ -78,6 +78,8 @@ pub(super) struct Tried {
     pub(super) refusals: u32,
     /// It said that the part cannot be done.
     pub(super) is_verdict: bool,
+    /// For how many of the failures it has paused.
+    pub(super) held_against: u32,
 }
 
 /// How an attempt failed.

@@ -4,6 +4,7 @@ mod attempts;
 mod ended;
 mod fixture;
 mod listing;
+mod shares;
 mod simulation;
 mod tasks;
 

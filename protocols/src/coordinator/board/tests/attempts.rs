@@ -115,7 +115,7 @@ fn t5_a_part_that_takes_agents_down_is_not_given_to_all_of_them() {
 #[test]
 fn a1_an_agent_whose_answer_made_way_was_not_taken_down_by_the_part() {
     let bytes = |number, homes: &[&str]| NewTask::new(task(number, homes), None).unwrap().bytes();
-    let bytes_max = bytes(1, &["a", "b"]) + bytes(2, &["b"]) + 3_100;
+    let bytes_max = bytes(1, &["a", "b"]) + bytes(2, &["b"]) + 3_600;
     let mut bench = Bench::with_config(BoardConfig { bytes_max, ..config() }, &[]);
     ["a", "b", "c", "d", "e"].iter().for_each(|agent| bench.join(agent, 9));
     bench.submit(task(1, &["a", "b"]));
@@ -126,7 +126,7 @@ fn a1_an_agent_whose_answer_made_way_was_not_taken_down_by_the_part() {
         let other = u128::from(attempt) + 1;
         bench.submit_of("other", task(other, &["b"]));
         let agent = bench.asked(&format!("{other}.0#1"));
-        bench.answer_with(given(&agent, other, 0, 1), vec![1; 500].into());
+        bench.answer_with(given(&agent, other, 0, 1), vec![1; 700].into());
     }
     bench.asked("1.0#5");
 }
@@ -404,4 +404,46 @@ fn reports_about_what_nobody_holds_change_nothing() {
     bench.answer(given("a", 1, 0, 1), 1);
     bench.answer(given("a", 1, 0, 1), 2);
     assert_eq!(bench.commands(), ["a does 1.0#1", "1 done: 1@a"]);
+}
+
+#[test]
+fn an_agent_that_failed_a_part_pauses_for_it_once_though_the_answer_is_revoked() {
+    let mut bench = Bench::with_agents(&["a", "b"]);
+    bench.submit(SubmitTask { waiting: Waiting::ForAnyone, ..task(1, &["a", "b"]) });
+    bench.join("c", 1);
+    bench.fail(given("a", 1, 0, 1), wrong());
+    let is_paused = |bench: &Bench| bench.board.agents.0[&node("a")].standing.paused_until.is_some();
+    bench.answer_with(given("c", 1, 0, 2), vec![0; ANSWER_BYTES_MAX].into());
+    assert!(is_paused(&bench));
+    bench.wait(SECOND);
+    bench.answer(given("b", 1, 1, 1), 11);
+    bench.answer(given("b", 1, 0, 3), 10);
+    assert_eq!(bench.commands().last().unwrap(), "1 done: 10@b 11@b");
+    assert!(!is_paused(&bench));
+}
+
+#[test]
+fn an_agent_that_hung_is_asked_last() {
+    let mut bench = Bench::with_agents(&["a", "b", "c", "d", "e"]);
+    let seconds_until_done = |bench: &mut Bench, number| {
+        bench.submit(task(number, &["a"]));
+        for seconds in 0.. {
+            let commands = bench.commands();
+            if let Some(command) = commands.iter().find(|command| command.starts_with("e does")) {
+                let (_, attempt) = command.rsplit_once('#').unwrap();
+                bench.answer(given("e", number, 0, attempt.parse().unwrap()), 1);
+                return seconds;
+            }
+            bench.wait(SECOND);
+        }
+        unreachable!()
+    };
+    let first = seconds_until_done(&mut bench, 1);
+    assert!(first <= 4 * 30, "{first}");
+    for number in 2..10 {
+        // As long as the others pause.
+        bench.wait(2 * LEASE);
+        let again = seconds_until_done(&mut bench, number);
+        assert!(again <= 30, "task {number}: {again}");
+    }
 }

@@ -106,3 +106,22 @@ fn the_oldest_of_too_many_ids_are_forgotten() {
     let is_known = |number| !matches!(ended.known(&new_task(task(number, &["a"]))), Known::New);
     assert_eq!([0, 1, count - 1].map(is_known), [false, true, true]);
 }
+
+#[test]
+fn a_cancel_that_overtakes_its_task_is_not_lost() {
+    let mut bench = Bench::with_agents(&["a"]);
+    bench.cancel(1);
+    bench.pass(9 * SECOND);
+    assert_eq!(bench.outcome(task(1, &["a"])), "1 refused: the task was cancelled");
+    bench.submit(task(1, &["a"]));
+    bench.cancel(2);
+    bench.pass(10 * SECOND);
+    bench.submit(task(2, &["a"]));
+    // What has ended does not come any more, and what is kept is bounded.
+    bench.answer(given("a", 1, 0, 1), 1);
+    bench.cancel(1);
+    assert_eq!(bench.outcome(task(1, &["a"])), "1 repeated: 1@a");
+    (3..=1_003).for_each(|number| bench.cancel(number));
+    bench.submit(task(3, &["a"]));
+    assert_eq!(bench.outcome(task(4, &["a"])), "4 refused: the task was cancelled");
+}

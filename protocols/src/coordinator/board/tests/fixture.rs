@@ -61,8 +61,11 @@ pub(super) fn task(number: u128, homes: &[&str]) -> SubmitTask {
 }
 
 pub(super) fn new_task(task: SubmitTask) -> NewTask {
-    let operator = Caller { node: node("operator"), role: Role::Operator };
-    NewTask::new(task, Some(operator)).unwrap()
+    new_task_of("operator", task)
+}
+
+fn new_task_of(client: &str, task: SubmitTask) -> NewTask {
+    NewTask::new(task, Some(Caller { node: node(client), role: Role::Operator })).unwrap()
 }
 
 /// `a does 1.0#2` in the words of the board.
@@ -180,14 +183,17 @@ impl Bench {
 
     /// A task of this client.
     pub(super) fn submit_of(&mut self, client: &str, task: SubmitTask) {
-        let submitter = Caller { node: node(client), role: Role::Operator };
-        self.apply(Input::Submitted(NewTask::new(task, Some(submitter)).unwrap()));
+        self.apply(Input::Submitted(new_task_of(client, task)));
     }
 
     /// What its client is told of a task at once.
     pub(super) fn outcome(&mut self, task: SubmitTask) -> String {
+        self.outcome_of("operator", task)
+    }
+
+    pub(super) fn outcome_of(&mut self, client: &str, task: SubmitTask) -> String {
         let before = self.commands.len();
-        self.apply(Input::Submitted(new_task(task)));
+        self.submit_of(client, task);
         line(&self.commands[before])
     }
 

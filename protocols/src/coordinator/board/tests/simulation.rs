@@ -12,6 +12,7 @@ use crate::coordinator::{PartAnswer, TaskReport};
 use nature::{Dice, GARBAGE, NATURES, Nature, Outcome};
 
 const SEEDS: u64 = 250;
+const CLIENTS: [&str; 3] = ["ann", "ben", "cem"];
 const PROTOCOLS: [&str; 2] = ["looker", "searcher"];
 
 /// When agents stop coming and going.
@@ -185,7 +186,12 @@ impl Swarm {
 
     fn submit(&mut self, task: SubmitTask) {
         let id = task.id;
-        let said = self.bench.outcome(task.clone());
+        let client = CLIENTS[uuid::Uuid::from(id).as_u128() as usize % CLIENTS.len()];
+        let said = self.bench.outcome_of(client, task.clone());
+        if said.ends_with("refused: the task was cancelled") {
+            self.unserved.remove(&id);
+            return;
+        }
         if said.ends_with("accepted") {
             let attempts = vec![0; task.parts.len()];
             assert!(self.live.insert(id, (task, attempts)).is_none(), "a task is accepted twice");

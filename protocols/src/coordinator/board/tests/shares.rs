@@ -1,0 +1,121 @@
+//! What clients share: turns, slots and the queue.
+
+use super::*;
+
+/// Who does the parts of which task, in the order in which they were given out, each answered at once.
+fn turns(bench: &mut Bench, count: usize) -> Vec<u128> {
+    let mut tasks = Vec::new();
+    while tasks.len() < count {
+        let given: Vec<Assignment> = bench
+            .take_commands()
+            .into_iter()
+            .filter_map(|command| match command {
+                Command::Assign { assignment, .. } => Some(assignment),
+                _ => None,
+            })
+            .collect();
+        assert!(!given.is_empty(), "nothing more is given out after {tasks:?}");
+        for assignment in given {
+            tasks.push(uuid::Uuid::from(assignment.task).as_u128());
+            bench.answer(assignment, 1);
+        }
+    }
+    tasks
+}
+
+#[test]
+fn clients_take_turns_whoever_came_first_and_however_many_tasks_they_have() {
+    for slots in [1, 2] {
+        let mut bench = Bench::with_config(config(), &[]);
+        bench.join("a", slots);
+        bench.submit_of("x", task(1, &["a"; 6]));
+        bench.submit_of("x", task(2, &["a"; 6]));
+        bench.submit_of("y", task(3, &["a"; 4]));
+        let turns = turns(&mut bench, 8);
+        let of_y = turns.iter().filter(|task| **task == 3).count();
+        assert!((3..=4).contains(&of_y), "{turns:?}");
+    }
+}
+
+#[test]
+fn the_more_urgent_goes_first_whosever_it_is() {
+    let mut bench = Bench::with_agents(&["a"]);
+    let urgent = |number| SubmitTask { priority: TaskPriority::MAX, ..task(number, &["a"; 3]) };
+    bench.submit_of("y", task(1, &["a"; 3]));
+    bench.submit_of("x", urgent(2));
+    assert_eq!(turns(&mut bench, 6), [1, 2, 2, 2, 1, 1]);
+}
+
+/// Two agents of two slots whose slots are taken by the endless task 1 of `x`.
+fn taken() -> Bench {
+    let mut bench = Bench::with_config(config(), &[]);
+    bench.join("a", 2);
+    bench.join("b", 2);
+    bench.submit_of(
+        "x",
+        SubmitTask { waiting: Waiting::ForAnyone, ..task(1, &["a", "b", "a", "b", "a", "b"]) },
+    );
+    bench.pass(LEASE - SECOND);
+    assert_eq!(bench.commands().len(), 4);
+    bench
+}
+
+#[test]
+fn endless_parts_make_way_for_a_client_of_whom_nothing_is_in_progress() {
+    let mut bench = taken();
+    bench.submit_of("y", task(2, &["a", "a"]));
+    bench.submit_of("z", task(3, &["b"]));
+    assert_eq!(bench.commands(), [""; 0], "no lease has run out");
+    bench.pass(SECOND);
+    let commands = bench.commands();
+    let count = |what: &str| commands.iter().filter(|command| command.contains(what)).count();
+    assert_eq!((count("leaves 1."), count("does 2."), count("does 3.")), (2, 1, 1), "{commands:?}");
+    bench.pass(LEASE);
+    assert_eq!(bench.commands(), [""; 0], "everybody has a slot");
+    // Whoever comes later does not wait for a lease, but the last slot of a client stays its own.
+    bench.submit_of("w", task(4, &["a", "b"]));
+    bench.submit_of("v", task(5, &["a", "b"]));
+    let commands = bench.commands();
+    assert_eq!(commands.len(), 2, "{commands:?}");
+    assert!(commands[0].contains(" leaves 1.") && commands[1].contains(" does 4."), "{commands:?}");
+}
+
+#[test]
+fn what_is_more_urgent_does_not_make_way_and_what_made_way_spends_no_attempt() {
+    let mut bench = taken();
+    bench.pass(SECOND);
+    bench.submit_of("y", SubmitTask { priority: TaskPriority::MIN, ..task(2, &["a"]) });
+    assert_eq!(bench.commands(), [""; 0]);
+    for number in 3..5 {
+        bench.submit_of("z", task(number, &["a"]));
+        let done = bench.asked(&format!("{number}.0#1"));
+        bench.answer(given(&done, number, 0, 1), 1);
+        bench.commands();
+    }
+    assert!(bench.board.tasks.values().next().unwrap().parts.iter().all(|part| part.begun() <= 1));
+}
+
+#[test]
+fn a_client_that_has_nothing_finds_room_in_a_queue_that_others_fill() {
+    let queue_limit = NonZeroU32::new(1_000).unwrap();
+    let mut bench = Bench::with_config(BoardConfig { queue_limit, ..config() }, &[]);
+    let mut number = 0;
+    let mut submit = |client: &str| {
+        number += 1;
+        bench.outcome_of(client, task(number, &["a"])).ends_with("accepted")
+    };
+    assert_eq!((0..).take_while(|_| submit("first")).count(), 375);
+    for client in 0..100 {
+        let held = (0..).take_while(|_| submit(&format!("client-{client}"))).count();
+        assert!(held > 0, "there is no room for client {client}");
+    }
+}
+
+#[test]
+fn no_task_takes_more_than_half_of_the_bytes_that_are_left() {
+    let mut bench = Bench::with_config(BoardConfig { bytes_max: 100_000, ..config() }, &[]);
+    let mut submit = |number, parts| {
+        bench.outcome_of(&format!("client-{number}"), task(number, &vec!["a"; parts])).ends_with("accepted")
+    };
+    assert_eq!([submit(1, 99), submit(2, 90), submit(3, 45), submit(4, 22)], [false, true, true, true]);
+}
