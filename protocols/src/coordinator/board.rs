@@ -70,6 +70,7 @@ use crate::{ContentHash, NodeId};
 use agents::{Agent, Agents, Gone, Held};
 use ended::{Ended, Known};
 use placement::{EvenShares, Placement};
+use shares::Shares;
 use std::{
     cmp::Reverse,
     collections::{BTreeMap, BTreeSet, VecDeque},
@@ -158,9 +159,7 @@ pub struct Board {
     bytes: usize,
     /// How many tasks were accepted.
     sequence: u64,
-    /// How many attempts began, and the number of the last one of each client that has a task here.
-    begun: u64,
-    served: BTreeMap<NodeId, u64>,
+    shares: Shares,
 }
 
 impl Board {
@@ -190,8 +189,7 @@ impl Board {
             commands: VecDeque::new(),
             bytes: 0,
             sequence: 0,
-            begun: 0,
-            served: BTreeMap::new(),
+            shares: Shares::default(),
         }
     }
 
@@ -290,6 +288,7 @@ impl Board {
         let rank = Rank { urgency: Reverse(new.task().priority), sequence: self.sequence };
         self.sequence += 1;
         self.bytes += new.bytes();
+        self.shares.add(new.client());
         self.unplaced.entry(new.task().protocol.clone()).or_default().insert(rank);
         self.ranks.insert(new.task().id, rank);
         self.tasks.insert(rank, Task::new(new, now));

@@ -1,11 +1,7 @@
 //! Filling free slots.
 
 use super::*;
-use super::{
-    agents::Lease,
-    shares::{Loads, Turn},
-    tasks::Part,
-};
+use super::{agents::Lease, shares::Turn, tasks::Part};
 
 /// What an agent does next.
 pub(super) enum Step {
@@ -25,42 +21,35 @@ impl Board {
     /// Ends every input: afterwards no slot is free for which something waits.
     pub(super) fn settle(&mut self, now: Offset) {
         self.relieve_agents();
-        let mut loads = self.loads();
-        let next = |board: &Self, loads: &Loads| {
-            board
-                .next_step(loads)
-                .or_else(|| board.next_move(loads))
-                .or_else(|| board.next_to_make_way(loads))
+        let next = |board: &Self| {
+            board.next_step().or_else(|| board.next_move()).or_else(|| board.next_to_make_way())
         };
-        while let Some((agent, step)) = next(self, &loads) {
+        while let Some((agent, step)) = next(self) {
             match step {
                 Step::Place(rank) => self.place_all(rank, now),
                 Step::Share(rank) => self.share(&agent, rank),
-                Step::Assign(rank, part) => self.assign(agent, rank, part, now, &mut loads),
+                Step::Assign(rank, part) => self.assign(agent, rank, part, now),
                 Step::Take(home, rank, part) => {
                     self.take_back(&home, rank, &[part]);
                     self.place(rank, &[part], &[agent]);
                 }
-                Step::MakeWay(late) => {
-                    self.make_way(agent, late, now);
-                    loads = self.loads();
-                }
+                Step::MakeWay(late) => self.make_way(agent, late, now),
             }
         }
         self.assert_invariants();
     }
 
-    fn next_step(&self, loads: &Loads) -> Option<(NodeId, Step)> {
+    fn next_step(&self) -> Option<(NodeId, Step)> {
         self.agents.0.iter().filter(|(_, agent)| agent.is_free()).find_map(|(id, agent)| {
-            let waiting = self.first(ranks_of(agent), loads);
+            let waiting = self.first(ranks_of(agent));
             let assign = |turn: Turn| {
                 let part = parts_of(agent, turn.rank).next();
                 (turn, Step::Assign(turn.rank, part.expect("a task waits with its parts")))
             };
-            let to_share = || self.first(agent.unshared.iter().copied(), loads);
+            let to_share = || self.first(agent.unshared.iter().copied());
             let own = waiting.map(assign);
             let own = own.or_else(|| to_share().map(|turn| (turn, Step::Share(turn.rank))));
-            let step = match (self.next_unplaced(id, agent, loads), own) {
+            let step = match (self.next_unplaced(id, agent), own) {
                 (Some(turn), Some((first, own))) if first <= turn => own,
                 (Some(turn), _) => Step::Place(turn.rank),
                 (None, own) => own?.1,
@@ -70,14 +59,14 @@ impl Board {
     }
 
     /// The first task with parts that are placed nowhere and that this agent would be asked for.
-    pub(super) fn next_unplaced(&self, id: &NodeId, agent: &Agent, loads: &Loads) -> Option<Turn> {
+    pub(super) fn next_unplaced(&self, id: &NodeId, agent: &Agent) -> Option<Turn> {
         let is_good = agent.is_good();
         let takes = |rank: &Rank| {
             let task = self.tasks[rank].submitted();
             agent.is_capable(id, task) && (is_good || !self.agents.has_good(task))
         };
         let queues = agent.protocols.iter().filter_map(|protocol| self.unplaced.get(protocol));
-        self.first(queues.flatten().copied().filter(takes), loads)
+        queues.filter_map(|ranks| self.first(ranks.iter().copied().filter(takes))).min()
     }
 
     fn place_all(&mut self, rank: Rank, now: Offset) {
@@ -103,13 +92,11 @@ impl Board {
         self.place(rank, &parts, &agents);
     }
 
-    fn assign(&mut self, id: NodeId, rank: Rank, part: usize, now: Offset, loads: &mut Loads) {
+    fn assign(&mut self, id: NodeId, rank: Rank, part: usize, now: Offset) {
         let agent = self.agents.0.get_mut(&id).expect("the step is one of an agent that is here");
         let task = self.tasks.get_mut(&rank).expect("only parts of tasks on the board wait");
         agent.waiting.remove(&(rank, part));
-        self.begun += 1;
-        loads.add(task.new.client(), 1);
-        self.served.extend(task.new.client().map(|client| (client.clone(), self.begun)));
+        self.shares.begin(task.new.client());
         let attempt = task.begin(part, id.clone());
         agent.held.insert(Held { task: task.id(), part, attempt }, Lease { since: now, overdue: false });
         let assignment = Assignment { agent: id, task: task.id(), part, attempt };
@@ -119,12 +106,12 @@ impl Board {
     /// An agent in good standing with a free slot for which nothing waits, and what it takes from another's home: of the
     /// most urgent task that has parts which wait for anyone, the last one at the agent with the most of them. What it
     /// failed itself stays where it was put.
-    pub(super) fn next_move(&self, loads: &Loads) -> Option<(NodeId, Step)> {
+    pub(super) fn next_move(&self) -> Option<(NodeId, Step)> {
         let is_idle = |agent: &Agent| agent.waiting.is_empty() && agent.is_free() && agent.is_good();
         let mut idle = self.agents.0.iter().filter(|(_, agent)| is_idle(agent));
         idle.find_map(|(taker, agent)| {
             let moves = self.agents.0.iter().filter_map(|(home, other)| {
-                let (turn, count, part) = self.movable(other, taker, agent, loads)?;
+                let (turn, count, part) = self.movable(other, taker, agent)?;
                 Some((Reverse(turn), count, home, part))
             });
             let (Reverse(turn), _, home, part) = moves.max()?;
@@ -133,13 +120,7 @@ impl Board {
     }
 
     /// Of the first task with parts at `home` that `taker` may take: how many they are, and the last of them.
-    fn movable(
-        &self,
-        home: &Agent,
-        taker: &NodeId,
-        agent: &Agent,
-        loads: &Loads,
-    ) -> Option<(Turn, usize, usize)> {
+    fn movable(&self, home: &Agent, taker: &NodeId, agent: &Agent) -> Option<(Turn, usize, usize)> {
         let movable = ranks_of(home).filter_map(|rank| {
             let task = &self.tasks[&rank];
             if task.submitted().waiting == Waiting::ForHome || !agent.is_capable(taker, task.submitted()) {
@@ -151,7 +132,7 @@ impl Board {
                 .fold(None, |found: Option<(usize, usize)>, part| {
                     Some((found.map_or(1, |(n, _)| n + 1), part))
                 })
-                .map(|(count, part)| (self.turn(rank, loads), count, part))
+                .map(|(count, part)| (self.turn(rank), count, part))
         });
         movable.min_by_key(|(turn, ..)| *turn)
     }

@@ -55,9 +55,7 @@ impl Board {
             agent.unshared.remove(&rank);
         }
         self.bytes -= task.bytes;
-        if !self.tasks.values().any(|other| other.new.client() == task.new.client()) {
-            self.served.retain(|client, _| Some(client) != task.new.client());
-        }
+        self.shares.remove(&task);
         for (index, part) in task.parts.iter().enumerate() {
             if let State::Waiting(home) = &part.state {
                 self.take_back(home, rank, &[index]);

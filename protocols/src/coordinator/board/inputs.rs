@@ -113,9 +113,9 @@ impl NewTask {
         self.submitter.as_ref()
     }
 
-    /// Whose share of the board it takes.
-    pub(super) fn client(&self) -> Option<&NodeId> {
-        self.submitter.as_ref().map(|submitter| &submitter.node)
+    /// Whose share of the board it takes; no node has an empty name.
+    pub(super) fn client(&self) -> &str {
+        self.submitter.as_ref().map_or("", |submitter| submitter.node.as_str())
     }
 
     /// The part that an assignment of this task is about.

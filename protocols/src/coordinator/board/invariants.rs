@@ -10,7 +10,7 @@ impl Board {
         for (id, agent) in &self.agents.0 {
             self.assert_agent(id, agent);
         }
-        assert!(self.next_move(&self.loads()).is_none(), "a slot is free, but a part waits for anyone");
+        assert!(self.next_move().is_none(), "a slot is free, but a part waits for anyone");
         for (rank, task) in &self.tasks {
             assert_eq!(self.ranks.get(&task.id()), Some(rank), "a task is found under its id");
             self.assert_parts(*rank, task);
@@ -29,6 +29,7 @@ impl Board {
                 );
             }
         }
+        self.shares.assert_invariants(self.tasks.values());
         self.ended.assert_invariants();
     }
 

@@ -55,7 +55,7 @@ impl Board {
         self.gone.keep(id.clone(), agent, self.config.lease, now);
         for Held { task, part, attempt } in held {
             let rank = self.ranks[&task];
-            self.task_mut(rank).end(part, attempt);
+            self.end(rank, part, attempt);
             self.part_mut(rank, part).tried.entry(id.clone()).or_default().lose();
             self.note_failure(rank, part, id, "it was lost", None);
             if self.tasks[&rank].parts[part].state == State::InProgress {
@@ -160,7 +160,7 @@ impl Board {
             self.take_back(&home, rank, &[part]);
         }
         for (attempt, other) in self.part_mut(rank, part).attempts.clone() {
-            self.task_mut(rank).end(part, attempt);
+            self.end(rank, part, attempt);
             let holder = self
                 .agents
                 .0
@@ -227,6 +227,12 @@ impl Board {
         }
     }
 
+    fn end(&mut self, rank: Rank, part: usize, attempt: u32) {
+        let task = self.tasks.get_mut(&rank).expect("an attempt is one at a part of a task on the board");
+        task.end(part, attempt);
+        self.shares.end(task.new.client());
+    }
+
     fn pause(&mut self, agent: &NodeId, at_least: Duration, now: Offset) {
         let here = self.agents.0.get_mut(agent).map(|agent| &mut agent.standing);
         if let Some(standing) = here.or_else(|| self.gone.get_mut(agent)) {
@@ -239,7 +245,7 @@ impl Board {
         let Assignment { ref agent, task, part, attempt } = *assignment;
         self.agents.0.get_mut(agent)?.held.remove(&Held { task, part, attempt })?;
         let rank = self.ranks[&task];
-        self.task_mut(rank).end(part, attempt);
+        self.end(rank, part, attempt);
         Some(rank)
     }
 

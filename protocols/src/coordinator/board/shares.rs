@@ -4,66 +4,116 @@ use super::dispatch::{Step, ranks_of};
 use super::*;
 use crate::coordinator::TaskPriority;
 
-/// How many parts of each client are in progress.
+/// The clients that have tasks here.
 #[derive(Debug, Default)]
-pub(super) struct Loads(Vec<(Option<NodeId>, usize)>);
+pub(super) struct Shares {
+    clients: BTreeMap<String, Share>,
+    /// How many attempts began.
+    begun: u64,
+}
 
-impl Loads {
-    pub(super) fn add(&mut self, client: Option<&NodeId>, parts: usize) {
-        match self.0.iter_mut().find(|(of, _)| of.as_ref() == client) {
-            Some((_, load)) => *load += parts,
-            None => self.0.push((client.cloned(), parts)),
+#[derive(Debug, Default)]
+struct Share {
+    tasks: usize,
+    load: Load,
+}
+
+/// Who has less comes first.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
+struct Load {
+    /// How many attempts are in progress.
+    slots: usize,
+    /// The number of the last one.
+    served: u64,
+}
+
+impl Shares {
+    fn of(&mut self, client: &str) -> &mut Share {
+        self.clients.get_mut(client).expect("a client that has a task is known")
+    }
+
+    pub(super) fn add(&mut self, client: &str) {
+        self.clients.entry(client.to_owned()).or_default().tasks += 1;
+    }
+
+    pub(super) fn remove(&mut self, task: &Task) {
+        let share = self.of(task.new.client());
+        share.tasks -= 1;
+        share.load.slots -= slots_of(task);
+        if share.tasks == 0 {
+            self.clients.remove(task.new.client());
         }
     }
 
-    fn of(&self, client: Option<&NodeId>) -> usize {
-        self.0.iter().find(|(of, _)| of.as_ref() == client).map_or(0, |(_, load)| *load)
+    pub(super) fn begin(&mut self, client: &str) {
+        self.begun += 1;
+        let (served, load) = (self.begun, &mut self.of(client).load);
+        *load = Load { slots: load.slots + 1, served };
+    }
+
+    pub(super) fn end(&mut self, client: &str) {
+        self.of(client).load.slots -= 1;
+    }
+
+    pub(super) fn assert_invariants<'a>(&'a self, tasks: impl Iterator<Item = &'a Task>) {
+        let mut held = BTreeMap::<&str, (usize, usize)>::new();
+        for task in tasks {
+            let (tasks, slots) = held.entry(task.new.client()).or_default();
+            (*tasks, *slots) = (*tasks + 1, *slots + slots_of(task));
+        }
+        let known =
+            |(client, share): (&'a String, &Share)| (client.as_str(), (share.tasks, share.load.slots));
+        assert!(self.clients.iter().map(known).eq(held), "what clients have is counted");
     }
 }
 
-/// When a task gets a slot: the more urgent first, then that of the client of whom less is in progress, then that of the
-/// client whose last turn is longer ago, then the one that was submitted first.
+fn slots_of(task: &Task) -> usize {
+    task.parts.iter().map(|part| part.attempts.len()).sum()
+}
+
+/// When a task gets a slot: the more urgent first, then that of the client that has fewer slots, then that of the client
+/// whose last turn is longer ago, then the one that was submitted first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Turn {
     urgency: Reverse<TaskPriority>,
-    load: usize,
-    served: u64,
+    load: Load,
     pub(super) rank: Rank,
 }
 
 impl Board {
-    pub(super) fn loads(&self) -> Loads {
-        let mut loads = Loads::default();
-        for task in self.tasks.values().filter(|task| task.in_progress > 0) {
-            loads.add(task.new.client(), task.in_progress);
+    pub(super) fn turn(&self, rank: Rank) -> Turn {
+        let share = &self.shares.clients[self.tasks[&rank].new.client()];
+        Turn { urgency: rank.urgency, load: share.load, rank }
+    }
+
+    /// The one of these tasks whose turn is the first; the more urgent come first. Looks at the tasks up to the first one of
+    /// the client whose turn it is.
+    pub(super) fn first(&self, ranks: impl Iterator<Item = Rank>) -> Option<Turn> {
+        let least = self.shares.clients.values().map(|share| share.load).min()?;
+        let mut first: Option<Turn> = None;
+        for rank in ranks {
+            if first.is_some_and(|first| first.load == least || first.urgency < rank.urgency) {
+                break;
+            }
+            let turn = self.turn(rank);
+            first = Some(first.map_or(turn, |first| first.min(turn)));
         }
-        loads
-    }
-
-    pub(super) fn turn(&self, rank: Rank, loads: &Loads) -> Turn {
-        let client = self.tasks[&rank].new.client();
-        let served = client.and_then(|client| self.served.get(client)).copied().unwrap_or_default();
-        Turn { urgency: rank.urgency, load: loads.of(client), served, rank }
-    }
-
-    /// The one of these tasks whose turn is the first.
-    pub(super) fn first(&self, ranks: impl Iterator<Item = Rank>, loads: &Loads) -> Option<Turn> {
-        ranks.map(|rank| self.turn(rank, loads)).min()
+        first
     }
 
     /// A slot for a client of whom nothing is in progress, where its task is the first that waits for an agent, or that is
     /// placed nowhere. What makes way is an attempt of the agent whose lease ran out, of a task that is not more urgent, and
     /// of the client of whom most is in progress.
-    pub(super) fn next_to_make_way(&self, loads: &Loads) -> Option<(NodeId, Step)> {
+    pub(super) fn next_to_make_way(&self) -> Option<(NodeId, Step)> {
         let late = |agent: &Agent| agent.held.values().any(|lease| lease.overdue);
         self.agents.0.iter().filter(|(_, agent)| late(agent)).find_map(|(id, agent)| {
-            let placed = self.first(ranks_of(agent), loads);
-            let unplaced = self.next_unplaced(id, agent, loads);
-            let first = placed.into_iter().chain(unplaced).min().filter(|turn| turn.load == 0)?;
+            let placed = self.first(ranks_of(agent));
+            let unplaced = self.next_unplaced(id, agent);
+            let first = placed.into_iter().chain(unplaced).min().filter(|turn| turn.load.slots == 0)?;
             let late = agent.held.iter().filter(|(_, lease)| lease.overdue);
-            let turns = late.map(|(held, _)| (self.turn(self.ranks[&held.task], loads), *held));
-            let may = |(turn, _): &(Turn, Held)| turn.load > 1 && turn.urgency >= first.urgency;
-            let (_, held) = turns.filter(may).max_by_key(|(turn, held)| (turn.load, *held))?;
+            let turns = late.map(|(held, _)| (self.turn(self.ranks[&held.task]), *held));
+            let may = |(turn, _): &(Turn, Held)| turn.load.slots > 1 && turn.urgency >= first.urgency;
+            let (_, held) = turns.filter(may).max_by_key(|(turn, held)| (turn.load.slots, *held))?;
             let step = if placed == Some(first) { Step::MakeWay(held) } else { Step::Place(first.rank) };
             Some((id.clone(), step))
         })
