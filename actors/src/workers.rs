@@ -59,7 +59,13 @@ pub(crate) fn beside<T: Send + 'static>(
     bytes: usize,
     work: impl FnOnce() -> T + Send + 'static,
 ) -> impl Future<Output = T> {
-    let done = if bytes <= HERE_BYTES_MAX { Ok(work()) } else { Err(tokio::task::spawn_blocking(work)) };
+    let done = if bytes <= HERE_BYTES_MAX {
+        Ok(work())
+    } else {
+        #[cfg(test)]
+        BESIDE.set(BESIDE.get() + 1);
+        Err(tokio::task::spawn_blocking(work))
+    };
     async move {
         match done {
             Ok(done) => done,
@@ -71,6 +77,12 @@ pub(crate) fn beside<T: Send + 'static>(
             },
         }
     }
+}
+
+#[cfg(test)]
+thread_local! {
+    /// How often this thread had something done beside it.
+    pub(crate) static BESIDE: std::cell::Cell<usize> = const { std::cell::Cell::new(0) };
 }
 
 #[cfg(test)]

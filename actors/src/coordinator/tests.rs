@@ -8,9 +8,8 @@ mod listing;
 pub(super) use fixture::task;
 
 use super::*;
+use crate::workers::{BESIDE, HERE_BYTES_MAX};
 use fixture::*;
-use futures_util::FutureExt as _;
-use std::future::IntoFuture as _;
 use swarm_protocols::{
     content_store::StoreError,
     coordinator::{
@@ -263,16 +262,26 @@ async fn an_urgent_task_goes_first() {
 #[actix::test]
 async fn s17_a_long_task_is_hashed_beside_the_arbiter() {
     let bench = Bench::new(config());
+    for (number, bytes, beside) in [(1, HERE_BYTES_MAX, 0), (2, HERE_BYTES_MAX + 1, 1)] {
+        let before = BESIDE.get();
+        let mut task = task(number, &parts(1));
+        task.parts[0].payload = vec![7; bytes].into();
+        let submitted = bench.submit_task(task);
+        while bench.progress(number).await.is_none() {
+            tokio::task::yield_now().await;
+        }
+        assert_eq!(BESIDE.get() - before, beside, "{bytes} bytes");
+        submitted.abort();
+    }
+}
+
+#[actix::test]
+async fn a_cancel_that_overtakes_a_long_task_is_not_lost() {
+    let bench = Bench::new(config());
     let mut long = task(1, &parts(1));
     long.parts[0].payload = vec![7; 16 << 20].into();
-    let mut submitted = bench.mailbox.ask(long).into_future();
-    assert!((&mut submitted).now_or_never().is_none());
-    // It takes hundreds of milliseconds, and this microseconds.
-    for _ in 0..100 {
-        assert_eq!(bench.progress(1).await, None, "others wait while it is hashed");
-    }
-    while bench.progress(1).await.is_none() {
-        tokio::task::yield_now().await;
-    }
-    assert!((&mut submitted).now_or_never().is_none());
+    let submitted = bench.submit_task(long);
+    tokio::task::yield_now().await;
+    bench.mailbox.ask(CancelTask { id: id(1) }).await.unwrap();
+    assert_eq!(submitted.await.unwrap(), Err(TaskError::Cancelled));
 }

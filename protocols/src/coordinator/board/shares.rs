@@ -105,8 +105,10 @@ impl Board {
     /// placed nowhere. What makes way is an attempt of the agent whose lease ran out, of a task that is not more urgent, and
     /// of the client of whom most is in progress.
     pub(super) fn next_to_make_way(&self) -> Option<(NodeId, Step)> {
-        let late = |agent: &Agent| agent.held.values().any(|lease| lease.overdue);
-        self.agents.0.iter().filter(|(_, agent)| late(agent)).find_map(|(id, agent)| {
+        let is_late = |agent: &Agent| {
+            agent.standing.paused_until.is_none() && agent.held.values().any(|lease| lease.overdue)
+        };
+        self.agents.0.iter().filter(|(_, agent)| is_late(agent)).find_map(|(id, agent)| {
             let placed = self.first(ranks_of(agent));
             let unplaced = self.next_unplaced(id, agent);
             let first = placed.into_iter().chain(unplaced).min().filter(|turn| turn.load.slots == 0)?;

@@ -81,6 +81,19 @@ fn endless_parts_make_way_for_a_client_of_whom_nothing_is_in_progress() {
 }
 
 #[test]
+fn at_an_agent_that_pauses_nothing_makes_way() {
+    let mut bench = taken();
+    bench.pass(SECOND);
+    let held: Vec<Held> = bench.board.agents.0[&node("a")].held.keys().copied().collect();
+    let refusal = Failure::NotBegun { cause: "no".into(), again: Some(5 * SECOND) };
+    bench.fail(given("a", 1, held[0].part, held[0].attempt), refusal);
+    bench.commands();
+    bench.submit_of("y", task(2, &["a", "b"]));
+    let commands = bench.commands();
+    assert!(commands.len() == 2 && commands.iter().all(|command| command.starts_with("b ")), "{commands:?}");
+}
+
+#[test]
 fn what_is_more_urgent_does_not_make_way_and_what_made_way_spends_no_attempt() {
     let mut bench = taken();
     bench.pass(SECOND);
