@@ -423,27 +423,27 @@ fn an_agent_that_failed_a_part_pauses_for_it_once_though_the_answer_is_revoked()
 }
 
 #[test]
-fn an_agent_that_hung_is_asked_last() {
+fn one_that_has_answered_is_asked_before_those_that_hung() {
     let mut bench = Bench::with_agents(&["a", "b", "c", "d", "e"]);
-    let seconds_until_done = |bench: &mut Bench, number| {
-        bench.submit(task(number, &["a"]));
-        for seconds in 0.. {
-            let commands = bench.commands();
-            if let Some(command) = commands.iter().find(|command| command.starts_with("e does")) {
-                let (_, attempt) = command.rsplit_once('#').unwrap();
-                bench.answer(given("e", number, 0, attempt.parse().unwrap()), 1);
-                return seconds;
-            }
-            bench.wait(SECOND);
+    bench.submit(task(1, &["a"]));
+    let asked = |bench: &mut Bench, number: u128, attempt: u32, honest: Option<&str>| {
+        let agent = bench.asked(&format!("{number}.0#{attempt}"));
+        if attempt == 5 || honest == Some(&agent) {
+            bench.answer(given(&agent, number, 0, attempt), 1);
+            // As long as the others pause.
+            bench.wait(2 * LEASE);
+            bench.submit(task(number + 1, &["a"]));
+        } else {
+            bench.wait(LEASE);
         }
-        unreachable!()
+        agent
     };
-    let first = seconds_until_done(&mut bench, 1);
-    assert!(first <= 4 * 30, "{first}");
-    for number in 2..10 {
-        // As long as the others pause.
-        bench.wait(2 * LEASE);
-        let again = seconds_until_done(&mut bench, number);
-        assert!(again <= 30, "task {number}: {again}");
+    // All but the last one hang.
+    let honest = (1..=5).map(|attempt| asked(&mut bench, 1, attempt, None)).last().unwrap();
+    for number in 2..12 {
+        // Nor are others asked before one that has answered.
+        bench.join(&format!("new-{number}"), 1);
+        let attempts = (1..).find(|attempt| asked(&mut bench, number, *attempt, Some(&honest)) == honest);
+        assert!(attempts <= Some(2), "{attempts:?} of task {number}");
     }
 }
