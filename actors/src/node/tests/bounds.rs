@@ -311,7 +311,7 @@ async fn s2_a_long_answer_is_taken_outside_a_runtime_too() {
 
 #[actix::test]
 async fn s4_answers_that_nobody_takes_cost_neither_the_session_nor_each_other() {
-    let (_stage, a, carrier) = carried(true, 64 << 20, 768 << 20, Duration::from_secs(3)).await;
+    let (_stage, a, carrier) = carried(true, 64 << 20, 768 << 20, Duration::from_secs(6)).await;
     let asked: Vec<_> = (0..20)
         .map(|_| {
             let mut ask = carrier.ask(carry(1, 2 << 20)).on_own_stream().into_future();
@@ -321,7 +321,7 @@ async fn s4_answers_that_nobody_takes_cost_neither_the_session_nor_each_other() 
             ask
         })
         .collect();
-    tokio::time::sleep(Duration::from_secs(4)).await;
+    tokio::time::sleep(Duration::from_secs(7)).await;
     for answer in join_all(asked).await {
         assert_eq!(answer.map(|back| back.len()), Ok(2 << 20));
     }
