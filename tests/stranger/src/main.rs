@@ -3,7 +3,7 @@
 
 use actix::prelude::*;
 use actix_swarm::{
-    Call, ContentHash, Mailbox, Node, NodeConfig, Request, Role,
+    Call, ContentHash, Mailbox, Node, NodeConfig, Request, Role, StopSignals,
     content_store::{CONTENT_STORE_NAME, ContentStore, Contents},
     identity::Identity,
     protocol,
@@ -11,7 +11,7 @@ use actix_swarm::{
     task::{Inputs, Task},
 };
 use serde::{Deserialize, Serialize};
-use std::{error::Error, path::Path};
+use std::{error::Error, path::Path, process::ExitCode, time::Duration};
 
 /// Counts the words of a text.
 #[derive(Debug, Clone, Serialize, Deserialize, Request)]
@@ -59,12 +59,6 @@ impl Handler<Call<CountWords>> for Counter {
     }
 }
 
-async fn agent(node: Node) -> Result<(), Box<dyn Error>> {
-    println!("{} is ready", node.id());
-    tokio::signal::ctrl_c().await?;
-    Ok(())
-}
-
 async fn expose(node: &Node) -> Result<(), Box<dyn Error>> {
     let contents = Contents::new(64 << 20);
     let store = ContentStore::new(contents.clone()).mailbox();
@@ -90,8 +84,7 @@ async fn client(node: Node, hub: &str, files: &[String]) -> Result<(), Box<dyn E
     Ok(())
 }
 
-#[actix::main]
-async fn main() -> Result<(), Box<dyn Error>> {
+async fn run() -> Result<(), Box<dyn Error>> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let [command, identity, hub, address, files @ ..] = &arguments[..] else {
         return Err("a command, a folder, a name and an address are expected".into());
@@ -105,8 +98,25 @@ async fn main() -> Result<(), Box<dyn Error>> {
     }
     node.connect(hub.parse()?, address.parse()?).await?;
     match command.as_str() {
-        "agent" => agent(node).await,
+        "agent" => {
+            let mut signals = StopSignals::listen()?;
+            println!("{} is ready", node.id());
+            signals.next().await;
+            node.stop(Duration::from_secs(5)).await;
+            Ok(())
+        }
         "client" => client(node, hub, files).await,
         other => Err(format!("{other} is neither agent nor client").into()),
+    }
+}
+
+#[actix::main]
+async fn main() -> ExitCode {
+    match run().await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("stranger: {error}");
+            ExitCode::FAILURE
+        }
     }
 }
