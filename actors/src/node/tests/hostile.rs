@@ -69,9 +69,7 @@ impl Stage {
 
     pub(super) async fn session_as(&self, identity: &Identity) -> (Connection, SendStream, RecvStream, u32) {
         let connection = self.connect_as(identity).await;
-        let (mut send, mut recv) = connection.open_bi().await.unwrap();
-        send.write_all(&[STREAM_CONTROL]).await.unwrap();
-        send.write_all(&hello(identity.id().as_str())).await.unwrap();
+        let (send, mut recv) = greet(&connection, identity.id().as_str()).await;
         let mut reader = FrameReader::new(1 << 20);
         let welcome = loop {
             reader.feed(recv.read_chunk(usize::MAX, true).await.unwrap().unwrap().bytes);
@@ -94,6 +92,13 @@ impl Stage {
         assert_eq!(service.ask(Echo(vec![1])).await, Ok(vec![1]));
         good.stop(Duration::ZERO).await;
     }
+}
+
+/// Opens the control stream, and says hello in the name of `id`.
+async fn greet(connection: &Connection, id: &str) -> (SendStream, RecvStream) {
+    let (mut send, recv) = connection.open_bi().await.unwrap();
+    send.write_all(&[&[STREAM_CONTROL], &hello(id)[..]].concat()).await.unwrap();
+    (send, recv)
 }
 
 pub(super) fn hello(id: &str) -> Vec<u8> {
@@ -176,9 +181,7 @@ async fn a_peer_that_says_nothing_or_half_a_hello_is_not_waited_for() {
 async fn a_hello_in_the_name_of_another_is_refused() {
     let stage = stage().await;
     let connection = stage.connect("mallory").await;
-    let (mut send, _recv) = connection.open_bi().await.unwrap();
-    send.write_all(&[STREAM_CONTROL]).await.unwrap();
-    send.write_all(&hello("alice")).await.unwrap();
+    let _control = greet(&connection, "alice").await;
     let reason = "the certificate is that of mallory, the hello of alice".to_owned();
     assert_eq!(closed(&connection).await, (CloseCode::Refused, reason));
 }
@@ -189,9 +192,7 @@ async fn a_second_session_of_the_same_incarnation_is_refused() {
     let mallory = stage.authority.issue(&"mallory".parse().unwrap(), Role::Agent, stage.day).unwrap();
     let (first, _send, _recv, _) = stage.session_as(&mallory).await;
     let second = stage.connect_as(&mallory).await;
-    let (mut send, _recv) = second.open_bi().await.unwrap();
-    send.write_all(&[STREAM_CONTROL]).await.unwrap();
-    send.write_all(&hello("mallory")).await.unwrap();
+    let _control = greet(&second, "mallory").await;
     assert_eq!(closed(&second).await, (CloseCode::Refused, "mallory is connected already".to_owned()));
     assert_eq!(first.close_reason(), None);
 }
@@ -204,9 +205,7 @@ async fn an_operator_has_many_sessions_but_not_any_number() {
         sessions.push(stage.session_as(&alice).await);
     }
     let one_more = stage.connect_as(&alice).await;
-    let (mut send, _recv) = one_more.open_bi().await.unwrap();
-    send.write_all(&[STREAM_CONTROL]).await.unwrap();
-    send.write_all(&hello("alice")).await.unwrap();
+    let _control = greet(&one_more, "alice").await;
     let reason = "session limit of alice reached (32)".to_owned();
     assert_eq!(closed(&one_more).await, (CloseCode::Refused, reason));
     assert!(sessions.iter().all(|(connection, ..)| connection.close_reason().is_none()));
@@ -332,9 +331,7 @@ async fn a_peer_that_reads_no_refusal_is_not_waited_for() {
     config.transport_config(transport.into());
     let connecting = endpoint.connect_with(config, stage.node.address().unwrap(), "b").unwrap();
     let connection = connecting.await.unwrap();
-    let (mut send, _recv) = connection.open_bi().await.unwrap();
-    send.write_all(&[STREAM_CONTROL]).await.unwrap();
-    send.write_all(&hello("alice")).await.unwrap();
+    let _control = greet(&connection, "alice").await;
     assert_eq!(closed(&connection).await.0, CloseCode::Refused);
 }
 

@@ -133,7 +133,7 @@ fn incompatible() -> DeliveryError {
 }
 
 #[actix::test]
-async fn an_old_client_is_served_by_a_new_server() {
+async fn c7_an_old_client_is_served_by_a_new_server() {
     tokio::time::pause();
     let (a, b, _cut) = pair(memory("a", Role::Operator), memory("b", Role::Agent)).await;
     new::expose(&b).await;
@@ -152,7 +152,7 @@ async fn an_old_client_is_served_by_a_new_server() {
 }
 
 #[actix::test]
-async fn what_an_old_server_does_not_accept_costs_a_new_client_that_request_alone() {
+async fn c7_what_an_old_server_does_not_accept_costs_a_new_client_that_request_alone() {
     tokio::time::pause();
     let (a, b, _cut) = pair(memory("a", Role::Operator), memory("b", Role::Agent)).await;
     old::expose(&b).await;
@@ -260,7 +260,7 @@ impl Rolling {
 }
 
 #[actix::test]
-async fn servers_and_then_clients_are_upgraded_without_a_lost_question() {
+async fn c7_servers_and_then_clients_are_upgraded_without_a_lost_question() {
     let day = Validity::starting(SystemTime::now(), Duration::from_secs(86_400)).unwrap();
     let rolling = Rc::new(Rolling {
         authority: Authority::new("test", day).unwrap(),

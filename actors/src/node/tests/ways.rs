@@ -190,7 +190,7 @@ async fn expose(node: &Node, name: &str, mailbox: Mailbox<Writing>) -> Registrat
 }
 
 #[actix::test]
-async fn requests_and_messages_arrive_in_their_order() {
+async fn c9_requests_and_messages_beyond_the_queue_of_actix_arrive_in_their_order() {
     for way in WAYS {
         let stage = Stage::set(way).await;
         let mut asks = Vec::new();
