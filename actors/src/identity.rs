@@ -159,7 +159,7 @@ impl Identity {
     /// Reads an identity from a directory with the file names of [`IdentityPaths::in_directory`].
     ///
     /// # Errors
-    /// Names the file at fault and what is wrong with it.
+    /// Names the file at fault and what is wrong with it; all four have to be there.
     pub fn load_directory(directory: impl AsRef<Path>) -> Result<Self, IdentityError> {
         Self::load(&IdentityPaths::in_directory(directory.as_ref()))
     }

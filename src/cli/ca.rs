@@ -244,9 +244,16 @@ impl fmt::Display for Issued {
         let Self { name, role, serial, valid_until, directory, certificate, .. } = self;
         write!(f, "{name} is {role} until {valid_until}, serial {serial}")?;
         match directory.as_ref().or(certificate.as_ref()) {
-            Some(place) => writeln!(f, ": {}", place.display()),
-            None => writeln!(f),
+            Some(place) => writeln!(f, ": {}", place.display())?,
+            None => writeln!(f)?,
         }
+        if certificate.is_some() {
+            writeln!(
+                f,
+                "it goes into the identity folder as node.pem, with authority.pem and revoked.pem of the authority"
+            )?;
+        }
+        Ok(())
     }
 }
 
@@ -270,7 +277,8 @@ impl Renew {
         let folder = AuthorityFolder::open(&dir)?;
         let paths = IdentityPaths::in_directory(&out);
         if !force && (paths.certificate.exists() || paths.key.exists()) {
-            let held = Identity::load(&paths)?;
+            // The list is written anew with the rest.
+            let held = Identity::load(&IdentityPaths { revoked: None, ..paths.clone() })?;
             if *held.id() != name {
                 let message = format_args!("{} is the identity of {}", out.display(), held.id());
                 return Err(CliError::new(Exit::Failed, message));

@@ -9,7 +9,7 @@ use swarm_protocols::{unstacked, visible};
 
 use crate::input::InputError;
 use crate::plot::PictureError;
-use crate::swarm::process::{BROKEN, MISCONFIGURED};
+use crate::swarm::process::{BROKEN, MISCONFIGURED, TRY_AGAIN};
 
 /// The exit codes of the command line contract; 0 is success.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -25,8 +25,8 @@ pub(crate) enum Exit {
     Unavailable = 69,
     /// A part of the process that it is there for has panicked or failed.
     Broken = BROKEN,
-    /// The other side has too much to do.
-    TryAgain = 75,
+    /// The other side has too much to do, or another process has the port.
+    TryAgain = TRY_AGAIN,
     /// The other side does not let this one do that, or the system does not let this user at a file.
     NotPermitted = 77,
     /// A topology or node file is wrong, or names what this machine does not have: an identity that

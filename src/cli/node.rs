@@ -12,6 +12,7 @@ use std::thread;
 use std::time::{Duration, SystemTime};
 
 use clap::Args;
+use swarm_actors::enrolment::EnrolmentError;
 use swarm_actors::identity::{AuthorityFolder, Identity, IdentityPaths};
 use swarm_actors::{ConnectError, Refusal, StartError};
 use swarm_protocols::NodeId;
@@ -269,10 +270,13 @@ async fn run_member(
 impl From<JoinError> for CliError {
     fn from(error: JoinError) -> Self {
         let exit = match &error {
-            JoinError::Start(StartError::Listen { source, .. }) => {
-                Exit::of_io(source, Exit::BadConfiguration)
-            }
-            JoinError::Enrolment(_) => Exit::BadConfiguration,
+            JoinError::Start(StartError::Listen { source, .. })
+            | JoinError::Enrolment(EnrolmentError::Listen { source, .. }) => match source.kind() {
+                // Who has the port may leave it.
+                io::ErrorKind::AddrInUse => Exit::TryAgain,
+                _ => Exit::of_io(source, Exit::BadConfiguration),
+            },
+            JoinError::Enrolment(EnrolmentError::Identity(_)) => Exit::BadConfiguration,
             JoinError::Start(
                 StartError::TooMuchToSay
                 | StartError::UnusableLimits

@@ -19,6 +19,7 @@ use crate::swarm::fleet::{Fleet, FleetError};
 use crate::swarm::jobs::{Loaded, Terms};
 use crate::swarm::operator::Operator;
 use crate::swarm::outcome::{Outcome, Shown};
+use crate::swarm::process::MISCONFIGURED;
 use crate::swarm::progress::{Progress, say};
 use crate::swarm::report::Colour;
 use crate::swarm::run_folder::RunFolder;
@@ -79,7 +80,8 @@ async fn bring_up(
     let identity = fleet.issue(&operator_name(topology), Role::Operator)?;
     let coordinator = topology.coordinator.name.clone();
     // Dropped when the swarm ends, whatever it ends by.
-    let _run_folder = keep.then(|| run_folder(address, &identity));
+    let revoked = fleet.revocation_list()?;
+    let _run_folder = keep.then(|| run_folder(address, &identity, &revoked));
     fleet
         .while_coordinated(async {
             let wanted = Wanted::Node(coordinator.clone());
@@ -116,8 +118,8 @@ async fn bring_up(
 }
 
 /// Leaves the identity for commands that connect to the swarm; without it they have to be given one.
-fn run_folder(address: SocketAddr, identity: &Identity) -> Option<RunFolder> {
-    let written = RunFolder::write(address, identity);
+fn run_folder(address: SocketAddr, identity: &Identity, revoked: &str) -> Option<RunFolder> {
+    let written = RunFolder::write(address, identity, revoked);
     written.inspect_err(|error| tracing::warn!("other commands get no identity: {error}")).ok()
 }
 
@@ -135,9 +137,14 @@ impl From<FleetError> for CliError {
     fn from(error: FleetError) -> Self {
         let exit = match &error {
             // The child has said why, and its exit code says what kind of failure it is.
-            FleetError::NotReady { end, .. } if end.is_misconfigured() => Exit::BadConfiguration,
-            FleetError::NoAgentLeft { misconfigured: Some(_), .. } => Exit::BadConfiguration,
-            FleetError::NotReady { .. } | FleetError::CoordinatorEnded { .. } => Exit::Unavailable,
+            FleetError::NotReady { end, .. } | FleetError::NoAgentLeft { unable: Some((_, end)), .. } => {
+                match end.unable() {
+                    Some(MISCONFIGURED) => Exit::BadConfiguration,
+                    Some(_) => Exit::TryAgain,
+                    None => Exit::Unavailable,
+                }
+            }
+            FleetError::CoordinatorEnded { .. } => Exit::Unavailable,
             FleetError::Authority(_)
             | FleetError::Validity(_)
             | FleetError::Spawn { .. }

@@ -44,16 +44,16 @@ pub(crate) enum FleetError {
     NotReady { name: NodeId, end: End },
     #[error("the coordinator {name} (pid {pid}) ended: {end}")]
     CoordinatorEnded { name: NodeId, pid: u32, end: End },
-    #[error("no agent is left, all {count} have ended{}", because(.misconfigured))]
+    #[error("no agent is left, all {count} have ended{}", because(.unable))]
     NoAgentLeft {
         count: usize,
-        /// The first agent that ended because of its configuration.
-        misconfigured: Option<(NodeId, End)>,
+        /// The first agent that ended because it cannot do what it was told.
+        unable: Option<(NodeId, End)>,
     },
 }
 
-fn because(misconfigured: &Option<(NodeId, End)>) -> String {
-    misconfigured.as_ref().map_or_else(String::new, |(agent, end)| {
+fn because(unable: &Option<(NodeId, End)>) -> String {
+    unable.as_ref().map_or_else(String::new, |(agent, end)| {
         format!("; {agent}: {}", end.last_words.strip_prefix("swarm: ").unwrap_or(&end.last_words))
     })
 }
@@ -91,6 +91,11 @@ impl Fleet {
     /// A new identity in this swarm.
     pub(crate) fn issue(&self, name: &NodeId, role: Role) -> Result<Identity, FleetError> {
         Ok(self.authority.issue(name, role, self.validity)?)
+    }
+
+    /// The signed list of what was revoked in this swarm: nothing.
+    pub(crate) fn revocation_list(&self) -> Result<String, FleetError> {
+        Ok(self.authority.revocation_list(1, [], self.validity.valid_from())?)
     }
 
     /// Waits until every agent is connected with the coordinator, or has ended. Once some of them are ready,
@@ -166,8 +171,8 @@ impl Fleet {
     async fn every_agent_ended(&self) -> FleetError {
         let ends = join_all(self.agents.iter().map(Process::ended)).await;
         let mut named = self.agents.iter().map(|agent| agent.name.clone()).zip(ends);
-        let misconfigured = named.find(|(_, end)| end.is_misconfigured());
-        FleetError::NoAgentLeft { count: self.agents.len(), misconfigured }
+        let unable = named.find(|(_, end)| end.unable().is_some());
+        FleetError::NoAgentLeft { count: self.agents.len(), unable }
     }
 
     /// Stops every process and waits for it, agents before their coordinator.

@@ -39,6 +39,9 @@ pub(crate) const BROKEN: u8 = 70;
 /// The exit code of a node whose configuration is at fault.
 pub(crate) const MISCONFIGURED: u8 = 78;
 
+/// The exit code of a node that something else is in the way of, such as who has its port: `EX_TEMPFAIL`.
+pub(crate) const TRY_AGAIN: u8 = 75;
+
 /// The longest line of a child that is passed on whole, in bytes.
 const LINE_BYTES_MAX: u64 = 4096;
 
@@ -77,9 +80,9 @@ impl fmt::Display for End {
 }
 
 impl End {
-    /// Whether it ended because it cannot do what it was told.
-    pub(crate) fn is_misconfigured(&self) -> bool {
-        self.code == Some(i32::from(MISCONFIGURED))
+    /// Its exit code, if that says that it cannot do what it was told.
+    pub(crate) fn unable(&self) -> Option<u8> {
+        [MISCONFIGURED, TRY_AGAIN].into_iter().find(|code| self.code == Some(i32::from(*code)))
     }
 
     /// Whether it was killed, or it or an actor of it panicked.

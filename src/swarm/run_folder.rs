@@ -50,14 +50,23 @@ pub(crate) struct RunFolder {
 impl RunFolder {
     /// Leaves `identity` for the commands that connect to `address`, and removes the folders that
     /// others have left behind.
-    pub(crate) fn write(address: SocketAddr, identity: &Identity) -> Result<Self, RunFolderError> {
-        Self::write_in(&base(), address, identity)
+    pub(crate) fn write(
+        address: SocketAddr,
+        identity: &Identity,
+        revoked: &str,
+    ) -> Result<Self, RunFolderError> {
+        Self::write_in(&base(), address, identity, revoked)
     }
 
-    fn write_in(base: &Path, address: SocketAddr, identity: &Identity) -> Result<Self, RunFolderError> {
+    fn write_in(
+        base: &Path,
+        address: SocketAddr,
+        identity: &Identity,
+        revoked: &str,
+    ) -> Result<Self, RunFolderError> {
         let mut attempt = 1;
         loop {
-            match Self::try_write(base, address, identity) {
+            match Self::try_write(base, address, identity, revoked) {
                 Err(RunFolderError::Io { cause, .. })
                     if cause.kind() == io::ErrorKind::NotFound && attempt < ATTEMPTS_MAX =>
                 {
@@ -68,7 +77,12 @@ impl RunFolder {
         }
     }
 
-    fn try_write(base: &Path, address: SocketAddr, identity: &Identity) -> Result<Self, RunFolderError> {
+    fn try_write(
+        base: &Path,
+        address: SocketAddr,
+        identity: &Identity,
+        revoked: &str,
+    ) -> Result<Self, RunFolderError> {
         match private_folder(base) {
             Err(cause) if cause.kind() != io::ErrorKind::AlreadyExists => {
                 return Err(io_error("make the folder", base)(cause));
@@ -79,7 +93,7 @@ impl RunFolder {
         // Under another name until everything is there, so that no command finds half of it.
         let new = base.join(format!(".{}", Uuid::now_v7()));
         private_folder(&new).map_err(io_error("make the folder", &new))?;
-        let lock = fill(&new, identity)?;
+        let lock = fill(&new, identity, revoked)?;
         let path = base.join(name(address));
         // Whoever had the address before has it no more.
         remove(&path)?;
@@ -150,18 +164,22 @@ fn base() -> PathBuf {
 }
 
 /// Writes the files of an identity, and locks the folder first.
-fn fill(folder: &Path, identity: &Identity) -> Result<File, RunFolderError> {
+fn fill(folder: &Path, identity: &Identity, revoked: &str) -> Result<File, RunFolderError> {
     let path = folder.join(LOCK);
     let lock = private_file(&path).map_err(io_error("write", &path))?;
     lock.try_lock().map_err(|error| match error {
         TryLockError::Error(cause) => io_error("lock", &path)(cause),
         TryLockError::WouldBlock => io_error("lock", &path)(io::ErrorKind::WouldBlock.into()),
     })?;
-    let IdentityPaths { certificate, key, authority, .. } = IdentityPaths::in_directory(folder);
+    let IdentityPaths { certificate, key, authority, revoked: list } = IdentityPaths::in_directory(folder);
+    let list = list.expect("an identity folder has one");
     let pem = identity.to_pem();
-    for (path, text) in
-        [(certificate, &*pem.certificate), (key, pem.key.as_str()), (authority, &*pem.authority)]
-    {
+    for (path, text) in [
+        (certificate, &*pem.certificate),
+        (key, pem.key.as_str()),
+        (authority, &*pem.authority),
+        (list, revoked),
+    ] {
         let written = private_file(&path).and_then(|mut file| file.write_all(text.as_bytes()));
         written.map_err(io_error("write", &path))?;
     }
@@ -268,10 +286,12 @@ mod tests {
         }
     }
 
-    fn identity() -> Identity {
+    fn write(place: &Place, port: u16) -> Result<RunFolder, RunFolderError> {
         let hour = Validity::starting(SystemTime::now(), Duration::from_secs(3_600)).unwrap();
         let authority = Authority::new("test", hour).unwrap();
-        authority.issue(&"operator".parse().unwrap(), Role::Operator, hour).unwrap()
+        let identity = authority.issue(&"operator".parse().unwrap(), Role::Operator, hour).unwrap();
+        let revoked = authority.revocation_list(1, [], SystemTime::now()).unwrap();
+        RunFolder::write_in(&place.base(), address(port), &identity, &revoked)
     }
 
     fn address(port: u16) -> SocketAddr {
@@ -281,7 +301,7 @@ mod tests {
     #[test]
     fn an_identity_is_found_as_long_as_its_folder_is_held() {
         let place = Place::new();
-        let folder = RunFolder::write_in(&place.base(), address(1), &identity()).unwrap();
+        let folder = write(&place, 1).unwrap();
         let found = RunFolder::find_in(&place.base(), address(1)).unwrap().unwrap();
         assert_eq!(Identity::load_directory(&found).unwrap().role(), Role::Operator);
         for entry in [found.clone(), found.join("node.key.pem")] {
@@ -296,12 +316,12 @@ mod tests {
     #[test]
     fn left_overs_of_the_dead_are_removed_and_the_living_stay() {
         let place = Place::new();
-        let living = RunFolder::write_in(&place.base(), address(1), &identity()).unwrap();
+        let living = write(&place, 1).unwrap();
         let dead = place.base().join(name(address(2)));
         private_folder(&dead).unwrap();
         private_file(&dead.join(LOCK)).unwrap();
         private_folder(&place.base().join("unlocked")).unwrap();
-        let second = RunFolder::write_in(&place.base(), address(3), &identity()).unwrap();
+        let second = write(&place, 3).unwrap();
         let mut left: Vec<_> = fs::read_dir(place.base()).unwrap().map(|e| e.unwrap().file_name()).collect();
         left.sort();
         assert_eq!(left, ["127.0.0.1-1", "127.0.0.1-3"]);
@@ -315,7 +335,7 @@ mod tests {
         private_folder(&elsewhere).unwrap();
         symlink(&elsewhere, place.base()).unwrap();
         let refused = |expected: &str| {
-            let written = RunFolder::write_in(&place.base(), address(1), &identity()).err().unwrap();
+            let written = write(&place, 1).err().unwrap();
             assert!(written.to_string().contains(expected), "{written}");
             let found = RunFolder::find_in(&place.base(), address(1)).unwrap_err();
             assert!(found.to_string().contains(expected), "{found}");

@@ -478,3 +478,59 @@ fn nodes_run_with_what_the_authority_issued_until_it_is_revoked() {
     let hub = cluster.node("hub", "role = \"coordinator\"");
     swarm(&["node", "--config", &hub]).fails(78, &["there is no file", "revoked.pem"]);
 }
+
+#[test]
+fn f13_an_identity_without_its_revocation_list_lets_nobody_in_and_a_reload_keeps_the_list_in_force() {
+    let cluster = Cluster::new("ca_no_list");
+    let older = fs::read(cluster.path("ca/revoked.pem")).unwrap();
+    cluster.issue("gone", "agent");
+    cluster.ca("revoke", &["gone"]).json();
+    cluster.issue("hub", "coordinator");
+    cluster.issue("desk", "operator");
+    let text = "name = \"hub\"\nrole = \"coordinator\"\nlisten = \"127.0.0.1:0\"\nidentity = \"hub\"\n";
+    let hub = cluster.folder.write("hub.toml", text);
+    let list = cluster.path("hub/revoked.pem");
+    let mut running = Running::start(&["node", "--config", &hub]);
+    let address = running.listens_on().to_string();
+    fs::write(&list, older).unwrap();
+    running.signal("HUP");
+    running.says("is older than the one in force, which is kept");
+    fs::remove_file(&list).unwrap();
+    running.signal("HUP");
+    running.says("not reloaded, what was there before stays: ");
+    let gone = Running::start(&["node", "--config", &cluster.agent("gone", &address)]);
+    gone.finish().fails(77, &["was revoked"]);
+    drop(running);
+
+    let said = ["hub/revoked.pem: there is no such file", "copy it from the folder of the authority"];
+    swarm(&["node", "--config", &hub]).fails(78, &said);
+    let checked = swarm(&["config", "check", &hub]);
+    assert!(checked.code == Some(78) && checked.stderr.contains(said[0]), "{}", checked.stderr);
+    fs::remove_file(cluster.path("desk/revoked.pem")).unwrap();
+    let desk = cluster.path("desk");
+    swarm(&["status", "--connect", &address, "--identity", &desk])
+        .fails(78, &["desk/revoked.pem: ", said[1]]);
+    // A renewed identity has one again.
+    cluster.renew("hub", &[]).json();
+    assert_eq!(swarm(&["config", "check", &hub]).code, Some(0));
+}
+
+#[test]
+fn f13_who_signs_by_hand_is_told_what_the_folder_lacks_and_how_a_token_is_given() {
+    let cluster = Cluster::new("ca_by_hand");
+    let (out, token) = (cluster.path("a"), cluster.token("a", "agent"));
+    let requested = swarm(&["ca", "request", "a", "--out", &out]).stdout;
+    let signed = cluster.path("a/node.pem");
+    let sign = |token: &str| {
+        let request = cluster.path("a/request.pem");
+        swarm(&["ca", "sign", &cluster.authority, "--request", &request, "--token", token, "--out", &signed])
+    };
+    let file = cluster.folder.write("token", &token);
+    sign(&file).fails(65, &["this is no join token", "a file is given by `--token - < FILE`"]);
+    for said in [requested, sign(&token).stdout] {
+        assert!(
+            ["node.pem", "authority.pem and revoked.pem"].iter().all(|part| said.contains(part)),
+            "{said}"
+        );
+    }
+}

@@ -132,7 +132,7 @@ fn what_a_node_cannot_be_started_with_is_named() {
     let occupied = UdpSocket::bind("127.0.0.1:0").unwrap();
     let address = occupied.local_addr().unwrap().to_string();
     let hub = cluster.coordinator(&address);
-    swarm(&["node", "--config", &hub]).fails(78, &["cannot listen on", &address]);
+    swarm(&["node", "--config", &hub]).fails(75, &["cannot listen on", &address]);
 
     let rest = "listen = \"127.0.0.1:0\"";
     let other = cluster.file("other", Role::Coordinator, "hub", rest);

@@ -270,8 +270,8 @@ fn what_cannot_be_started_is_said_with_its_place() {
         topology(&address, "\"SPY\"").replace("\".\"", &format!("{:?}", project("examples/data/us_equity"))),
     );
     swarm(&["up", &busy]).fails(
-        78,
-        &["the coordinator hub did not start: exit status: 78", &format!("cannot listen on {address}")],
+        75,
+        &["the coordinator hub did not start: exit status: 75", &format!("cannot listen on {address}")],
     );
 }
 
@@ -301,7 +301,7 @@ fn agents_that_cannot_start_end_the_swarm_with_what_they_said() {
     let busy = folder.write("busy.toml", idle("127.0.0.1:0", &format!("listen = \"{address}\"")));
     for options in [&[][..], &["--keep"]] {
         let run = Running::start(&[&["up", &busy], options].concat());
-        run.finish().fails(78, &["no agent is left, all 1 have ended", &said]);
+        run.finish().fails(75, &["no agent is left, all 1 have ended", &said]);
     }
 }
 

@@ -55,7 +55,7 @@ pub struct IdentityPaths {
     pub key: PathBuf,
     /// The file of the authority's certificate.
     pub authority: PathBuf,
-    /// The file of the authority's revocation list. A file that does not exist is a list of nothing.
+    /// The file of the authority's revocation list; with `None` nobody is refused for being on one.
     pub revoked: Option<PathBuf>,
 }
 
@@ -79,17 +79,16 @@ impl IdentityPaths {
         }
     }
 
-    /// Reads the revocation list, without a look at what is in it; `None` where there is no such file.
+    /// Reads the revocation list, without a look at what is in it; `None` where no file is named.
     pub(super) fn read_revoked(&self) -> Result<Option<String>, IdentityError> {
         let Some(file) = &self.revoked else { return Ok(None) };
-        match fs::read_to_string(file) {
-            Ok(text) => Ok(Some(text)),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-            Err(error) => {
-                let fault = IdentityFault::Unreadable(error);
-                Err(IdentityError::new(IdentityPart::RevocationList, fault).in_files(self))
-            }
-        }
+        fs::read_to_string(file).map(Some).map_err(|error| {
+            let fault = match error.kind() {
+                io::ErrorKind::NotFound => IdentityFault::NoList,
+                _ => IdentityFault::Unreadable(error),
+            };
+            IdentityError::new(IdentityPart::RevocationList, fault).in_files(self)
+        })
     }
 }
 
@@ -190,6 +189,9 @@ pub enum IdentityFault {
     /// The file is missing, or may not be read, or is no text.
     #[error("it cannot be read: {0}")]
     Unreadable(io::Error),
+    /// There is no revocation list.
+    #[error("there is no such file, so revoked nodes would get in: copy it from the folder of the authority")]
+    NoList,
     /// A section of it is damaged.
     #[error("it is not PEM: {0}")]
     NotPem(pem::Error),

@@ -246,7 +246,9 @@ fn a_role_may_be_a_printable_string() {
 fn a_load_names_the_file_at_fault() {
     let directory = TempFolder::new();
     let paths = IdentityPaths::in_directory(&directory);
-    let pem = authority().issue(&node("agent-1"), Role::Agent, today()).unwrap().to_pem().clone();
+    let authority = authority();
+    let pem = authority.issue(&node("agent-1"), Role::Agent, today()).unwrap().to_pem().clone();
+    fs::write(paths.revoked.as_ref().unwrap(), authority.revocation_list(1, [], now()).unwrap()).unwrap();
     let write = |certificate: &str, key: &str, authority: &str| {
         fs::write(&paths.certificate, certificate).unwrap();
         fs::write(&paths.key, key).unwrap();

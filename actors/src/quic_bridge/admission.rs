@@ -115,7 +115,11 @@ impl Handler<SetIdentity> for QuicBridge {
             });
         }
         identity.as_peer().check(SystemTime::now())?;
+        let offered = identity.revocation_list().clone();
         let identity = identity.with_revocation_list(current.revocation_list());
+        if offered.issued_at().is_some() && offered != *identity.revocation_list() {
+            tracing::warn!("the revocation list that was read is older than the one in force, which is kept");
+        }
         if current.as_peer() != identity.as_peer() {
             tracing::info!(serial = %identity.as_peer().serial, "the identity was replaced");
         } else if current.revocation_list() != identity.revocation_list() {

@@ -97,7 +97,11 @@ impl fmt::Display for Requested {
             self.request.display(),
             self.name
         )?;
-        writeln!(f, "{} stays here", self.key.display())
+        writeln!(f, "{} stays here", self.key.display())?;
+        writeln!(
+            f,
+            "put beside it: what is signed as node.pem, and authority.pem and revoked.pem of the authority"
+        )
     }
 }
 
@@ -162,11 +166,15 @@ impl Sign {
     }
 }
 
-/// A join token as an argument, or from standard input for `-`.
+/// A join token as an argument, or from standard input for `-`. A file is not read by its name.
 pub(super) fn read_token(argument: String) -> Result<JoinToken, CliError> {
     let bad = |error: &dyn fmt::Display| CliError::new(Exit::BadInput, format_args!("the token: {error}"));
+    let is_file = Path::new(&argument).is_file();
     let token = if argument == "-" { text(io::stdin(), TOKEN_BYTES_MAX) } else { Ok(argument) };
-    token.map_err(|error| bad(&error))?.parse().map_err(|error: TokenRefusal| bad(&error))
+    token.map_err(|error| bad(&error))?.parse().map_err(|error: TokenRefusal| match is_file {
+        true => bad(&format_args!("{error}; a file is given by `--token - < FILE`")),
+        false => bad(&error),
+    })
 }
 
 fn text(from: impl io::Read, bytes_max: u64) -> io::Result<String> {

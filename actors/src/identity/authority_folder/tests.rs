@@ -317,7 +317,9 @@ fn an_identity_folder_carries_the_revocation_list() {
         assert_eq!((error.part, error.file.as_deref()), (IdentityPart::RevocationList, Some(list.as_path())));
     }
     fs::remove_file(&list).unwrap();
-    assert!(Identity::load(&paths).unwrap().revocation_list().is_empty());
+    let error = Identity::load(&paths).unwrap_err();
+    assert!(matches!(error.fault, IdentityFault::NoList) && error.file == paths.revoked, "{error}");
+    assert!(Identity::load(&IdentityPaths { revoked: None, ..paths }).unwrap().revocation_list().is_empty());
 }
 
 #[test]
