@@ -176,6 +176,19 @@ fn vacant(path: &Path, force: bool) -> Result<(), CliError> {
     Err(CliError::new(Exit::Failed, message))
 }
 
+/// Issues what goes into a folder, which has to be there before anything is in the register; a new one is taken away
+/// again where nothing was issued.
+fn into_folder<T>(out: &Path, issue: impl FnOnce() -> Result<T, FolderError>) -> Result<T, CliError> {
+    let is_new = !out.exists();
+    private_folder(out)?;
+    issue().map_err(|error| {
+        if is_new {
+            let _still_empty = fs::remove_dir(out);
+        }
+        error.into()
+    })
+}
+
 #[derive(Serialize)]
 struct Made {
     directory: PathBuf,
@@ -265,8 +278,8 @@ impl Issue {
         vacant(&paths.certificate, force)?;
         let folder = AuthorityFolder::open(&dir)?;
         let trusted = trust.read()?;
-        private_folder(&out)?;
-        let identity = folder.issue(&name, role, lasting(term.days)?, on_existing(force))?;
+        let validity = lasting(term.days)?;
+        let identity = into_folder(&out, || folder.issue(&name, role, validity, on_existing(force)))?;
         trusted.hand_out(&folder, &identity, out, on_existing(force), output)
     }
 }
@@ -290,8 +303,8 @@ impl Renew {
             CliError::new(exit, format_args!("{}: {error}", paths.key.display()))
         })?;
         let trusted = trust.read()?;
-        private_folder(&out)?;
-        let identity = folder.renew(&name, lasting(term.days)?, key)?;
+        let validity = lasting(term.days)?;
+        let identity = into_folder(&out, || folder.renew(&name, validity, key))?;
         trusted.hand_out(&folder, &identity, out, OnExisting::Replace, output)
     }
 }

@@ -41,7 +41,11 @@ pub(crate) struct Up {
 impl Up {
     pub(crate) fn run(self, output: Output) -> Result<(), CliError> {
         logging::start(Verbosity::Warnings)?;
-        let shown = if self.full { Shown::All } else { Shown::Summary };
+        let shown = match (self.full, self.keep) {
+            (true, _) => Shown::All,
+            (false, true) => Shown::SummaryOfKept,
+            (false, false) => Shown::Summary,
+        };
         let topology = Topology::read(&self.topology, cores()).map_err(|error| CliError::from(&error))?;
         system::block_on(async {
             let mut signals = Signals::listen()?;

@@ -155,6 +155,10 @@ impl<'t> Document<'t> {
 
     /// The top-level keys of the file.
     pub(crate) fn sections(&mut self) -> Result<Sections<'t>, ConfigError> {
+        if self.text.trim_ascii_start().starts_with('{') {
+            self.fault(0..0, "expected TOML, found `{`: a task file in JSON is for `swarm submit`");
+            self.so_far()?;
+        }
         let (table, errors) = DeTable::parse_recoverable(self.text);
         errors.iter().for_each(|error| self.toml_fault(error, 0..0));
         self.so_far()?;

@@ -26,6 +26,9 @@ const KINDS: [Kind; 1] = [similar_windows::KIND];
 /// Reads a job in a topology; what is wrong with it is noted in the document.
 type InTopology = fn(Spanned<DeValue<'_>>, &mut Document<'_>) -> Option<Arc<dyn Job>>;
 
+/// Reads a job in a task file that lies in this folder.
+type InTaskFile = fn(&str, &Path) -> Result<Arc<dyn Job>, TaskFault>;
+
 /// A kind of job.
 #[derive(Clone, Copy)]
 pub(crate) struct Kind {
@@ -36,7 +39,27 @@ pub(crate) struct Kind {
     /// Reads the table `[[jobs]]` of a topology, with its keys `name` and `kind`.
     pub(crate) in_topology: InTopology,
     /// Reads a task file, with its keys `kind`, `priority` and `deadline_seconds`. Paths in it are relative to the folder.
-    pub(crate) in_task_file: fn(&str, &Path) -> serde_json::Result<Arc<dyn Job>>,
+    pub(crate) in_task_file: InTaskFile,
+}
+
+/// What is wrong with a task file.
+pub(crate) enum TaskFault {
+    Json(serde_json::Error),
+    /// A value that begins at a byte of the file.
+    At(usize, String),
+}
+
+impl From<serde_json::Error> for TaskFault {
+    fn from(error: serde_json::Error) -> Self {
+        Self::Json(error)
+    }
+}
+
+impl TaskFault {
+    /// What is wrong with a `value` of `text`, which is a part of it.
+    fn at(text: &str, value: &RawValue, error: impl fmt::Display) -> Self {
+        Self::At(value.get().as_ptr().addr() - text.as_ptr().addr(), error.to_string())
+    }
 }
 
 impl fmt::Debug for Kind {
@@ -64,7 +87,12 @@ impl de::Visitor<'_> for KindVisitor {
     fn visit_str<E: de::Error>(self, word: &str) -> Result<Kind, E> {
         KINDS.into_iter().find(|kind| kind.word == word).ok_or_else(|| {
             let known: Vec<&str> = KINDS.iter().map(|kind| kind.word).collect();
-            E::custom(format_args!("unknown kind `{word}`, expected is {}", known.join(", ")))
+            let command = match word {
+                "correlate" => "; `swarm correlate --connect` takes a table instead",
+                "search" | "classify" | "distance" => "; `swarm match` with --connect takes files instead",
+                _ => "",
+            };
+            E::custom(format_args!("unknown kind `{word}`, expected {}{command}", known.join(", ")))
         })
     }
 }

@@ -300,6 +300,12 @@ fn identity_paths(identity: Spanned<RawIdentity>, document: &mut Document<'_>) -
 
 /// Why a folder is no identity, where that can be seen from outside.
 pub(crate) fn no_identity(folder: &Path) -> Option<String> {
+    if folder.join("authority.key.pem").is_file() {
+        let shown = folder.display();
+        return Some(format!(
+            "{shown} is an authority and no identity: `swarm ca issue` makes one with --out"
+        ));
+    }
     no_folder(folder, "`swarm ca enrol` or `swarm ca issue` makes it with --out")
 }
 

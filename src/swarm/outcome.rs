@@ -33,6 +33,8 @@ pub(crate) struct Outcome {
 pub(crate) enum Shown {
     /// A few lines for each job, and what may be tried next.
     Summary,
+    /// The same of a swarm that stays up.
+    SummaryOfKept,
     /// The whole of every result, and each node.
     All,
 }
@@ -128,17 +130,23 @@ impl Outcome {
             let agents = counted(*agents_used, "agent");
             writeln!(f, "{title}, done by {agents} in {seconds:.2} s\n{summary}")?;
         }
-        f.write_str(NEXT)
+        let kill = if self.shown == Shown::SummaryOfKept {
+            "Kill"
+        } else {
+            "With `--keep` the swarm stays up: kill"
+        };
+        writeln!(
+            f,
+            "Next: `--full` shows all of it, with the pids; `-o json` gives it to programs. {kill} an agent by its pid, then \
+             ask with `swarm agents` and `swarm submit`. To write an actor of your own, run `cargo doc --no-deps --open` and \
+             read `guide`."
+        )
     }
 }
 
-const NEXT: &str = "Next: `--full` shows all of it, with the pids; `-o json` gives it to programs. With `--keep` the swarm stays \
-    up: kill an agent by its pid, then ask with `swarm agents` and `swarm submit`. To write an actor of your own, run \
-    `cargo doc --no-deps --open` and read `guide`.\n";
-
 impl Display for Outcome {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
-        if self.shown == Shown::Summary {
+        if self.shown != Shown::All {
             return self.summary(f);
         }
         for job in &self.jobs {

@@ -8,7 +8,7 @@ use serde::Deserialize;
 use swarm_protocols::coordinator::TaskPriority;
 use swarm_protocols::printable;
 
-use super::jobs::{Job, Kind, Terms};
+use super::jobs::{Job, Kind, TaskFault, Terms};
 use super::words::plain;
 use crate::input::{self, InputError, Source, quote};
 
@@ -48,17 +48,20 @@ impl TryFrom<i64> for Priority {
 
 /// A time above zero.
 #[derive(Deserialize)]
-#[serde(try_from = "f64")]
+#[serde(try_from = "serde_json::Number")]
 struct Seconds(Duration);
 
-impl TryFrom<f64> for Seconds {
+impl TryFrom<serde_json::Number> for Seconds {
     type Error = String;
 
-    fn try_from(seconds: f64) -> Result<Self, String> {
-        let time = Duration::try_from_secs_f64(seconds).ok().filter(|time| !time.is_zero());
-        // With an exponent where it is long.
-        time.map(Self)
-            .ok_or_else(|| format!("{seconds:?} seconds, expected are more than 0 and less than 2^64"))
+    fn try_from(seconds: serde_json::Number) -> Result<Self, String> {
+        let time = match seconds.as_u64() {
+            Some(whole) => Some(Duration::from_secs(whole)),
+            None => seconds.as_f64().and_then(|seconds| Duration::try_from_secs_f64(seconds).ok()),
+        };
+        time.filter(|time| !time.is_zero())
+            .map(Self)
+            .ok_or_else(|| format!("{seconds} seconds, expected are more than 0 and less than 2^64"))
     }
 }
 
@@ -76,7 +79,10 @@ impl TaskFile {
             Source::File(file) => file.parent().unwrap_or(Path::new("")),
             Source::Stdin => Path::new(""),
         };
-        let job = (kind.in_task_file)(text, folder).map_err(at)?;
+        let job = (kind.in_task_file)(text, folder).map_err(|fault| match fault {
+            TaskFault::Json(error) => at(error),
+            TaskFault::At(start, message) => at_byte(source, text, start, printable(&message)),
+        })?;
         let deadline = deadline_seconds.map(|seconds| seconds.0);
         Ok(Self { kind, job, terms: Terms { priority: priority.0, deadline } })
     }
@@ -93,11 +99,15 @@ fn refuse_other_values(source: &Source, text: &str) -> Result<(), InputError> {
     if first == '{' {
         return Ok(());
     }
-    let before = &text[..text.len() - rest.len()];
-    let (line, column) =
-        (before.matches('\n').count() + 1, before.rsplit('\n').next().map_or(0, str::len) + 1);
     let found = if first == '[' { "a list".to_owned() } else { quote(&first.to_string()) };
-    Err(InputError::at(source, line, column, format!("{EXPECTED}, found {found}")))
+    Err(at_byte(source, text, text.len() - rest.len(), format!("{EXPECTED}, found {found}")))
+}
+
+/// An error of what begins at a byte.
+fn at_byte(source: &Source, text: &str, start: usize, message: String) -> InputError {
+    let before = &text[..start];
+    let column = before.rsplit('\n').next().map_or(0, |line| line.chars().count()) + 1;
+    InputError::at(source, before.matches('\n').count() + 1, column, message)
 }
 
 /// The error with its place, which counts bytes in a line where ours count characters.
@@ -119,17 +129,17 @@ mod tests {
     use super::*;
 
     fn parse(text: &str) -> Result<TaskFile, String> {
-        let source = Source::File("tasks/one.json".into());
+        let source = Source::File("tests/one.json".into());
         TaskFile::parse(&source, text).map_err(|error| error.to_string())
     }
 
     #[test]
     fn a_task_names_its_data_beside_the_file() {
-        let text = r#"{"kind": "similar-windows", "data": "../data", "symbols": ["SPY", "BRK.B"]}"#;
+        let text =
+            r#"{"kind": "similar-windows", "data": "../examples/data/us_equity", "symbols": ["SPY", "QQQ"]}"#;
         let plain = parse(text).unwrap();
         assert_eq!((plain.kind.word, plain.terms), ("similar-windows", Terms::default()));
-        let described =
-            "SimilarWindows { data: \"tasks/../data\", symbols: [Symbol(\"SPY\"), Symbol(\"BRK.B\")] }";
+        let described = "SimilarWindows { data: \"tests/../examples/data/us_equity\", symbols: [Symbol(\"SPY\"), Symbol(\"QQQ\")] }";
         assert_eq!(format!("{:?}", plain.job), described);
         let urgent = text.replace("}", r#", "priority": 10, "deadline_seconds": 1.5}"#);
         let deadline = Some(Duration::from_millis(1_500));
@@ -141,7 +151,7 @@ mod tests {
         for (text, expected) in [
             ("{", ":1:1: the file ends too early"),
             ("{\"kind\": \"\\u001b[2J\"}", "unknown kind `\u{fffd}[2J`"),
-            ("{\"kind\": \"dance\"}", ":1:16: unknown kind `dance`, expected is similar-windows"),
+            ("{\"kind\": \"dance\"}", ":1:16: unknown kind `dance`, expected similar-windows"),
             ("{\n \"kynd\": 1}", ":2:11: `kind` is missing"),
             (
                 "{\"kind\": \"similar-windows\", \"data\": \".\", \"symbols\": [\"A\"],\n \"x\": 1}",
@@ -156,6 +166,18 @@ mod tests {
             (
                 "{\"kind\": \"similar-windows\", \"data\": \".\", \"symbols\": [\"A\", \"A\"]}",
                 "two symbols are called A",
+            ),
+            (
+                "{\"kind\": \"similar-windows\",\n\"data\": \"none\", \"symbols\": [\"SPY\"]}",
+                ":2:9: tests/none: there is no such folder",
+            ),
+            (
+                "{\"kind\": \"similar-windows\", \"data\": \"../examples/data/us_equity\",\n\"symbols\": [\"SPY\", \"NO\"]}",
+                ":2:20: tests/../examples/data/us_equity: holds no bars of NO: there is no no_daily.csv.gz",
+            ),
+            (
+                "{\"kind\": \"correlate\"}",
+                "expected similar-windows; `swarm correlate --connect` takes a table",
             ),
             ("{\"priority\": 11}", "11 is no priority"),
             ("{\"priority\": -1}", "-1 is no priority: 0 to 10 is expected"),
@@ -177,11 +199,11 @@ mod tests {
                 "{\"kind\": \"similar-windows\", \"data\": {}, \"symbols\": [null]}",
                 "expected a path in quotes, found an object",
             ),
-            ("{\"deadline_seconds\": 0}", "0.0 seconds, expected are more than 0"),
-            ("{\"deadline_seconds\": -1}", "-1.0 seconds, expected are more than 0"),
+            ("{\"deadline_seconds\": 0}", ":1:23: 0 seconds, expected are more than 0"),
+            ("{\"deadline_seconds\": -1}", "-1 seconds, expected are more than 0"),
             (
                 "{\"deadline_seconds\": 1e308}",
-                ":1:27: 1e308 seconds, expected are more than 0 and less than 2^64",
+                ":1:27: 1e+308 seconds, expected are more than 0 and less than 2^64",
             ),
             (
                 "{\"kind\": \"similar-windows\", \"data\": \".\", \"symbols\": [\"A\"]} x",
@@ -189,7 +211,7 @@ mod tests {
             ),
         ] {
             let error = parse(text).unwrap_err();
-            assert!(error.starts_with("tasks/one.json:"), "{error}");
+            assert!(error.starts_with("tests/one.json:"), "{error}");
             assert!(error.contains(expected), "{error}\ndoes not say\n{expected}");
         }
     }
@@ -202,7 +224,7 @@ mod tests {
             ("[]", "\"symbols\": [\"SPY\"]}, found a list"),
             ("5", "found \"5\""),
             ("kind = 1", "found \"k\""),
-            ("", "tasks/one.json: is empty, expected a task"),
+            ("", "tests/one.json: is empty, expected a task"),
             (" \r\n\t", "is empty"),
         ] {
             let error = parse(text).unwrap_err();

@@ -13,6 +13,7 @@ const PHRASES: &[(&str, &str)] = &[
     ("expected `:`", "expected a colon between key and value"),
     ("number out of range", "the number is too large"),
     ("invalid number", "expected a number such as 1.5"),
+    ("invalid boolean", "expected a value: a text in quotes, a number, true, false, a list or a table"),
     ("invalid escape", "expected a backslash only before one of \" \\ / b f n r t u"),
     (
         "control character",
@@ -85,7 +86,7 @@ fn expectation<'a>(expected: &'a str, keys: &'a str) -> &'a str {
         "a map" => keys,
         "u8" | "u16" | "u32" | "u64" | "usize" => "a whole number from 0 on",
         "i8" | "i16" | "i32" | "i64" | "isize" => "a whole number",
-        "f32" | "f64" => "a number",
+        "f32" | "f64" | "a JSON number" => "a number",
         other if other.starts_with("struct ") || other.starts_with("tuple struct ") => keys,
         other if other.starts_with("enum ") || other.starts_with("string or ") => "a word in quotes",
         other => other,

@@ -502,6 +502,10 @@ fn f13_an_identity_without_its_revocation_list_lets_nobody_in_and_a_reload_keeps
     gone.finish().fails(77, &["was revoked"]);
     drop(running);
 
+    let twice = cluster.path("twice");
+    cluster.ca("issue", &["hub", "--role", "agent", "--out", &twice]).fails(1, &[]);
+    assert!(!Path::new(&twice).exists());
+
     let said = ["hub/revoked.pem: there is no such file", "copy it from the folder of the authority"];
     swarm(&["node", "--config", &hub]).fails(78, &said);
     let checked = swarm(&["config", "check", &hub]);
@@ -510,6 +514,9 @@ fn f13_an_identity_without_its_revocation_list_lets_nobody_in_and_a_reload_keeps
     let desk = cluster.path("desk");
     swarm(&["status", "--connect", &address, "--identity", &desk])
         .fails(78, &["desk/revoked.pem: ", said[1]]);
+    let authority = cluster.folder.write("ca.toml", text.replace("identity = \"hub\"", "identity = \"ca\""));
+    swarm(&["node", "--config", &authority])
+        .fails(78, &["ca.toml:4:12: ", "is an authority and no identity"]);
     // A renewed identity has one again.
     cluster.renew("hub", &[]).json();
     assert_eq!(swarm(&["config", "check", &hub]).code, Some(0));

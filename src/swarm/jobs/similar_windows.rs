@@ -9,6 +9,7 @@ use futures_util::FutureExt;
 use futures_util::future::LocalBoxFuture;
 use serde::Deserialize;
 use serde::de::IgnoredAny;
+use serde_json::value::RawValue;
 use swarm_actors::WorkError;
 use swarm_actors::task::{Inputs, Task};
 use swarm_kernels::{Band, compared, dtw, is_constant, z_normalize};
@@ -21,7 +22,7 @@ use swarm_protocols::similar_windows::{
 use toml::Spanned;
 use toml::de::DeValue;
 
-use super::{Done, Job, Kind, Loaded, Terms};
+use super::{Done, Job, Kind, Loaded, TaskFault, Terms};
 use crate::input::{InputError, Source};
 use crate::swarm::document::{self, Document};
 use crate::swarm::node_file::AgentType;
@@ -111,9 +112,23 @@ impl TryFrom<Vec<Symbol>> for Symbols {
     }
 }
 
-fn in_task_file(text: &str, folder: &Path) -> serde_json::Result<Arc<dyn Job>> {
-    let File { data, symbols, .. } = serde_json::from_str(text)?;
-    Ok(Arc::new(SimilarWindows { data: folder.join(data), symbols: symbols.0 }))
+/// Where the values of a task file are.
+#[derive(Deserialize)]
+struct Places<'t> {
+    #[serde(borrow)]
+    data: &'t RawValue,
+    #[serde(borrow)]
+    symbols: Vec<&'t RawValue>,
+}
+
+fn in_task_file(text: &str, folder: &Path) -> Result<Arc<dyn Job>, TaskFault> {
+    let File { data, symbols: Symbols(symbols), .. } = serde_json::from_str(text)?;
+    let (data, places) = (folder.join(data), serde_json::from_str::<Places<'_>>(text)?);
+    prices::check_folder(&data).map_err(|error| TaskFault::at(text, places.data, error))?;
+    for (symbol, place) in symbols.iter().zip(places.symbols) {
+        prices::check_symbol(&data, symbol).map_err(|error| TaskFault::at(text, place, error))?;
+    }
+    Ok(Arc::new(SimilarWindows { data, symbols }))
 }
 
 impl Job for SimilarWindows {
