@@ -105,7 +105,7 @@ impl InputError {
 }
 
 /// Says what a person may not have meant, and goes on.
-fn note(note: impl fmt::Display) {
+pub(crate) fn note(note: impl fmt::Display) {
     crate::swarm::progress::say(format_args!("swarm: note: {note}"));
 }
 

@@ -37,9 +37,9 @@ const EPSILON: f64 = 0.25;
 pub(crate) struct Correlate {
     /// CSV file with a header and a column for each series; `-` is standard input
     ///
-    /// A first column without a name is the index, the labels of the rows. So is one without a number, however written
-    /// (5%, $5 and 1,5 are numbers, and refused); unless its values are dates, a note says so. An empty field, NaN, NA and
-    /// null are missing values.
+    /// A first column without a name is the index, the labels of the rows. So is one of texts without a number, however
+    /// written (5%, $5 and 1,5 are numbers, and refused); unless its values are dates, a note says so. An empty field, NaN,
+    /// NA, N/A, null and none are missing values.
     #[arg(long, value_name = "FILE")]
     input: Source,
     /// What is computed of each pair

@@ -23,6 +23,7 @@ const BETWEEN_LINES: Duration = Duration::from_millis(200);
 #[derive(Debug, Default)]
 pub(super) struct Watch {
     cancelled: AtomicBool,
+    begun: AtomicBool,
     done: AtomicUsize,
     total: AtomicUsize,
 }
@@ -33,10 +34,11 @@ impl Watch {
         self.cancelled.load(Ordering::Relaxed)
     }
 
-    /// A stage of so many steps begins.
+    /// A stage of so many steps begins, of 0 where nobody counts them. Until the first one the input is read.
     pub(super) fn begin(&self, steps: usize) {
         self.done.store(0, Ordering::Relaxed);
         self.total.store(steps, Ordering::Relaxed);
+        self.begun.store(true, Ordering::Relaxed);
     }
 
     /// So many steps more are done.
@@ -85,7 +87,7 @@ pub(super) fn run<T: Send + 'static>(
                 }
                 () = tokio::time::sleep(BETWEEN_LINES) => {
                     if started.elapsed() >= SILENT_AT_FIRST {
-                        progress.stage(format_args!("{name}{}", watch.so_far(started.elapsed())));
+                        progress.stage(watch.so_far(name, started.elapsed()));
                     }
                 }
             }
@@ -94,13 +96,31 @@ pub(super) fn run<T: Send + 'static>(
 }
 
 impl Watch {
-    fn so_far(&self, time: Duration) -> String {
+    fn so_far(&self, name: &str, time: Duration) -> String {
+        let name = if self.begun.load(Ordering::Relaxed) { name } else { "reading" };
         let (done, total) = (self.done.load(Ordering::Relaxed), self.total.load(Ordering::Relaxed));
         let time = elapsed(time.as_secs_f64());
         // What is done of a stage that has just begun may belong to the one before.
         match (done.min(total) * 100).checked_div(total) {
-            Some(percent) => format!(": {percent} %, {time}"),
-            None => format!(": {time}"),
+            Some(percent) => format!("{name}: {percent} %, {time}"),
+            None => format!("{name}: {time}"),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn f13_no_work_is_told_of_while_the_input_is_read() {
+        let (watch, time) = (Watch::default(), Duration::from_secs(2));
+        let mut said = vec![watch.so_far("correlating", time)];
+        for steps in [0, 4] {
+            watch.begin(steps);
+            watch.advance(1);
+            said.push(watch.so_far("correlating", time));
+        }
+        assert_eq!(said, ["reading: 2.0 s", "correlating: 2.0 s", "correlating: 25 %, 2.0 s"]);
     }
 }

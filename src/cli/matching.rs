@@ -41,6 +41,9 @@ struct BandArgs {
     #[arg(long, value_name = "PERCENT", value_parser = percent)]
     band: Option<f64>,
     /// Half-width of the band in points
+    ///
+    /// Of series of n and m points and a half-width r, point i of the first may go with point j of the second where
+    /// -(max(0, n-m) + r) <= j - i <= max(0, m-n) + r.
     #[arg(long, value_name = "POINTS", value_parser = whole)]
     window: Option<usize>,
 }

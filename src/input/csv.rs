@@ -125,7 +125,8 @@ pub(super) fn refuse_other_separator(input: &Source, header: &str) -> Result<(),
     if others < commas || (separator == ' ' && commas > 0) {
         return Ok(());
     }
-    let message = format!("the columns seem to be separated by {separators}, expected commas");
+    let title = if separator == ' ' { "; where this line is a title, remove it" } else { "" };
+    let message = format!("the columns seem to be separated by {separators}, expected commas{title}");
     Err(InputError::at(input, 1, bare[..place].chars().count() + 1, message))
 }
 

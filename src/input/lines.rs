@@ -91,7 +91,12 @@ impl<'a> Lines<'a> {
             .read_until(b'\n', &mut self.buffer)
             .map_err(|cause| unreadable(self.input, cause))? as u64;
         if length > LINE_BYTES_MAX {
-            return Err(InputError::at(self.input, self.number, 1, "the line is longer than 16 MiB"));
+            return Err(InputError::at(
+                self.input,
+                self.number,
+                1,
+                "the line is longer than 16 MiB: shorten it, or write numbers with fewer digits",
+            ));
         }
         Ok(length > 0)
     }
@@ -169,17 +174,20 @@ fn no_number(text: &str) -> String {
         let (point, none) = (text.replace(',', "."), text.replace(',', ""));
         return format!("expected a number, found {found}: write {point} or {none}, whichever is meant");
     }
-    if is_formatted(text) {
-        return format!(
-            "expected a number such as -1234.5, found {found}: write it without signs of currency, percent, brackets or \
-             thousands"
-        );
-    }
     let are_numbers = |separator: char| {
         let mut parts = text.split(separator);
         text.contains(separator)
             && parts.all(|part| part.replace(',', ".").trim_ascii().parse::<f64>().is_ok())
     };
+    // Groups of three digits are one number with its thousands apart.
+    let is_thousands = |part: &str| part.split(['.', ',']).next().is_some_and(|whole| whole.len() == 3);
+    let are_blanks_between = are_numbers(' ') && !text.split(' ').skip(1).all(is_thousands);
+    if is_formatted(text) && !are_blanks_between {
+        return format!(
+            "expected a number such as -1234.5, found {found}: write it without signs of currency, percent, brackets, \
+             quotes, blanks or thousands"
+        );
+    }
     match SEPARATORS.into_iter().find(|(separator, _)| are_numbers(*separator)) {
         Some((_, name)) => {
             format!("expected one number, found {found}: several seem to be separated by {name}")

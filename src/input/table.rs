@@ -7,7 +7,7 @@ use super::{InputError, Source, note};
 /// The most series of a table.
 pub(crate) const SERIES_MAX: usize = 4096;
 
-/// What stands for a value that is missing, in any case, beside nothing at all.
+/// What stands for a value that is missing, in any case, beside nothing at all; [`OF_GAPS`] names it.
 const MISSING: [&str; 5] = ["nan", "na", "n/a", "null", "none"];
 
 /// Series of one length side by side.
@@ -48,6 +48,10 @@ pub(crate) fn table(input: &Source, gaps: Gaps) -> Result<Table, InputError> {
     table.finish(input, names)
 }
 
+const OF_GAPS: &str = "; a missing value is an empty field, NaN, NA, N/A, null or none";
+
+const OF_TEXTS: &str = "; only the first column may be labels of rows: remove this one, or move it there";
+
 /// How labels are told from a series where that is in doubt.
 const OF_LABELS: &str = "; if these are labels of rows, leave the name of the column empty";
 
@@ -61,7 +65,10 @@ fn names(header: &Line<'_>) -> Result<Vec<String>, InputError> {
             return Err(header.error(offset, "expected the name of a column, found nothing"));
         }
         if !seen.insert(name.clone()) {
-            return Err(header.error(offset, format!("two columns are called {}", quote(&name))));
+            let is_row = name.parse::<f64>().is_ok();
+            let more =
+                if is_row { ": this looks like a row, write the names of the columns above it" } else { "" };
+            return Err(header.error(offset, format!("two columns are called {}{more}", quote(&name))));
         }
         // One more may be the index.
         if names.len() > SERIES_MAX {
@@ -113,7 +120,12 @@ impl Reading {
             }
             let text = unquote(field);
             if column > 0 || self.first == First::Series {
-                self.series[column].push(value(line, offset, &text, gaps)?);
+                let value = value(line, offset, &text, gaps).map_err(|error| match column {
+                    _ if !is_text(&text) || is_placeholder(&text) => error,
+                    0 => error.and(OF_LABELS),
+                    _ => error.and(OF_TEXTS),
+                })?;
+                self.series[column].push(value);
                 kept += size_of::<f64>();
             } else {
                 kept += size_of::<String>() + text.len() + size_of::<f64>();
@@ -137,9 +149,12 @@ impl Reading {
         gaps: Gaps,
     ) -> Result<(), InputError> {
         self.index.push(text.to_owned());
-        let is_number = text.trim_ascii().parse::<f64>().is_ok() || is_formatted(text);
-        let is_text = !is_missing(text) && !is_number;
+        let is_text = is_text(text);
+        let was_dates = self.is_dates && self.index.len() > 1;
         self.is_dates &= is_date(text);
+        if was_dates && !self.is_dates && self.first == First::Texts && (is_text || is_missing(text)) {
+            self.flaw = Some(line.error(offset, format!("expected a date, found {}", quote(text))));
+        }
         if self.first == First::Index || (self.first == First::Texts && is_text) {
             return Ok(());
         }
@@ -205,6 +220,9 @@ impl Reading {
 /// The value of a field; a missing one is NaN.
 fn value(line: &Line<'_>, offset: usize, text: &str, gaps: Gaps) -> Result<f64, InputError> {
     match (is_missing(text), gaps) {
+        (false, Gaps::Allowed) if is_placeholder(text) => {
+            line.value(offset, text).map_err(|error| error.and(OF_GAPS))
+        }
         (false, _) => line.value(offset, text),
         (true, Gaps::Allowed) => Ok(f64::NAN),
         (true, Gaps::Refused) => {
@@ -222,6 +240,16 @@ fn beside_number(flaw: InputError, number_line: usize) -> InputError {
 fn is_date(text: &str) -> bool {
     let is_right = |(place, byte): (usize, u8)| byte.is_ascii_digit() != matches!(place, 4 | 7);
     text.len() >= 10 && text.bytes().take(10).enumerate().all(is_right)
+}
+
+/// Whether a text is neither a number, however formatted, nor missing.
+fn is_text(text: &str) -> bool {
+    !is_missing(text) && text.trim_ascii().parse::<f64>().is_err() && !is_formatted(text)
+}
+
+/// Whether people and spreadsheets write this for a value that they do not have, such as `-` and `#N/A`.
+fn is_placeholder(text: &str) -> bool {
+    text.starts_with('#') || !text.contains(char::is_alphanumeric)
 }
 
 fn is_missing(text: &str) -> bool {

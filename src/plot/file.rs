@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process;
 
 use super::{Scene, raster, svg};
-use crate::input::Source;
+use crate::input::{Source, note};
 
 /// So many links may lead to a file, as for the system itself.
 const LINKS_MAX: usize = 40;
@@ -71,7 +71,15 @@ impl PictureFile {
     pub(crate) fn write(&self, scene: &Scene) -> Result<(), PictureError> {
         let content = match self.form {
             Form::Svg => svg::document(scene).into_bytes(),
-            Form::Png => raster::png(scene).map_err(|cause| self.error(cause))?,
+            Form::Png => {
+                if let Some(letter) = raster::lacking(scene) {
+                    let path = self.path.display();
+                    note(format_args!(
+                        "{path} has boxes for letters such as {letter}: a picture in .svg has them"
+                    ));
+                }
+                raster::png(scene).map_err(|cause| self.error(cause))?
+            }
         };
         let path = self.linked();
         let mut name = OsString::from(".");

@@ -15,6 +15,11 @@ pub(super) const FAMILIES: &str = "DejaVu Sans, Verdana, Helvetica, Arial, sans-
 /// How high capital letters are, for a font of size 1.
 pub(super) const CAPITAL_HEIGHT: f64 = 0.729;
 
+/// Whether it has a letter.
+pub(super) fn has(letter: char) -> bool {
+    FACE.glyph_index(letter).is_some()
+}
+
 /// How wide a text is at a size.
 pub(super) fn width(text: &str, size: f64) -> f64 {
     let advances: u32 = text.chars().map(|letter| u32::from(advance(glyph(letter)))).sum();

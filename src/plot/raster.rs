@@ -21,6 +21,15 @@ pub(super) fn png(scene: &Scene) -> io::Result<Vec<u8>> {
     pixels.encode_png().map_err(io::Error::other)
 }
 
+/// A letter that the font does not have, in whose place stands a box.
+pub(super) fn lacking(scene: &Scene) -> Option<char> {
+    let letters = scene.shapes.iter().flat_map(|shape| match shape {
+        Shape::Text(text) => text.content.chars(),
+        _ => "".chars(),
+    });
+    letters.into_iter().find(|letter| !font::has(*letter))
+}
+
 fn draw(pixels: &mut Pixmap, shape: &Shape) {
     let scale = Transform::from_scale(PIXELS as f32, PIXELS as f32);
     match shape {

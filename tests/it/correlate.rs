@@ -248,9 +248,7 @@ fn f1_a_first_column_of_texts_is_said_to_be_no_series_unless_they_are_dates() {
         assert_eq!(run.json()["labels"], json!(["b", "c"]));
         run.stderr
     };
-    for cells in
-        [["AAPL", "MSFT"], ["#N/A", "-"], ["1.0f", "2.0f"], ["USD 5", "USD 6"], ["2020-01-01", "later"]]
-    {
+    for cells in [["AAPL", "MSFT"], ["#N/A", "-"], ["1.0f", "2.0f"], ["USD 5", "USD 6"]] {
         let stderr = said(cells);
         assert!(stderr.contains("no value of \"t\" is a number, so it is taken for the labels"), "{stderr}");
         assert!(stderr.starts_with("swarm: note: standard input:2:1: expected a number, found "), "{stderr}");
@@ -550,4 +548,37 @@ fn f4_every_method_has_one_rule_of_what_is_constant() {
     assert!(
         swarm(&["correlate", "--help"]).stdout.contains("Constant, for every method: all values are equal")
     );
+}
+
+#[test]
+fn f13_a_value_that_is_none_is_refused_with_what_to_do() {
+    let labels = "if these are labels of rows, leave the name of the column empty";
+    let texts = "only the first column may be labels of rows: remove this one, or move it there";
+    let gaps = "a missing value is an empty field, NaN, NA, N/A, null or none";
+    for (table, place, said) in [
+        ("code,a,b\n600519,1,2\nBRK,2,1\n", ":3:1: ", labels),
+        ("t,a,name\nx,1,Apple\n", ":2:5: ", texts),
+        ("a,b\n1,-\n", ":2:3: ", gaps),
+        ("a,b\n1,2\n1,.\n", ":3:3: ", gaps),
+        ("a,b\n1,?\n", ":2:3: ", gaps),
+        ("a,b\n#N/A,2\n1,3\n", ":2:1: ", gaps),
+        ("a,b\n1,#DIV/0!\n", ":2:3: ", gaps),
+        (
+            "20200102,1,1\n20200103,2,1\n",
+            ":1:12: ",
+            "\"1\": this looks like a row, write the names of the columns",
+        ),
+        ("Daily returns of funds\na,b\n1,2\n", ":1:6: ", "where this line is a title, remove it"),
+    ] {
+        let run = swarm_reading(&["correlate", "--input", "-"], table.as_bytes());
+        run.fails(65, &[&format!("standard input{place}"), said]);
+    }
+    let sums = "date,a,b\n2020-01-01,1,2\n2020-01-02,2,1\ntotal,3,3\n";
+    let run = swarm_reading(&["correlate", "--input", "-", "-o", "json"], sums.as_bytes());
+    assert!(
+        run.stderr.contains("input:4:1: expected a date, found \"total\"; no value of \"date\""),
+        "{}",
+        run.stderr
+    );
+    assert_eq!(run.code, Some(0));
 }

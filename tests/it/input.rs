@@ -230,6 +230,9 @@ fn f13_a_number_that_is_written_for_people_is_refused_with_what_to_write() {
         ("$5", "such as -1234.5"),
         ("\u{2212}5", "such as -1234.5"),
         ("1,2,3", "expected one number, found \"1,2,3\": several seem to be separated by commas"),
+        ("1 2 3 4", "expected one number, found \"1 2 3 4\": several seem to be separated by blanks"),
+        ("1 234 567,5", "such as -1234.5"),
+        ("\"1\"", "percent, brackets, quotes, blanks or thousands"),
         ("1\t2", "several seem to be separated by TABs"),
         ("one", "expected a number, found \"one\""),
     ] {

@@ -419,10 +419,16 @@ fn f11_a_query_that_leaves_no_window_of_its_own_file_is_said() {
     let file = folder.write("series.csv", csv_file(&walk(60, 12)));
     let run = search(&file, &file, 20, 40, &[]);
     assert_eq!(run.json()["matches"], serde_json::json!([]));
+    let said =
+        "0 of 1 windows were found: each starts at least 40 rows from every better one, and from the query";
+    assert!(run.stderr.contains(said), "{}", run.stderr);
+    let other = folder.write("other.csv", csv_file(&walk(60, 12)));
+    let run = search(&file, &other, 20, 40, &["--top", "3"]);
+    assert_eq!(run.json()["matches"].as_array().unwrap().len(), 1);
     assert!(
-        run.stderr.contains("no window is left: each starts less than 40 rows from the query"),
-        "{}",
-        run.stderr
+        run.stderr.ends_with(
+            "note: 1 of 3 windows were found: each starts at least 40 rows from every better one\n"
+        )
     );
 }
 
@@ -449,4 +455,17 @@ fn f2_a_constant_query_is_said_to_tell_nothing() {
     assert_matches(&run.json(), &[(0, 30.0), (30, 30.0), (60, 30.0)], 0.0);
     assert!(run.stderr.contains("the query is constant"), "{}", run.stderr);
     assert_eq!(search(&file, &file, 0, 30, &[]).stderr, "");
+}
+
+#[test]
+fn f13_a_distance_that_no_agent_computes_is_refused_before_anything_is_sent() {
+    let folder = Folder::new("distance_cells");
+    let file = folder.write("long", "1\n".repeat(200_000));
+    let distance = |rest: &[&str]| {
+        swarm(&[&["match", "distance", &file, &file, "--connect", "127.0.0.1:1"], rest].concat())
+    };
+    let said = ["leave out --connect, or narrow the band with --band or --window"];
+    distance(&[]).fails(2, &said);
+    distance(&["--window", "20000", "--path"]).fails(2, &said);
+    assert_eq!(distance(&["--window", "20000", "--identity", &folder.path("none")]).code, Some(78));
 }

@@ -99,7 +99,7 @@ fn hostile_labels_make_no_broken_picture() {
     let labels = ["</text><script>", "a&b]]>", "\"\"\"'\"", "\u{1b}[31m\u{fffe}", "漢字 ~ \u{202e}x", &long];
     let input = folder.write("table.csv", format!("{}\n1,2,3,4,5,6\n2,1,2,1,2,2\n", labels.join(",")));
     for picture in ["map.svg", "map.png"] {
-        succeeds(&heat_map(&input, &folder.path(picture), &[]));
+        assert_eq!(heat_map(&input, &folder.path(picture), &[]).code, Some(0));
     }
     let (texts, [width, _]) = texts(&folder.path("map.svg"));
     assert!(texts.contains(&"</text><script>".to_owned()) && texts.contains(&"a&b]]>".to_owned()));
@@ -246,4 +246,16 @@ fn a_search_without_matches_is_drawn_too() {
         ["--query-start", "0", "--query-length", "20", "--window", "2", "--plot", &picture, "-o", "json"];
     assert_eq!(swarm(&[&files[..], &query].concat()).json()["matches"], serde_json::json!([]));
     assert!(texts(&picture).0.len() > 3);
+}
+
+#[test]
+fn f13_letters_that_a_png_cannot_show_are_said() {
+    let folder = Folder::new("heat_map_letters");
+    let input = folder.write("letters.csv", ",\u{8336},\u{9152}\nu,1,5\nv,2,1\nw,3,4\n");
+    let (png, svg) = (folder.path("map.png"), folder.path("map.svg"));
+    let run = heat_map(&input, &png, &[]);
+    let said =
+        format!("swarm: note: {png} has boxes for letters such as \u{8336}: a picture in .svg has them\n");
+    assert_eq!((run.code, run.stderr), (Some(0), said));
+    succeeds(&heat_map(&input, &svg, &[]));
 }

@@ -1,7 +1,7 @@
 //! Output that nobody reads: it holds up neither signals nor work.
 
 use std::io::{PipeReader, Write as _};
-use std::process::Stdio;
+use std::process::{Command, Stdio};
 
 use crate::processes::{Running, eventually, is_running};
 use crate::{Folder, Run};
@@ -49,4 +49,24 @@ fn progress_that_nobody_reads_holds_up_nothing() {
     run.signal("INT");
     assert_eq!(run.finish().code, Some(130));
     assert!(nodes.iter().all(|(_, pid)| !is_running(*pid)));
+}
+
+#[test]
+fn f13_a_distance_ends_on_a_signal_that_its_parent_ignores() {
+    let folder = Folder::new("distance_signal");
+    let (pipe, file) = (folder.path("pipe"), folder.write("file", "1\n"));
+    assert!(Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+    let mut shell = Command::new("sh");
+    shell.args([
+        "-c",
+        "trap '' INT; exec \"$0\" match distance \"$1\" \"$2\"",
+        env!("CARGO_BIN_EXE_swarm"),
+        &pipe,
+        &file,
+    ]);
+    let running = Running::spawn(shell);
+    // It reads once it listens for signals.
+    let _writer = std::fs::File::options().write(true).open(&pipe).unwrap();
+    running.signal("INT");
+    running.finish().fails(130, &["stopped by SIGINT"]);
 }

@@ -5,13 +5,14 @@ use std::fmt;
 use clap::Args;
 use serde::Serialize;
 use swarm_kernels::{dtw, z_normalize};
-use swarm_protocols::distance::{Detail, Scaling, path_of};
+use swarm_protocols::distance::{CELLS_MAX, Detail, PATH_CELLS_MAX, Scaling, path_of};
 
 use super::{BandArgs, refuse_stdin_twice};
-use crate::cli::error::CliError;
+use crate::cli::error::{CliError, Exit};
+use crate::cli::foreground::{self, Watch};
 use crate::cli::operator::{Connection, MaybeConnection};
 use crate::cli::output::Output;
-use crate::input::{self, Source};
+use crate::input::{self, InputError, Source};
 use crate::swarm::progress::Progress;
 use crate::swarm::spread::distance::distance;
 
@@ -50,35 +51,56 @@ struct Report {
 impl Distance {
     pub(crate) fn run(self, output: Output) -> Result<(), CliError> {
         refuse_stdin_twice(&self.a, &self.b)?;
+        match self.connection.given() {
+            None => foreground::run("measuring", move |watch| {
+                let (a, b, scale) = self.read()?;
+                watch.begin(0);
+                output.print(&Report::new(self.here(a, b, watch)?, scale))
+            }),
+            Some(connection) => {
+                let (a, b, scale) = self.read()?;
+                output.print(&Report::new(self.over(connection, &a, &b)?, scale))
+            }
+        }
+    }
+
+    /// Both series, and what they were multiplied by.
+    fn read(&self) -> Result<(Vec<f64>, Vec<f64>, f64), InputError> {
         let mut a = input::numbers(&self.a)?;
         let mut b = input::numbers(&self.b)?;
         let is_tiny = !self.znormalize && a.iter().chain(&b).all(|value| value.abs() < TINY);
         let scale = if is_tiny { TINY_SCALE } else { 1.0 };
         a.iter_mut().chain(&mut b).for_each(|value| *value *= scale);
-        let (distance_squared, path) = match self.connection.given() {
-            None => self.here(a, b)?,
-            Some(connection) => self.over(connection, &a, &b)?,
-        };
-        let distance = distance_squared.sqrt() / scale;
-        output.print(&Report { distance, distance_squared: distance_squared / scale / scale, path })
+        Ok((a, b, scale))
     }
 
-    fn here(&self, mut a: Vec<f64>, mut b: Vec<f64>) -> Result<Measured, CliError> {
+    fn here(&self, mut a: Vec<f64>, mut b: Vec<f64>, watch: &Watch) -> Result<Measured, CliError> {
         if self.znormalize {
             (a, b) = (z_normalize(&a), z_normalize(&b));
         }
         let band = self.band.width().band(a.len().max(b.len()))?;
+        let is_cancelled = || watch.is_cancelled();
         Ok(if self.path {
-            let alignment = dtw::align(&a, &b, band)?;
+            let alignment = dtw::align_unless(&is_cancelled, &a, &b, band)?;
             (alignment.distance_squared, Some(alignment.path))
         } else {
-            (dtw::distance_squared(&a, &b, band)?, None)
+            (dtw::distance_squared_unless(&is_cancelled, &a, &b, band)?, None)
         })
     }
 
     fn over(&self, connection: Connection, a: &[f64], b: &[f64]) -> Result<Measured, CliError> {
         let scaling = if self.znormalize { Scaling::ZNormalized } else { Scaling::Raw };
-        let detail = if self.path { Detail::Path } else { Detail::Distance };
+        let (detail, cells_max) =
+            if self.path { (Detail::Path, PATH_CELLS_MAX) } else { (Detail::Distance, CELLS_MAX) };
+        let cells = self.band.rule().cells(a.len() as u64, b.len() as u64);
+        if cells > cells_max {
+            let message = format_args!(
+                "the warping matrix has {cells} cells, an agent computes up to {cells_max}{}: leave out --connect, or \
+                 narrow the band with --band or --window",
+                if self.path { " with the path" } else { "" }
+            );
+            return Err(CliError::new(Exit::Usage, message));
+        }
         let measured = connection.run(async |operator, _| {
             let terms = (self.band.rule(), scaling, detail);
             Ok(distance(operator, [a, b], terms, &mut Progress::shown()).await?)
@@ -89,6 +111,13 @@ impl Distance {
 
 /// The squared distance, and the path where it was asked for.
 type Measured = (f64, Option<Vec<(usize, usize)>>);
+
+impl Report {
+    fn new((distance_squared, path): Measured, scale: f64) -> Self {
+        let distance = distance_squared.sqrt() / scale;
+        Self { distance, distance_squared: distance_squared / scale / scale, path }
+    }
+}
 
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

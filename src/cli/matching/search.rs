@@ -47,7 +47,8 @@ pub(crate) struct Search {
     /// Half-width of the warping band in points
     #[arg(long, value_name = "POINTS", value_parser = whole)]
     window: usize,
-    /// How many windows to find; of those that are equally far but for rounding, those that start first
+    /// How many windows to find; of those that are equally far but for rounding, those that start first. Each starts at
+    /// least M rows, the length of the query, from every better one, so there may be fewer
     #[arg(long, value_name = "COUNT", default_value = "1", value_parser = at_least_one)]
     top: NonZeroUsize,
     /// Draw the matches too, as SVG or PNG after the end of the name
@@ -97,6 +98,7 @@ impl Search {
         match self.connection.given() {
             None => foreground::run("searching", move |watch| {
                 let inputs = self.read()?;
+                watch.begin(0);
                 let started = Instant::now();
                 let found = self.here(&inputs, watch)?;
                 self.show(&inputs, &found, started.elapsed().as_secs_f64(), output)
@@ -169,10 +171,12 @@ impl Search {
     }
 
     fn show(&self, inputs: &Inputs, found: &Found, seconds: f64, output: Output) -> Result<(), CliError> {
-        if found.matches.is_empty() {
-            let length = inputs.query.len();
+        let (length, count, top) = (inputs.query.len(), found.matches.len(), self.top);
+        if count < top.get() {
+            let and_query = if inputs.in_same_file { ", and from the query in the same file" } else { "" };
             say(format_args!(
-                "swarm: no window is left: each starts less than {length} rows from the query, in the same file"
+                "swarm: note: {count} of {top} windows were found: each starts at least {length} rows from every better \
+                 one{and_query}"
             ));
         }
         if let Some(file) = &self.plot {
