@@ -27,7 +27,7 @@ impl Board {
             parts.iter().copied().partition(|part| task.parts[*part].last_attempt == 0);
         self.place(rank, &fresh, &self.agents.best(task.submitted()));
         for part in tried {
-            match self.next(rank, part) {
+            match self.next(rank, part, None) {
                 Next::Ask(agents) => self.place(rank, &[part], &agents),
                 Next::Await => self.part_mut(rank, part).state = State::InProgress,
                 Next::Strand => self.place(rank, &[part], &[]),
@@ -36,12 +36,21 @@ impl Board {
         }
     }
 
-    fn next(&self, rank: Rank, part: usize) -> Next {
+    /// Whether a part fails where the only attempt at it, which this agent makes, is withdrawn.
+    pub(super) fn fails_without(&self, rank: Rank, part: usize, agent: &NodeId) -> bool {
+        self.tasks[&rank].parts[part].attempts.len() == 1
+            && matches!(self.next(rank, part, Some(agent)), Next::Fail)
+    }
+
+    /// What becomes of a part, where the attempt of `leaver` is withdrawn.
+    fn next(&self, rank: Rank, part: usize, leaver: Option<&NodeId>) -> Next {
         let task = &self.tasks[&rank];
         let part = &task.parts[part];
-        let (begun, attempts_max) = (part.begun() as usize, self.config.attempts_max.get() as usize);
+        let begun = part.begun() as usize - usize::from(leaver.is_some());
+        let attempts_max = self.config.attempts_max.get() as usize;
         let capable = self.agents.capable(task.submitted());
-        let open: Vec<Candidate<'_>> = capable.filter(|(id, _)| !part.is_held_by(id)).collect();
+        let is_open = |(id, _): &Candidate<'_>| !part.is_held_by(id) || Some(*id) == leaver;
+        let open: Vec<Candidate<'_>> = capable.filter(is_open).collect();
         let is_spent = |id: &NodeId| part.is_tried_by(id) || self.is_refused_in_vain(part, id);
         let untried: Vec<Candidate<'_>> = open.iter().copied().filter(|(id, _)| !is_spent(id)).collect();
         // A part that takes agents down is not given to all of them.
@@ -50,7 +59,7 @@ impl Board {
         if !is_exhausted && untried.iter().any(|(_, agent)| agent.is_good()) {
             return Next::Ask(self.best(part, &untried));
         }
-        if !part.attempts.is_empty() {
+        if part.attempts.iter().any(|(_, holder)| Some(holder) != leaver) {
             return Next::Await;
         }
         let is_hopeless = |(id, _): &Candidate<'_>| self.is_hopeless(part, id);

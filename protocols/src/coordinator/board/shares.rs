@@ -103,7 +103,7 @@ impl Board {
 
     /// A slot for a client of whom nothing is in progress, where its task is the first that waits for an agent, or that is
     /// placed nowhere. What makes way is an attempt of the agent whose lease ran out, of a task that is not more urgent, and
-    /// of the client of whom most is in progress.
+    /// of the client of whom most is in progress; but not the last one at a part that would fail without it.
     pub(super) fn next_to_make_way(&self) -> Option<(NodeId, Step)> {
         let is_late = |agent: &Agent| {
             agent.standing.paused_until.is_none() && agent.held.values().any(|lease| lease.overdue)
@@ -114,7 +114,11 @@ impl Board {
             let first = placed.into_iter().chain(unplaced).min().filter(|turn| turn.load.slots == 0)?;
             let late = agent.held.iter().filter(|(_, lease)| lease.overdue);
             let turns = late.map(|(held, _)| (self.turn(self.ranks[&held.task]), *held));
-            let may = |(turn, _): &(Turn, Held)| turn.load.slots > 1 && turn.urgency >= first.urgency;
+            let may = |(turn, held): &(Turn, Held)| {
+                turn.load.slots > 1
+                    && turn.urgency >= first.urgency
+                    && !self.fails_without(turn.rank, held.part, id)
+            };
             let (_, held) = turns.filter(may).max_by_key(|(turn, held)| (turn.load.slots, *held))?;
             let step = if placed == Some(first) { Step::MakeWay(held) } else { Step::Place(first.rank) };
             Some((id.clone(), step))

@@ -109,6 +109,25 @@ fn what_is_more_urgent_does_not_make_way_and_what_made_way_spends_no_attempt() {
 }
 
 #[test]
+fn a_part_that_would_fail_without_its_last_attempt_does_not_make_way() {
+    let mut bench = Bench::with_config(config(), &[]);
+    bench.join("a", 2);
+    bench.submit_of("x", task(1, &["a", "a"]));
+    for lost in ["b", "c", "d"] {
+        bench.join(lost, 2);
+        bench.pass(LEASE);
+        bench.lose(lost);
+    }
+    assert_eq!(bench.commands().len(), 8, "three are lost with both parts");
+    bench.submit_of("y", task(2, &["a"]));
+    bench.pass(LEASE);
+    assert_eq!(bench.commands(), [""; 0]);
+    bench.answer(given("a", 1, 0, 1), 1);
+    bench.answer(given("a", 1, 1, 1), 2);
+    assert_eq!(bench.commands(), ["a does 2.0#1", "1 done: 1@a 2@a"]);
+}
+
+#[test]
 fn a_client_that_has_nothing_finds_room_in_a_queue_that_others_fill() {
     let queue_limit = NonZeroU32::new(1_000).unwrap();
     let mut bench = Bench::with_config(BoardConfig { queue_limit, ..config() }, &[]);
