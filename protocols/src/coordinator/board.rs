@@ -96,7 +96,7 @@ pub const ENDED_MAX: usize = 10_000;
 #[derive(Debug, Clone)]
 pub struct BoardConfig {
     /// How many tasks may be queued or running. A quarter is for clients that have none; of the rest a client may have as
-    /// many as are left, so alone it has half.
+    /// many as are left, so alone it has three eighths.
     pub queue_limit: NonZeroU32,
     /// How many bytes those tasks may have together, with the answers to their parts. A client may have as many as are
     /// left beside it. A part counts as 512 bytes more than it has.

@@ -33,7 +33,7 @@ impl Board {
                     self.take_back(&home, rank, &[part]);
                     self.place(rank, &[part], &[agent]);
                 }
-                Step::MakeWay(late) => self.make_way(agent, late, now),
+                Step::MakeWay(late) => self.withdraw_late(agent, late, now),
             }
         }
         self.assert_invariants();

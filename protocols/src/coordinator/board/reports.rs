@@ -87,11 +87,11 @@ impl Board {
 
     pub(super) fn answered(&mut self, assignment: &Assignment, reply: Blob, now: Offset) {
         let Some(rank) = self.end_attempt(assignment) else { return };
-        while let Some(Excess { make_way, cause }) = self.excess(rank, &assignment.agent, reply.len()) {
-            if make_way.is_empty() {
+        while let Some(Excess { revoked, cause }) = self.excess(rank, &assignment.agent, reply.len()) {
+            if revoked.is_empty() {
                 return self.judge(rank, assignment, Failure::Invalid { cause }, now);
             }
-            for (of, part) in make_way {
+            for (of, part) in revoked {
                 self.revoke(of, part, &cause, now);
             }
             if !self.tasks.contains_key(&rank) {
@@ -108,7 +108,7 @@ impl Board {
         let over = (task.answer_bytes + bytes).saturating_sub(ANSWER_BYTES_MAX);
         if over > 0 {
             let cause = format!("with its answer those of the task have more than {ANSWER_BYTES_MAX} bytes");
-            return Some(Excess { make_way: make_way(iter::once((&rank, task)), agent, bytes, over), cause });
+            return Some(Excess { revoked: longest(iter::once((&rank, task)), agent, bytes, over), cause });
         }
         let over = (self.bytes + bytes).saturating_sub(limit);
         (over > 0).then(|| {
@@ -121,7 +121,7 @@ impl Board {
             let most = by_client.into_iter().max_by_key(|(_, bytes)| *bytes).map(|(client, _)| client);
             let theirs = self.tasks.iter().filter(|(_, of)| Some(of.new.client()) == most);
             let bytes = if most == Some(task.new.client()) { bytes } else { 0 };
-            Excess { make_way: make_way(theirs, agent, bytes, over), cause }
+            Excess { revoked: longest(theirs, agent, bytes, over), cause }
         })
     }
 
@@ -275,13 +275,13 @@ impl Board {
 /// An answer that breaks a bound.
 struct Excess {
     /// The answers that make way for it; none where it is that one which has to.
-    make_way: Vec<(Rank, usize)>,
+    revoked: Vec<(Rank, usize)>,
     cause: String,
 }
 
 /// Which of the answers to these tasks make way for one of `agent` of so many bytes that is so much too long: those of the
 /// agent that gave the most, the longest first, up to the new one where that is of the same agent.
-fn make_way<'a>(
+fn longest<'a>(
     tasks: impl Iterator<Item = (&'a Rank, &'a Task)>,
     agent: &NodeId,
     bytes: usize,

@@ -126,7 +126,7 @@ impl Board {
     }
 
     /// Takes a part back from an agent; that spends no attempt.
-    pub(super) fn make_way(&mut self, agent: NodeId, late: Held, now: Offset) {
+    pub(super) fn withdraw_late(&mut self, agent: NodeId, late: Held, now: Offset) {
         let Held { task, part, attempt } = late;
         let assignment = Assignment { agent, task, part, attempt };
         let Some(rank) = self.end_attempt(&assignment) else { return };
