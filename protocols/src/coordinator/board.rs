@@ -17,7 +17,8 @@
 //! are in progress, of those to the one whose last turn is longest ago, and there to the task that was submitted first. So
 //! that nobody waits for work without an end, a part whose lease ran out makes way for a client of whom nothing is in
 //! progress, where its task is not more urgent and its client has another part in progress: it is withdrawn, which spends
-//! no attempt, and begins anew later. The last attempt at a part that would fail without it stays.
+//! no attempt, and begins anew later. The last attempt at a part that would fail without it stays. Each
+//! time that a part made way it has twice as many leases before it does so again, so that a long one ends at last.
 //!
 //! **When agents come and go.** An agent that joins takes part in tasks that have not started; of a started task it gets
 //! its share of the parts that were never assigned when it has nothing else to do. The unfinished parts of a lost agent

@@ -40,8 +40,14 @@ impl Held {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Lease {
     pub(super) since: Offset,
-    /// It ran out once at least.
-    pub(super) overdue: bool,
+    /// How often it ran out.
+    pub(super) ran_out: u32,
+}
+
+impl Lease {
+    pub(super) fn is_overdue(&self) -> bool {
+        self.ran_out > 0
+    }
 }
 
 #[derive(Debug)]
@@ -138,7 +144,7 @@ impl Agent {
 
     /// A part that it holds is lost, perhaps with its session.
     pub(super) fn note_loss(&mut self, lease: Duration, now: Offset) {
-        let age = |of: &Lease| now.since(of.since) + if of.overdue { lease } else { Duration::ZERO };
+        let age = |of: &Lease| now.since(of.since) + if of.is_overdue() { lease } else { Duration::ZERO };
         self.lost = self.lost.max(self.held.values().map(age).max());
     }
 
@@ -157,9 +163,7 @@ impl Agent {
 
     /// In good standing: it owes no answer whose lease ran out, and does not pause.
     pub(super) fn is_good(&self) -> bool {
-        !self.draining
-            && self.standing.paused_until.is_none()
-            && self.held.values().all(|lease| !lease.overdue)
+        !self.draining && self.standing.paused_until.is_none() && !self.held.values().any(Lease::is_overdue)
     }
 
     /// An answer of it counted.

@@ -98,7 +98,7 @@ impl Board {
         agent.waiting.remove(&(rank, part));
         self.shares.begin(task.new.client());
         let attempt = task.begin(part, id.clone());
-        agent.held.insert(Held { task: task.id(), part, attempt }, Lease { since: now, overdue: false });
+        agent.held.insert(Held { task: task.id(), part, attempt }, Lease { since: now, ran_out: 0 });
         let assignment = Assignment { agent: id, task: task.id(), part, attempt };
         self.commands.push_back(Command::Assign { assignment, task: Arc::clone(&task.new) });
     }

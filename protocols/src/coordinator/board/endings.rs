@@ -96,10 +96,11 @@ impl Board {
     pub(super) fn expire_leases(&mut self, now: Offset) {
         let mut expired = BTreeSet::new();
         for agent in self.agents.0.values_mut() {
-            let ended = agent.expiries(self.config.lease).filter(|(_, end)| *end <= now);
-            for held in ended.map(|(held, _)| held).collect::<Vec<_>>() {
-                agent.held.insert(held, Lease { since: now, overdue: true });
-                expired.insert((self.ranks[&held.task], held.part));
+            for (held, of) in &mut agent.held {
+                if of.since.after(self.config.lease).is_some_and(|end| end <= now) {
+                    *of = Lease { since: now, ran_out: of.ran_out.saturating_add(1) };
+                    expired.insert((self.ranks[&held.task], held.part));
+                }
             }
         }
         for (rank, part) in expired {
@@ -115,7 +116,7 @@ impl Board {
         let part = &task.parts[index];
         let is_overdue = |(attempt, agent): &(u32, NodeId)| {
             let held = Held { task: task.id(), part: index, attempt: *attempt };
-            self.agents.0[agent].held[&held].overdue
+            self.agents.0[agent].held[&held].is_overdue()
         };
         part.state == State::InProgress && part.attempts.iter().all(is_overdue)
     }

@@ -167,7 +167,7 @@ impl Board {
                 .get_mut(&other)
                 .expect("attempts in progress are those of agents that are here");
             let lease = holder.held.remove(&Held { task, part, attempt });
-            if lease.is_some_and(|lease| lease.overdue) {
+            if lease.is_some_and(|lease| lease.is_overdue()) {
                 holder.standing.pause(self.config.lease, now);
             }
             let assignment = Assignment { agent: other, task, part, attempt };

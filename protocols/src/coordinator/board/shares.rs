@@ -1,7 +1,7 @@
 //! What clients share: whose turn it is, and who makes way for one of whom nothing is in progress.
 
 use super::dispatch::{Step, ranks_of};
-use super::*;
+use super::{agents::Lease, *};
 use crate::coordinator::TaskPriority;
 
 /// The clients that have tasks here.
@@ -103,16 +103,20 @@ impl Board {
 
     /// A slot for a client of whom nothing is in progress, where its task is the first that waits for an agent, or that is
     /// placed nowhere. What makes way is an attempt of the agent whose lease ran out, of a task that is not more urgent, and
-    /// of the client of whom most is in progress; but not the last one at a part that would fail without it.
+    /// of the client of whom most is in progress; but not the last one at a part that would fail without it. A part that made way
+    /// has twice as many leases the next time: so a long one ends at last, and an endless one makes way again.
     pub(super) fn next_to_make_way(&self) -> Option<(NodeId, Step)> {
         let is_late = |agent: &Agent| {
-            agent.standing.paused_until.is_none() && agent.held.values().any(|lease| lease.overdue)
+            agent.standing.paused_until.is_none() && agent.held.values().any(Lease::is_overdue)
         };
         self.agents.0.iter().filter(|(_, agent)| is_late(agent)).find_map(|(id, agent)| {
             let placed = self.first(ranks_of(agent));
             let unplaced = self.next_unplaced(id, agent);
             let first = placed.into_iter().chain(unplaced).min().filter(|turn| turn.load.slots == 0)?;
-            let late = agent.held.iter().filter(|(_, lease)| lease.overdue);
+            let late = agent.held.iter().filter(|(held, lease)| {
+                let part = &self.tasks[&self.ranks[&held.task]].parts[held.part];
+                lease.ran_out.checked_shr(part.made_way).is_some_and(|left| left > 0)
+            });
             let turns = late.map(|(held, _)| (self.turn(self.ranks[&held.task]), *held));
             let may = |(turn, held): &(Turn, Held)| {
                 turn.load.slots > 1
@@ -131,7 +135,9 @@ impl Board {
         let assignment = Assignment { agent, task, part, attempt };
         let Some(rank) = self.end_attempt(&assignment) else { return };
         self.commands.push_back(Command::Withdraw { assignment });
-        self.part_mut(rank, part).not_begun += 1;
+        let withdrawn = self.part_mut(rank, part);
+        withdrawn.not_begun += 1;
+        withdrawn.made_way += 1;
         if self.tasks[&rank].parts[part].state == State::InProgress
             && self.tasks[&rank].parts[part].attempts.is_empty()
         {

@@ -47,6 +47,8 @@ pub(super) struct Part {
     pub(super) last_attempt: u32,
     /// How many attempts were not begun.
     pub(super) not_begun: u32,
+    /// How often it made way for another client.
+    pub(super) made_way: u32,
     /// The attempts in progress: their numbers and who makes them.
     pub(super) attempts: Vec<(u32, NodeId)>,
     /// What became of earlier attempts, by agent.
@@ -144,6 +146,7 @@ impl Task {
             state: State::Unplaced,
             last_attempt: 0,
             not_begun: 0,
+            made_way: 0,
             attempts: Vec::new(),
             tried: BTreeMap::new(),
             failure: None,

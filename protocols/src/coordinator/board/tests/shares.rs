@@ -128,6 +128,42 @@ fn a_part_that_would_fail_without_its_last_attempt_does_not_make_way() {
 }
 
 #[test]
+fn long_parts_end_at_last_however_many_short_ones_come() {
+    let mut bench = Bench::with_agents(&["a", "b"]);
+    bench.submit_of("x", task(1, &["a", "b"]));
+    let mut began = BTreeMap::new();
+    for number in 2..64 {
+        bench.submit_of("y", task(number, &[["a", "b"][number as usize % 2]]));
+        loop {
+            let is_ripe = |(_, since): &(&Assignment, &Offset)| bench.now.since(**since) >= 3 * LEASE;
+            let ripe: Vec<Assignment> = began.iter().filter(is_ripe).map(|(of, _)| of.clone()).collect();
+            ripe.into_iter().for_each(|of| bench.answer(of, 1));
+            let commands = bench.take_commands();
+            if commands.is_empty() {
+                break;
+            }
+            for command in commands {
+                match command {
+                    Command::Assign { assignment, .. } if assignment.task == id(1) => {
+                        began.insert(assignment, bench.now);
+                    }
+                    Command::Assign { assignment, .. } => bench.answer(assignment, 1),
+                    Command::Withdraw { assignment } => {
+                        began.remove(&assignment);
+                    }
+                    Command::Finished { task, .. } if task == id(1) => return,
+                    _ => {}
+                }
+            }
+            began
+                .retain(|of, _| bench.board.agents.0[&of.agent].held.keys().any(|held| held.task == of.task));
+        }
+        bench.pass(LEASE);
+    }
+    panic!("the long parts never end");
+}
+
+#[test]
 fn a_client_that_has_nothing_finds_room_in_a_queue_that_others_fill() {
     let queue_limit = NonZeroU32::new(1_000).unwrap();
     let mut bench = Bench::with_config(BoardConfig { queue_limit, ..config() }, &[]);
