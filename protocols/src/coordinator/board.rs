@@ -243,6 +243,7 @@ impl Board {
     fn submit(&mut self, new: NewTask, now: Offset) {
         let task = new.task().id;
         let command = match self.known(&new) {
+            _ if self.ended.take_cancel(task) => Command::Refused { task, error: TaskError::Cancelled },
             Known::New => {
                 self.accept(new, now);
                 Command::Accepted { task }
@@ -254,7 +255,7 @@ impl Board {
         self.commands.push_back(command);
     }
 
-    fn known(&mut self, new: &NewTask) -> Known {
+    fn known(&self, new: &NewTask) -> Known {
         let task = new.task();
         if let Some(rank) = self.ranks.get(&task.id) {
             let is_same = self.tasks[rank].new.body() == new.body();
@@ -280,14 +281,14 @@ impl Board {
         if (self.bytes + own.1).saturating_add(2 * new.bytes()) > self.config.bytes_max {
             return full(QueueLimit::Bytes(self.config.bytes_max as u64));
         }
-        // An id that was cancelled begins anew.
-        self.ended.forget(task.id);
         Known::New
     }
 
     fn accept(&mut self, new: NewTask, now: Offset) {
         let rank = Rank { urgency: Reverse(new.task().priority), sequence: self.sequence };
         self.sequence += 1;
+        // An id that was cancelled begins anew.
+        self.ended.forget(new.task().id);
         self.bytes += new.bytes();
         self.shares.add(new.client());
         self.unplaced.entry(new.task().protocol.clone()).or_default().insert(rank);

@@ -62,12 +62,14 @@ impl Ended {
         Self { held, bytes_max, tasks, order, outcomes, bytes: 0, ahead }
     }
 
-    pub(super) fn known(&mut self, new: &NewTask) -> Known {
+    /// Whether a task was cancelled before it came: once, then its id begins anew.
+    pub(super) fn take_cancel(&mut self, id: TaskId) -> bool {
+        let at = self.ahead.iter().position(|(_, cancelled)| *cancelled == id);
+        at.and_then(|at| self.ahead.remove(at)).is_some()
+    }
+
+    pub(super) fn known(&self, new: &NewTask) -> Known {
         let id = new.task().id;
-        if let Some(at) = self.ahead.iter().position(|(_, cancelled)| *cancelled == id) {
-            self.ahead.remove(at);
-            return Known::Refused(TaskError::Cancelled);
-        }
         match self.tasks.get(&id) {
             None => Known::New,
             Some(task) if task.summary.state == TaskState::Cancelled => Known::New,
@@ -106,7 +108,7 @@ impl Ended {
 
     /// Keeps a cancel of a task that may come.
     pub(super) fn cancel(&mut self, id: TaskId, now: Offset) {
-        if self.tasks.contains_key(&id) {
+        if self.tasks.contains_key(&id) || self.ahead.iter().any(|(_, cancelled)| *cancelled == id) {
             return;
         }
         self.ahead.truncate(AHEAD_MAX - 1);

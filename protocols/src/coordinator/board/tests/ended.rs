@@ -125,3 +125,12 @@ fn a_cancel_that_overtakes_its_task_is_not_lost() {
     bench.submit(task(3, &["a"]));
     assert_eq!(bench.outcome(task(4, &["a"])), "4 refused: the task was cancelled");
 }
+
+#[test]
+fn a_task_that_was_cancelled_twice_before_it_came_is_refused_once() {
+    let mut bench = Bench::with_agents(&["a"]);
+    bench.cancel(1);
+    bench.cancel(1);
+    assert_eq!(bench.outcome(task(1, &["a"])), "1 refused: the task was cancelled");
+    bench.submit(task(1, &["a"]));
+}
