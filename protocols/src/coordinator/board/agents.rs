@@ -63,6 +63,8 @@ pub(super) struct Agent {
     /// The tasks that had started when it joined and whose parts were not shared with it since.
     pub(super) unshared: BTreeSet<Rank>,
     pub(super) standing: Standing,
+    /// A late part was withdrawn from it, and no answer of it counted since.
+    pub(super) owes: bool,
     /// How long it had what was lost with it, where that was noticed part by part before its session ended.
     lost: Option<Duration>,
 }
@@ -138,6 +140,7 @@ impl Agent {
             waiting: BTreeSet::new(),
             unshared: BTreeSet::new(),
             standing,
+            owes: false,
             lost: None,
         }
     }
@@ -161,16 +164,19 @@ impl Agent {
         !self.draining && self.standing.paused_until.is_none() && self.held.len() < self.slots.get() as usize
     }
 
-    /// In good standing: it owes no answer whose lease ran out, and does not pause.
+    /// In good standing: it owes no answer whose lease ran out, and does not pause. Where such a part was withdrawn from it,
+    /// it owes what it was given instead.
     pub(super) fn is_good(&self) -> bool {
-        !self.draining && self.standing.paused_until.is_none() && !self.held.values().any(Lease::is_overdue)
+        !self.draining
+            && self.standing.paused_until.is_none()
+            && !self.held.values().any(|lease| self.owes || lease.is_overdue())
     }
 
     /// An answer of it counted.
     pub(super) fn prove(&mut self) {
         self.standing =
             Standing { is_proven: true, paused_until: self.standing.paused_until, ..Standing::default() };
-        self.lost = None;
+        (self.owes, self.lost) = (false, None);
     }
 
     /// The less there are, the sooner an answer of it is to be expected.

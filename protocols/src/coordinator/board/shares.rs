@@ -132,6 +132,9 @@ impl Board {
     /// Takes a part back from an agent; that spends no attempt.
     pub(super) fn withdraw_late(&mut self, agent: NodeId, late: Held, now: Offset) {
         let Held { task, part, attempt } = late;
+        if let Some(agent) = self.agents.0.get_mut(&agent) {
+            agent.owes = true;
+        }
         let assignment = Assignment { agent, task, part, attempt };
         let Some(rank) = self.end_attempt(&assignment) else { return };
         self.commands.push_back(Command::Withdraw { assignment });

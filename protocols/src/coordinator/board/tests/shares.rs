@@ -164,6 +164,18 @@ fn long_parts_end_at_last_however_many_short_ones_come() {
 }
 
 #[test]
+fn an_agent_from_which_a_part_was_withdrawn_is_in_good_standing_again_when_it_answers() {
+    let mut bench = Bench::with_agents(&["a", "b"]);
+    bench.submit_of("x", task(1, &["a", "b"]));
+    bench.pass(LEASE);
+    bench.submit_of("y", task(2, &["a"]));
+    let agent = bench.asked("2.0#1");
+    assert!(!bench.board.agents.0[&node(&agent)].is_good());
+    bench.answer(given(&agent, 2, 0, 1), 1);
+    assert!(bench.board.agents.0[&node(&agent)].is_good());
+}
+
+#[test]
 fn a_client_that_has_nothing_finds_room_in_a_queue_that_others_fill() {
     let queue_limit = NonZeroU32::new(1_000).unwrap();
     let mut bench = Bench::with_config(BoardConfig { queue_limit, ..config() }, &[]);
