@@ -36,6 +36,9 @@ const ROUNDS_MAX: usize = 3;
 /// When an agent is asked again whose session was lost before it was asked: what becomes of it is known by then.
 const RECONNECTION: Duration = Duration::from_millis(100);
 
+/// How long a part is kept whose answer found no room: others are taken meanwhile.
+const ROOM_PAUSE: Duration = Duration::from_secs(1);
+
 /// The longest time an agent gets for its answer, whatever the board allows.
 const TIMEOUT_MAX: Duration = Duration::from_secs(24 * 60 * 60);
 
@@ -166,6 +169,9 @@ impl Asks {
                 .catch_unwind()
                 .await
                 .unwrap_or_else(|_| Failure::Lost { cause: "asking it panicked".to_owned() }.into());
+            if let Outcome::Failure(Failure::NoRoom { .. }) = outcome {
+                tokio::time::sleep(ROOM_PAUSE).await;
+            }
             coordinator.do_send(AskEnded { assignment, serial, outcome });
         });
         self.asked.insert(asked, Asked { serial, task: of, begun, work });
@@ -352,6 +358,7 @@ fn of_store(error: DeliveryError, store: &EncodedMailbox) -> Outcome {
     let cause = format!("its content store: {error}");
     match undelivered(error, store) {
         Outcome::Failure(Failure::NotBegun { again, .. }) => not_begun(cause, again),
+        Outcome::Failure(Failure::NoRoom { .. }) => Failure::NoRoom { cause }.into(),
         _ => Failure::Lost { cause }.into(),
     }
 }
@@ -363,7 +370,7 @@ fn undelivered(error: DeliveryError, mailbox: &EncodedMailbox) -> Outcome {
         DeliveryError::Draining if mailbox.is_draining() => Outcome::Draining,
         DeliveryError::Overloaded { retry_after } => not_begun(error, Some(retry_after)),
         DeliveryError::TimedOut { after, .. } => Failure::TimedOut { after }.into(),
-        error if is_no_room(&error) => not_begun(error, Some(RECONNECTION)),
+        error if is_no_room(&error) => Failure::NoRoom { cause: error.to_string() }.into(),
         DeliveryError::Codec { reason, .. } => Failure::Invalid { cause: reason }.into(),
         // Another node that drains behind the agent is no drain of the agent.
         error if error.delivery() == Delivery::NotSent => not_begun(error, Some(RECONNECTION)),
@@ -456,7 +463,7 @@ mod tests {
         for delivery in [Delivery::Unknown, Delivery::Delivered] {
             // Whoever has no room for the answer, the agent has done its part.
             let DeliveryError::Codec { reason, .. } = no_room(9, delivery) else { unreachable!() };
-            assert_eq!(again(&spoilt(&reason, delivery)), Some(Some(RECONNECTION)));
+            assert!(matches!(spoilt(&reason, delivery), Outcome::Failure(Failure::NoRoom { .. })));
             assert!(matches!(spoilt("no answer", delivery), Outcome::Failure(Failure::Invalid { .. })));
         }
         // The agent itself does not drain: what it leads to does.

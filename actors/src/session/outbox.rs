@@ -9,7 +9,10 @@ use std::{
 };
 use swarm_protocols::{
     Delivery, DeliveryError,
-    wire::frame::{self, LANE_ANSWER_BYTES_MAX},
+    wire::{
+        NO_ROOM,
+        frame::{self, LANE_ANSWER_BYTES_MAX},
+    },
 };
 
 /// What an outbox keeps room for after it was emptied, in bytes. As much may wait without being counted.
@@ -169,9 +172,6 @@ impl Outbox {
         Poll::Ready(Some(std::mem::replace(&mut self.bytes, next).into()))
     }
 }
-
-/// How the reason begins where there is no room for an answer.
-const NO_ROOM: &str = "there is no room for an answer";
 
 /// Whether an answer found no room: that is no fault of whoever gave it.
 pub(crate) fn is_no_room(error: &DeliveryError) -> bool {

@@ -25,7 +25,8 @@
 //! are placed over the others at once, and so are those that wait for an agent that drains.
 //!
 //! **Attempts.** An assignment of a part is an attempt. The first answer of any of them is the answer of the part; then
-//! the others are withdrawn. A [`Failure`] that is known not to have begun spends no attempt. A part remembers every
+//! the others are withdrawn. A [`Failure`] that is known not to have begun spends no attempt; one for
+//! want of room for the answer spends one, and is not held against the agent. A part remembers every
 //! agent that failed it, and goes to one in good standing that did not as long as there is one. Then it goes to one again
 //! that was lost or did not answer, as long as an attempt is left for each agent that has not tried it.
 //!

@@ -2,6 +2,7 @@
 //! codes and limits.
 
 use super::{
+    NO_ROOM,
     codec::{self, BINCODE_2, DEPTH_MAX, ELEMENTS_FREE, MESSAGE_BYTES_MAX},
     control::{
         ALPN, CAPABILITIES_MAX, Control, Hello, Limits, ROUTES_MAX, Refuse, RefuseCause, Route, RouteChange,
@@ -493,5 +494,6 @@ fn the_names_in_the_handshake_are_those_of_the_code() {
     }
     let authority = [CertificateAuthority::NAME, RenewCertificate::NAME, RevocationList::NAME];
     assert!(authority.iter().all(|name| SPEC.contains(&format!("`{name}`"))));
+    assert!(SPEC.contains(&format!("whose text begins with `{NO_ROOM}`")));
     assert_eq!((WIRE_VERSIONS, BINCODE_2), ((1, 1), 1), "the text speaks of version 1 and codec 1");
 }

@@ -1,7 +1,14 @@
 //! Agents that fail, hang or are lost.
 
 use super::*;
-use swarm_protocols::wire::codec;
+use crate::{
+    Mailbox,
+    mailbox::{Attempt, Choice, Layer},
+};
+use swarm_protocols::{
+    Delivery, DeliveryError,
+    wire::{NO_ROOM, codec},
+};
 
 #[actix::test]
 async fn the_part_of_a_lost_agent_goes_to_another() {
@@ -92,6 +99,28 @@ async fn t2_a_store_that_is_full_with_what_its_agent_works_on_spends_no_attempt(
     x.store.expect_within::<MissingContent>(LEASE).await.reply(Ok(vec![]));
     x.asked().await.reply(Ok(2));
     assert_eq!(answers(&task.await.unwrap().unwrap()), [("x", 1), ("x", 2)]);
+}
+
+/// There is no room for what it answers.
+struct Crowded;
+
+impl Layer<Worker> for Crowded {
+    fn choose(&self, _: &Attempt<'_>) -> Result<Choice<Worker>, DeliveryError> {
+        Err(DeliveryError::Codec { reason: NO_ROOM.to_owned(), delivery: Delivery::Delivered })
+    }
+}
+
+#[actix::test]
+async fn a_part_whose_answers_never_find_room_is_not_done_for_ever() {
+    let bench = Bench::new(config());
+    let x = bench.join("x", 1).await;
+    let crowded = Ports { mailboxes: vec![Mailbox::layered(Crowded).into()], ..x.ports.clone() };
+    bench.change("x", crowded).await;
+    let began = now();
+    let failed = bench.submit(1, 1).await.unwrap().unwrap_err();
+    let TaskError::PartFailed { attempts: 3, cause, .. } = failed else { panic!("{failed:?}") };
+    assert!(cause.contains(NO_ROOM), "{cause}");
+    assert_eq!((now() - began).as_secs(), 3, "others may be taken meanwhile");
 }
 
 #[actix::test]

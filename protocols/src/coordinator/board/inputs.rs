@@ -207,6 +207,11 @@ pub enum Failure {
         /// What is wrong with it.
         cause: String,
     },
+    /// The part was done, and there was no room for its answer: that spends an attempt, and is not held against the agent.
+    NoRoom {
+        /// Whose room, and for how much.
+        cause: String,
+    },
 }
 
 impl fmt::Display for Failure {
@@ -219,6 +224,7 @@ impl fmt::Display for Failure {
             Self::Lost { cause } => write!(f, "the agent was lost: {cause}"),
             Self::TimedOut { after } => write!(f, "no answer within {after:?}"),
             Self::Invalid { cause } => write!(f, "the answer is invalid: {cause}"),
+            Self::NoRoom { cause } => write!(f, "it was done, but: {cause}"),
         }
     }
 }

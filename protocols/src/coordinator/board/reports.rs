@@ -212,7 +212,10 @@ impl Board {
         }
         self.part_mut(rank, part).tried.entry(id.clone()).or_default().note(&failure);
         match failure {
-            Failure::NotBegun { cause, .. } | Failure::Lost { cause } | Failure::Invalid { cause } => {
+            Failure::NotBegun { cause, .. }
+            | Failure::Lost { cause }
+            | Failure::Invalid { cause }
+            | Failure::NoRoom { cause } => {
                 self.note_failure(rank, part, id, &cause, None);
             }
             Failure::Handler { error } => {

@@ -80,7 +80,7 @@ pub(super) struct Tried {
     pub(super) refusals: u32,
     /// It said that the part cannot be done.
     pub(super) is_verdict: bool,
-    /// For how many of the failures it has paused.
+    /// How many of the failures are held against it no more: it has paused for them, or they are no fault of it.
     pub(super) held_against: u32,
 }
 
@@ -104,6 +104,10 @@ impl Tried {
             Failure::Handler { .. } | Failure::Invalid { .. } => {
                 self.failures += 1;
                 self.is_verdict = true;
+            }
+            Failure::NoRoom { .. } => {
+                self.failures += 1;
+                self.held_against += 1;
             }
         }
     }

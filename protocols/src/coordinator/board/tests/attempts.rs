@@ -447,3 +447,21 @@ fn one_that_has_answered_is_asked_before_those_that_hung() {
         assert!(attempts <= Some(2), "{attempts:?} of task {number}");
     }
 }
+
+#[test]
+fn an_answer_without_room_spends_an_attempt_and_is_not_held_against_its_agent() {
+    let mut bench = Bench::with_agents(&["a", "b"]);
+    let no_room = || Failure::NoRoom { cause: "there is no room".into() };
+    bench.submit(task(1, &["a"]));
+    bench.fail(given("a", 1, 0, 1), no_room());
+    bench.answer(given("b", 1, 0, 2), 1);
+    let doubts = |agent: &str| bench.board.agents.0[&node(agent)].doubts();
+    assert_eq!((doubts("a"), doubts("b")), (1, 0), "it has only never answered");
+    assert_eq!(bench.board.agents.0[&node("a")].standing.paused_until, None);
+    bench.lose("b");
+    bench.submit(task(2, &["a"]));
+    (1..=3).for_each(|attempt| bench.fail(given("a", 2, 0, attempt), no_room()));
+    let commands = bench.commands();
+    let ended = "2 failed: part 0 failed after 3 attempts, the last at a: there is no room";
+    assert_eq!(commands.last().map(String::as_str), Some(ended), "{commands:?}");
+}
