@@ -579,4 +579,4 @@ impl Drop for Registration {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

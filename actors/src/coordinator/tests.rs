@@ -8,7 +8,10 @@ mod listing;
 pub(super) use fixture::task;
 
 use super::*;
-use crate::workers::{BESIDE, HERE_BYTES_MAX};
+use crate::{
+    node::tests::until,
+    workers::{BESIDE, HERE_BYTES_MAX},
+};
 use fixture::*;
 use swarm_protocols::{
     content_store::StoreError,
@@ -267,9 +270,7 @@ async fn s17_a_long_task_is_hashed_beside_the_arbiter() {
         let mut task = task(number, &parts(1));
         task.parts[0].payload = vec![7; bytes].into();
         let submitted = bench.submit_task(task);
-        while bench.progress(number).await.is_none() {
-            tokio::task::yield_now().await;
-        }
+        until("it is on the board", async || bench.progress(number).await.is_some()).await;
         assert_eq!(BESIDE.get() - before, beside, "{bytes} bytes");
         submitted.abort();
     }
@@ -282,6 +283,6 @@ async fn a_cancel_that_overtakes_a_long_task_is_not_lost() {
     long.parts[0].payload = vec![7; 16 << 20].into();
     let submitted = bench.submit_task(long);
     tokio::task::yield_now().await;
-    bench.mailbox.ask(CancelTask { id: id(1) }).await.unwrap();
+    assert_eq!(bench.mailbox.ask(CancelTask { id: id(1) }).await, Ok(false), "it is not on the board yet");
     assert_eq!(submitted.await.unwrap(), Err(TaskError::Cancelled));
 }

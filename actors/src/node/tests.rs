@@ -140,7 +140,7 @@ async fn served_between<P: Protocol>(
 }
 
 /// Waits until something is the case.
-async fn until(what: &str, mut look: impl AsyncFnMut() -> bool) {
+pub(crate) async fn until(what: &str, mut look: impl AsyncFnMut() -> bool) {
     let looked = async {
         while !look().await {
             tokio::task::yield_now().await;
