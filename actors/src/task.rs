@@ -286,6 +286,12 @@ struct Submission<'a, R: PartRequest> {
     liars: BTreeMap<NodeId, String>,
 }
 
+/// Whether a coordinator is lost.
+fn is_lost(error: &DeliveryError) -> bool {
+    use DeliveryError::{Draining, SessionLost, Stopped};
+    matches!(error, SessionLost { .. } | Draining | Stopped)
+}
+
 impl<R: PartRequest> Submission<'_, R> {
     async fn run(mut self) -> Result<Done<R::Reply>, SubmitError<R::Error>> {
         for _ in 0..ROUNDS_MAX {
@@ -351,9 +357,7 @@ impl<R: PartRequest> Submission<'_, R> {
 
     /// Whether the coordinator is lost, and others may take its place behind the mailbox.
     fn may_return(&self, error: &DeliveryError) -> bool {
-        use DeliveryError::{Draining, SessionLost, Stopped};
-        matches!(error, SessionLost { .. } | Draining | Stopped)
-            && matches!(self.coordinator.target, Target::Layered(_))
+        is_lost(error) && matches!(self.coordinator.target, Target::Layered(_))
     }
 
     /// Waits until a coordinator that is lost answers again.
@@ -534,10 +538,13 @@ impl<R: PartRequest> Submission<'_, R> {
         }
     }
 
-    /// A coordinator that has not answered by the deadline of the task is not out of reach for that.
+    /// A coordinator that has not answered by the deadline of the task, or was away then, is not out of reach for that.
     fn in_time(&self, error: SubmitError<R::Error>) -> SubmitError<R::Error> {
         match error {
-            SubmitError::Delivery(DeliveryError::TimedOut { .. }) if self.remaining().is_zero() => {
+            SubmitError::Delivery(error)
+                if self.remaining().is_zero()
+                    && (is_lost(&error) || matches!(error, DeliveryError::TimedOut { .. })) =>
+            {
                 SubmitError::Task(TaskError::DeadlineExceeded)
             }
             error => error,

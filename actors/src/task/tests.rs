@@ -344,6 +344,19 @@ async fn a_coordinator_that_stays_away_is_waited_for_within_bounds() {
 }
 
 #[actix::test]
+async fn a_deadline_that_passes_while_the_coordinator_is_away_is_a_deadline() {
+    let mut client = Client::new();
+    client.restarts().store(true, Ordering::SeqCst);
+    let mut inputs = Inputs::new();
+    let requests = [Double { input: inputs.add(content(1), 1) }];
+    let task = Task::parts(requests).inputs(&inputs).deadline(OUTAGE_MAX / 2);
+    let begun = Instant::now();
+    let error = task.submit(&client.coordinator).await.unwrap_err();
+    assert_eq!(error, SubmitError::Task(TaskError::DeadlineExceeded));
+    assert_eq!(begun.elapsed().as_secs(), OUTAGE_MAX.as_secs() / 2);
+}
+
+#[actix::test]
 async fn a_mailbox_that_stays_lost_is_not_waited_for() {
     let mut client = Client::new();
     let doubling = client.double(&[1]);
