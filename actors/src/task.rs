@@ -61,7 +61,9 @@ const PROGRESS_PAUSE: Duration = Duration::from_millis(200);
 /// A coordinator that is lost may come back: where the mailbox [follows](crate::Node::resolve_following) it and its
 /// node is [kept connected](crate::Node::keep_connected), a task waits for it up to a minute, and is submitted again
 /// under its id. So it is joined where it still runs, answered where it has ended, and done again by a coordinator that
-/// was restarted, whose tasks were in its memory. Another mailbox stays lost, and the task fails at once.
+/// was restarted, whose tasks were in its memory. Any other [layer](crate::Layer) is waited for likewise, as it may lead
+/// elsewhere; a mailbox without one stays lost, and the task fails at once. A program that stops its own node drops the
+/// future first, which would wait as well.
 ///
 /// ```no_run
 /// # use swarm_actors::{Mailbox, task::{Inputs, Task}};
