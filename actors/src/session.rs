@@ -280,9 +280,11 @@ impl ConnectionSession {
             frame_timeout: self.frame_timeout,
             share: Arc::clone(&self.share),
         });
-        let serving = Rc::clone(&inbound).run().into_actor(self);
-        context.spawn(serving.map(|error, session, context| {
-            session.rule.close(CloseCode::Done, error.to_string());
+        // A task of its own, which costs the actor nothing at every stream; it ends with the connection.
+        let serving = actix_rt::spawn(Rc::clone(&inbound).run()).into_actor(self);
+        context.spawn(serving.map(|ended, session, context| {
+            let reason = ended.map_or_else(|panicked| panicked.to_string(), |error| error.to_string());
+            session.rule.close(CloseCode::Done, reason);
             session.advance(context);
         }));
         self.tell_owner(SessionChange::Opened(Box::new(Opened {

@@ -439,11 +439,16 @@ pub(super) struct Came {
     priority: Priority,
 }
 
-async fn write(mut send: Box<dyn SendHalf>, replies: &Replies) -> Result<(), LinkError> {
-    while let Some(bytes) = poll_fn(|cx| replies.poll_take(cx)).await {
+async fn write(send: Box<dyn SendHalf>, replies: &Replies) -> Result<(), LinkError> {
+    replies.attach(send);
+    while let (bytes, Some(mut send)) = poll_fn(|cx| replies.poll_take(cx)).await {
+        let Some(bytes) = bytes else {
+            finish(send).await;
+            break;
+        };
         send.write(bytes).await?;
+        replies.attach(send);
     }
-    finish(send).await;
     Ok(())
 }
 

@@ -101,7 +101,14 @@ impl Lane {
         self.admit(&mut state)?;
         let key = self.insert(&mut state, timeout);
         let head = RequestHead { correlation: key as u64, route, deadline_ms: millis_up(timeout), intent };
-        frame::put_request(&head, payload, state.carrier.outbox.frames());
+        let is_alone = state.calls.len() == 1 && state.carrier.posts == 0;
+        let outbox = &mut state.carrier.outbox;
+        frame::put_request(&head, payload, outbox.frames_to_write());
+        match is_alone {
+            true => outbox.write_now(),
+            // Many go out together.
+            false => outbox.wake(),
+        }
         Ok(LineCall::new(Arc::clone(self), key))
     }
 
@@ -163,6 +170,7 @@ impl Lane {
             fault = self.carry() => fault,
             never = self.expire() => match never {},
         };
+        let _stream = self.state().carrier.outbox.detach();
         match fault {
             Fault::Ended(LinkError::StreamAbandoned) => self.begin_anew("the peer gave up the lane"),
             Fault::Ended(error) => self.lose(&error.to_string()),
@@ -174,7 +182,7 @@ impl Lane {
     }
 
     async fn carry(&self) -> Fault {
-        let Some(first) = self.take().await else { return LinkError::StreamAbandoned.into() };
+        let (Some(first), _) = self.take().await else { return LinkError::StreamAbandoned.into() };
         let (priority, after) = {
             let carrier = &mut self.state().carrier;
             (carrier.priority, carrier.after.take())
@@ -199,14 +207,14 @@ impl Lane {
         }
     }
 
-    async fn take(&self) -> Option<Bytes> {
+    /// What is to be written next, with the stream once that is open; no bytes after the end.
+    async fn take(&self) -> (Option<Bytes>, Option<Box<dyn SendHalf>>) {
         let take = |cx: &mut Context<'_>| {
-            let mut state = self.state();
-            let taken = state.carrier.outbox.poll_take(cx);
-            if taken.is_ready() {
-                self.places.give_many(std::mem::take(&mut state.carrier.posts));
-            }
-            taken
+            let LaneEnd { outbox, posts, .. } = &mut self.state().carrier;
+            outbox.poll_take(cx).map(|bytes| {
+                self.places.give_many(std::mem::take(posts));
+                (bytes, outbox.detach())
+            })
         };
         poll_fn(take).await
     }
@@ -217,10 +225,12 @@ impl Lane {
                 return error;
             }
         }
-        while let Some(bytes) = self.take().await {
+        self.state().carrier.outbox.attach(send);
+        while let (Some(bytes), Some(mut send)) = self.take().await {
             if let Err(error) = send.write(bytes).await {
                 return error;
             }
+            self.state().carrier.outbox.attach(send);
         }
         LinkError::StreamAbandoned
     }

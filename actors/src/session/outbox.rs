@@ -1,6 +1,9 @@
 //! Bytes that wait to be written on a stream.
 
-use crate::budget::{Room, Share};
+use crate::{
+    budget::{Room, Share},
+    transport::SendHalf,
+};
 use bytes::Bytes;
 use std::{
     collections::VecDeque,
@@ -22,9 +25,13 @@ const BATCH_BYTES_KEPT: usize = 64 << 10;
 const LONG_FREE: usize = 8;
 
 /// Bytes on their way to a stream, and the task that takes them there.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub(crate) struct Outbox {
     bytes: Vec<u8>,
+    /// The stream, while the writer has nothing to write.
+    send: Option<Box<dyn SendHalf>>,
+    /// What the stream did not take at once. It goes before all other bytes.
+    unsent: Bytes,
     writer: Option<Waker>,
     throttled: Option<Waker>,
     ended: bool,
@@ -56,7 +63,7 @@ impl Outbox {
 
     /// How many bytes of whole frames wait.
     pub(crate) fn len(&self) -> usize {
-        self.bytes.len()
+        self.bytes.len() + self.unsent.len()
     }
 
     /// Whether so much waits that nothing more should be asked for: more than `limit` bytes. A few long answers do not
@@ -102,22 +109,57 @@ impl Outbox {
         true
     }
 
-    /// Appends frames, or takes them as they are where nothing else waits; they are empty afterwards.
+    /// Appends frames, or takes them as they are where nothing else waits; they are empty afterwards. The writer is
+    /// still to be [woken](Self::wake).
     pub(crate) fn append(&mut self, frames: &mut Vec<u8>) {
         if self.bytes.is_empty() && self.bytes.capacity() <= BATCH_BYTES_KEPT {
             std::mem::swap(&mut self.bytes, frames);
         } else {
             self.bytes.append(frames);
         }
-        self.frames();
     }
 
     /// Where to append frames; the writer learns of them.
     pub(crate) fn frames(&mut self) -> &mut Vec<u8> {
-        if let Some(writer) = self.writer.take() {
-            writer.wake();
-        }
+        self.wake();
         &mut self.bytes
+    }
+
+    /// Where to append frames, before the writer is [woken](Self::wake) or what waits is
+    /// [written at once](Self::write_now).
+    pub(crate) fn frames_to_write(&mut self) -> &mut Vec<u8> {
+        &mut self.bytes
+    }
+
+    /// Lets the writer go on.
+    pub(crate) fn wake(&mut self) {
+        self.writer.take().into_iter().for_each(Waker::wake);
+    }
+
+    /// Lets what is appended be written at once from now on: the writer has nothing to write.
+    pub(crate) fn attach(&mut self, send: Box<dyn SendHalf>) {
+        self.send = Some(send);
+    }
+
+    /// The stream, for the writer.
+    pub(crate) fn detach(&mut self) -> Option<Box<dyn SendHalf>> {
+        self.send.take()
+    }
+
+    /// Writes what waits, without the writer, where that has nothing before it. The writer gets what is left.
+    pub(crate) fn write_now(&mut self) {
+        let Some(send) = &mut self.send else { return self.wake() };
+        if !self.unsent.is_empty() || !self.long.is_empty() {
+            return self.wake();
+        }
+        self.unsent = std::mem::take(&mut self.bytes).into();
+        // The writer learns what is wrong with the stream.
+        let written = send.write_now(&mut self.unsent);
+        if written.is_err() || !self.unsent.is_empty() {
+            return self.wake();
+        }
+        (self.room, self.admitted) = (None, 0);
+        self.throttled.take().into_iter().for_each(Waker::wake);
     }
 
     /// Lets the writer finish the stream once everything is out.
@@ -153,7 +195,7 @@ impl Outbox {
                 self.long.push_back(long);
             }
         }
-        if self.bytes.is_empty() {
+        if self.len() == 0 {
             self.in_writing = None;
             if self.ended {
                 return Poll::Ready(None);
@@ -166,6 +208,9 @@ impl Outbox {
         }
         if self.long.is_empty() {
             (self.in_writing, self.admitted) = (self.room.take(), 0);
+        }
+        if !self.unsent.is_empty() {
+            return Poll::Ready(Some(std::mem::take(&mut self.unsent)));
         }
         let next = if self.ended { 0 } else { self.bytes.len().min(BATCH_BYTES_KEPT) };
         let next = Vec::with_capacity(next);

@@ -227,9 +227,19 @@ impl Replies {
         self.state().outbox.poll_eased(limit, cx)
     }
 
-    /// Everything since the last time; `None` after the end.
-    pub(super) fn poll_take(&self, cx: &mut Context<'_>) -> Poll<Option<Bytes>> {
-        self.state().outbox.poll_take(cx)
+    /// What is to be written next, with the stream; no bytes after the end.
+    pub(super) fn poll_take(&self, cx: &mut Context<'_>) -> Poll<(Option<Bytes>, Option<Box<dyn SendHalf>>)> {
+        let outbox = &mut self.state().outbox;
+        outbox.poll_take(cx).map(|bytes| (bytes, outbox.detach()))
+    }
+
+    /// Gives the stream back when everything is written.
+    pub(super) fn attach(&self, send: Box<dyn SendHalf>) {
+        let mut state = self.state();
+        // Nobody wants it where the answers are not taken any more.
+        if !state.closed {
+            state.outbox.attach(send);
+        }
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -318,7 +328,7 @@ impl Batch {
         payload: &mut Vec<u8>,
     ) {
         if self.replies.as_ref().is_some_and(|former| !Arc::ptr_eq(former, &replies)) {
-            self.flush();
+            self.send(false);
         }
         if payload.len() > SHORT_BYTES_MAX {
             replies.watch(key).keep(permits);
@@ -331,14 +341,19 @@ impl Batch {
         let since = *self.since.get_or_insert_with(Instant::now);
         if self.answered.len() >= self.answers_max {
             self.answers_max = answers_max_after(self.answers_max, since.elapsed());
-            self.flush();
+            self.send(false);
         } else if self.frames.len() > BATCH_BYTES_MAX {
-            self.flush();
+            self.send(false);
         }
     }
 
-    /// Sends the answers on their way.
+    /// Sends the answers on their way, as no others come at present.
     pub(crate) fn flush(&mut self) {
+        self.send(true);
+    }
+
+    /// Sends the answers on their way: with those before them, or `at_once`.
+    fn send(&mut self, at_once: bool) {
         let Some(replies) = self.replies.take() else { return };
         self.since = None;
         {
@@ -362,6 +377,10 @@ impl Batch {
                 self.frames.clear();
             } else if outbox.admits(self.frames.len()) {
                 outbox.append(&mut self.frames);
+                match at_once {
+                    true => outbox.write_now(),
+                    false => outbox.wake(),
+                }
             } else {
                 put_without_room(std::mem::take(&mut self.frames), outbox.frames());
             }
@@ -594,7 +613,7 @@ mod tests {
         }
         let mut reader = FrameReader::new(1 << 20);
         let taken = replies.poll_take(&mut Context::from_waker(std::task::Waker::noop()));
-        let Poll::Ready(Some(bytes)) = taken else { panic!("{taken:?}") };
+        let Poll::Ready((Some(bytes), None)) = taken else { panic!("nothing is to be written") };
         reader.feed(bytes);
         let mut errors = Vec::new();
         while let Some(frame) = reader.next_frame().unwrap() {
