@@ -3,10 +3,10 @@
 
 mod callee;
 mod caller;
+mod calls;
 mod control;
 mod dead_letters;
 mod lane;
-mod line;
 mod outbox;
 mod own_streams;
 mod owner;
@@ -18,10 +18,10 @@ mod scratch;
 
 pub(crate) use callee::{Inbound, InboundParts};
 pub(crate) use caller::{Outbound, Posting, Way, WireCall};
+pub(crate) use calls::{Sending, new_histogram};
 use control::{ControlError, ControlInput, control_frames, write_control};
 pub(crate) use dead_letters::{Addressee, DeadLetterOffice};
 pub use dead_letters::{DeadLetter, DeadLetters};
-pub(crate) use line::{Sending, new_histogram};
 use outbox::Outbox;
 pub(crate) use outbox::is_no_room;
 #[cfg(test)]

@@ -110,9 +110,7 @@ pub(crate) trait Link: Send + Sync {
     /// Opens a stream; waits while the peer allows no more.
     fn open(&self) -> BoxFuture<'_, Result<Stream, LinkError>>;
     /// Opens a stream, if that can be done without waiting.
-    fn open_now(&self) -> Option<Stream> {
-        None
-    }
+    fn open_now(&self) -> Option<Stream>;
     /// The next stream that the peer opened.
     fn accept(&self) -> BoxFuture<'_, Result<Stream, LinkError>>;
     /// Says how many streams the peer may have open at once.
@@ -146,10 +144,8 @@ pub(crate) struct Stream {
 pub(crate) trait SendHalf: Send {
     /// Sends all of `bytes`, as soon as the peer can take them.
     fn write(&mut self, bytes: Bytes) -> BoxFuture<'_, Result<(), LinkError>>;
-    /// Sends what can be sent of `bytes` without waiting, and leaves the rest there.
-    fn write_now(&mut self, _bytes: &mut Bytes) -> Result<(), LinkError> {
-        Ok(())
-    }
+    /// Sends what can be sent of `chunks` without waiting, and leaves the rest there.
+    fn write_now(&mut self, chunks: &mut [Bytes]) -> Result<(), LinkError>;
     /// Nothing more will be sent.
     fn finish(&mut self);
     /// Completes when the peer wants no more of the stream or has all of it, or the connection ends.

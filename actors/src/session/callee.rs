@@ -3,7 +3,7 @@
 use super::{
     FAREWELL, Received,
     parked::{Parked, Waiting},
-    replies::{Duplicate, Replies},
+    replies::{Replies, Unfit},
     request_streams::RequestStreams,
     routes::{Arrival, Routes},
 };
@@ -79,7 +79,7 @@ impl Inbound {
     pub(crate) fn new(parts: InboundParts) -> Rc<Self> {
         let InboundParts { link, caller, routes, limits, answer_bytes_max, frame_timeout, share } = parts;
         let (caller, received, streams) = (Arc::new(caller), Received::default(), Gate::new(usize::MAX));
-        let request_streams = Some(RequestStreams::new(&streams, frame_timeout));
+        let request_streams = Some(RequestStreams::new(&streams, frame_timeout, &share));
         let dead_letters = &routes.dead_letters;
         let replies =
             Replies::new(&caller, answer_bytes_max, request_streams, &received, dead_letters, &share);
@@ -150,7 +150,7 @@ impl Inbound {
     }
 
     fn allow_more_streams(&self) {
-        let open = self.streams.inside() + self.replies.open();
+        let open = self.streams.inside() + self.replies.with_streams(|streams| streams.len()).unwrap_or(0);
         if let Some(allowed) = transport::more_streams(open as u32, self.streams_allowed.get()) {
             self.streams_allowed.set(allowed);
             self.link.allow_streams(allowed);
@@ -205,7 +205,7 @@ impl Inbound {
         }
     }
 
-    /// Lets those know who work on a request with a stream when nobody waits for the answer.
+    /// Lets those know who work on a request with a stream when nobody waits for the answer any more.
     fn watch(&self, key: CallKey) {
         if let Some(stopped) = self.replies.stopped(key) {
             let replies = Arc::clone(&self.replies);
@@ -319,9 +319,13 @@ impl Inbound {
         let RequestHead { correlation, route, deadline_ms, intent } = head;
         let post = intent == Intent::Post;
         let addressee = if post { self.routes.addressee(route) } else { None };
-        let twice =
-            |Duplicate| Fault::Violation(format!("two requests with the number {correlation} at once"));
-        let key = (!post).then(|| replies.begin(correlation, stream).map_err(twice)).transpose()?;
+        let unfit = |unfit| match unfit {
+            Unfit::Duplicate => {
+                Fault::Violation(format!("two requests with the number {correlation} at once"))
+            }
+            Unfit::Closed => Fault::Gone,
+        };
+        let key = (!post).then(|| replies.begin(correlation, stream).map_err(unfit)).transpose()?;
         let told = intent == Intent::Tell;
         let deadline =
             (deadline_ms > 0 && !told && !post).then(|| at + Duration::from_millis(deadline_ms.min(1 << 40)));
@@ -379,12 +383,7 @@ impl Inbound {
             }
             Err(fault) => return Err(fault),
         };
-        if let Some(key) = begun
-            && let Some(stopped) = self.replies.stopped(key)
-        {
-            stopped.await;
-            self.replies.abandon(key);
-        }
+        begun.into_iter().for_each(|key| self.watch(key));
         Ok(())
     }
 

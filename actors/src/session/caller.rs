@@ -1,8 +1,8 @@
 //! The caller's side of a session: requests to another node, on lanes and on streams of their own.
 
 use super::{
+    calls::{PendingCall, Places, Sending},
     lane::{Lane, LaneEnd},
-    line::{LineCall, Places, Sending},
     own_streams::{Exchanges, OwnStreams, Pieces},
 };
 use crate::{
@@ -163,8 +163,8 @@ pub(crate) type Posting = BoxFuture<'static, Result<(), DeliveryError>>;
 /// A request to another node that has no answer yet. Dropping it cancels the request.
 pub(crate) enum WireCall {
     Refused(Option<DeliveryError>),
-    Lane(LineCall<LaneEnd>),
-    Own(LineCall<Exchanges>),
+    Lane(PendingCall<LaneEnd>),
+    Own(PendingCall<Exchanges>),
 }
 
 impl Future for WireCall {
@@ -250,7 +250,7 @@ impl Way {
             outbound.admit(payload.len())?;
             if own_stream || payload.len() > SHORT_BYTES_MAX {
                 let message = own_stream_request(route, payload, timeout, Intent::Post);
-                return Ok(Some(Box::pin(Arc::clone(&outbound.own).post(message, sending)) as Posting));
+                return Ok(Some(Box::pin(outbound.own.post()?.send(message, sending)) as Posting));
             }
             outbound.lanes[priority as usize].post(route, payload).map(|()| None)
         })

@@ -1,7 +1,7 @@
 //! The caller's end of a lane: requests pipelined on one stream, their answers matched by number.
 
 use super::{
-    line::{Carrier, Line, LineCall, Parts, Places, Slot, State, end_all},
+    calls::{Calls, Carrier, Parts, PendingCall, Places, Slot, State, end_all},
     outbox::{Outbox, no_room},
 };
 use crate::{
@@ -47,7 +47,7 @@ impl From<LinkError> for Fault {
 }
 
 /// Requests and answers on one lane.
-pub(crate) type Lane = Line<LaneEnd>;
+pub(crate) type Lane = Calls<LaneEnd>;
 
 /// What goes out on a lane.
 pub(crate) struct LaneEnd {
@@ -58,7 +58,7 @@ pub(crate) struct LaneEnd {
     /// There were such messages, of which nobody knows whether the peer has read them.
     posted: bool,
     /// The mark on the lane that this one follows.
-    after: Option<LineCall<LaneEnd>>,
+    after: Option<PendingCall<LaneEnd>>,
 }
 
 impl Carrier for LaneEnd {
@@ -96,12 +96,12 @@ impl Lane {
         payload: &[u8],
         timeout: Duration,
         intent: Intent,
-    ) -> Result<LineCall<LaneEnd>, DeliveryError> {
+    ) -> Result<PendingCall<LaneEnd>, DeliveryError> {
         let mut state = self.state();
         self.admit(&mut state)?;
         let key = self.insert(&mut state, timeout);
         let head = RequestHead { correlation: key as u64, route, deadline_ms: millis_up(timeout), intent };
-        let is_alone = state.calls.len() == 1 && state.carrier.posts == 0;
+        let is_alone = state.slots.len() == 1 && state.carrier.posts == 0;
         let outbox = &mut state.carrier.outbox;
         frame::put_request(&head, payload, outbox.frames_to_write());
         match is_alone {
@@ -109,7 +109,7 @@ impl Lane {
             // Many go out together.
             false => outbox.wake(),
         }
-        Ok(LineCall::new(Arc::clone(self), key))
+        Ok(PendingCall::new(Arc::clone(self), key))
     }
 
     /// Puts a message on the lane that is not answered.
@@ -146,15 +146,15 @@ impl Lane {
 
     /// A request that no handler takes: by the time at which it is answered, the peer has read all that went
     /// before it. `None` where all of that was answered already.
-    fn mark(self: &Arc<Self>) -> Option<LineCall<LaneEnd>> {
+    fn mark(self: &Arc<Self>) -> Option<PendingCall<LaneEnd>> {
         let (asked, timeout) = (Instant::now(), super::TIMEOUT_MAX);
         let mut state = self.state();
-        if !state.running || state.lost.is_some() || (state.calls.is_empty() && !state.carrier.posted) {
+        if !state.running || state.lost.is_some() || (state.slots.is_empty() && !state.carrier.posted) {
             return None;
         }
         self.places.take_anyway();
         let key =
-            state.calls.insert(Slot::Waiting { waker: None, asked, deadline: asked + timeout, parts: None });
+            state.slots.insert(Slot::Waiting { waker: None, asked, deadline: asked + timeout, parts: None });
         let head = RequestHead {
             correlation: key as u64,
             route: ROUTE_OF_NOBODY,
@@ -162,7 +162,7 @@ impl Lane {
             intent: Intent::Ask,
         };
         frame::put_request(&head, &[], state.carrier.outbox.frames());
-        Some(LineCall::new(Arc::clone(self), key))
+        Some(PendingCall::new(Arc::clone(self), key))
     }
 
     async fn run(self: Arc<Self>) {
@@ -269,7 +269,7 @@ impl Lane {
                 }
                 continue;
             };
-            let State { calls, carrier, .. } = &mut *state;
+            let State { slots, carrier, .. } = &mut *state;
             let frame = Frame::decode(frame).map_err(|error| error.to_string())?;
             if let Frame::Part { payload, .. }
             | Frame::Answer { answer: Answered::Reply(payload) | Answered::Failed(payload), .. } = &frame
@@ -278,18 +278,18 @@ impl Lane {
                 return Err(format!("{} bytes of an answer at once on a lane", payload.len()));
             }
             match frame {
-                Frame::Answer { correlation, answer } => match slot(calls, correlation)? {
+                Frame::Answer { correlation, answer } => match slot(slots, correlation)? {
                     Slot::Abandoned => self.remove(&mut state, correlation as usize),
                     Slot::Waiting { waker, asked, parts, .. } => {
                         let took = now.saturating_duration_since(*asked);
                         wakers.extend(waker.take());
-                        calls[correlation as usize] = self.ended(answer, parts.take());
+                        slots[correlation as usize] = self.ended(answer, parts.take());
                         state.took(took);
                     }
                     slot => slot.settle(),
                 },
                 Frame::Part { correlation, payload } => {
-                    let slot = slot(calls, correlation)?;
+                    let slot = slot(slots, correlation)?;
                     // Of what nobody wants any more some may be on its way.
                     let Slot::Waiting { waker, parts, .. } = slot else { continue };
                     let parts = parts.get_or_insert_default();
@@ -337,13 +337,13 @@ impl Lane {
         self.places.give_many(std::mem::take(&mut state.carrier.posts));
         // The answers to these will not come.
         let abandoned: Vec<usize> = state
-            .calls
+            .slots
             .iter()
             .filter(|(_, slot)| matches!(slot, Slot::Abandoned))
             .map(|(key, _)| key)
             .collect();
         abandoned.into_iter().for_each(|key| self.remove(&mut state, key));
-        for (_, slot) in &mut state.calls {
+        for (_, slot) in &mut state.slots {
             slot.settle();
         }
         end_all(state, reason);
@@ -351,8 +351,8 @@ impl Lane {
 }
 
 /// The request of this number, which has no answer yet.
-fn slot(calls: &mut Slab<Slot>, correlation: u64) -> Result<&mut Slot, String> {
-    let slot = usize::try_from(correlation).ok().and_then(|key| calls.get_mut(key));
+fn slot(slots: &mut Slab<Slot>, correlation: u64) -> Result<&mut Slot, String> {
+    let slot = usize::try_from(correlation).ok().and_then(|key| slots.get_mut(key));
     slot.filter(|slot| !matches!(slot, Slot::Ended(..)))
         .ok_or_else(|| format!("an answer to request {correlation}, which was not asked"))
 }

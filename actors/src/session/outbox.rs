@@ -154,7 +154,7 @@ impl Outbox {
         }
         self.unsent = std::mem::take(&mut self.bytes).into();
         // The writer learns what is wrong with the stream.
-        let written = send.write_now(&mut self.unsent);
+        let written = send.write_now(std::slice::from_mut(&mut self.unsent));
         if written.is_err() || !self.unsent.is_empty() {
             return self.wake();
         }
@@ -175,12 +175,6 @@ impl Outbox {
         }
         self.throttled = Some(cx.waker().clone());
         Poll::Pending
-    }
-
-    /// Everything appended since the last time, with the room that it takes; what is long is appended whole.
-    pub(crate) fn take(&mut self) -> (Bytes, Option<Room>) {
-        self.admitted = 0;
-        (std::mem::take(&mut self.bytes).into(), self.room.take())
     }
 
     /// Everything appended since the last time, and a piece of a long answer; `None` after the end.

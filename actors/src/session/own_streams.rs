@@ -5,7 +5,7 @@
 //! streams.
 
 use super::{
-    line::{Carrier, Line, LineCall, Places, Sending, Slot, State},
+    calls::{Calls, Carrier, PendingCall, Places, Sending, Slot, State},
     outbox::no_room,
 };
 use crate::{
@@ -35,16 +35,19 @@ use tokio::{
 /// What goes over a stream of its own, one piece after the other. Long ones are shared, not copied.
 pub(super) type Pieces = [Bytes; 3];
 
+/// How much is read of one answer before others have their turn, in bytes.
+const TURN_BYTES: usize = 256 << 10;
+
 fn bytes_of(pieces: &Pieces) -> usize {
     pieces.iter().map(Bytes::len).sum()
 }
 
 /// Requests with a stream each.
-pub(crate) type OwnStreams = Line<Exchanges>;
+pub(crate) type OwnStreams = Calls<Exchanges>;
 
 /// The streams, by the numbers of their requests.
 pub(crate) struct Exchanges {
-    exchanges: Vec<Option<Exchange>>,
+    streams: Vec<Option<Exchange>>,
     /// They say that there is something to read, and stay when their request has ended.
     wakers: Vec<Waker>,
     ready: Arc<Ready>,
@@ -76,7 +79,7 @@ type Ended = Result<(Answered, Option<Room>), DeliveryError>;
 
 impl Carrier for Exchanges {
     fn cancel(&mut self, key: usize) -> Option<Delivery> {
-        match self.exchanges.get_mut(key).and_then(Option::take) {
+        match self.streams.get_mut(key).and_then(Option::take) {
             Some(Exchange::Sending { task, begun }) => {
                 task.abort();
                 Some(if begun { Delivery::Unknown } else { Delivery::NotSent })
@@ -101,17 +104,17 @@ impl Carrier for Exchanges {
 
 impl Exchanges {
     fn put(&mut self, key: usize, exchange: Exchange) {
-        while self.exchanges.len() <= key {
+        while self.streams.len() <= key {
             let readable = Readable { key: self.wakers.len(), ready: Arc::clone(&self.ready) };
             self.wakers.push(Arc::new(readable).into());
-            self.exchanges.push(None);
+            self.streams.push(None);
         }
-        self.exchanges[key] = Some(exchange);
+        self.streams[key] = Some(exchange);
     }
 
     /// Whether the task that asks is the one that sends request `key`: that may have another number meanwhile.
     fn is_sent_here(&mut self, key: usize) -> Option<&mut bool> {
-        match self.exchanges.get_mut(key)? {
+        match self.streams.get_mut(key)? {
             Some(Exchange::Sending { task, begun }) if task.id() == tokio::task::id() => Some(begun),
             _ => None,
         }
@@ -128,7 +131,7 @@ impl OwnStreams {
         answer_bytes_max: usize,
     ) -> Arc<Self> {
         let exchanges = Exchanges {
-            exchanges: Vec::new(),
+            streams: Vec::new(),
             wakers: Vec::new(),
             ready: Arc::default(),
             sendable: Arc::new(Semaphore::new(2 * kib(request_bytes_max) as usize)),
@@ -143,7 +146,7 @@ impl OwnStreams {
         self: &Arc<Self>,
         mut request: Pieces,
         Sending { timeout, priority, .. }: Sending,
-    ) -> Result<LineCall<Exchanges>, DeliveryError> {
+    ) -> Result<PendingCall<Exchanges>, DeliveryError> {
         let mut state = self.state();
         self.take_place(&mut state)?;
         let key = self.insert(&mut state, timeout);
@@ -158,42 +161,31 @@ impl OwnStreams {
         let left = match stream.map(|stream| write_now(stream, &mut request, priority)).transpose() {
             Ok(Some(Written::All(recv))) => {
                 let _nobody_waits_yet = self.receive(&mut state, key, recv, None);
-                return Ok(LineCall::new(Arc::clone(self), key));
+                return Ok(PendingCall::new(Arc::clone(self), key));
             }
             Ok(Some(Written::Some(stream))) => Some(stream),
             Ok(None) => None,
             Err(error) => {
-                state.calls[key] = Slot::Ended(Err(lost(&state, error, Delivery::Unknown)), None);
-                return Ok(LineCall::new(Arc::clone(self), key));
+                state.slots[key] = Slot::Ended(Err(lost(&state, error, Delivery::Unknown)), None);
+                return Ok(PendingCall::new(Arc::clone(self), key));
             }
         };
         let begun = left.is_some();
+        let queued = (is_short && !begun).then(|| Queued::new(&state.carrier.queue));
         // It looks for itself among the exchanges when this state is left.
-        let task = self.runtime.spawn(Arc::clone(self).send(key, left, request, priority)).abort_handle();
+        let sending = Arc::clone(self).send(key, left, queued, request, priority);
+        let task = self.runtime.spawn(sending).abort_handle();
         state.carrier.put(key, Exchange::Sending { task, begun });
-        Ok(LineCall::new(Arc::clone(self), key))
+        Ok(PendingCall::new(Arc::clone(self), key))
     }
 
-    /// Sends a message that is not answered, as the peer takes it.
-    pub(crate) async fn post(
-        self: Arc<Self>,
-        message: Pieces,
-        Sending { timeout, priority, .. }: Sending,
-    ) -> Result<(), DeliveryError> {
-        let posting = Posting::new(&self)?;
-        let sent = async {
-            // Until it is written. What the peer holds after that is for the peer to bound: it stops a message for
-            // which it has no room before the end of it, and nothing tells when the others are handled.
-            let _on_its_way = self.sendable(bytes_of(&message)).await;
-            self.write(None, message, priority).await
-        };
-        // A stream that is dropped before its end is a message that was not sent.
-        let (_no_answer, is_whole) = tokio::time::timeout(timeout, sent)
-            .await
-            .map_err(|_| DeliveryError::TimedOut { after: timeout, delivery: Delivery::NotSent })??;
-        drop(posting);
-        // A peer that stops a message before its end has no room for it.
-        is_whole.then_some(()).ok_or(DeliveryError::Overloaded { retry_after: RETRY_AFTER })
+    /// A place for a message that is not answered.
+    pub(crate) fn post(self: &Arc<Self>) -> Result<Post, DeliveryError> {
+        let mut state = self.state();
+        self.take_place(&mut state)?;
+        state.carrier.posts += 1;
+        drop(state);
+        Ok(Post(Arc::clone(self)))
     }
 
     /// Waits until so many bytes more may be in progress at the peer: those that wait take none of its room.
@@ -205,13 +197,30 @@ impl OwnStreams {
         sendable.acquire_many_owned(kib(bytes as u64)).await.ok()
     }
 
-    /// Sends the request of this number.
-    async fn send(self: Arc<Self>, key: usize, stream: Option<Stream>, request: Pieces, priority: Priority) {
+    /// Sends the request of this number, unless it is cancelled before it has a stream.
+    async fn send(
+        self: Arc<Self>,
+        key: usize,
+        stream: Option<Stream>,
+        queued: Option<Queued>,
+        request: Pieces,
+        priority: Priority,
+    ) {
         let in_progress = self.sendable(bytes_of(&request)).await;
-        if let Some(begun) = self.state().carrier.is_sent_here(key) {
-            *begun = true;
-        }
-        let written = self.write(stream, request, priority).await;
+        let opened = match stream {
+            Some(stream) => Ok(stream),
+            None => self.open(queued, priority).await,
+        };
+        let written = match opened {
+            Ok(stream) => {
+                match self.state().carrier.is_sent_here(key) {
+                    Some(begun) => *begun = true,
+                    None => return,
+                }
+                self.write(stream, request).await
+            }
+            Err(error) => Err(error),
+        };
         let mut state = self.state();
         if state.carrier.is_sent_here(key).is_none() {
             return;
@@ -224,25 +233,22 @@ impl OwnStreams {
         waker.into_iter().for_each(Waker::wake);
     }
 
+    /// Waits for a stream, before those that come later.
+    async fn open(&self, queued: Option<Queued>, priority: Priority) -> Result<Stream, DeliveryError> {
+        let _queued = queued.unwrap_or_else(|| Queued::new(&self.state().carrier.queue));
+        let opened = self.link.open().await;
+        let mut stream = opened.map_err(|error| lost(&self.state(), error, Delivery::NotSent))?;
+        prioritise(&mut stream, priority);
+        Ok(stream)
+    }
+
     /// Writes what goes over a stream, and says whether the peer let all of it be written: one that stops a request has
     /// read enough to answer.
     async fn write(
         &self,
-        stream: Option<Stream>,
+        Stream { mut send, recv }: Stream,
         pieces: Pieces,
-        priority: Priority,
     ) -> Result<(Box<dyn RecvHalf>, bool), DeliveryError> {
-        let Stream { mut send, recv } = match stream {
-            Some(stream) => stream,
-            None => {
-                let queued = Queued::new(&self.state().carrier.queue);
-                let opened = self.link.open().await;
-                drop(queued);
-                let mut stream = opened.map_err(|error| lost(&self.state(), error, Delivery::NotSent))?;
-                prioritise(&mut stream, priority);
-                stream
-            }
-        };
         for piece in pieces.into_iter().filter(|piece| !piece.is_empty()) {
             match send.write(piece).await {
                 Ok(()) => {}
@@ -290,8 +296,8 @@ impl OwnStreams {
 
     /// Reads what has come of an answer, and yields who waits for it, if that is all of it.
     fn advance(&self, state: &mut State<Exchanges>, key: usize) -> Option<Waker> {
-        let Exchanges { exchanges, wakers, .. } = &mut state.carrier;
-        let Some(Exchange::Reading(reading)) = exchanges.get_mut(key)? else { return None };
+        let Exchanges { streams, wakers, .. } = &mut state.carrier;
+        let Some(Exchange::Reading(reading)) = streams.get_mut(key)? else { return None };
         let polled = reading.poll(&self.share, &mut Context::from_waker(&wakers[key]));
         let Poll::Ready(ended) = polled else { return None };
         let ended = ended.unwrap_or_else(|error| Err(lost(state, error, Delivery::Unknown)));
@@ -300,13 +306,13 @@ impl OwnStreams {
 
     /// Keeps how a request ended, and yields who waits for it.
     fn end(&self, state: &mut State<Exchanges>, key: usize, ended: Ended) -> Option<Waker> {
-        state.carrier.exchanges[key] = None;
-        let Some(Slot::Waiting { waker, asked, .. }) = state.calls.get_mut(key) else { return None };
+        state.carrier.streams[key] = None;
+        let Some(Slot::Waiting { waker, asked, .. }) = state.slots.get_mut(key) else { return None };
         let (waker, took) = (waker.take(), asked.elapsed());
         if ended.is_ok() {
             state.took(took);
         }
-        state.calls[key] = match ended {
+        state.slots[key] = match ended {
             Ok((answer, room)) => Slot::Ended(Ok(answer), room.map(Box::new)),
             Err(error) => Slot::Ended(Err(error), None),
         };
@@ -316,6 +322,7 @@ impl OwnStreams {
 
 impl Reading {
     fn poll(&mut self, share: &Arc<Share>, cx: &mut Context<'_>) -> Poll<Result<Ended, LinkError>> {
+        let turn_ends = self.come + TURN_BYTES;
         while let Some(chunk) = ready!(self.recv.poll_read(cx))? {
             self.come += chunk.len();
             if self.come > SHORT_BYTES_MAX && !share.extend(&mut self.room, self.come) {
@@ -324,7 +331,11 @@ impl Reading {
             self.reader.feed(chunk);
             let answer = match self.reader.next_frame().and_then(|frame| frame.map(Frame::decode).transpose())
             {
-                Ok(None) => continue,
+                Ok(None) if self.come < turn_ends => continue,
+                Ok(None) => {
+                    cx.waker().wake_by_ref();
+                    return Poll::Pending;
+                }
                 Ok(Some(Frame::Answer { correlation: 0, answer })) => Ok((answer, self.room.take())),
                 Ok(Some(_)) => Err(unfit("something else than an answer")),
                 Err(error) => Err(unfit(&error.to_string())),
@@ -357,19 +368,13 @@ enum Written {
 /// Writes what the peer takes at once, and leaves the rest.
 fn write_now(mut stream: Stream, pieces: &mut Pieces, priority: Priority) -> Result<Written, LinkError> {
     prioritise(&mut stream, priority);
-    for piece in pieces {
-        while !piece.is_empty() {
-            let before = piece.len();
-            match stream.send.write_now(piece) {
-                Ok(()) if piece.len() == before => return Ok(Written::Some(stream)),
-                Ok(()) => {}
-                // It has read enough to answer.
-                Err(LinkError::StreamAbandoned) => return Ok(Written::All(stream.recv)),
-                Err(error) => return Err(error),
-            }
-        }
+    match stream.send.write_now(pieces) {
+        Ok(()) if pieces.iter().any(|piece| !piece.is_empty()) => return Ok(Written::Some(stream)),
+        Ok(()) => stream.send.finish(),
+        // It has read enough to answer.
+        Err(LinkError::StreamAbandoned) => {}
+        Err(error) => return Err(error),
     }
-    stream.send.finish();
     Ok(Written::All(stream.recv))
 }
 
@@ -401,19 +406,33 @@ impl Drop for Queued {
     }
 }
 
-/// A message without an answer that is being sent.
-struct Posting<'a>(&'a OwnStreams);
+/// A place for a message without an answer.
+pub(crate) struct Post(Arc<OwnStreams>);
 
-impl<'a> Posting<'a> {
-    fn new(streams: &'a OwnStreams) -> Result<Self, DeliveryError> {
-        let mut state = streams.state();
-        streams.take_place(&mut state)?;
-        state.carrier.posts += 1;
-        Ok(Self(streams))
+impl Post {
+    /// Sends the message, as the peer takes it.
+    pub(crate) async fn send(
+        self,
+        message: Pieces,
+        Sending { timeout, priority, .. }: Sending,
+    ) -> Result<(), DeliveryError> {
+        let Self(streams) = &self;
+        let sent = async {
+            // Until it is written. What the peer holds after that is for the peer to bound: it stops a message for
+            // which it has no room before the end of it, and nothing tells when the others are handled.
+            let _on_its_way = streams.sendable(bytes_of(&message)).await;
+            streams.write(streams.open(None, priority).await?, message).await
+        };
+        // A stream that is dropped before its end is a message that was not sent.
+        let (_no_answer, is_whole) = tokio::time::timeout(timeout, sent)
+            .await
+            .map_err(|_| DeliveryError::TimedOut { after: timeout, delivery: Delivery::NotSent })??;
+        // A peer that stops a message before its end has no room for it.
+        is_whole.then_some(()).ok_or(DeliveryError::Overloaded { retry_after: RETRY_AFTER })
     }
 }
 
-impl Drop for Posting<'_> {
+impl Drop for Post {
     fn drop(&mut self) {
         self.0.state().carrier.posts -= 1;
         self.0.places.give_many(1);
@@ -478,5 +497,133 @@ impl Wake for Readable {
 
     fn wake_by_ref(self: &Arc<Self>) {
         self.ready.push(self.key);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{budget::Budget, session::TIMEOUT_MAX, transport::SendHalf};
+    use futures_util::{FutureExt, future::BoxFuture};
+    use swarm_protocols::session::CloseCode;
+    use tokio::sync::Notify;
+
+    /// A link to a peer that allows a stream when it is told to, and takes nothing on it.
+    #[derive(Default)]
+    struct Slow {
+        allow: Notify,
+        asked_at_once: AtomicUsize,
+        waiting: AtomicUsize,
+        begun: Arc<AtomicUsize>,
+    }
+
+    struct Taken(Arc<AtomicUsize>);
+
+    impl Link for Slow {
+        fn open(&self) -> BoxFuture<'_, Result<Stream, LinkError>> {
+            self.waiting.fetch_add(1, Ordering::Relaxed);
+            Box::pin(async {
+                self.allow.notified().await;
+                Ok(Stream { send: Box::new(Taken(Arc::clone(&self.begun))), recv: Box::new(Silent) })
+            })
+        }
+
+        fn open_now(&self) -> Option<Stream> {
+            self.asked_at_once.fetch_add(1, Ordering::Relaxed);
+            None
+        }
+
+        fn accept(&self) -> BoxFuture<'_, Result<Stream, LinkError>> {
+            Box::pin(std::future::pending())
+        }
+
+        fn allow_streams(&self, _: u32) {}
+
+        fn set_window(&self, _: u32) {}
+
+        fn close(&self, _: CloseCode, _: &str) {}
+    }
+
+    impl SendHalf for Taken {
+        fn write(&mut self, _: Bytes) -> BoxFuture<'_, Result<(), LinkError>> {
+            self.0.fetch_add(1, Ordering::Relaxed);
+            Box::pin(std::future::pending())
+        }
+
+        fn write_now(&mut self, _: &mut [Bytes]) -> Result<(), LinkError> {
+            Ok(())
+        }
+
+        fn finish(&mut self) {}
+
+        fn stopped(&mut self) -> BoxFuture<'static, ()> {
+            Box::pin(std::future::pending())
+        }
+
+        fn set_priority(&mut self, _: i32) {}
+    }
+
+    struct Silent;
+
+    impl RecvHalf for Silent {
+        fn poll_read(&mut self, _: &mut Context<'_>) -> Poll<Result<Option<Bytes>, LinkError>> {
+            Poll::Pending
+        }
+    }
+
+    fn streams() -> (Arc<Slow>, Arc<OwnStreams>) {
+        let link = Arc::<Slow>::default();
+        let share = Budget::new(1 << 20, 0).share(&"peer".parse().unwrap());
+        let streams = OwnStreams::new(Arc::clone(&link) as _, Places::new(8), share, 1 << 20, 1 << 20);
+        (link, streams)
+    }
+
+    fn call(streams: &Arc<OwnStreams>) -> PendingCall<Exchanges> {
+        let sending = Sending { timeout: TIMEOUT_MAX, priority: Priority::Normal, own_stream: true };
+        let request = [Bytes::from_static(b"request"), Bytes::new(), Bytes::new()];
+        streams.call(request, sending).ok().unwrap()
+    }
+
+    async fn until(counter: &AtomicUsize, count: usize) {
+        while counter.load(Ordering::Relaxed) < count {
+            tokio::task::yield_now().await;
+        }
+    }
+
+    fn delivery(ended: Result<Answered, DeliveryError>) -> Delivery {
+        match ended {
+            Err(DeliveryError::SessionLost { delivery, .. }) => delivery,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[actix::test]
+    async fn a_request_was_not_sent_until_it_has_a_stream() {
+        let (link, streams) = streams();
+        let (begun, waits) = (call(&streams), call(&streams));
+        until(&link.waiting, 2).await;
+        link.allow.notify_one();
+        until(&link.begun, 1).await;
+        streams.lose("the peer is gone");
+        assert_eq!((delivery(begun.await), delivery(waits.await)), (Delivery::Unknown, Delivery::NotSent));
+    }
+
+    #[actix::test]
+    async fn no_request_gets_a_stream_before_those_that_wait_for_one() {
+        let (link, streams) = streams();
+        let _calls = [call(&streams), call(&streams), call(&streams)];
+        assert_eq!(link.asked_at_once.load(Ordering::Relaxed), 1);
+    }
+
+    #[actix::test]
+    async fn a_request_that_is_cancelled_before_it_has_a_stream_is_not_sent() {
+        let (link, streams) = streams();
+        let (cancelled, mut waits) = (call(&streams), call(&streams));
+        until(&link.waiting, 2).await;
+        drop(cancelled);
+        (0..2).for_each(|_| link.allow.notify_one());
+        until(&link.begun, 1).await;
+        assert!((&mut waits).now_or_never().is_none());
+        assert_eq!(link.begun.load(Ordering::Relaxed), 1);
     }
 }

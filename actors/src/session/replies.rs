@@ -46,8 +46,13 @@ const BATCH_ANSWERS_MAX: usize = 64;
 /// handler holds up those that were ready before it once, and not every time.
 const BATCH_TIME_MAX: Duration = Duration::from_millis(1);
 
-/// A request has the number of another one that is not answered yet.
-pub(super) struct Duplicate;
+/// Why a request is not begun.
+pub(super) enum Unfit {
+    /// It has the number of another one that is not answered yet.
+    Duplicate,
+    /// Nobody takes answers any more.
+    Closed,
+}
 
 /// What an answer is, beside its payload; or why there is none.
 pub(crate) type Form = Result<Answer, DeliveryError>;
@@ -75,7 +80,7 @@ pub(crate) struct Replies {
 }
 
 struct State {
-    /// What goes out on a lane. Where every request has its stream, an answer is here for a moment.
+    /// What goes out on a lane.
     outbox: Outbox,
     /// The streams, where every request has its own.
     streams: Option<RequestStreams>,
@@ -130,18 +135,16 @@ impl Replies {
         &self,
         correlation: u64,
         stream: Option<Box<dyn SendHalf>>,
-    ) -> Result<CallKey, Duplicate> {
+    ) -> Result<CallKey, Unfit> {
         let mut state = self.state();
+        if state.closed {
+            return Err(Unfit::Closed);
+        }
         let stream = match (&mut state.streams, stream) {
             (Some(streams), Some(stream)) => Some(streams.open(stream)),
             _ => None,
         };
         state.unanswered.insert(correlation, stream)
-    }
-
-    /// How many requests with a stream each have no answer yet.
-    pub(super) fn open(&self) -> usize {
-        self.state().streams.as_ref().map_or(0, RequestStreams::len)
     }
 
     /// Completes when the peer does not want the answer on a stream any more; `None` where it has one.
@@ -184,9 +187,11 @@ impl Replies {
     pub(crate) fn answer(&self, key: CallKey, form: Form, payload: &mut Vec<u8>) {
         let mut state = self.state();
         let watched = state.unanswered.remove(key, &self.cancelled);
-        if !state.closed {
-            put_long(key, form, payload, &mut state.outbox);
-            state.send(key);
+        let State { streams, outbox, closed, .. } = &mut *state;
+        match (streams, key.stream) {
+            _ if *closed => {}
+            (Some(streams), Some(stream)) => streams.answer(stream, key.correlation, form, payload),
+            _ => put_long(key.correlation, form, payload, outbox),
         }
         state.look();
         drop(state);
@@ -263,14 +268,6 @@ impl Known for Replies {
 }
 
 impl State {
-    /// Sends what the outbox has on the stream of a request, if it has one.
-    fn send(&mut self, key: CallKey) {
-        if let (Some(streams), Some(stream)) = (&mut self.streams, key.stream) {
-            let (frame, room) = self.outbox.take();
-            streams.answer(stream, frame, room);
-        }
-    }
-
     fn look(&mut self) {
         if self.ended && self.unanswered.count == 0 {
             self.outbox.end();
@@ -278,16 +275,15 @@ impl State {
     }
 }
 
-/// Appends an answer, if there is room for it.
-fn put_long(key: CallKey, form: Form, payload: &mut Vec<u8>, outbox: &mut Outbox) {
-    let correlation = key.correlation;
+/// Appends an answer on a lane, if there is room for it.
+fn put_long(correlation: u64, form: Form, payload: &mut Vec<u8>, outbox: &mut Outbox) {
     match form {
         Ok(_) if !outbox.admits(payload.len()) => {
             let error = no_room(payload.len(), Delivery::Delivered);
             frame::put_undelivered(correlation, &error, outbox.frames());
         }
         // Others share the lane, whom a long answer must not make wait.
-        Ok(answer) if key.stream.is_none() && payload.len() > LANE_ANSWER_BYTES_MAX => {
+        Ok(answer) if payload.len() > LANE_ANSWER_BYTES_MAX => {
             payload.shrink_to_fit();
             outbox.push_long(correlation, answer == Answer::Failed, std::mem::take(payload).into());
         }
@@ -295,7 +291,7 @@ fn put_long(key: CallKey, form: Form, payload: &mut Vec<u8>, outbox: &mut Outbox
     }
 }
 
-fn put(correlation: u64, form: Form, payload: &[u8], frames: &mut Vec<u8>) {
+pub(super) fn put(correlation: u64, form: Form, payload: &[u8], frames: &mut Vec<u8>) {
     match form {
         Ok(Answer::Reply) => frame::put_outcome(correlation, false, payload, frames),
         Ok(Answer::Failed) => frame::put_outcome(correlation, true, payload, frames),
@@ -371,7 +367,7 @@ impl Batch {
                 for (key, _, end) in &self.answered {
                     let frame = &self.frames[std::mem::replace(&mut begin, *end)..*end];
                     if let Some(stream) = key.stream {
-                        streams.answer(stream, Bytes::copy_from_slice(frame), None);
+                        streams.send(stream, [Bytes::copy_from_slice(frame), Bytes::new()], None);
                     }
                 }
                 self.frames.clear();
@@ -483,7 +479,7 @@ enum Stage {
 }
 
 impl Unanswered {
-    fn insert(&mut self, correlation: u64, stream: Option<u32>) -> Result<CallKey, Duplicate> {
+    fn insert(&mut self, correlation: u64, stream: Option<u32>) -> Result<CallKey, Unfit> {
         let number = number(correlation, stream);
         self.serial = self.serial.wrapping_add(1);
         let entry = Entry { serial: self.serial, stage: Stage::Unwatched };
@@ -501,7 +497,7 @@ impl Unanswered {
                 if let Stage::Watched(state) = before.stage {
                     state.cancel();
                 }
-                Err(Duplicate)
+                Err(Unfit::Duplicate)
             }
             None => Ok(CallKey { correlation, stream, serial: self.serial }),
         }

@@ -1,9 +1,13 @@
 //! The callee's end of requests with a stream each: the streams that wait for their answers, and those whose answers may
 //! not have arrived yet.
 
-use super::FAREWELL;
+use super::{
+    FAREWELL,
+    outbox::no_room,
+    replies::{Answer, Form, put},
+};
 use crate::{
-    budget::Room,
+    budget::{Room, SHORT_BYTES_MAX, Share},
     gate::Gate,
     transport::{STREAMS_MAX, SendHalf},
 };
@@ -13,8 +17,9 @@ use futures_util::{
     future::{BoxFuture, join_all},
 };
 use slab::Slab;
-use std::{collections::VecDeque, sync::Arc, time::Duration};
-use tokio::{runtime::Handle, time::timeout};
+use std::{collections::VecDeque, convert::Infallible, sync::Arc, time::Duration};
+use swarm_protocols::{Delivery, wire::frame};
+use tokio::{runtime::Handle, sync::oneshot, time::timeout};
 
 /// How much of a long answer is written at once: a peer that takes so much in time is waited for.
 const PIECE_BYTES: usize = 64 << 10;
@@ -26,7 +31,7 @@ const ENDED_MAX: usize = 2 * STREAMS_MAX as usize;
 /// The streams of a peer's requests.
 pub(super) struct RequestStreams {
     /// Those that wait for an answer.
-    open: Slab<Box<dyn SendHalf>>,
+    open: Slab<Open>,
     /// Those that were answered, as closing the connection would cut off what has not arrived.
     ended: VecDeque<Box<dyn SendHalf>>,
     /// Who writes what a peer did not take at once.
@@ -34,18 +39,26 @@ pub(super) struct RequestStreams {
     runtime: Handle,
     /// How long a peer may take for a piece.
     patience: Duration,
+    share: Arc<Share>,
+}
+
+struct Open {
+    send: Box<dyn SendHalf>,
+    /// Dropped with the answer, when nobody has to see to it any more whether somebody waits.
+    watched: Option<oneshot::Sender<Infallible>>,
 }
 
 impl RequestStreams {
-    /// Lets those enter `writers` who wait for a peer that takes no answers, at most `patience` for each piece.
-    pub(super) fn new(writers: &Arc<Gate>, patience: Duration) -> Self {
+    /// Lets those enter `writers` who wait for a peer that takes no answers, at most `patience` for each piece. Long
+    /// answers take room of the `share` until they are written.
+    pub(super) fn new(writers: &Arc<Gate>, patience: Duration, share: &Arc<Share>) -> Self {
         let (open, ended, writers) = (Slab::new(), VecDeque::new(), Arc::clone(writers));
-        Self { open, ended, writers, runtime: Handle::current(), patience }
+        Self { open, ended, writers, runtime: Handle::current(), patience, share: Arc::clone(share) }
     }
 
     /// Keeps a stream until its request is answered, and gives it a number.
     pub(super) fn open(&mut self, send: Box<dyn SendHalf>) -> u32 {
-        let number = self.open.insert(send);
+        let number = self.open.insert(Open { send, watched: None });
         u32::try_from(number).expect("no memory holds so many streams")
     }
 
@@ -54,16 +67,46 @@ impl RequestStreams {
         self.open.len()
     }
 
-    /// Completes when the peer does not want the answer any more.
+    /// Completes when the peer does not want the answer any more, or has it.
     pub(super) fn stopped(&mut self, number: u32) -> Option<BoxFuture<'static, ()>> {
-        self.open.get_mut(number as usize).map(|send| send.stopped())
+        let open = self.open.get_mut(number as usize)?;
+        let (watched, answered) = oneshot::channel();
+        open.watched = Some(watched);
+        let stopped = open.send.stopped();
+        Some(Box::pin(async move {
+            tokio::select! {
+                () = stopped => {}
+                _ = answered => {}
+            }
+        }))
     }
 
-    /// Sends the answer, which takes `room` until it is written.
-    pub(super) fn answer(&mut self, number: u32, mut frame: Bytes, room: Option<Room>) {
-        let Some(mut send) = self.open.try_remove(number as usize) else { return };
+    /// Sends the answer. Takes the `payload` where it is long, and is not to be copied.
+    pub(super) fn answer(&mut self, number: u32, correlation: u64, form: Form, payload: &mut Vec<u8>) {
+        let (mut head, mut body, mut room) = (Vec::new(), Bytes::new(), None);
+        match form {
+            Ok(answer) if payload.len() > SHORT_BYTES_MAX => {
+                room = self.share.take(payload.len());
+                if room.is_some() {
+                    let failed = answer == Answer::Failed;
+                    frame::put_outcome_head(correlation, failed, payload.len(), &mut head);
+                    payload.shrink_to_fit();
+                    body = std::mem::take(payload).into();
+                } else {
+                    let error = no_room(payload.len(), Delivery::Delivered);
+                    frame::put_undelivered(correlation, &error, &mut head);
+                }
+            }
+            form => put(correlation, form, payload, &mut head),
+        }
+        self.send(number, [head.into(), body], room);
+    }
+
+    /// Sends an answer that is encoded, and takes `room` until it is written.
+    pub(super) fn send(&mut self, number: u32, mut frame: [Bytes; 2], room: Option<Room>) {
+        let Some(Open { mut send, .. }) = self.open.try_remove(number as usize) else { return };
         match send.write_now(&mut frame) {
-            Ok(()) if frame.is_empty() => {
+            Ok(()) if frame.iter().all(Bytes::is_empty) => {
                 send.finish();
                 self.end(send);
             }
@@ -80,11 +123,13 @@ impl RequestStreams {
     }
 
     fn end(&mut self, send: Box<dyn SendHalf>) {
-        while self.ended.len() >= ENDED_MAX
-            && let Some(mut oldest) = self.ended.pop_front()
-            && !has_arrived(&mut oldest)
-        {
-            self.ended.push_back(oldest);
+        // QUIC lets no peer have more than half as many that have not arrived.
+        for _ in ENDED_MAX..=self.ended.len() {
+            if let Some(mut oldest) = self.ended.pop_front()
+                && !has_arrived(&mut oldest)
+            {
+                self.ended.push_back(oldest);
+            }
         }
         self.ended.push_back(send);
     }
@@ -105,7 +150,7 @@ impl RequestStreams {
 
     /// Drops the streams that wait, so that their peer learns that no answers come.
     pub(super) fn close(&mut self) {
-        self.open = Slab::new();
+        (self.open, self.ended) = (Slab::new(), VecDeque::new());
     }
 }
 
@@ -114,11 +159,13 @@ fn has_arrived(send: &mut Box<dyn SendHalf>) -> bool {
 }
 
 /// Writes an answer, and gives up a peer that takes nothing of it in time.
-async fn write(mut send: Box<dyn SendHalf>, mut frame: Bytes, patience: Duration) {
-    while !frame.is_empty() {
-        let piece = frame.split_to(frame.len().min(PIECE_BYTES));
-        if !matches!(timeout(patience, send.write(piece)).await, Ok(Ok(()))) {
-            return;
+async fn write(mut send: Box<dyn SendHalf>, frame: [Bytes; 2], patience: Duration) {
+    for mut bytes in frame {
+        while !bytes.is_empty() {
+            let piece = bytes.split_to(bytes.len().min(PIECE_BYTES));
+            if !matches!(timeout(patience, send.write(piece)).await, Ok(Ok(()))) {
+                return;
+            }
         }
     }
     super::callee::finish(send).await;
@@ -127,7 +174,7 @@ async fn write(mut send: Box<dyn SendHalf>, mut frame: Bytes, patience: Duration
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::transport::LinkError;
+    use crate::{budget::Budget, transport::LinkError};
     use futures_util::future::{pending, ready};
     use std::sync::{
         Mutex,
@@ -151,9 +198,11 @@ mod tests {
             Box::pin(ready(Ok(())))
         }
 
-        fn write_now(&mut self, bytes: &mut Bytes) -> Result<(), LinkError> {
-            let taken = bytes.split_to(bytes.len().min(self.1));
-            self.0.taken.lock().unwrap().extend_from_slice(&taken);
+        fn write_now(&mut self, chunks: &mut [Bytes]) -> Result<(), LinkError> {
+            for chunk in chunks {
+                let taken = chunk.split_to(chunk.len().min(self.1));
+                self.0.taken.lock().unwrap().extend_from_slice(&taken);
+            }
             Ok(())
         }
 
@@ -173,12 +222,17 @@ mod tests {
 
     fn answer(streams: &mut RequestStreams, peer: &Arc<Peer>, at_once: usize) {
         let number = streams.open(Box::new(Half(Arc::clone(peer), at_once)));
-        streams.answer(number, Bytes::from_static(b"answer"), None);
+        streams.send(number, [Bytes::from_static(b"answer"), Bytes::new()], None);
+    }
+
+    fn streams(writers: &Arc<Gate>) -> RequestStreams {
+        let share = Budget::new(1 << 20, 0).share(&"peer".parse().unwrap());
+        RequestStreams::new(writers, Duration::from_secs(1), &share)
     }
 
     #[actix::test]
     async fn an_answer_is_waited_for_until_it_has_arrived_however_many_come_after_it() {
-        let mut streams = RequestStreams::new(&Gate::new(usize::MAX), Duration::from_secs(1));
+        let mut streams = streams(&Gate::new(usize::MAX));
         let (slow, fast) = (Arc::<Peer>::default(), Arc::<Peer>::default());
         fast.arrived.store(true, Ordering::Relaxed);
         answer(&mut streams, &slow, 6);
@@ -194,12 +248,21 @@ mod tests {
     #[actix::test]
     async fn what_a_peer_does_not_take_at_once_is_written_by_a_task_that_is_counted() {
         let writers = Gate::new(usize::MAX);
-        let mut streams = RequestStreams::new(&writers, Duration::from_secs(1));
+        let mut streams = streams(&writers);
         let peer = Arc::<Peer>::default();
         peer.arrived.store(true, Ordering::Relaxed);
         answer(&mut streams, &peer, 2);
         assert_eq!((writers.inside(), peer.taken.lock().unwrap().len()), (1, 2));
         writers.empty().await;
         assert!(*peer.taken.lock().unwrap() == b"answer" && peer.finished.load(Ordering::Relaxed));
+    }
+    #[actix::test]
+    async fn who_watches_a_request_is_done_with_its_answer_though_the_peer_takes_none() {
+        let mut streams = streams(&Gate::new(usize::MAX));
+        let number = streams.open(Box::new(Half(Arc::default(), 0)));
+        let mut watching = streams.stopped(number).unwrap();
+        assert!((&mut watching).now_or_never().is_none());
+        streams.send(number, [Bytes::from_static(b"answer"), Bytes::new()], None);
+        watching.await;
     }
 }

@@ -136,6 +136,11 @@ impl Wire {
         note(&self.said[side], (Instant::now(), reason.to_owned()));
     }
 
+    /// Whether one end knows that it was closed.
+    fn is_closed(&self, side: usize) -> bool {
+        self.closed[side].borrow().is_some()
+    }
+
     async fn until_closed(&self, side: usize) -> LinkError {
         let mut closed = self.closed[side].subscribe();
         let mut said = self.said[1 - side].subscribe();
@@ -187,13 +192,21 @@ pub(crate) fn link_pair(line: &Arc<Line>) -> (Arc<Wire>, [MemoryLink; 2]) {
     (connection, links)
 }
 
+impl MemoryLink {
+    /// The ends of a new stream: ours, and theirs.
+    fn stream(&self) -> (Stream, Stream) {
+        let stream = self.connection.line.next_stream(self.side);
+        let (to_send, to_recv) = half(&self.connection, self.side, stream);
+        let (from_send, from_recv) = half(&self.connection, 1 - self.side, stream);
+        let ours = Stream { send: Box::new(to_send), recv: Box::new(from_recv) };
+        (ours, Stream { send: Box::new(from_send), recv: Box::new(to_recv) })
+    }
+}
+
 impl Link for MemoryLink {
     fn open(&self) -> BoxFuture<'_, Result<Stream, LinkError>> {
         Box::pin(async move {
-            let stream = self.connection.line.next_stream(self.side);
-            let (to_send, to_recv) = half(&self.connection, self.side, stream);
-            let (from_send, from_recv) = half(&self.connection, 1 - self.side, stream);
-            let theirs = Stream { send: Box::new(from_send), recv: Box::new(to_recv) };
+            let (ours, theirs) = self.stream();
             let sent = async {
                 if self.streams.send((Instant::now(), theirs)).await.is_err() {
                     // Whoever would accept is gone, which this side learns from the close.
@@ -203,9 +216,19 @@ impl Link for MemoryLink {
             tokio::select! {
                 biased;
                 error = self.connection.until_closed(self.side) => Err(error),
-                () = sent => Ok(Stream { send: Box::new(to_send), recv: Box::new(from_recv) }),
+                () = sent => Ok(ours),
             }
         })
+    }
+
+    fn open_now(&self) -> Option<Stream> {
+        if self.connection.is_closed(self.side) {
+            return None;
+        }
+        let place = self.streams.try_reserve().ok()?;
+        let (ours, theirs) = self.stream();
+        place.send((Instant::now(), theirs));
+        Some(ours)
     }
 
     fn accept(&self) -> BoxFuture<'_, Result<Stream, LinkError>> {
@@ -296,19 +319,24 @@ struct MemorySend {
 
 impl MemorySend {
     async fn send_all(&mut self, mut bytes: Bytes) {
-        let perfect = self.connection.line.is_perfect();
         while !bytes.is_empty() {
             let room = Arc::clone(&self.window).acquire_owned().await.ok();
-            let now_ms = self.connection.line.millis(Instant::now());
-            if self.sent.0 != now_ms {
-                self.sent = (now_ms, 0);
-            }
-            let fits = if perfect { bytes.len() } else { DATAGRAM_BYTES - self.sent.1 % DATAGRAM_BYTES };
-            let piece = bytes.split_to(fits.min(bytes.len()));
-            let length = piece.len();
-            self.send(Word::Bytes(piece), room);
-            self.sent.1 += length;
+            self.send_piece(&mut bytes, room);
         }
+    }
+
+    /// Sends what fits into a datagram.
+    fn send_piece(&mut self, bytes: &mut Bytes, room: Option<OwnedSemaphorePermit>) {
+        let now_ms = self.connection.line.millis(Instant::now());
+        if self.sent.0 != now_ms {
+            self.sent = (now_ms, 0);
+        }
+        let perfect = self.connection.line.is_perfect();
+        let fits = if perfect { bytes.len() } else { DATAGRAM_BYTES - self.sent.1 % DATAGRAM_BYTES };
+        let piece = bytes.split_to(fits.min(bytes.len()));
+        let length = piece.len();
+        self.send(Word::Bytes(piece), room);
+        self.sent.1 += length;
     }
 
     fn send(&self, what: Word, room: Option<OwnedSemaphorePermit>) {
@@ -343,6 +371,19 @@ impl SendHalf for MemorySend {
                 () = self.send_all(bytes) => Ok(()),
             }
         })
+    }
+
+    fn write_now(&mut self, chunks: &mut [Bytes]) -> Result<(), LinkError> {
+        // Who writes the rest learns what is wrong.
+        let is_open = self.datagrams.is_some() && !self.connection.is_closed(self.side);
+        for chunk in chunks.iter_mut().filter(|_| is_open) {
+            while !chunk.is_empty()
+                && let Ok(room) = Arc::clone(&self.window).try_acquire_owned()
+            {
+                self.send_piece(chunk, Some(room));
+            }
+        }
+        Ok(())
     }
 
     fn finish(&mut self) {

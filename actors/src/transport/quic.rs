@@ -145,10 +145,8 @@ impl SendHalf for QuicSend {
         Box::pin(async move { self.stream.write_chunk(bytes).await.map_err(|error| self.failed(error)) })
     }
 
-    fn write_now(&mut self, bytes: &mut Bytes) -> Result<(), LinkError> {
-        let mut chunks = [std::mem::take(bytes)];
-        let written = self.stream.write_chunks(&mut chunks).now_or_never();
-        [*bytes] = chunks;
+    fn write_now(&mut self, chunks: &mut [Bytes]) -> Result<(), LinkError> {
+        let written = self.stream.write_chunks(chunks).now_or_never();
         written.transpose().map_err(|error| self.failed(error)).map(drop)
     }
 

@@ -374,6 +374,11 @@ pub fn put_outcome(correlation: u64, failed: bool, payload: &[u8], out: &mut Vec
     put_numbered(if failed { FAILED } else { REPLY }, correlation, payload, out);
 }
 
+/// Appends the same without its payload, which has so many bytes and has to follow.
+pub fn put_outcome_head(correlation: u64, failed: bool, payload_bytes: usize, out: &mut Vec<u8>) {
+    put_numbered_head(if failed { FAILED } else { REPLY }, correlation, payload_bytes, out);
+}
+
 /// Appends the answer that the handler gave none.
 pub fn put_undelivered(correlation: u64, error: &DeliveryError, out: &mut Vec<u8>) {
     let (code, number, text) = code_of(error);
@@ -385,11 +390,15 @@ pub fn put_undelivered(correlation: u64, error: &DeliveryError, out: &mut Vec<u8
 }
 
 fn put_numbered(kind: u8, correlation: u64, payload: &[u8], out: &mut Vec<u8>) {
-    let length = 1 + varint::width(correlation) + payload.len();
+    put_numbered_head(kind, correlation, payload.len(), out);
+    out.extend_from_slice(payload);
+}
+
+fn put_numbered_head(kind: u8, correlation: u64, payload_bytes: usize, out: &mut Vec<u8>) {
+    let length = 1 + varint::width(correlation) + payload_bytes;
     varint::put(length as u64, out);
     out.push(kind);
     varint::put(correlation, out);
-    out.extend_from_slice(payload);
 }
 
 /// The version that was asked, and above it the one that is there, plus 1, or 0.

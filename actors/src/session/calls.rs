@@ -2,7 +2,7 @@
 
 mod call;
 
-pub(crate) use call::LineCall;
+pub(crate) use call::PendingCall;
 pub(super) use call::{Parts, Slot};
 
 use crate::{budget::Share, call::Priority, gate::RETRY_AFTER, transport::Link};
@@ -45,7 +45,7 @@ pub(crate) trait Carrier: Send + 'static {
 }
 
 /// Requests in flight. Locked for moments only, never across a wait.
-pub(crate) struct Line<C> {
+pub(crate) struct Calls<C> {
     pub(super) link: Arc<dyn Link>,
     pub(super) message_bytes_max: usize,
     /// Where it runs as soon as it is used.
@@ -89,7 +89,7 @@ impl Places {
 }
 
 pub(super) struct State<C> {
-    pub(super) calls: Slab<Slot>,
+    pub(super) slots: Slab<Slot>,
     pub(super) carrier: C,
     /// Whether its task runs.
     pub(super) running: bool,
@@ -108,8 +108,8 @@ impl<C> State<C> {
     }
 }
 
-impl<C: Carrier> Line<C> {
-    /// A line on which requests take `places`. It costs no task and no stream before the first one.
+impl<C: Carrier> Calls<C> {
+    /// None as yet; each takes one of the `places`. It costs no task and no stream before the first one.
     pub(super) fn over(
         link: Arc<dyn Link>,
         carrier: C,
@@ -124,7 +124,7 @@ impl<C: Carrier> Line<C> {
             places,
             share,
             state: Mutex::new(State {
-                calls: Slab::new(),
+                slots: Slab::new(),
                 carrier,
                 running: false,
                 armed: None,
@@ -158,7 +158,7 @@ impl<C: Carrier> Line<C> {
     pub(super) fn insert(&self, state: &mut State<C>, timeout: Duration) -> usize {
         let asked = Instant::now();
         let deadline = asked + timeout;
-        let key = state.calls.insert(Slot::Waiting { waker: None, asked, deadline, parts: None });
+        let key = state.slots.insert(Slot::Waiting { waker: None, asked, deadline, parts: None });
         if state.armed.is_none_or(|armed| deadline < armed) {
             state.armed = Some(deadline);
             self.earlier_deadline.notify_one();
@@ -170,7 +170,7 @@ impl<C: Carrier> Line<C> {
     /// way. Nobody may have taken the answer yet: that of a mark is taken when there is a request to wait for it.
     pub(crate) fn is_idle(&self) -> bool {
         let state = self.state();
-        state.carrier.is_idle() && state.calls.iter().all(|(_, slot)| matches!(slot, Slot::Ended(Ok(_), _)))
+        state.carrier.is_idle() && state.slots.iter().all(|(_, slot)| matches!(slot, Slot::Ended(Ok(_), _)))
     }
 
     /// Adds how long the answered requests took, in microseconds, and forgets it.
@@ -192,9 +192,9 @@ impl<C: Carrier> Line<C> {
         self.state().sent
     }
 
-    /// Takes an ended request off the line.
+    /// Forgets an ended request.
     pub(super) fn remove(&self, state: &mut State<C>, key: usize) {
-        state.calls.remove(key);
+        state.slots.remove(key);
         self.places.give_many(1);
     }
 
@@ -219,9 +219,9 @@ impl<C: Carrier> Line<C> {
     fn end_expired(&self) {
         let now = Instant::now();
         let mut state = self.state();
-        let State { calls, carrier, armed, .. } = &mut *state;
+        let State { slots, carrier, armed, .. } = &mut *state;
         let (mut earliest, mut wakers) = (None, Vec::new());
-        for (key, slot) in calls {
+        for (key, slot) in slots {
             let Slot::Waiting { waker, asked, deadline, .. } = slot else { continue };
             if *deadline > now {
                 earliest = Some(earliest.map_or(*deadline, |other: Instant| other.min(*deadline)));
@@ -253,8 +253,8 @@ impl<C: Carrier> Line<C> {
 
 pub(super) fn end_all<C: Carrier>(mut state: MutexGuard<'_, State<C>>, reason: &str) {
     let mut wakers = Vec::new();
-    let State { calls, carrier, .. } = &mut *state;
-    for (key, slot) in calls {
+    let State { slots, carrier, .. } = &mut *state;
+    for (key, slot) in slots {
         if let Slot::Waiting { waker, .. } = slot {
             wakers.extend(waker.take());
             let (reason, delivery) = (reason.to_owned(), carrier.lose(key));

@@ -1,6 +1,6 @@
 //! One request: what has become of it, and the future of the one who asked.
 
-use super::{Carrier, Line};
+use super::{Calls, Carrier};
 use crate::budget::Room;
 use bytes::BytesMut;
 use std::{
@@ -13,27 +13,27 @@ use swarm_protocols::{DeliveryError, wire::frame::Answered};
 use tokio::time::Instant;
 
 /// An unanswered request. Dropping it cancels the request.
-pub(crate) struct LineCall<C: Carrier> {
-    line: Arc<Line<C>>,
+pub(crate) struct PendingCall<C: Carrier> {
+    calls: Arc<Calls<C>>,
     key: usize,
     ended: bool,
 }
 
-impl<C: Carrier> LineCall<C> {
-    pub(in crate::session) fn new(line: Arc<Line<C>>, key: usize) -> Self {
-        Self { line, key, ended: false }
+impl<C: Carrier> PendingCall<C> {
+    pub(in crate::session) fn new(calls: Arc<Calls<C>>, key: usize) -> Self {
+        Self { calls, key, ended: false }
     }
 }
 
-impl<C: Carrier> Future for LineCall<C> {
+impl<C: Carrier> Future for PendingCall<C> {
     type Output = Result<Answered, DeliveryError>;
 
     /// # Panics
     /// After it was ready: its number may be that of another request by then.
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         assert!(!self.ended, "an ask was polled after it was ready");
-        let mut state = self.line.state();
-        match &mut state.calls[self.key] {
+        let mut state = self.calls.state();
+        match &mut state.slots[self.key] {
             Slot::Waiting { waker, .. } => {
                 match waker {
                     Some(waker) if waker.will_wake(cx.waker()) => {}
@@ -44,7 +44,7 @@ impl<C: Carrier> Future for LineCall<C> {
             slot => {
                 let ended = std::mem::replace(slot, Slot::Abandoned);
                 if !matches!(ended, Slot::GivenUp(_)) {
-                    self.line.remove(&mut state, self.key);
+                    self.calls.remove(&mut state, self.key);
                 }
                 drop(state);
                 self.ended = true;
@@ -60,19 +60,19 @@ impl<C: Carrier> Future for LineCall<C> {
     }
 }
 
-impl<C: Carrier> Drop for LineCall<C> {
+impl<C: Carrier> Drop for PendingCall<C> {
     fn drop(&mut self) {
         if self.ended {
             return;
         }
-        let mut state = self.line.state();
-        match &state.calls[self.key] {
+        let mut state = self.calls.state();
+        match &state.slots[self.key] {
             Slot::Waiting { .. } => match state.carrier.cancel(self.key) {
-                Some(_) => self.line.remove(&mut state, self.key),
-                None => state.calls[self.key] = Slot::Abandoned,
+                Some(_) => self.calls.remove(&mut state, self.key),
+                None => state.slots[self.key] = Slot::Abandoned,
             },
-            Slot::GivenUp(_) => state.calls[self.key] = Slot::Abandoned,
-            Slot::Ended(..) | Slot::Abandoned => self.line.remove(&mut state, self.key),
+            Slot::GivenUp(_) => state.slots[self.key] = Slot::Abandoned,
+            Slot::Ended(..) | Slot::Abandoned => self.calls.remove(&mut state, self.key),
         }
     }
 }
