@@ -213,12 +213,22 @@ impl Inbound {
         }
     }
 
+    /// What comes of `work`, or nothing where a drain is through with all requests before.
+    async fn unless_closing<T>(&self, work: impl Future<Output = T>) -> Option<T> {
+        let mut closing = self.closing.subscribe();
+        tokio::select! {
+            biased;
+            done = work => Some(done),
+            _ = closing.wait_for(|closing| *closing) => None,
+        }
+    }
+
     async fn serve_stream(&self, mut send: Box<dyn SendHalf>, mut input: Input) -> Result<(), Fault> {
-        let kind = match input.kind {
-            Some(kind) => Some(kind),
-            None => input.head(1).await?.map(|head| head[0]),
-        };
-        match kind {
+        if input.kind.is_none() {
+            let Some(head) = self.unless_closing(input.head(1)).await else { return Ok(()) };
+            input.kind = head?.map(|head| head[0]);
+        }
+        match input.kind {
             Some(frame::STREAM_LANE) => {
                 let Some(class) = input.head(1).await? else { return Ok(()) };
                 let Some(_lane) = self.lanes.enter() else {
@@ -374,7 +384,9 @@ impl Inbound {
     }
 
     async fn serve_request(&self, send: Box<dyn SendHalf>, mut input: Input) -> Result<(), Fault> {
-        let begun = match input.only_frame().await {
+        // In a drain nobody waits for a request that is not there yet.
+        let Some(frame) = self.unless_closing(input.only_frame()).await else { return Ok(()) };
+        let begun = match frame {
             Ok(Some(frame)) => self.begin_request(send, input, frame)?,
             Ok(None) => None,
             Err(Fault::Refused(error)) => {
@@ -555,7 +567,8 @@ impl Input {
         self.make_room(partial)?;
         let within = self.inbound.frame_timeout;
         let chunk = match partial {
-            0 => self.recv.read().await,
+            // The next request of a lane may never come.
+            0 if self.kind != Some(frame::STREAM_REQUEST) => self.recv.read().await,
             // However long the frame is, it may take its time as long as it comes on.
             _ => match tokio::time::timeout(within, self.recv.read()).await {
                 Ok(chunk) => chunk,

@@ -2,7 +2,7 @@
 
 use super::{
     calls::{Calls, Carrier, Parts, PendingCall, Places, Slot, State, end_all},
-    outbox::{Outbox, no_room},
+    outbox::{Outbox, Taken, no_room},
 };
 use crate::{
     budget::{SHORT_BYTES_MAX, Share},
@@ -207,8 +207,8 @@ impl Lane {
         }
     }
 
-    /// What is to be written next, with the stream once that is open; no bytes after the end.
-    async fn take(&self) -> (Option<Bytes>, Option<Box<dyn SendHalf>>) {
+    /// What is to be written next.
+    async fn take(&self) -> Taken {
         let take = |cx: &mut Context<'_>| {
             let LaneEnd { outbox, posts, .. } = &mut self.state().carrier;
             outbox.poll_take(cx).map(|bytes| {

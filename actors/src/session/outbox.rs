@@ -24,6 +24,9 @@ const BATCH_BYTES_KEPT: usize = 64 << 10;
 /// How many long answers may wait before requests that come wait for them.
 const LONG_FREE: usize = 8;
 
+/// What a writer gets: bytes, or none after the end, and the stream, if it is open.
+pub(crate) type Taken = (Option<Bytes>, Option<Box<dyn SendHalf>>);
+
 /// Bytes on their way to a stream, and the task that takes them there.
 #[derive(Default)]
 pub(crate) struct Outbox {

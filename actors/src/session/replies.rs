@@ -3,7 +3,7 @@
 
 use super::{
     Addressee, DeadLetterOffice, Received,
-    outbox::{Outbox, no_room},
+    outbox::{Outbox, Taken, no_room},
     request_streams::RequestStreams,
     scratch::with_scratch,
 };
@@ -232,8 +232,8 @@ impl Replies {
         self.state().outbox.poll_eased(limit, cx)
     }
 
-    /// What is to be written next, with the stream; no bytes after the end.
-    pub(super) fn poll_take(&self, cx: &mut Context<'_>) -> Poll<(Option<Bytes>, Option<Box<dyn SendHalf>>)> {
+    /// What is to be written next.
+    pub(super) fn poll_take(&self, cx: &mut Context<'_>) -> Poll<Taken> {
         let outbox = &mut self.state().outbox;
         outbox.poll_take(cx).map(|bytes| (bytes, outbox.detach()))
     }

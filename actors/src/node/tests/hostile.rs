@@ -238,6 +238,7 @@ async fn a_stream_that_breaks_the_rules_ends_the_connection() {
         ([&[STREAM_REQUEST][..], &answer].concat(), "a request stream without a request".to_owned()),
         (lane(&request(1, route, b"abc")[..4]), "a frame came no further for 400ms".to_owned()),
         (vec![STREAM_LANE], "a stream without a first byte for 400ms".to_owned()),
+        (vec![STREAM_REQUEST], "a frame came no further for 400ms".to_owned()),
     ];
     for (bytes, reason) in cases {
         let (connection, _control, _recv, _) = stage.session_again("mallory").await;
@@ -254,6 +255,26 @@ impl Stage {
         until_alone(&self.node).await;
         self.session(id).await
     }
+}
+
+#[actix::test]
+async fn t2_a_drain_waits_for_no_request_that_is_not_there_yet() {
+    let stage = staged(|_| {}).await;
+    let (connection, _control, _recv, route) = stage.session("mallory").await;
+    let whole = [&[STREAM_REQUEST][..], &request(0, route, b"abc")].concat();
+    let mut open = Vec::new();
+    for begun in [&whole[..1], &whole[..2], &whole[..whole.len() - 1]] {
+        let mut stream = connection.open_bi().await.unwrap();
+        stream.0.write_all(begun).await.unwrap();
+        open.push(stream);
+    }
+    // One that comes after them is answered, so they have come.
+    let (mut send, mut recv) = connection.open_bi().await.unwrap();
+    send.write_all(&whole).await.unwrap();
+    send.finish().unwrap();
+    recv.read_to_end(1 << 10).await.unwrap();
+    let grace = Duration::from_secs(60);
+    tokio::time::timeout(grace / 6, stage.node.stop(grace)).await.unwrap();
 }
 
 #[actix::test]
