@@ -346,12 +346,16 @@ impl<R: PartRequest> Submission<'_, R> {
         positions: &[usize],
         number: (usize, usize),
     ) -> Result<(), SubmitError<R::Error>> {
-        let (id, mut outages) = (TaskId::from(Uuid::now_v7()), 0..OUTAGES_MAX);
+        let new_id = || TaskId::from(Uuid::now_v7());
+        let (mut id, mut again, mut outages) = (new_id(), false, 0..OUTAGES_MAX);
         loop {
             match self.submit_to(id, positions, number).await {
                 Err(SubmitError::Delivery(error)) if self.may_return(&error) && outages.next().is_some() => {
                     self.returned(error).await?;
+                    again = true;
                 }
+                // While its coordinator was away another client may have taken the id, which all could read.
+                Err(SubmitError::Task(TaskError::Invalid { .. })) if again => (id, again) = (new_id(), false),
                 ended => return ended,
             }
         }

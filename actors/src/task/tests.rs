@@ -322,6 +322,27 @@ async fn a_coordinator_that_is_restarted_is_waited_for_and_given_the_task_again_
 }
 
 #[actix::test]
+async fn a_task_whose_id_another_client_took_meanwhile_gets_another_one_once() {
+    let mut client = Client::new();
+    client.restarts();
+    let doubling = client.double(&[1]);
+    client.misses(&[]).await;
+    let first = client.submitted().await;
+    let taken = first.request().id;
+    drop(first);
+    // Whether it is there again; then what it has lost.
+    client.misses(&[]).await;
+    let invalid = || TaskError::Invalid { reason: "it is the id of another task".to_owned() };
+    for is_taken in [true, false] {
+        client.misses(&[]).await;
+        let again = client.submitted().await;
+        assert_eq!(again.request().id == taken, is_taken);
+        again.reply(Err(invalid()));
+    }
+    assert_eq!(doubling.await.unwrap(), Err(SubmitError::Task(invalid())));
+}
+
+#[actix::test]
 async fn a_coordinator_that_stays_away_is_waited_for_within_bounds() {
     let client = &mut Client::new();
     let is_away = client.restarts();
