@@ -243,13 +243,16 @@ impl Losses {
     }
 }
 
-/// Waits until one coordinator is there. A machine that has just started may have no names yet, and an agent that was
-/// started again may find its place taken by those that were killed before: where a name cannot be looked up or the
-/// coordinator is busy, that is tried again for as long as for a coordinator that is lost.
+/// Waits until one coordinator is there. A machine that has just started may have no names yet, a coordinator may be
+/// started after its agents or be starting again, and an agent that was started again may find its place taken by those
+/// that were killed before: what may pass is tried again for as long as for a coordinator that is lost.
 async fn boot(kept: &[KeptConnection], reconnect: Duration) -> Result<(), JoinError> {
     let first = first_coordinator(kept).await;
     let Err(JoinError::Connect(
-        error @ (ConnectError::Lookup { .. } | ConnectError::Refused { refusal: Refusal::Busy, .. }),
+        error @ (ConnectError::Lookup { .. }
+        | ConnectError::Unreachable { .. }
+        | ConnectError::TimedOut { .. }
+        | ConnectError::Refused { refusal: Refusal::Busy, .. }),
     )) = &first
     else {
         return first;

@@ -108,8 +108,23 @@ fn a_dead_coordinator_is_named() {
     // Bound, so that nobody else gets the port, and silent.
     let silent = UdpSocket::bind("127.0.0.1:0").unwrap();
     let address = silent.local_addr().unwrap();
-    let agent = Running::start(&["node", "--config", &cluster.agent(address)]);
+    let mut agent =
+        Running::start(&["node", "--config", &cluster.agent(address), "--reconnect-seconds", "1"]);
+    let heard = agent.says("it is tried again for 1s");
+    assert!(heard.contains(&address.to_string()), "{heard}");
     agent.finish().fails(69, &["hub at ", &address.to_string()]);
+}
+
+#[test]
+fn t7_an_agent_may_be_started_before_its_coordinator() {
+    let cluster = Cluster::new("node_early");
+    let address = UdpSocket::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let file = cluster.agent(address);
+    let mut agent = Running::start(&["node", "--config", &file, "--reconnect-seconds", "60"]);
+    agent.says("it is tried again for 60s");
+    let mut coordinator = Running::start(&["node", "--config", &cluster.coordinator(&address.to_string())]);
+    coordinator.says("the coordinator hub is ready");
+    agent.says("the agent agent-1 is ready");
 }
 
 #[test]
