@@ -230,7 +230,8 @@ impl Inbound {
         }
         match input.kind {
             Some(frame::STREAM_LANE) => {
-                let Some(class) = input.head(1).await? else { return Ok(()) };
+                let Some(class) = self.unless_closing(input.head(1)).await else { return Ok(()) };
+                let Some(class) = class? else { return Ok(()) };
                 let Some(_lane) = self.lanes.enter() else {
                     return Err(Fault::Violation(format!("more than {LANES_MAX} lanes")));
                 };

@@ -263,7 +263,7 @@ async fn t2_a_drain_waits_for_no_request_that_is_not_there_yet() {
     let (connection, _control, _recv, route) = stage.session("mallory").await;
     let whole = [&[STREAM_REQUEST][..], &request(0, route, b"abc")].concat();
     let mut open = Vec::new();
-    for begun in [&whole[..1], &whole[..2], &whole[..whole.len() - 1]] {
+    for begun in [&[STREAM_LANE][..], &whole[..1], &whole[..2], &whole[..whole.len() - 1]] {
         let mut stream = connection.open_bi().await.unwrap();
         stream.0.write_all(begun).await.unwrap();
         open.push(stream);
