@@ -1,5 +1,8 @@
 //! Serving requests of another node: the callee's side of a session.
 
+mod input;
+
+use self::input::{Fault, Input};
 use super::{
     FAREWELL, Received,
     parked::{Parked, Waiting},
@@ -8,13 +11,13 @@ use super::{
     routes::{Arrival, Routes},
 };
 use crate::{
-    budget::{Room, SHORT_BYTES_MAX, Share},
+    budget::{SHORT_BYTES_MAX, Share},
     call::{CallKey, Caller, Priority},
     gate::{Gate, Permit, RETRY_AFTER},
     log_limit::limited,
-    transport::{self, Link, LinkError, RecvHalf, SendHalf, Stream},
+    transport::{self, Link, LinkError, SendHalf, Stream},
 };
-use bytes::{Buf, Bytes};
+use bytes::Bytes;
 use futures_util::{FutureExt, future::poll_immediate};
 use std::{
     cell::Cell,
@@ -28,7 +31,7 @@ use swarm_protocols::{
     session::CloseCode,
     wire::{
         control::Limits,
-        frame::{self, Frame, FrameError, FrameReader, Intent, OVERHEAD_BYTES_MAX, RequestHead},
+        frame::{self, Frame, FrameReader, Intent, OVERHEAD_BYTES_MAX, RequestHead},
     },
 };
 use tokio::{sync::watch, task::yield_now, time::Instant};
@@ -468,151 +471,4 @@ async fn write(send: Box<dyn SendHalf>, replies: &Replies) -> Result<(), LinkErr
 pub(crate) async fn finish(mut send: Box<dyn SendHalf>) {
     send.finish();
     let _arrived = tokio::time::timeout(FAREWELL, send.stopped()).await;
-}
-
-/// Why a stream is served no longer.
-enum Fault {
-    /// The peer broke the rules of the wire. It costs it the connection.
-    Violation(String),
-    /// The request cannot be taken. It costs the caller that request, or the lane on which it came.
-    Refused(DeliveryError),
-    /// The peer abandoned the stream, or the connection is lost.
-    Gone,
-}
-
-impl From<FrameError> for Fault {
-    fn from(error: FrameError) -> Self {
-        Self::Violation(error.to_string())
-    }
-}
-
-impl From<LinkError> for Fault {
-    fn from(_: LinkError) -> Self {
-        Self::Gone
-    }
-}
-
-/// The receiving half of a stream, cut into frames, with a bound on how long the peer may pause within one and how much
-/// it may keep unfinished.
-struct Input {
-    recv: Box<dyn RecvHalf>,
-    /// The kind of the stream, where it is known.
-    kind: Option<u8>,
-    reader: FrameReader,
-    inbound: Rc<Inbound>,
-    /// What an unfinished frame takes, where it is long.
-    room: Option<Room>,
-}
-
-impl Input {
-    /// The request of a stream that carries one, if it has come whole.
-    fn request_now(&mut self) -> Result<Option<Bytes>, Fault> {
-        // What is wrong with the stream is seen once more when it is read again.
-        let Some(Ok(Some(mut chunk))) = self.recv.read().now_or_never() else { return Ok(None) };
-        if chunk.first() != Some(&frame::STREAM_REQUEST) {
-            self.reader.feed(chunk);
-            return Ok(None);
-        }
-        chunk.advance(1);
-        self.kind = Some(frame::STREAM_REQUEST);
-        self.reader.feed(chunk);
-        self.request()
-    }
-
-    /// What has come of the one frame of a request stream, if that is all of it.
-    fn request(&mut self) -> Result<Option<Bytes>, Fault> {
-        let limit = self.inbound.limits.message_bytes;
-        match self.next_frame() {
-            Err(FrameError::TooLong { bytes, .. }) => {
-                Err(Fault::Refused(DeliveryError::TooLarge { bytes, limit }))
-            }
-            frame => Ok(frame?),
-        }
-    }
-
-    /// The first bytes of the stream, before its frames; `None` where it ends before them.
-    async fn head(&mut self, length: usize) -> Result<Option<Bytes>, Fault> {
-        let within = self.inbound.frame_timeout;
-        let deadline = Instant::now() + within;
-        let mut chunk = self.reader.take_chunk();
-        while chunk.is_empty() {
-            chunk = match tokio::time::timeout_at(deadline, self.recv.read()).await {
-                Ok(Ok(Some(chunk))) => chunk,
-                Ok(Ok(None)) => return Ok(None),
-                Ok(Err(error)) => return Err(error.into()),
-                Err(_) => {
-                    return Err(Fault::Violation(format!("a stream without a first byte for {within:?}")));
-                }
-            };
-        }
-        let head = chunk.copy_to_bytes(length);
-        self.reader.feed(chunk);
-        Ok(Some(head))
-    }
-
-    fn next_frame(&mut self) -> Result<Option<Bytes>, FrameError> {
-        loop {
-            if let Some(frame) = self.reader.next_frame()? {
-                // It takes room of its own where it is long.
-                self.room = None;
-                return Ok(Some(frame));
-            }
-            let Some(chunk) = self.recv.next_ready() else { return Ok(None) };
-            self.reader.feed(chunk);
-        }
-    }
-
-    /// The next chunk; `None` where the peer ended or reset the stream.
-    async fn read(&mut self) -> Result<Option<Bytes>, Fault> {
-        let partial = self.reader.partial_bytes();
-        self.make_room(partial)?;
-        let within = self.inbound.frame_timeout;
-        let chunk = match partial {
-            // The next request of a lane may never come.
-            0 if self.kind != Some(frame::STREAM_REQUEST) => self.recv.read().await,
-            // However long the frame is, it may take its time as long as it comes on.
-            _ => match tokio::time::timeout(within, self.recv.read()).await {
-                Ok(chunk) => chunk,
-                Err(_) => return Err(Fault::Violation(format!("a frame came no further for {within:?}"))),
-            },
-        };
-        match chunk {
-            Ok(Some(chunk)) => Ok(Some(chunk)),
-            Ok(None) => Ok(self.reader.finish().map(|()| None)?),
-            // What came before the reset counts, but for a frame that was begun.
-            Err(LinkError::StreamAbandoned) => Ok(None),
-            Err(error) => Err(error.into()),
-        }
-    }
-
-    /// The one frame of a request stream.
-    async fn only_frame(&mut self) -> Result<Option<Bytes>, Fault> {
-        loop {
-            if let Some(frame) = self.request()? {
-                return Ok(Some(frame));
-            }
-            match self.read().await? {
-                Some(chunk) => self.reader.feed(chunk),
-                None => return Ok(None),
-            }
-        }
-    }
-
-    /// Drops it. Where the end of the stream has come already that is taken first: else the peer would
-    /// be told that the rest is not wanted.
-    fn end(mut self) {
-        let _end_or_later = self.recv.read().now_or_never();
-    }
-
-    /// Room for so many bytes of an unfinished frame.
-    fn make_room(&mut self, partial: usize) -> Result<(), Fault> {
-        if partial <= SHORT_BYTES_MAX {
-            self.room = None;
-            return Ok(());
-        }
-        match self.inbound.share.extend(&mut self.room, partial) {
-            true => Ok(()),
-            false => Err(Fault::Refused(DeliveryError::Overloaded { retry_after: RETRY_AFTER })),
-        }
-    }
 }
