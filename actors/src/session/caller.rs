@@ -60,11 +60,12 @@ impl Outbound {
         let places = Places::new(limits.in_flight.min(IN_FLIGHT_MAX) as usize);
         let lane = |priority| {
             let (link, places, share) = (Arc::clone(&link), Arc::clone(&places), Arc::clone(&share));
-            Lane::new(link, priority, places, share, message_bytes_max)
+            Lane::new(link, LaneEnd::new(priority), places, share, message_bytes_max)
         };
+        let exchanges = Exchanges::new(limits.message_bytes);
         Arc::new(Self {
             lanes: [lane(Priority::High), lane(Priority::Normal), lane(Priority::Low)],
-            own: OwnStreams::new(Arc::clone(&link), places, share, limits.message_bytes, message_bytes_max),
+            own: OwnStreams::new(Arc::clone(&link), exchanges, places, share, message_bytes_max),
             link,
             limits,
             lost: OnceLock::new(),
@@ -183,19 +184,13 @@ impl Future for WireCall {
 
 impl Way {
     /// Asks for what `route` stands for at the peer.
-    pub(crate) fn call(
-        self: &Arc<Self>,
-        route: u32,
-        payload: &[u8],
-        sending: Sending,
-        intent: Intent,
-    ) -> WireCall {
+    pub(crate) fn call(&self, route: u32, payload: &[u8], sending: Sending, intent: Intent) -> WireCall {
         self.start(route, payload, sending, intent).unwrap_or_else(|error| WireCall::Refused(Some(error)))
     }
 
     /// The same for a payload that others share, `content` being the rest of it: what is long is not copied.
     pub(crate) fn call_shared(
-        self: &Arc<Self>,
+        &self,
         route: u32,
         payload: &Bytes,
         content: &Bytes,
@@ -220,7 +215,7 @@ impl Way {
     }
 
     fn start(
-        self: &Arc<Self>,
+        &self,
         route: u32,
         payload: &[u8],
         sending: Sending,
@@ -240,7 +235,7 @@ impl Way {
     /// Hands over a message that is not answered. On a lane that is done at once; a stream of its own has to be
     /// opened, and takes the bytes as the peer does.
     pub(crate) fn post(
-        self: &Arc<Self>,
+        &self,
         route: u32,
         payload: &[u8],
         sending: Sending,

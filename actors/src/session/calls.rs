@@ -109,8 +109,9 @@ impl<C> State<C> {
 }
 
 impl<C: Carrier> Calls<C> {
-    /// None as yet; each takes one of the `places`. It costs no task and no stream before the first one.
-    pub(super) fn over(
+    /// None as yet; each takes one of the `places`. It costs no task and no stream before the first one. Answers of up to
+    /// `message_bytes_max` are taken.
+    pub(super) fn new(
         link: Arc<dyn Link>,
         carrier: C,
         places: Arc<Places>,

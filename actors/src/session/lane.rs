@@ -1,13 +1,13 @@
 //! The caller's end of a lane: requests pipelined on one stream, their answers matched by number.
 
 use super::{
-    calls::{Calls, Carrier, Parts, PendingCall, Places, Slot, State, end_all},
+    calls::{Calls, Carrier, Parts, PendingCall, Slot, State, end_all},
     outbox::{Outbox, Taken, no_room},
 };
 use crate::{
-    budget::{SHORT_BYTES_MAX, Share},
+    budget::SHORT_BYTES_MAX,
     call::Priority,
-    transport::{Link, LinkError, RecvHalf, SendHalf, Stream},
+    transport::{LinkError, RecvHalf, SendHalf, Stream},
 };
 use bytes::Bytes;
 use slab::Slab;
@@ -61,6 +61,12 @@ pub(crate) struct LaneEnd {
     after: Option<PendingCall<LaneEnd>>,
 }
 
+impl LaneEnd {
+    pub(super) fn new(priority: Priority) -> Self {
+        Self { priority, outbox: Outbox::default(), posts: 0, posted: false, after: None }
+    }
+}
+
 impl Carrier for LaneEnd {
     fn cancel(&mut self, key: usize) -> Option<Delivery> {
         frame::put_cancel(key as u64, self.outbox.frames());
@@ -77,18 +83,6 @@ impl Carrier for LaneEnd {
 }
 
 impl Lane {
-    /// A lane on which requests take `places`.
-    pub(crate) fn new(
-        link: Arc<dyn Link>,
-        priority: Priority,
-        places: Arc<Places>,
-        share: Arc<Share>,
-        message_bytes_max: usize,
-    ) -> Arc<Self> {
-        let end = LaneEnd { priority, outbox: Outbox::default(), posts: 0, posted: false, after: None };
-        Self::over(link, end, places, share, message_bytes_max)
-    }
-
     /// Puts a request on the lane. Its `correlation` and `deadline_ms` are set here.
     pub(crate) fn call(
         self: &Arc<Self>,

@@ -151,14 +151,14 @@ impl Outbox {
 
     /// Writes what waits, without the writer, where that has nothing before it. The writer gets what is left.
     pub(crate) fn write_now(&mut self) {
-        let Some(send) = &mut self.send else { return self.wake() };
-        if !self.unsent.is_empty() || !self.long.is_empty() {
+        if self.send.is_none() || !self.unsent.is_empty() || !self.long.is_empty() {
             return self.wake();
         }
-        self.unsent = std::mem::take(&mut self.bytes).into();
+        self.unsent = self.take_bytes();
+        let unsent = std::slice::from_mut(&mut self.unsent);
         // The writer learns what is wrong with the stream.
-        let written = send.write_now(std::slice::from_mut(&mut self.unsent));
-        if written.is_err() || !self.unsent.is_empty() {
+        let is_open = self.send.as_mut().is_some_and(|send| send.write_now(unsent).is_ok());
+        if !is_open || !self.unsent.is_empty() {
             return self.wake();
         }
         (self.room, self.admitted) = (None, 0);
@@ -209,9 +209,13 @@ impl Outbox {
         if !self.unsent.is_empty() {
             return Poll::Ready(Some(std::mem::take(&mut self.unsent)));
         }
+        Poll::Ready(Some(self.take_bytes()))
+    }
+
+    /// Leaves room for as much as there was, so that it need not grow again.
+    fn take_bytes(&mut self) -> Bytes {
         let next = if self.ended { 0 } else { self.bytes.len().min(BATCH_BYTES_KEPT) };
-        let next = Vec::with_capacity(next);
-        Poll::Ready(Some(std::mem::replace(&mut self.bytes, next).into()))
+        std::mem::replace(&mut self.bytes, Vec::with_capacity(next)).into()
     }
 }
 

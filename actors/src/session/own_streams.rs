@@ -5,22 +5,19 @@
 //! streams.
 
 use super::{
-    calls::{Calls, Carrier, PendingCall, Places, Sending, Slot, State},
+    calls::{Calls, Carrier, PendingCall, Sending, Slot, State},
     outbox::no_room,
 };
 use crate::{
     budget::{Room, SHORT_BYTES_MAX, Share},
     call::Priority,
-    gate::RETRY_AFTER,
-    transport::{Link, LinkError, RecvHalf, Stream},
+    gate::{Gate, Permit, RETRY_AFTER},
+    transport::{LinkError, RecvHalf, Stream},
 };
 use bytes::Bytes;
 use std::{
     future::poll_fn,
-    sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicUsize, Ordering},
-    },
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     task::{Context, Poll, Wake, Waker, ready},
 };
 use swarm_protocols::{
@@ -53,8 +50,8 @@ pub(crate) struct Exchanges {
     ready: Arc<Ready>,
     /// How much more of long requests may be in progress at the peer, in KiB: two of the longest, or many shorter ones.
     sendable: Arc<Semaphore>,
-    /// How many requests wait for a stream.
-    queue: Arc<AtomicUsize>,
+    /// Those who wait for a stream.
+    queue: Arc<Gate>,
     /// How many messages without an answer are being sent.
     posts: usize,
 }
@@ -90,7 +87,7 @@ impl Carrier for Exchanges {
     }
 
     fn end(&mut self) {
-        self.ready.end();
+        self.ready.change(|ready| ready.ended = true);
     }
 
     fn lose(&mut self, key: usize) -> Delivery {
@@ -103,6 +100,18 @@ impl Carrier for Exchanges {
 }
 
 impl Exchanges {
+    /// None as yet, to a peer that takes requests of up to so many bytes.
+    pub(super) fn new(request_bytes_max: u64) -> Self {
+        Self {
+            streams: Vec::new(),
+            wakers: Vec::new(),
+            ready: Arc::default(),
+            sendable: Arc::new(Semaphore::new(2 * kib(request_bytes_max) as usize)),
+            queue: Gate::new(usize::MAX),
+            posts: 0,
+        }
+    }
+
     fn put(&mut self, key: usize, exchange: Exchange) {
         while self.streams.len() <= key {
             let readable = Readable { key: self.wakers.len(), ready: Arc::clone(&self.ready) };
@@ -122,25 +131,6 @@ impl Exchanges {
 }
 
 impl OwnStreams {
-    /// Streams to a peer that takes requests of up to `request_bytes_max`. They take `places`.
-    pub(crate) fn new(
-        link: Arc<dyn Link>,
-        places: Arc<Places>,
-        share: Arc<Share>,
-        request_bytes_max: u64,
-        answer_bytes_max: usize,
-    ) -> Arc<Self> {
-        let exchanges = Exchanges {
-            streams: Vec::new(),
-            wakers: Vec::new(),
-            ready: Arc::default(),
-            sendable: Arc::new(Semaphore::new(2 * kib(request_bytes_max) as usize)),
-            queue: Arc::default(),
-            posts: 0,
-        };
-        Self::over(link, exchanges, places, share, answer_bytes_max)
-    }
-
     /// Sends a request.
     pub(crate) fn call(
         self: &Arc<Self>,
@@ -155,7 +145,7 @@ impl OwnStreams {
             self.runtime.spawn(Arc::clone(self).run(Arc::clone(&state.carrier.ready)));
         }
         // Nobody gets a stream before those who wait for one.
-        let is_next = state.carrier.queue.load(Ordering::Relaxed) == 0;
+        let is_next = state.carrier.queue.inside() == 0;
         let is_short = bytes_of(&request) <= SHORT_BYTES_MAX;
         let stream = if is_short && is_next { self.link.open_now() } else { None };
         let left = match stream.map(|stream| write_now(stream, &mut request, priority)).transpose() {
@@ -171,7 +161,7 @@ impl OwnStreams {
             }
         };
         let begun = left.is_some();
-        let queued = (is_short && !begun).then(|| Queued::new(&state.carrier.queue));
+        let queued = if is_short && !begun { state.carrier.queue.enter() } else { None };
         // It looks for itself among the exchanges when this state is left.
         let sending = Arc::clone(self).send(key, left, queued, request, priority);
         let task = self.runtime.spawn(sending).abort_handle();
@@ -202,7 +192,7 @@ impl OwnStreams {
         self: Arc<Self>,
         key: usize,
         stream: Option<Stream>,
-        queued: Option<Queued>,
+        queued: Option<Permit>,
         request: Pieces,
         priority: Priority,
     ) {
@@ -234,8 +224,8 @@ impl OwnStreams {
     }
 
     /// Waits for a stream, before those that come later.
-    async fn open(&self, queued: Option<Queued>, priority: Priority) -> Result<Stream, DeliveryError> {
-        let _queued = queued.unwrap_or_else(|| Queued::new(&self.state().carrier.queue));
+    async fn open(&self, queued: Option<Permit>, priority: Priority) -> Result<Stream, DeliveryError> {
+        let _queued = queued.or_else(|| self.state().carrier.queue.enter());
         let opened = self.link.open().await;
         let mut stream = opened.map_err(|error| lost(&self.state(), error, Delivery::NotSent))?;
         prioritise(&mut stream, priority);
@@ -390,22 +380,6 @@ fn kib(bytes: u64) -> u32 {
     bytes.div_ceil(1 << 10).clamp(1, 1 << 28) as u32
 }
 
-/// One that waits for a stream.
-struct Queued(Arc<AtomicUsize>);
-
-impl Queued {
-    fn new(queue: &Arc<AtomicUsize>) -> Self {
-        queue.fetch_add(1, Ordering::Relaxed);
-        Self(Arc::clone(queue))
-    }
-}
-
-impl Drop for Queued {
-    fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::Relaxed);
-    }
-}
-
 /// A place for a message without an answer.
 pub(crate) struct Post(Arc<OwnStreams>);
 
@@ -439,7 +413,7 @@ impl Drop for Post {
     }
 }
 
-/// Which streams have something to read.
+/// Which streams have something to read: what `FuturesUnordered` knows, without an allocation for each request.
 #[derive(Default)]
 struct Ready(Mutex<ReadyState>);
 
@@ -456,17 +430,10 @@ impl Ready {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn push(&self, key: usize) {
+    /// Lets the reader see a change.
+    fn change(&self, change: impl FnOnce(&mut ReadyState)) {
         let mut state = self.state();
-        state.keys.push(key);
-        let reader = state.reader.take();
-        drop(state);
-        reader.into_iter().for_each(Waker::wake);
-    }
-
-    fn end(&self) {
-        let mut state = self.state();
-        state.ended = true;
+        change(&mut state);
         let reader = state.reader.take();
         drop(state);
         reader.into_iter().for_each(Waker::wake);
@@ -496,7 +463,7 @@ impl Wake for Readable {
     }
 
     fn wake_by_ref(self: &Arc<Self>) {
-        self.ready.push(self.key);
+        self.ready.change(|ready| ready.keys.push(self.key));
     }
 }
 

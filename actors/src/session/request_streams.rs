@@ -24,8 +24,8 @@ use tokio::{runtime::Handle, sync::oneshot, time::timeout};
 /// How much of a long answer is written at once: a peer that takes so much in time is waited for.
 const PIECE_BYTES: usize = 64 << 10;
 
-/// How many streams are looked at before the next one is let in: twice as many as a peer may have open, so that the
-/// answers on at least half of them have arrived.
+/// How many answered streams are kept at most: twice as many as a peer may have open, so that the answers on at least
+/// half of them have arrived.
 const ENDED_MAX: usize = 2 * STREAMS_MAX as usize;
 
 /// The streams of a peer's requests.

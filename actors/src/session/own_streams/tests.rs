@@ -1,6 +1,11 @@
 use super::*;
-use crate::{budget::Budget, session::TIMEOUT_MAX, transport::SendHalf};
+use crate::{
+    budget::Budget,
+    session::{TIMEOUT_MAX, calls::Places},
+    transport::{Link, SendHalf},
+};
 use futures_util::{FutureExt, future::BoxFuture};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use swarm_protocols::session::CloseCode;
 use tokio::sync::Notify;
 
@@ -70,7 +75,8 @@ impl RecvHalf for Silent {
 fn streams() -> (Arc<Slow>, Arc<OwnStreams>) {
     let link = Arc::<Slow>::default();
     let share = Budget::new(1 << 20, 0).share(&"peer".parse().unwrap());
-    let streams = OwnStreams::new(Arc::clone(&link) as _, Places::new(8), share, 1 << 20, 1 << 20);
+    let exchanges = Exchanges::new(1 << 20);
+    let streams = OwnStreams::new(Arc::clone(&link) as _, exchanges, Places::new(8), share, 1 << 20);
     (link, streams)
 }
 

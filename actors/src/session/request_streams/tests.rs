@@ -81,6 +81,7 @@ async fn what_a_peer_does_not_take_at_once_is_written_by_a_task_that_is_counted(
     writers.empty().await;
     assert!(*peer.taken.lock().unwrap() == b"answer" && peer.finished.load(Ordering::Relaxed));
 }
+
 #[actix::test]
 async fn who_watches_a_request_is_done_with_its_answer_though_the_peer_takes_none() {
     let mut streams = streams(&Gate::new(usize::MAX));
