@@ -1,8 +1,8 @@
 //! The caller's end of requests with a stream each.
 //!
-//! What is short is written at once, where the peer takes it; a task sends the rest. One task of the session reads the
-//! answers as they come: one that nobody waits for would else keep what the connection may have unread from all other
-//! streams.
+//! What is short is written at once, where the peer takes it; a task sends the rest. One task of the session gives streams
+//! to the requests that wait for one, and reads the answers as they come: one that nobody waits for would else keep what
+//! the connection may have unread from all other streams.
 
 use super::{
     calls::{Calls, Carrier, PendingCall, Sending, Slot, State},
@@ -11,11 +11,13 @@ use super::{
 use crate::{
     budget::{Room, SHORT_BYTES_MAX, Share},
     call::Priority,
-    gate::{Gate, Permit, RETRY_AFTER},
+    gate::{Gate, RETRY_AFTER},
     transport::{LinkError, RecvHalf, Stream},
 };
 use bytes::Bytes;
 use std::{
+    collections::VecDeque,
+    convert::Infallible,
     future::poll_fn,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     task::{Context, Poll, Wake, Waker, ready},
@@ -25,7 +27,7 @@ use swarm_protocols::{
     wire::frame::{Answered, Frame, FrameReader, OVERHEAD_BYTES_MAX},
 };
 use tokio::{
-    sync::{OwnedSemaphorePermit, Semaphore},
+    sync::{Notify, OwnedSemaphorePermit, Semaphore},
     task::AbortHandle,
 };
 
@@ -34,6 +36,9 @@ pub(super) type Pieces = [Bytes; 3];
 
 /// How much is read of one answer before others have their turn, in bytes.
 const TURN_BYTES: usize = 256 << 10;
+
+/// How many requests get a stream before others have their turn.
+const TURN_STREAMS: usize = 64;
 
 fn bytes_of(pieces: &Pieces) -> usize {
     pieces.iter().map(Bytes::len).sum()
@@ -50,15 +55,30 @@ pub(crate) struct Exchanges {
     ready: Arc<Ready>,
     /// How much more of long requests may be in progress at the peer, in KiB: two of the longest, or many shorter ones.
     sendable: Arc<Semaphore>,
-    /// Those who wait for a stream.
-    queue: Arc<Gate>,
+    /// The requests that wait for a stream, in the order in which they get one.
+    queue: VecDeque<usize>,
+    queued: Arc<Notify>,
+    /// The messages without an answer that wait for a stream.
+    waiting_posts: Arc<Gate>,
     /// How many messages without an answer are being sent.
     posts: usize,
 }
 
 enum Exchange {
-    Sending { task: AbortHandle, begun: bool },
+    Queued(Outgoing),
+    /// A task waits until the peer has room for it, or writes it.
+    Sending {
+        task: AbortHandle,
+        begun: bool,
+    },
     Reading(Reading),
+}
+
+/// A request that has no stream yet.
+struct Outgoing {
+    request: Pieces,
+    priority: Priority,
+    in_progress: Option<OwnedSemaphorePermit>,
 }
 
 struct Reading {
@@ -77,6 +97,10 @@ type Ended = Result<(Answered, Option<Room>), DeliveryError>;
 impl Carrier for Exchanges {
     fn cancel(&mut self, key: usize) -> Option<Delivery> {
         match self.streams.get_mut(key).and_then(Option::take) {
+            Some(Exchange::Queued(_)) => {
+                self.queue.retain(|queued| *queued != key);
+                Some(Delivery::NotSent)
+            }
             Some(Exchange::Sending { task, begun }) => {
                 task.abort();
                 Some(if begun { Delivery::Unknown } else { Delivery::NotSent })
@@ -107,7 +131,9 @@ impl Exchanges {
             wakers: Vec::new(),
             ready: Arc::default(),
             sendable: Arc::new(Semaphore::new(2 * kib(request_bytes_max) as usize)),
-            queue: Gate::new(usize::MAX),
+            queue: VecDeque::new(),
+            queued: Arc::default(),
+            waiting_posts: Gate::new(usize::MAX),
             posts: 0,
         }
     }
@@ -121,12 +147,19 @@ impl Exchanges {
         self.streams[key] = Some(exchange);
     }
 
-    /// Whether the task that asks is the one that sends request `key`: that may have another number meanwhile.
-    fn is_sent_here(&mut self, key: usize) -> Option<&mut bool> {
-        match self.streams.get_mut(key)? {
-            Some(Exchange::Sending { task, begun }) if task.id() == tokio::task::id() => Some(begun),
-            _ => None,
+    /// Takes request `key`, which is the next in the queue.
+    fn take_queued(&mut self, key: usize) -> Outgoing {
+        self.queue.pop_front();
+        match self.streams[key].take() {
+            Some(Exchange::Queued(outgoing)) => outgoing,
+            _ => unreachable!("a request that leaves the exchanges leaves the queue"),
         }
+    }
+
+    /// Whether the task that asks is the one that sends request `key`: that may have another number meanwhile.
+    fn is_sent_here(&self, key: usize) -> bool {
+        let exchange = self.streams.get(key).and_then(Option::as_ref);
+        matches!(exchange, Some(Exchange::Sending { task, .. }) if task.id() == tokio::task::id())
     }
 }
 
@@ -134,7 +167,7 @@ impl OwnStreams {
     /// Sends a request.
     pub(crate) fn call(
         self: &Arc<Self>,
-        mut request: Pieces,
+        request: Pieces,
         Sending { timeout, priority, .. }: Sending,
     ) -> Result<PendingCall<Exchanges>, DeliveryError> {
         let mut state = self.state();
@@ -142,31 +175,134 @@ impl OwnStreams {
         let key = self.insert(&mut state, timeout);
         if !state.running {
             state.running = true;
-            self.runtime.spawn(Arc::clone(self).run(Arc::clone(&state.carrier.ready)));
+            let (ready, queued) = (Arc::clone(&state.carrier.ready), Arc::clone(&state.carrier.queued));
+            self.runtime.spawn(Arc::clone(self).run(ready, queued));
         }
-        // Nobody gets a stream before those who wait for one.
-        let is_next = state.carrier.queue.inside() == 0;
-        let is_short = bytes_of(&request) <= SHORT_BYTES_MAX;
-        let stream = if is_short && is_next { self.link.open_now() } else { None };
-        let left = match stream.map(|stream| write_now(stream, &mut request, priority)).transpose() {
-            Ok(Some(Written::All(recv))) => {
-                let _nobody_waits_yet = self.receive(&mut state, key, recv, None);
-                return Ok(PendingCall::new(Arc::clone(self), key));
-            }
-            Ok(Some(Written::Some(stream))) => Some(stream),
-            Ok(None) => None,
-            Err(error) => {
-                state.slots[key] = Slot::Ended(Err(lost(&state, error, Delivery::Unknown)), None);
-                return Ok(PendingCall::new(Arc::clone(self), key));
-            }
-        };
-        let begun = left.is_some();
-        let queued = if is_short && !begun { state.carrier.queue.enter() } else { None };
-        // It looks for itself among the exchanges when this state is left.
-        let sending = Arc::clone(self).send(key, left, queued, request, priority);
-        let task = self.runtime.spawn(sending).abort_handle();
-        state.carrier.put(key, Exchange::Sending { task, begun });
+        let outgoing = Outgoing { request, priority, in_progress: None };
+        if bytes_of(&outgoing.request) <= SHORT_BYTES_MAX {
+            let _nobody_waits_yet = self.start(&mut state, key, outgoing);
+        } else {
+            // It looks for itself among the exchanges when this state is left.
+            let task = self.runtime.spawn(Arc::clone(self).start_later(key, outgoing)).abort_handle();
+            state.carrier.put(key, Exchange::Sending { task, begun: false });
+        }
         Ok(PendingCall::new(Arc::clone(self), key))
+    }
+
+    /// Sends the request as soon as it has a stream, and yields who waits for its answer, if that has come.
+    fn start(
+        self: &Arc<Self>,
+        state: &mut State<Exchanges>,
+        key: usize,
+        outgoing: Outgoing,
+    ) -> Option<Waker> {
+        // Nobody gets a stream before those who wait for one.
+        let carrier = &mut state.carrier;
+        let is_next = carrier.queue.is_empty() && carrier.waiting_posts.inside() == 0;
+        if let Some(stream) = is_next.then(|| self.link.open_now()).flatten() {
+            return self.send(state, key, stream, outgoing);
+        }
+        carrier.put(key, Exchange::Queued(outgoing));
+        carrier.queue.push_back(key);
+        carrier.queued.notify_one();
+        None
+    }
+
+    /// Starts a long request when the peer has room for it.
+    async fn start_later(self: Arc<Self>, key: usize, mut outgoing: Outgoing) {
+        outgoing.in_progress = self.sendable(bytes_of(&outgoing.request)).await;
+        let mut state = self.state();
+        if !state.carrier.is_sent_here(key) {
+            return;
+        }
+        let waker = self.start(&mut state, key, outgoing);
+        drop(state);
+        waker.into_iter().for_each(Waker::wake);
+    }
+
+    /// Sends the request, and yields who waits for its answer, if that has come.
+    fn send(
+        self: &Arc<Self>,
+        state: &mut State<Exchanges>,
+        key: usize,
+        mut stream: Stream,
+        Outgoing { mut request, priority, in_progress }: Outgoing,
+    ) -> Option<Waker> {
+        prioritise(&mut stream, priority);
+        match stream.send.write_now(&mut request) {
+            Ok(()) if bytes_of(&request) > 0 => {
+                let sending = Arc::clone(self).send_rest(key, stream, request, in_progress);
+                let task = self.runtime.spawn(sending).abort_handle();
+                state.carrier.put(key, Exchange::Sending { task, begun: true });
+                return None;
+            }
+            Ok(()) => stream.send.finish(),
+            // The peer has read enough to answer.
+            Err(LinkError::StreamAbandoned) => {}
+            Err(error) => {
+                let error = lost(state, error, Delivery::Unknown);
+                return self.end(state, key, Err(error));
+            }
+        }
+        self.receive(state, key, stream.recv, in_progress)
+    }
+
+    /// Sends what the peer did not take at once.
+    async fn send_rest(
+        self: Arc<Self>,
+        key: usize,
+        stream: Stream,
+        request: Pieces,
+        in_progress: Option<OwnedSemaphorePermit>,
+    ) {
+        let written = self.write(stream, request).await;
+        let mut state = self.state();
+        if !state.carrier.is_sent_here(key) {
+            return;
+        }
+        let waker = match written {
+            Ok((recv, _is_whole)) => self.receive(&mut state, key, recv, in_progress),
+            Err(error) => self.end(&mut state, key, Err(error)),
+        };
+        drop(state);
+        waker.into_iter().for_each(Waker::wake);
+    }
+
+    /// Gives streams to those that wait for one, as the peer allows them.
+    async fn open_for_queued(self: &Arc<Self>, queued: &Notify) -> Infallible {
+        let (mut opened, mut woken) = (None, Vec::new());
+        loop {
+            while self.state().carrier.queue.is_empty() {
+                queued.notified().await;
+            }
+            if opened.is_none() {
+                opened = Some(self.link.open().await);
+            }
+            self.start_queued(&mut opened, &mut woken);
+            woken.drain(..).for_each(Waker::wake);
+            tokio::task::yield_now().await;
+        }
+    }
+
+    /// Gives the `opened` stream to the first of those that wait, if they have not left, and further ones to the next.
+    fn start_queued(
+        self: &Arc<Self>,
+        opened: &mut Option<Result<Stream, LinkError>>,
+        woken: &mut Vec<Waker>,
+    ) {
+        let mut state = self.state();
+        for _ in 0..TURN_STREAMS {
+            let Some(&key) = state.carrier.queue.front() else { return };
+            let Some(stream) = opened.take().or_else(|| self.link.open_now().map(Ok)) else { return };
+            let outgoing = state.carrier.take_queued(key);
+            woken.extend(match stream {
+                Ok(stream) => self.send(&mut state, key, stream, outgoing),
+                Err(error) => {
+                    let error = lost(&state, error, Delivery::NotSent);
+                    self.end(&mut state, key, Err(error))
+                }
+            });
+        }
     }
 
     /// A place for a message that is not answered.
@@ -180,56 +316,8 @@ impl OwnStreams {
 
     /// Waits until so many bytes more may be in progress at the peer: those that wait take none of its room.
     async fn sendable(&self, bytes: usize) -> Option<OwnedSemaphorePermit> {
-        if bytes <= SHORT_BYTES_MAX {
-            return None;
-        }
         let sendable = Arc::clone(&self.state().carrier.sendable);
         sendable.acquire_many_owned(kib(bytes as u64)).await.ok()
-    }
-
-    /// Sends the request of this number, unless it is cancelled before it has a stream.
-    async fn send(
-        self: Arc<Self>,
-        key: usize,
-        stream: Option<Stream>,
-        queued: Option<Permit>,
-        request: Pieces,
-        priority: Priority,
-    ) {
-        let in_progress = self.sendable(bytes_of(&request)).await;
-        let opened = match stream {
-            Some(stream) => Ok(stream),
-            None => self.open(queued, priority).await,
-        };
-        let written = match opened {
-            Ok(stream) => {
-                match self.state().carrier.is_sent_here(key) {
-                    Some(begun) => *begun = true,
-                    None => return,
-                }
-                self.write(stream, request).await
-            }
-            Err(error) => Err(error),
-        };
-        let mut state = self.state();
-        if state.carrier.is_sent_here(key).is_none() {
-            return;
-        }
-        let waker = match written {
-            Ok((recv, _is_whole)) => self.receive(&mut state, key, recv, in_progress),
-            Err(error) => self.end(&mut state, key, Err(error)),
-        };
-        drop(state);
-        waker.into_iter().for_each(Waker::wake);
-    }
-
-    /// Waits for a stream, before those that come later.
-    async fn open(&self, queued: Option<Permit>, priority: Priority) -> Result<Stream, DeliveryError> {
-        let _queued = queued.or_else(|| self.state().carrier.queue.enter());
-        let opened = self.link.open().await;
-        let mut stream = opened.map_err(|error| lost(&self.state(), error, Delivery::NotSent))?;
-        prioritise(&mut stream, priority);
-        Ok(stream)
     }
 
     /// Writes what goes over a stream, and says whether the peer let all of it be written: one that stops a request has
@@ -264,9 +352,11 @@ impl OwnStreams {
         self.advance(state, key)
     }
 
-    async fn run(self: Arc<Self>, ready: Arc<Ready>) {
+    async fn run(self: Arc<Self>, ready: Arc<Ready>, queued: Arc<Notify>) {
         tokio::select! {
+            biased;
             () = self.read(&ready) => {}
+            never = self.open_for_queued(&queued) => match never {},
             never = self.expire() => match never {},
         }
     }
@@ -296,7 +386,9 @@ impl OwnStreams {
 
     /// Keeps how a request ended, and yields who waits for it.
     fn end(&self, state: &mut State<Exchanges>, key: usize, ended: Ended) -> Option<Waker> {
-        state.carrier.streams[key] = None;
+        if let Some(exchange) = state.carrier.streams.get_mut(key) {
+            *exchange = None;
+        }
         let Some(Slot::Waiting { waker, asked, .. }) = state.slots.get_mut(key) else { return None };
         let (waker, took) = (waker.take(), asked.elapsed());
         if ended.is_ok() {
@@ -350,24 +442,6 @@ pub(crate) fn unfit(what: &str) -> DeliveryError {
     DeliveryError::Codec { reason, delivery: Delivery::Unknown }
 }
 
-enum Written {
-    All(Box<dyn RecvHalf>),
-    Some(Stream),
-}
-
-/// Writes what the peer takes at once, and leaves the rest.
-fn write_now(mut stream: Stream, pieces: &mut Pieces, priority: Priority) -> Result<Written, LinkError> {
-    prioritise(&mut stream, priority);
-    match stream.send.write_now(pieces) {
-        Ok(()) if pieces.iter().any(|piece| !piece.is_empty()) => return Ok(Written::Some(stream)),
-        Ok(()) => stream.send.finish(),
-        // It has read enough to answer.
-        Err(LinkError::StreamAbandoned) => {}
-        Err(error) => return Err(error),
-    }
-    Ok(Written::All(stream.recv))
-}
-
 fn prioritise(stream: &mut Stream, priority: Priority) {
     // Most have that of a new stream.
     if priority != Priority::Normal {
@@ -394,8 +468,14 @@ impl Post {
         let sent = async {
             // Until it is written. What the peer holds after that is for the peer to bound: it stops a message for
             // which it has no room before the end of it, and nothing tells when the others are handled.
-            let _on_its_way = streams.sendable(bytes_of(&message)).await;
-            streams.write(streams.open(None, priority).await?, message).await
+            let bytes = bytes_of(&message);
+            let _on_its_way = if bytes > SHORT_BYTES_MAX { streams.sendable(bytes).await } else { None };
+            let waiting = streams.state().carrier.waiting_posts.enter();
+            let opened = streams.link.open().await;
+            drop(waiting);
+            let mut stream = opened.map_err(|error| lost(&streams.state(), error, Delivery::NotSent))?;
+            prioritise(&mut stream, priority);
+            streams.write(stream, message).await
         };
         // A stream that is dropped before its end is a message that was not sent.
         let (_no_answer, is_whole) = tokio::time::timeout(timeout, sent)
