@@ -329,27 +329,6 @@ impl CallState {
     }
 }
 
-/// Cancels the call when it is dropped before it was disarmed.
-pub(crate) struct CancelOnDrop(Option<Arc<CallState>>);
-
-impl CancelOnDrop {
-    pub(crate) fn new(state: Arc<CallState>) -> Self {
-        Self(Some(state))
-    }
-
-    pub(crate) fn disarm(mut self) {
-        self.0 = None;
-    }
-}
-
-impl Drop for CancelOnDrop {
-    fn drop(&mut self) {
-        if let Some(state) = self.0.take() {
-            state.cancel();
-        }
-    }
-}
-
 /// Says whether the caller of a [`Call`] still waits.
 #[derive(Debug, Clone)]
 pub struct Cancellation(Arc<CallState>);

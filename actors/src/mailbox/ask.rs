@@ -1,25 +1,23 @@
 //! Asking.
 
-use super::{Local, Mailbox, RemoteCall, TIMEOUT_DEFAULT, TIMEOUT_MAX, Target, layered};
+use super::{Local, Mailbox, RemoteCall, TIMEOUT_DEFAULT, TIMEOUT_MAX, Target, layered, local::InFlight};
 use crate::{
-    call::{Call, CallContext, CallState, CancelOnDrop, Origin, Priority},
+    call::{Call, CallContext, CallState, Origin, Priority},
     session::Sending,
 };
 use bytes::Bytes;
-use futures_util::{
-    FutureExt,
-    future::{BoxFuture, MaybeDone, maybe_done},
-};
+use futures_util::future::BoxFuture;
+use pin_project_lite::pin_project;
 use std::{
     error::Error,
     future::{Future, IntoFuture, ready},
     pin::Pin,
     sync::Arc,
-    task::{Context, Poll},
+    task::{Context, Poll, ready},
     time::Duration,
 };
 use swarm_protocols::{Accepts, Delivery, DeliveryError, Protocol, Request, wire::codec};
-use tokio::time::Instant;
+use tokio::time::{Instant, Sleep, sleep_until};
 
 /// Why an ask brought no reply.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -139,25 +137,54 @@ fn ask_local<P: Accepts<R>, R: Request>(
     };
     let deadline = Instant::now() + timeout;
     let state = Arc::new(CallState::new([Some(permit), None]));
-    let cancel = CancelOnDrop::new(Arc::clone(&state));
     let context = CallContext::asked(origin, Some(deadline), priority, Arc::clone(&state));
-    let mut answer = Box::pin(maybe_done(local.ask(Call::new(request, context), state)));
-    // Polled here, so that the actor gets requests in the order in which they were asked.
-    let _answered = answer.as_mut().now_or_never();
-    Asked::Boxed(Box::pin(local_answer(answer, cancel, timeout)))
+    let in_flight = local.ask(Call::new(request, context), state);
+    let mut asked = Box::pin(LocalAsk { in_flight, timer: None, deadline, timeout, ended: false });
+    asked.as_mut().project().in_flight.hand_over();
+    Asked::Boxed(asked)
 }
 
-async fn local_answer<T, E: Error + 'static>(
-    mut answer: Pin<Box<MaybeDone<impl Future<Output = Result<T, AskError<E>>>>>>,
-    cancel: CancelOnDrop,
-    timeout: Duration,
-) -> Result<T, AskError<E>> {
-    match tokio::time::timeout(timeout, answer.as_mut()).await {
-        Ok(()) => {
-            cancel.disarm();
-            answer.as_mut().take_output().expect("it is done and was not taken")
+pin_project! {
+    /// A request to an actor of this process. Dropping it cancels the request.
+    struct LocalAsk<R: Request> {
+        #[pin]
+        in_flight: InFlight<R>,
+        // Made where the answer is not there at once.
+        #[pin]
+        timer: Option<Sleep>,
+        deadline: Instant,
+        timeout: Duration,
+        ended: bool,
+    }
+
+    impl<R: Request> PinnedDrop for LocalAsk<R> {
+        fn drop(this: Pin<&mut Self>) {
+            let this = this.project();
+            if !*this.ended {
+                this.in_flight.state.cancel();
+            }
         }
-        Err(_) => Err(DeliveryError::TimedOut { after: timeout, delivery: Delivery::Unknown }.into()),
+    }
+}
+
+impl<R: Request> Future for LocalAsk<R> {
+    type Output = AskResult<R>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let mut this = self.project();
+        if let Poll::Ready(answer) = this.in_flight.as_mut().poll(cx) {
+            *this.ended = true;
+            return Poll::Ready(answer);
+        }
+        if this.timer.is_none() {
+            this.timer.set(Some(sleep_until(*this.deadline)));
+        }
+        let timer = this.timer.as_mut().as_pin_mut();
+        ready!(timer.expect("it was made above").poll(cx));
+        *this.ended = true;
+        this.in_flight.state.cancel();
+        let error = DeliveryError::TimedOut { after: *this.timeout, delivery: Delivery::Unknown };
+        Poll::Ready(Err(error.into()))
     }
 }
 

@@ -19,7 +19,7 @@ use std::{
         Arc,
         atomic::{AtomicUsize, Ordering},
     },
-    task::{Context, Poll, ready},
+    task::{Context, Poll, Waker, ready},
 };
 use swarm_protocols::{Accepts, DeliveryError, Ports, Protocol, Request, ServedBy};
 use tokio::sync::oneshot;
@@ -121,6 +121,8 @@ pin_project! {
         Actor { #[pin] request: RecipientRequest<Call<R>> },
         Channel { receiver: oneshot::Receiver<Outcome<R>> },
         Refused { error: DeliveryError },
+        /// It was answered, or dropped, before anybody waited.
+        Ended { answer: Option<Outcome<R>> },
     }
 }
 
@@ -197,7 +199,7 @@ impl<P: Protocol> Local<P> {
     }
 
     /// Begins to ask, with a permit of this mailbox in the `state` of the call. The actor has the call once the future
-    /// was polled.
+    /// was polled or [handed over](InFlight::hand_over).
     pub(crate) fn ask<R: Request>(&self, call: Call<R>, state: Arc<CallState>) -> InFlight<R>
     where
         P: Accepts<R>,
@@ -231,6 +233,19 @@ pin_project! {
     }
 }
 
+impl<R: Request> InFlight<R> {
+    /// Lets the actor have the call now, in the order in which calls were made.
+    pub(super) fn hand_over(self: Pin<&mut Self>) {
+        // What goes through an inbox is there already. A full queue of actix takes a call when it is polled.
+        let mut pending = self.project().pending;
+        if let PendingProjection::Actor { request } = pending.as_mut().project()
+            && let Poll::Ready(answer) = request.poll(&mut Context::from_waker(Waker::noop()))
+        {
+            pending.set(Pending::Ended { answer: answer.ok() });
+        }
+    }
+}
+
 impl<R: Request> Future for InFlight<R> {
     type Output = AskResult<R>;
 
@@ -240,6 +255,7 @@ impl<R: Request> Future for InFlight<R> {
             PendingProjection::Actor { request } => ready!(request.poll(cx)).ok(),
             PendingProjection::Channel { receiver } => ready!(Pin::new(receiver).poll(cx)).ok(),
             PendingProjection::Refused { error } => return Poll::Ready(Err(error.clone().into())),
+            PendingProjection::Ended { answer } => answer.take(),
         };
         Poll::Ready(match answer {
             Some(answer) => answer.map_err(AskError::Handler),
