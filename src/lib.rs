@@ -59,7 +59,7 @@
 //!
 //! # Where to look
 //! - The [`guide`]: concepts, writing an actor, deploying, the security model.
-//! - Asking: [`Mailbox`], [`Ask`], and what can go wrong: [`AskError`], [`DeliveryError`].
+//! - Asking: [`Mailbox`], [`Ask`], [`Pipeline`], and what can go wrong: [`AskError`], [`DeliveryError`].
 //! - Answering: [`Call`], [`Answer`], [`Workers`] for what takes long.
 //! - Choosing among mailboxes: [`Layer`].
 //! - Machines: [`Node`], [`identity`], [`PeerEvent`]; staying connected, certified and drained: [`guide::embedding`].

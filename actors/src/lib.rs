@@ -38,7 +38,7 @@ mod workers;
 pub use call::{Answer, Call, Caller, Cancellation, Outcome, Priority};
 pub use mailbox::{
     ActorPorts, Ask, AskError, AskFuture, Attempt, Choice, EncodedAsk, EncodedAskError, EncodedMailbox, End,
-    Ended, InboxPorts, Layer, Mailbox, TIMEOUT_DEFAULT, TIMEOUT_MAX, Tell, TellError,
+    Ended, InboxPorts, Layer, Mailbox, Pipeline, TIMEOUT_DEFAULT, TIMEOUT_MAX, Tell, TellError,
 };
 pub use node::{
     ConnectError, ConnectionState, ExposedName, Exposing, InvalidPeerAddress, KeptConnection, NameEvent,

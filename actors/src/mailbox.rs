@@ -7,6 +7,7 @@ mod inbox;
 mod layer;
 mod layered;
 mod local;
+mod pipeline;
 mod remote;
 mod served;
 mod tell;
@@ -18,6 +19,7 @@ pub use inbox::InboxPorts;
 pub use layer::{Attempt, Choice, End, Ended, Layer};
 pub use local::ActorPorts;
 pub(crate) use local::{Local, Pending, Port};
+pub use pipeline::Pipeline;
 pub use tell::{Tell, TellError};
 
 pub(crate) use remote::{Other, Remote, RemoteCall};

@@ -17,7 +17,7 @@ mod routes;
 mod scratch;
 
 pub(crate) use callee::{Inbound, InboundParts};
-pub(crate) use caller::{Outbound, Posting, Way, WireCall};
+pub(crate) use caller::{Outbound, Posting, Way, WireBulk, WireCall};
 pub(crate) use calls::{Sending, new_histogram};
 use control::{ControlError, ControlInput, control_frames, write_control};
 pub(crate) use dead_letters::{Addressee, DeadLetterOffice};

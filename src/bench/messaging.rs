@@ -6,8 +6,8 @@
 //! are checked in the same way. Each side has a connection of its own, which it keeps over all cases but those about
 //! connections. The actor that is asked has the settings of every actor.
 //!
-//! Not measured, because there is nothing to measure yet: asks through an interface for bulk askers (the mode
-//! `pipeline`), and a reconnection with early data (`reconnect_0rtt_first_reply_us`).
+//! Not measured, because there is nothing to measure yet: a reconnection with early data
+//! (`reconnect_0rtt_first_reply_us`).
 
 mod callers;
 mod child;

@@ -203,6 +203,10 @@ impl<R: Request> AskFuture<R> {
     pub(super) fn refused(error: DeliveryError) -> Self {
         Self(Asked::Boxed(Box::pin(ready(Err(error.into())))))
     }
+
+    pub(super) fn remote(call: RemoteCall<R>) -> Self {
+        Self(Asked::Remote(call))
+    }
 }
 
 impl<R: Request> Future for AskFuture<R> {

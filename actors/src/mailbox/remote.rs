@@ -3,7 +3,7 @@
 use super::{AskError, ask::AskResult};
 use crate::{
     call::Origin,
-    session::{Posting, Sending, Way, WireCall, unfit, with_scratch},
+    session::{Posting, Sending, Way, WireBulk, WireCall, unfit, with_scratch},
     workers::HERE_BYTES_MAX,
 };
 use bytes::Bytes;
@@ -87,6 +87,27 @@ impl<P: Protocol> Remote<P> {
         RemoteCall::Asked(self.call(request, sending, asking(origin)))
     }
 
+    /// Asks as one of many, whose end the `bulk` knows by this number; yields the call where it takes another way.
+    pub(crate) fn ask_in_bulk<R: Request>(
+        &self,
+        bulk: &mut WireBulk,
+        number: u64,
+        request: &R,
+        sending: Sending,
+    ) -> Option<RemoteCall<R>>
+    where
+        P: Accepts<R>,
+    {
+        let asked = self.encoded(request, |route, payload| {
+            match self.way.call_in_bulk(bulk, number, route, payload, sending) {
+                Some(Ok(())) => Ok(None),
+                Some(Err(error)) => Err(error),
+                None => Ok(Some(self.way.call(route, payload, sending, Intent::Ask))),
+            }
+        });
+        asked.unwrap_or_else(|error| Some(WireCall::Refused(Some(error)))).map(RemoteCall::Asked)
+    }
+
     /// Asks what is encoded already.
     pub(crate) fn ask_encoded<R: Request>(
         &self,
@@ -113,12 +134,7 @@ impl<P: Protocol> Remote<P> {
     where
         P: Accepts<R>,
     {
-        let route = self.route::<R>()?;
-        with_scratch(|payload| {
-            let encoded = codec::encode_into(message, payload);
-            encoded.map_err(|error| unencodable::<R>(error, self.way.message_bytes_max()))?;
-            self.way.post(route, payload, sending)
-        })
+        self.encoded(message, |route, payload| self.way.post(route, payload, sending))
     }
 
     /// Tells at once; completes when the mailbox there has accepted.
@@ -146,13 +162,24 @@ impl<P: Protocol> Remote<P> {
     where
         P: Accepts<R>,
     {
-        let route = match self.route::<R>() {
-            Ok(route) => route,
-            Err(error) => return WireCall::Refused(Some(error)),
-        };
-        with_scratch(|payload| match codec::encode_into(request, payload) {
-            Ok(()) => self.way.call(route, payload, sending, intent),
-            Err(error) => WireCall::Refused(Some(unencodable::<R>(error, self.way.message_bytes_max()))),
+        self.encoded(request, |route, payload| Ok(self.way.call(route, payload, sending, intent)))
+            .unwrap_or_else(|error| WireCall::Refused(Some(error)))
+    }
+
+    /// Does something with the peer's number for a request, and the encoded request.
+    fn encoded<R: Request, T>(
+        &self,
+        request: &R,
+        act: impl FnOnce(u32, &[u8]) -> Result<T, DeliveryError>,
+    ) -> Result<T, DeliveryError>
+    where
+        P: Accepts<R>,
+    {
+        let route = self.route::<R>()?;
+        with_scratch(|payload| {
+            let encoded = codec::encode_into(request, payload);
+            encoded.map_err(|error| unencodable::<R>(error, self.way.message_bytes_max()))?;
+            act(route, payload)
         })
     }
 }
@@ -207,15 +234,9 @@ impl<R: Request> RemoteCall<R> {
     pub(crate) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<AskResult<R>> {
         loop {
             match self {
-                Self::Asked(call) => match ready!(Pin::new(call).poll(cx)) {
-                    // Who polls it outside a runtime holds up nobody else.
-                    Ok(answered)
-                        if is_long(&answered)
-                            && let Ok(runtime) = Handle::try_current() =>
-                    {
-                        *self = Self::Decoding(runtime.spawn_blocking(move || read::<R>(Ok(answered))));
-                    }
-                    answered => return Poll::Ready(read::<R>(answered)),
+                Self::Asked(call) => match Self::read(ready!(Pin::new(call).poll(cx))) {
+                    Ok(result) => return Poll::Ready(result),
+                    Err(decoding) => *self = decoding,
                 },
                 Self::Decoding(decoding) => {
                     let panicked = || undecodable_answer(R::NAME, "decoding it panicked").into();
@@ -224,6 +245,20 @@ impl<R: Request> RemoteCall<R> {
                         .map(|decoded| decoded.unwrap_or_else(|_| Err(panicked())));
                 }
             }
+        }
+    }
+
+    /// Decodes an answer, or begins to where it is long.
+    pub(crate) fn read(answered: Result<Answered, DeliveryError>) -> Result<AskResult<R>, Self> {
+        match answered {
+            // Who asks outside a runtime holds up nobody else.
+            Ok(answered)
+                if is_long(&answered)
+                    && let Ok(runtime) = Handle::try_current() =>
+            {
+                Err(Self::Decoding(runtime.spawn_blocking(move || read::<R>(Ok(answered)))))
+            }
+            answered => Ok(read::<R>(answered)),
         }
     }
 }

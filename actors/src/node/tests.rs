@@ -13,6 +13,7 @@ mod in_hand;
 mod lenient;
 mod library;
 mod newcomers;
+mod pipelines;
 mod posts;
 mod refusals;
 mod resumption;

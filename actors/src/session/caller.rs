@@ -1,7 +1,7 @@
 //! The caller's side of a session: requests to another node, on lanes and on streams of their own.
 
 use super::{
-    calls::{PendingCall, Places, Sending},
+    calls::{BulkCalls, Numbered, PendingCall, Places, Sending},
     lane::{Lane, LaneEnd},
     own_streams::{Exchanges, OwnStreams, Pieces},
 };
@@ -14,6 +14,7 @@ use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use hdrhistogram::Histogram;
 use std::{
+    collections::VecDeque,
     future::Future,
     net::SocketAddr,
     pin::Pin,
@@ -182,7 +183,61 @@ impl Future for WireCall {
     }
 }
 
+/// Requests to another node of one who asks many. Dropping it cancels them.
+#[derive(Default)]
+pub(crate) struct WireBulk {
+    /// On the lanes of the sessions that have carried them, the one that was used last being the last.
+    lanes: Vec<BulkCalls<LaneEnd>>,
+    ended: VecDeque<Numbered>,
+}
+
+impl WireBulk {
+    /// The requests on this lane.
+    fn on(&mut self, lane: &Arc<Lane>) -> &mut BulkCalls<LaneEnd> {
+        let known = self.lanes.iter().rposition(|bulk| Arc::ptr_eq(&bulk.calls, lane));
+        let index = known.unwrap_or_else(|| {
+            self.lanes.push(BulkCalls::new(Arc::clone(lane)));
+            self.lanes.len() - 1
+        });
+        &mut self.lanes[index]
+    }
+
+    /// The next one that has ended; `None` where there is none any more.
+    pub(crate) fn poll_next(&mut self, cx: &Context<'_>) -> Poll<Option<Numbered>> {
+        let Self { lanes, ended } = self;
+        if ended.is_empty() {
+            lanes.iter_mut().filter(|bulk| bulk.waiting() > 0).for_each(|bulk| bulk.take(ended, cx));
+        }
+        if let Some(numbered) = ended.pop_front() {
+            return Poll::Ready(Some(numbered));
+        }
+        // The last one is likely to be used again.
+        let last = lanes.pop();
+        lanes.retain(|bulk| bulk.waiting() > 0);
+        lanes.extend(last);
+        if lanes.iter().any(|bulk| bulk.waiting() > 0) { Poll::Pending } else { Poll::Ready(None) }
+    }
+}
+
 impl Way {
+    /// Asks in bulk; `None` where the request needs a stream of its own.
+    pub(crate) fn call_in_bulk(
+        &self,
+        bulk: &mut WireBulk,
+        number: u64,
+        route: u32,
+        payload: &[u8],
+        Sending { timeout, priority, own_stream }: Sending,
+    ) -> Option<Result<(), DeliveryError>> {
+        if own_stream || payload.len() > SHORT_BYTES_MAX {
+            return None;
+        }
+        Some(self.with(|outbound| {
+            outbound.admit(payload.len())?;
+            Lane::call_in_bulk(bulk.on(&outbound.lanes[priority as usize]), number, route, payload, timeout)
+        }))
+    }
+
     /// Asks for what `route` stands for at the peer.
     pub(crate) fn call(&self, route: u32, payload: &[u8], sending: Sending, intent: Intent) -> WireCall {
         self.start(route, payload, sending, intent).unwrap_or_else(|error| WireCall::Refused(Some(error)))

@@ -1,9 +1,12 @@
 //! Requests of a session that wait for their answers: their numbers, deadlines and futures, whichever way they take.
 
+mod bulk;
 mod call;
 
+pub(super) use bulk::BulkCalls;
+pub(crate) use bulk::{BulkAsker, Numbered};
 pub(crate) use call::PendingCall;
-pub(super) use call::{Parts, Slot};
+pub(super) use call::{Parts, Slot, Waiter};
 
 use crate::{budget::Share, call::Priority, gate::RETRY_AFTER, transport::Link};
 use hdrhistogram::Histogram;
@@ -17,7 +20,7 @@ use std::{
     task::Waker,
     time::Duration,
 };
-use swarm_protocols::{Delivery, DeliveryError};
+use swarm_protocols::{Delivery, DeliveryError, wire::frame::Answered};
 use tokio::{runtime::Handle, sync::Notify, time::Instant};
 
 /// How a message is sent. An actor of this process is reached at once, whatever the priority.
@@ -91,6 +94,7 @@ impl Places {
 pub(super) struct State<C> {
     pub(super) slots: Slab<Slot>,
     pub(super) carrier: C,
+    pub(super) bulk: Slab<BulkAsker>,
     /// Whether its task runs.
     pub(super) running: bool,
     pub(super) armed: Option<Instant>,
@@ -127,6 +131,7 @@ impl<C: Carrier> Calls<C> {
             state: Mutex::new(State {
                 slots: Slab::new(),
                 carrier,
+                bulk: Slab::new(),
                 running: false,
                 armed: None,
                 lost: None,
@@ -156,10 +161,10 @@ impl<C: Carrier> Calls<C> {
     }
 
     /// The number of a request that waits so long for its answer.
-    pub(super) fn insert(&self, state: &mut State<C>, timeout: Duration) -> usize {
+    pub(super) fn insert(&self, state: &mut State<C>, timeout: Duration, waiter: Waiter) -> usize {
         let asked = Instant::now();
         let deadline = asked + timeout;
-        let key = state.slots.insert(Slot::Waiting { waker: None, asked, deadline, parts: None });
+        let key = state.slots.insert(Slot::Waiting { waiter, asked, deadline, parts: None });
         if state.armed.is_none_or(|armed| deadline < armed) {
             state.armed = Some(deadline);
             self.earlier_deadline.notify_one();
@@ -193,6 +198,30 @@ impl<C: Carrier> Calls<C> {
         self.state().sent
     }
 
+    /// Takes how a request has ended.
+    fn take_end(&self, state: &mut State<C>, key: usize) -> Result<Answered, DeliveryError> {
+        match std::mem::replace(&mut state.slots[key], Slot::Abandoned) {
+            Slot::Ended(answer, _room) => {
+                self.remove(state, key);
+                answer
+            }
+            Slot::GivenUp(error) => Err(error),
+            Slot::Waiting { .. } | Slot::Abandoned => unreachable!("its caller is here, and it ended"),
+        }
+    }
+
+    /// Notes that nobody wants to know how a request ends.
+    fn abandon(&self, state: &mut State<C>, key: usize) {
+        match &state.slots[key] {
+            Slot::Waiting { .. } => match state.carrier.cancel(key) {
+                Some(_) => self.remove(state, key),
+                None => state.slots[key] = Slot::Abandoned,
+            },
+            Slot::GivenUp(_) => state.slots[key] = Slot::Abandoned,
+            Slot::Ended(..) | Slot::Abandoned => self.remove(state, key),
+        }
+    }
+
     /// Forgets an ended request.
     pub(super) fn remove(&self, state: &mut State<C>, key: usize) {
         state.slots.remove(key);
@@ -220,15 +249,15 @@ impl<C: Carrier> Calls<C> {
     fn end_expired(&self) {
         let now = Instant::now();
         let mut state = self.state();
-        let State { slots, carrier, armed, .. } = &mut *state;
+        let State { slots, carrier, bulk, armed, .. } = &mut *state;
         let (mut earliest, mut wakers) = (None, Vec::new());
         for (key, slot) in slots {
-            let Slot::Waiting { waker, asked, deadline, .. } = slot else { continue };
+            let Slot::Waiting { waiter, asked, deadline, .. } = slot else { continue };
             if *deadline > now {
                 earliest = Some(earliest.map_or(*deadline, |other: Instant| other.min(*deadline)));
                 continue;
             }
-            wakers.extend(waker.take());
+            wakers.extend(waiter.ended(key, bulk));
             let after = *deadline - *asked;
             *slot = match carrier.cancel(key) {
                 Some(delivery) => Slot::Ended(Err(DeliveryError::TimedOut { after, delivery }), None),
@@ -254,10 +283,10 @@ impl<C: Carrier> Calls<C> {
 
 pub(super) fn end_all<C: Carrier>(mut state: MutexGuard<'_, State<C>>, reason: &str) {
     let mut wakers = Vec::new();
-    let State { slots, carrier, .. } = &mut *state;
+    let State { slots, carrier, bulk, .. } = &mut *state;
     for (key, slot) in slots {
-        if let Slot::Waiting { waker, .. } = slot {
-            wakers.extend(waker.take());
+        if let Slot::Waiting { waiter, .. } = slot {
+            wakers.extend(waiter.ended(key, bulk));
             let (reason, delivery) = (reason.to_owned(), carrier.lose(key));
             let error = DeliveryError::SessionLost { reason, delivery };
             *slot = Slot::Ended(Err(error), None);

@@ -1,7 +1,7 @@
 //! The caller's end of a lane: requests pipelined on one stream, their answers matched by number.
 
 use super::{
-    calls::{Calls, Carrier, Parts, PendingCall, Slot, State, end_all},
+    calls::{BulkCalls, Calls, Carrier, Parts, PendingCall, Slot, State, Waiter, end_all},
     outbox::{Outbox, Taken, no_room},
 };
 use crate::{
@@ -91,9 +91,34 @@ impl Lane {
         timeout: Duration,
         intent: Intent,
     ) -> Result<PendingCall<LaneEnd>, DeliveryError> {
+        let key = self.put(route, payload, timeout, intent, Waiter::Nobody)?;
+        Ok(PendingCall::new(Arc::clone(self), key))
+    }
+
+    /// The same for one who asks in bulk, which gives the request a number.
+    pub(crate) fn call_in_bulk(
+        bulk: &mut BulkCalls<LaneEnd>,
+        number: u64,
+        route: u32,
+        payload: &[u8],
+        timeout: Duration,
+    ) -> Result<(), DeliveryError> {
+        bulk.calls.put(route, payload, timeout, Intent::Ask, bulk.waiter(number))?;
+        bulk.asked();
+        Ok(())
+    }
+
+    fn put(
+        self: &Arc<Self>,
+        route: u32,
+        payload: &[u8],
+        timeout: Duration,
+        intent: Intent,
+        waiter: Waiter,
+    ) -> Result<usize, DeliveryError> {
         let mut state = self.state();
         self.admit(&mut state)?;
-        let key = self.insert(&mut state, timeout);
+        let key = self.insert(&mut state, timeout, waiter);
         let head = RequestHead { correlation: key as u64, route, deadline_ms: millis_up(timeout), intent };
         let is_alone = state.slots.len() == 1 && state.carrier.posts == 0;
         let outbox = &mut state.carrier.outbox;
@@ -103,7 +128,7 @@ impl Lane {
             // Many go out together.
             false => outbox.wake(),
         }
-        Ok(PendingCall::new(Arc::clone(self), key))
+        Ok(key)
     }
 
     /// Puts a message on the lane that is not answered.
@@ -147,8 +172,8 @@ impl Lane {
             return None;
         }
         self.places.take_anyway();
-        let key =
-            state.slots.insert(Slot::Waiting { waker: None, asked, deadline: asked + timeout, parts: None });
+        let (waiter, deadline) = (Waiter::Nobody, asked + timeout);
+        let key = state.slots.insert(Slot::Waiting { waiter, asked, deadline, parts: None });
         let head = RequestHead {
             correlation: key as u64,
             route: ROUTE_OF_NOBODY,
@@ -263,7 +288,7 @@ impl Lane {
                 }
                 continue;
             };
-            let State { slots, carrier, .. } = &mut *state;
+            let State { slots, carrier, bulk, .. } = &mut *state;
             let frame = Frame::decode(frame).map_err(|error| error.to_string())?;
             if let Frame::Part { payload, .. }
             | Frame::Answer { answer: Answered::Reply(payload) | Answered::Failed(payload), .. } = &frame
@@ -274,9 +299,9 @@ impl Lane {
             match frame {
                 Frame::Answer { correlation, answer } => match slot(slots, correlation)? {
                     Slot::Abandoned => self.remove(&mut state, correlation as usize),
-                    Slot::Waiting { waker, asked, parts, .. } => {
+                    Slot::Waiting { waiter, asked, parts, .. } => {
                         let took = now.saturating_duration_since(*asked);
-                        wakers.extend(waker.take());
+                        wakers.extend(waiter.ended(correlation as usize, bulk));
                         slots[correlation as usize] = self.ended(answer, parts.take());
                         state.took(took);
                     }
@@ -285,7 +310,7 @@ impl Lane {
                 Frame::Part { correlation, payload } => {
                     let slot = slot(slots, correlation)?;
                     // Of what nobody wants any more some may be on its way.
-                    let Slot::Waiting { waker, parts, .. } = slot else { continue };
+                    let Slot::Waiting { waiter, parts, .. } = slot else { continue };
                     let parts = parts.get_or_insert_default();
                     let come = parts.bytes.len() + payload.len();
                     if come > self.message_bytes_max {
@@ -297,7 +322,7 @@ impl Lane {
                         parts.bytes.extend_from_slice(&payload);
                         continue;
                     }
-                    wakers.extend(waker.take());
+                    wakers.extend(waiter.ended(correlation as usize, bulk));
                     *slot = Slot::GivenUp(no_room(come, Delivery::Unknown));
                     frame::put_cancel(correlation, carrier.outbox.frames());
                 }

@@ -5,7 +5,7 @@
 //! the connection may have unread from all other streams.
 
 use super::{
-    calls::{Calls, Carrier, PendingCall, Sending, Slot, State},
+    calls::{Calls, Carrier, PendingCall, Sending, Slot, State, Waiter},
     outbox::no_room,
 };
 use crate::{
@@ -172,7 +172,7 @@ impl OwnStreams {
     ) -> Result<PendingCall<Exchanges>, DeliveryError> {
         let mut state = self.state();
         self.take_place(&mut state)?;
-        let key = self.insert(&mut state, timeout);
+        let key = self.insert(&mut state, timeout, Waiter::Nobody);
         if !state.running {
             state.running = true;
             let (ready, queued) = (Arc::clone(&state.carrier.ready), Arc::clone(&state.carrier.queued));
@@ -389,8 +389,9 @@ impl OwnStreams {
         if let Some(exchange) = state.carrier.streams.get_mut(key) {
             *exchange = None;
         }
-        let Some(Slot::Waiting { waker, asked, .. }) = state.slots.get_mut(key) else { return None };
-        let (waker, took) = (waker.take(), asked.elapsed());
+        let State { slots, bulk, .. } = state;
+        let Some(Slot::Waiting { waiter, asked, .. }) = slots.get_mut(key) else { return None };
+        let (waker, took) = (waiter.ended(key, bulk), asked.elapsed());
         if ended.is_ok() {
             state.took(took);
         }

@@ -8,7 +8,7 @@ use futures_util::future::try_join_all;
 use hdrhistogram::Histogram;
 use quinn::Connection;
 use serde_json::json;
-use swarm_actors::Mailbox;
+use swarm_actors::{Mailbox, Pipeline};
 use swarm_protocols::Blob;
 
 use super::echo::{Echo, Echoing};
@@ -24,6 +24,8 @@ use crate::bench::Side;
 enum Mode {
     /// Pipelined on a long-lived stream.
     Lane,
+    /// The same, asked in bulk.
+    Pipeline,
     /// A stream each.
     Stream,
 }
@@ -43,7 +45,7 @@ impl Workload {
     fn all() -> impl Iterator<Item = Workload> {
         let case = |(mode, payload_bytes), in_flight| Workload { mode, payload_bytes, in_flight };
         let sequential = [Mode::Lane, Mode::Stream].map(|mode| case((mode, 64), 1));
-        let concurrent = [(Mode::Lane, 64), (Mode::Stream, 64), (Mode::Lane, 1024)];
+        let concurrent = [(Mode::Lane, 64), (Mode::Pipeline, 64), (Mode::Stream, 64), (Mode::Lane, 1024)];
         let concurrent = concurrent.map(|kind| [64, 256, 1000].map(|in_flight| case(kind, in_flight)));
         sequential.into_iter().chain(concurrent.into_iter().flatten())
     }
@@ -56,6 +58,7 @@ impl Workload {
     fn word(self) -> &'static str {
         match self.mode {
             Mode::Lane => "lane",
+            Mode::Pipeline => "pipeline",
             Mode::Stream => "stream",
         }
     }
@@ -134,9 +137,10 @@ pub(super) async fn rounds(
         let ((answers, latencies), elapsed) = for_time(time, async |over| {
             let progress = Progress::new(workload, over);
             match (side, workload.mode) {
+                (Side::Swarm, Mode::Pipeline) => ask_in_bulk(swarm, &progress).await?,
                 (Side::Swarm, mode) => ask(swarm, mode, &progress).await?,
                 (Side::Callers, _) => callers::ask(floor, &progress).await?,
-                (Side::Floor, Mode::Lane) => pipelined(floor, &progress).await?,
+                (Side::Floor, Mode::Lane | Mode::Pipeline) => pipelined(floor, &progress).await?,
                 (Side::Floor, Mode::Stream) => on_own_streams(floor, &progress).await?,
             }
             Ok((progress.answers.get(), progress.latencies.into_inner()))
@@ -199,6 +203,24 @@ async fn ask(mailbox: &Mailbox<Echoing>, mode: Mode, progress: &Progress<'_>) ->
         Ok(())
     };
     try_join_all((0..progress.in_flight).map(|_| one())).await.map(drop)
+}
+
+/// Through a pipeline of the mailbox.
+async fn ask_in_bulk(mailbox: &Mailbox<Echoing>, progress: &Progress<'_>) -> Result<(), MessagingError> {
+    let mut pipeline = mailbox.pipeline::<Echo>();
+    // Both count from 0 on.
+    let ask =
+        |pipeline: &mut Pipeline<Echoing, Echo>| pipeline.ask(Echo(Blob::from(progress.payloads.make().1)));
+    for _ in 0..progress.in_flight {
+        ask(&mut pipeline);
+    }
+    while let Some((number, answer)) = pipeline.next().await {
+        progress.answered(number, &answer.map_err(lost)?)?;
+        if !progress.is_over() {
+            ask(&mut pipeline);
+        }
+    }
+    Ok(())
 }
 
 /// The floor on a lane. Answers come in the order of the requests. Every wake-up takes all that have come, and sends

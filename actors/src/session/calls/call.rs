@@ -1,8 +1,9 @@
 //! One request: what has become of it, and the future of the one who asked.
 
-use super::{Calls, Carrier};
+use super::{BulkAsker, Calls, Carrier};
 use crate::budget::Room;
 use bytes::BytesMut;
+use slab::Slab;
 use std::{
     future::Future,
     pin::Pin,
@@ -34,27 +35,18 @@ impl<C: Carrier> Future for PendingCall<C> {
         assert!(!self.ended, "an ask was polled after it was ready");
         let mut state = self.calls.state();
         match &mut state.slots[self.key] {
-            Slot::Waiting { waker, .. } => {
-                match waker {
-                    Some(waker) if waker.will_wake(cx.waker()) => {}
-                    _ => *waker = Some(cx.waker().clone()),
+            Slot::Waiting { waiter, .. } => {
+                match waiter {
+                    Waiter::Task(waker) if waker.will_wake(cx.waker()) => {}
+                    _ => *waiter = Waiter::Task(cx.waker().clone()),
                 }
                 Poll::Pending
             }
-            slot => {
-                let ended = std::mem::replace(slot, Slot::Abandoned);
-                if !matches!(ended, Slot::GivenUp(_)) {
-                    self.calls.remove(&mut state, self.key);
-                }
+            _ => {
+                let answer = self.calls.take_end(&mut state, self.key);
                 drop(state);
                 self.ended = true;
-                match ended {
-                    Slot::Ended(answer, _) => Poll::Ready(answer),
-                    Slot::GivenUp(error) => Poll::Ready(Err(error)),
-                    Slot::Waiting { .. } | Slot::Abandoned => {
-                        unreachable!("its caller is here, and it ended")
-                    }
-                }
+                Poll::Ready(answer)
             }
         }
     }
@@ -62,17 +54,32 @@ impl<C: Carrier> Future for PendingCall<C> {
 
 impl<C: Carrier> Drop for PendingCall<C> {
     fn drop(&mut self) {
-        if self.ended {
-            return;
+        if !self.ended {
+            self.calls.abandon(&mut self.calls.state(), self.key);
         }
-        let mut state = self.calls.state();
-        match &state.slots[self.key] {
-            Slot::Waiting { .. } => match state.carrier.cancel(self.key) {
-                Some(_) => self.calls.remove(&mut state, self.key),
-                None => state.slots[self.key] = Slot::Abandoned,
-            },
-            Slot::GivenUp(_) => state.slots[self.key] = Slot::Abandoned,
-            Slot::Ended(..) | Slot::Abandoned => self.calls.remove(&mut state, self.key),
+    }
+}
+
+/// Who waits for the end of a request.
+#[derive(Default)]
+pub(in crate::session) enum Waiter {
+    #[default]
+    Nobody,
+    Task(Waker),
+    /// One who asks in bulk, and knows the request by its own number.
+    Asker {
+        asker: usize,
+        number: u64,
+    },
+}
+
+impl Waiter {
+    /// Notes that request `key` has ended, and yields who is to be woken.
+    pub(in crate::session) fn ended(&mut self, key: usize, bulk: &mut Slab<BulkAsker>) -> Option<Waker> {
+        match std::mem::take(self) {
+            Self::Nobody => None,
+            Self::Task(waker) => Some(waker),
+            Self::Asker { asker, number } => bulk.get_mut(asker)?.ended(key, number),
         }
     }
 }
@@ -80,16 +87,13 @@ impl<C: Carrier> Drop for PendingCall<C> {
 /// What has become of a request.
 pub(in crate::session) enum Slot {
     Waiting {
-        waker: Option<Waker>,
+        waiter: Waiter,
         asked: Instant,
         deadline: Instant,
         parts: Option<Box<Parts>>,
     },
     /// With the room that its answer takes until somebody does, where that is long.
-    Ended(
-        Result<Answered, DeliveryError>,
-        #[expect(dead_code, reason = "it is given back when this is dropped")] Option<Box<Room>>,
-    ),
+    Ended(Result<Answered, DeliveryError>, Option<Box<Room>>),
     /// It has ended here. The number stays taken until the callee's answer has come.
     GivenUp(DeliveryError),
     /// The caller left. The number stays taken until the callee's answer has come.
