@@ -52,6 +52,7 @@
 
 mod agents;
 mod dispatch;
+mod distrust;
 mod ended;
 mod endings;
 mod inputs;
@@ -70,6 +71,7 @@ pub use inputs::{Assignment, Command, Failure, Input, NewTask, Offset};
 use super::{Progress, QueueLimit, TaskError, TaskId, TaskSummary, Waiting};
 use crate::{ContentHash, NodeId};
 use agents::{Agent, Agents, Gone, Held};
+use distrust::Distrust;
 use ended::{Ended, Known};
 use placement::{EvenShares, Placement};
 use shares::Shares;
@@ -151,6 +153,7 @@ pub struct Board {
     placement: Box<dyn Placement>,
     agents: Agents,
     gone: Gone,
+    distrust: Distrust,
     tasks: BTreeMap<Rank, Task>,
     ranks: BTreeMap<TaskId, Rank>,
     /// The tasks with parts that are placed nowhere, by the protocol they need.
@@ -185,6 +188,7 @@ impl Board {
             placement,
             agents: Agents::default(),
             gone: Gone::default(),
+            distrust: Distrust::default(),
             tasks: BTreeMap::new(),
             ranks: BTreeMap::new(),
             unplaced: BTreeMap::new(),
@@ -285,7 +289,14 @@ impl Board {
         Known::New
     }
 
-    fn accept(&mut self, new: NewTask, now: Offset) {
+    fn accept(&mut self, mut new: NewTask, now: Offset) {
+        self.distrust.note(new.client(), &new.task().avoid, now);
+        let distrusted = self.distrust.of(new.client(), now);
+        // One who is all that is left may do better this time.
+        let others = |(id, agent): (&NodeId, &Agent)| agent.is_good() && !distrusted.contains(id);
+        if self.agents.capable(new.task()).any(others) {
+            new.avoid(distrusted);
+        }
         let rank = Rank { urgency: Reverse(new.task().priority), sequence: self.sequence };
         self.sequence += 1;
         // An id that was cancelled begins anew.

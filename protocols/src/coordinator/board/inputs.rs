@@ -118,6 +118,11 @@ impl NewTask {
         self.submitter.as_ref().map_or("", |submitter| submitter.node.as_str())
     }
 
+    /// Lets these agents be given none of it either. It stays the same task.
+    pub(super) fn avoid(&mut self, agents: BTreeSet<NodeId>) {
+        self.task.avoid.extend(agents);
+    }
+
     /// The part that an assignment of this task is about.
     pub fn part(&self, assignment: &Assignment) -> &Part {
         &self.task.parts[assignment.part]

@@ -303,7 +303,10 @@ impl Swarm {
         let Assignment { ref agent, task, part, attempt } = assignment;
         let member = &self.members[agent];
         let (submitted, attempts) = self.live.get_mut(&task).expect("only live tasks are worked on");
-        assert_eq!(new.task(), submitted);
+        // The client may have said before whom it avoids.
+        let avoid = new.task().avoid.clone();
+        assert!(avoid.is_superset(&submitted.avoid));
+        assert_eq!(*new.task(), SubmitTask { avoid, ..submitted.clone() });
         assert!(member.protocols.contains(&submitted.protocol) && !submitted.avoid.contains(agent));
         assert!(!member.draining, "{agent} drains");
         assert_eq!(attempt, attempts[part] + 1);

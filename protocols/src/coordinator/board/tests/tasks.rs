@@ -232,3 +232,30 @@ fn agents_that_a_task_avoids_get_none_of_it() {
     let all = "2 failed: no agent exposes the protocol \"looker\" but those that the task avoids: a, b";
     assert_eq!(bench.commands(), [all]);
 }
+
+#[test]
+fn a2_whom_a_client_avoids_gets_none_of_its_next_tasks_while_another_is_good() {
+    let asking = |number| SubmitTask { waiting: Waiting::ForAnyone, ..task(number, &["b"]) };
+    let avoiding = |number| SubmitTask { avoid: BTreeSet::from([node("b")]), ..asking(number) };
+    let mut bench = Bench::with_agents(&["a", "b"]);
+    bench.submit_of("betrayed", avoiding(1));
+    bench.answer(given("a", 1, 0, 1), 10);
+    bench.submit_of("betrayed", asking(2));
+    bench.answer(given("a", 2, 0, 1), 10);
+    assert_eq!(bench.commands(), ["a does 1.0#1", "1 done: 10@a", "a does 2.0#1", "2 done: 10@a"]);
+
+    // Nobody else is told.
+    bench.submit_of("other", asking(3));
+    bench.answer(given("b", 3, 0, 1), 11);
+    assert_eq!(bench.commands(), ["b does 3.0#1", "3 done: 11@b"]);
+
+    bench.lose("a");
+    bench.submit_of("betrayed", asking(4));
+    bench.answer(given("b", 4, 0, 1), 11);
+    assert_eq!(bench.commands(), ["b does 4.0#1", "4 done: 11@b"]);
+
+    bench.join("a", 1);
+    bench.pass(Duration::from_secs(600));
+    bench.submit_of("betrayed", asking(5));
+    assert_eq!(bench.commands(), ["b does 5.0#1"]);
+}
