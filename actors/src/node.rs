@@ -30,7 +30,7 @@ use crate::{
 use actix::{Actor, Addr};
 use actix_rt::{Arbiter, ArbiterHandle, System};
 use hosting::Host;
-use std::{any::Any, net::SocketAddr, sync::Arc, time::Duration};
+use std::{any::Any, collections::BTreeMap, net::SocketAddr, sync::Arc, time::Duration};
 use swarm_protocols::{
     Accepts, InvalidAddress, InvalidName, MailboxAddress, MailboxName, NodeId, Protocol, Request, Role,
     acceptance, is_older,
@@ -323,6 +323,23 @@ impl Node {
         }
     }
 
+    /// What a peer exposes, by name, whatever its protocol; nothing where there is no session with it. Costs what there
+    /// is of this peer.
+    pub(crate) async fn offered_by(&self, peer: &NodeId) -> Vec<(MailboxName, EncodedMailbox)> {
+        let offered = self.bridge.send(quic_bridge::RoutesOf(peer.clone())).await;
+        let Ok(Some((way, routes))) = offered else { return Vec::new() };
+        let mut named: BTreeMap<MailboxName, Vec<Route>> = BTreeMap::new();
+        for route in routes {
+            named.entry(route.mailbox.clone()).or_default().push(route);
+        }
+        { named.into_iter() }
+            .map(|(name, routes)| {
+                let protocol = routes.first().map(|route| route.protocol.clone()).unwrap_or_default();
+                (name, EncodedMailbox::of_routes(&protocol, &way, routes))
+            })
+            .collect()
+    }
+
     /// Finds what is exposed at an address, dialling the node where it is lost.
     async fn find(&self, address: &str, peer: Presence) -> Result<(MailboxAddress, Exposed), ResolveError> {
         let address: MailboxAddress = address.parse()?;
@@ -394,7 +411,7 @@ impl Node {
     /// Everything that is exposed by this node and by the peers with which it has a session, by
     /// address; empty once the node has stopped. Whether this node may call it is the other's to say.
     pub async fn names(&self) -> Vec<ExposedName> {
-        self.bridge.send(quic_bridge::Names).await.unwrap_or_default()
+        self.bridge.send(quic_bridge::AllNames).await.unwrap_or_default()
     }
 
     /// Every mailbox that comes or goes from now on, here and at the peers, and first those that are there. A mailbox

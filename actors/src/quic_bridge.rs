@@ -14,11 +14,12 @@ pub(crate) use admission::{Attach, SetIdentity, SetRevocationList};
 pub(crate) use connect::Dial;
 use connect::Dialling;
 pub use connect::{ConnectError, Wanted};
+use names::Names;
+pub(crate) use names::{AllNames, Subscribe};
 pub use names::{ExposedName, NameEvent};
-pub(crate) use names::{Names, Subscribe};
 use peers::Attached;
 pub use peers::{Peer, PeerEvent};
-pub(crate) use resolve::{Found, Presence, Resolve};
+pub(crate) use resolve::{Found, Presence, Resolve, RoutesOf};
 pub use statistics::{NodeStatistics, SessionStatistics};
 pub(crate) use statistics::{Sessions, ShowDeadLetters, Statistics};
 
@@ -85,6 +86,7 @@ pub(crate) struct QuicBridge {
     used: BTreeSet<(NodeId, SessionKey)>,
     known: BTreeMap<NodeId, SocketAddr>,
     dialling: Vec<Dialling>,
+    names: Names,
     watchers: Subscribers<PeerEvent>,
     subscribers: Subscribers<NameEvent>,
     /// Dropped with what was exposed, which whoever holds the registration notices.
@@ -112,6 +114,7 @@ impl QuicBridge {
             sessions_begun: 0,
             used: BTreeSet::new(),
             known: BTreeMap::new(),
+            names: Names::default(),
             watchers: Subscribers::default(),
             subscribers: Subscribers::default(),
             exposed: BTreeMap::new(),
@@ -205,11 +208,11 @@ impl QuicBridge {
     }
 
     fn withdraw(&mut self, name: &MailboxName, registration: u64) {
-        let node = self.local.node.clone();
-        let removed = self.changing_names(&node, |bridge| bridge.routes.remove(name, registration));
-        if let Some(change) = removed {
+        if let Some(removed) = self.routes.remove(name, registration) {
+            self.names.remove(&self.local.node, &removed, &mut self.subscribers);
             self.exposed.remove(&registration);
-            self.tell_routes(&change);
+            let removed = removed.iter().map(|route| route.id).collect();
+            self.tell_routes(&RouteChange { added: Vec::new(), removed });
         }
     }
 
@@ -255,8 +258,8 @@ impl Handler<Expose> for QuicBridge {
     type Result = Result<(u64, watch::Receiver<()>), ExposeError>;
 
     fn handle(&mut self, Expose(exposure): Expose, _: &mut Self::Context) -> Self::Result {
-        let node = self.local.node.clone();
-        let (registration, change) = self.changing_names(&node, |bridge| bridge.routes.add(exposure))?;
+        let (registration, change) = self.routes.add(exposure)?;
+        self.names.add(&self.local.node, &change.added, &mut self.subscribers);
         self.tell_routes(&change);
         let (exposed, ended) = watch::channel(());
         self.exposed.insert(registration, exposed);

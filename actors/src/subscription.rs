@@ -2,7 +2,7 @@
 
 use futures_util::{Stream, StreamExt};
 use std::{
-    collections::VecDeque,
+    collections::{BTreeMap, VecDeque},
     fmt,
     pin::Pin,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
@@ -12,9 +12,9 @@ use std::{
 /// Events of a node, for one subscriber; dropping it ends the subscription. It is a stream, so that an actor takes it
 /// with `add_message_stream` or `add_stream`, and ends once the node has stopped.
 ///
-/// A slow subscriber holds up nobody. Where 1,024 events wait for it, those of peers and names are summed up from then
-/// on: what comes and goes before it hears of either is left out, so that no more waits than there is to tell. Of [dead
-/// letters](crate::DeadLetter) those beyond are [missed](Self::missed).
+/// A slow subscriber holds up nobody. Where 1,024 events wait for it, those of peers and names are summed up: what comes
+/// and goes before it hears of either is left out, so that at most 1,024 events wait, or twice as many as there are to
+/// tell. Of [dead letters](crate::DeadLetter) those beyond are [missed](Self::missed).
 #[must_use = "dropping it ends the subscription"]
 pub struct Subscription<E>(Arc<Shared<E>>);
 
@@ -36,7 +36,12 @@ impl<E> Stream for Subscription<E> {
     fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<E>> {
         let mut queue = self.0.queue();
         match queue.waiting.pop_front() {
-            Some(event) => Poll::Ready(Some(event)),
+            Some(event) => {
+                if queue.waiting.is_empty() {
+                    queue.summed_up_at = WAITING_MAX;
+                }
+                Poll::Ready(Some(event))
+            }
             None if queue.ended => Poll::Ready(None),
             None => {
                 queue.waker = Some(cx.waker().clone());
@@ -58,7 +63,7 @@ const WAITING_MAX: usize = 1024;
 /// What can be subscribed to. An event that neither begins nor ends anything is missed where too many wait.
 pub(crate) trait Event: Clone {
     /// What begins and ends.
-    type Subject: PartialEq;
+    type Subject: Ord;
 
     /// What begins with it.
     fn begins(&self) -> Option<&Self::Subject>;
@@ -121,7 +126,8 @@ impl<E> Drop for Feed<E> {
 
 /// A subscription, and what feeds it.
 pub(crate) fn subscription<E>() -> (Feed<E>, Subscription<E>) {
-    let queue = Queue { waiting: VecDeque::new(), missed: 0, ended: false, waker: None };
+    let waiting = VecDeque::new();
+    let queue = Queue { waiting, summed_up_at: WAITING_MAX, missed: 0, ended: false, waker: None };
     let shared = Arc::new(Shared(Mutex::new(queue)));
     (Feed(Arc::clone(&shared)), Subscription(shared))
 }
@@ -131,6 +137,8 @@ struct Shared<E>(Mutex<Queue<E>>);
 
 struct Queue<E> {
     waiting: VecDeque<E>,
+    /// How many wait when they are summed up next.
+    summed_up_at: usize,
     missed: u64,
     ended: bool,
     waker: Option<Waker>,
@@ -145,22 +153,37 @@ impl<E> Shared<E> {
 
 impl<E: Event> Queue<E> {
     fn push(&mut self, event: E) {
-        if self.waiting.len() >= WAITING_MAX {
-            if event.begins().is_none() && event.ends().is_none() {
-                self.missed += 1;
-                return;
-            }
-            let is_of_same = |earlier: &E| {
-                let subjects = [earlier.begins(), earlier.ends()];
-                event.ends().is_some_and(|subject| subjects.contains(&Some(subject)))
-            };
-            let latest = self.waiting.iter().rposition(is_of_same);
-            if let Some(begun) = latest.filter(|latest| self.waiting[*latest].begins().is_some()) {
-                self.waiting.remove(begun);
-                return;
-            }
+        if self.waiting.len() >= WAITING_MAX && event.begins().is_none() && event.ends().is_none() {
+            self.missed += 1;
+            return;
         }
         self.waiting.push_back(event);
+        if self.waiting.len() >= self.summed_up_at {
+            self.sum_up();
+            // As many come before the next time, so that each costs the same however many wait.
+            self.summed_up_at = WAITING_MAX.max(2 * self.waiting.len());
+        }
+    }
+
+    /// Leaves out what begins and ends while it waits.
+    fn sum_up(&mut self) {
+        let mut is_left = vec![true; self.waiting.len()];
+        // Of each subject what is left and waits, the latest last.
+        let mut left: BTreeMap<&E::Subject, Vec<usize>> = BTreeMap::new();
+        for (at, event) in self.waiting.iter().enumerate() {
+            let Some(subject) = event.begins().or(event.ends()) else { continue };
+            let of_same = left.entry(subject).or_default();
+            let begun = of_same.last().copied().filter(|begun| self.waiting[*begun].begins().is_some());
+            match begun.filter(|_| event.ends().is_some()) {
+                Some(begun) => {
+                    of_same.pop();
+                    (is_left[begun], is_left[at]) = (false, false);
+                }
+                None => of_same.push(at),
+            }
+        }
+        let mut is_left = is_left.into_iter();
+        self.waiting.retain(|_| is_left.next().unwrap_or(true));
     }
 }
 
@@ -232,6 +255,51 @@ mod tests {
         }
         assert_eq!(there.into_iter().collect::<Vec<_>>(), [1]);
         assert_eq!(slow.missed(), 0);
+    }
+
+    #[test]
+    fn s17_what_each_event_costs_does_not_grow_with_what_waits() {
+        const SUBJECTS: u32 = 50_000;
+        thread_local!(static COMPARED: std::cell::Cell<u64> = const { std::cell::Cell::new(0) });
+        #[derive(Clone, Eq)]
+        struct Counted(u32);
+        impl PartialEq for Counted {
+            fn eq(&self, other: &Self) -> bool {
+                self.cmp(other).is_eq()
+            }
+        }
+        impl Ord for Counted {
+            fn cmp(&self, other: &Self) -> std::cmp::Ordering {
+                COMPARED.set(COMPARED.get() + 1);
+                self.0.cmp(&other.0)
+            }
+        }
+        impl PartialOrd for Counted {
+            fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
+                Some(self.cmp(other))
+            }
+        }
+        #[derive(Clone)]
+        struct Told(bool, Counted);
+        impl Event for Told {
+            type Subject = Counted;
+
+            fn begins(&self) -> Option<&Counted> {
+                Some(&self.1).filter(|_| self.0)
+            }
+
+            fn ends(&self) -> Option<&Counted> {
+                Some(&self.1).filter(|_| !self.0)
+            }
+        }
+        let (feed, mut subscription) = subscription();
+        // What ends here began before, so that nothing is left out.
+        (0..SUBJECTS).for_each(|of| feed.tell(Told(false, Counted(of))));
+        (0..SUBJECTS).for_each(|of| feed.tell(Told(true, Counted(of))));
+        let compared = COMPARED.get() / u64::from(2 * SUBJECTS);
+        assert!(compared <= 200, "{compared} a message");
+        let heard = std::iter::from_fn(|| subscription.next().now_or_never().flatten());
+        assert_eq!(heard.count() as u32, 2 * SUBJECTS);
     }
 
     #[tokio::test]

@@ -9,13 +9,14 @@ use crate::{
     content_store::CONTENT_STORE_NAME,
     log_limit::limited,
     mailbox::EncodedMailbox,
-    node::{ExposedName, NameEvent, Node, Peer, PeerEvent},
+    node::{NameEvent, Node, Peer, PeerEvent},
 };
 use actix::{Actor, ActorContext, ActorFutureExt, Addr, AsyncContext, Context, Handler, Message, WrapFuture};
 use std::{
     collections::{BTreeMap, BTreeSet},
+    mem,
     num::NonZeroU32,
-    time::Instant,
+    time::{Duration, Instant},
 };
 use swarm_protocols::{
     NodeId, Protocol, Role,
@@ -161,8 +162,9 @@ struct Session {
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Look {
     Idle,
+    /// Or in the pause after it.
     InProgress,
-    /// In progress, and what is exposed has changed meanwhile.
+    /// The same, and what is exposed has changed meanwhile.
     Outdated,
 }
 
@@ -172,7 +174,7 @@ impl AgentWatch {
         Self { node, coordinator, sessions: BTreeMap::new() }
     }
 
-    /// Looks what an agent exposes, once at a time.
+    /// Looks what an agent exposes, once at a time and not at once again.
     fn look(&mut self, agent: &NodeId, context: &mut Context<Self>) {
         let Some(session) = self.sessions.get_mut(agent) else { return };
         if session.look != Look::Idle {
@@ -184,20 +186,29 @@ impl AgentWatch {
         let of = agent.clone();
         let looking = async move { ports_of(&node, &of).await };
         let told = looking.into_actor(self).map(move |ports, watch, context| {
-            watch.looked(&agent, id, ports, context);
+            watch.looked(&agent, id, ports);
+            context.run_later(LOOK_PAUSE, move |watch, context| watch.paused(&agent, id, context));
         });
         context.spawn(told);
     }
 
-    fn looked(&mut self, agent: &NodeId, id: Uuid, ports: Ports, context: &mut Context<Self>) {
-        // The session may have ended meanwhile, and another one may have begun.
-        let Some(session) = self.sessions.get_mut(agent).filter(|session| session.peer.session == id) else {
-            return;
-        };
-        let looks_again = session.look == Look::Outdated;
-        session.look = Look::Idle;
+    /// The session of this id, which may have ended meanwhile, and another one may have begun.
+    fn session(&mut self, agent: &NodeId, id: Uuid) -> Option<&mut Session> {
+        self.sessions.get_mut(agent).filter(|session| session.peer.session == id)
+    }
+
+    /// The pause after a look is over.
+    fn paused(&mut self, agent: &NodeId, id: Uuid, context: &mut Context<Self>) {
+        let Some(session) = self.session(agent, id) else { return };
+        if mem::replace(&mut session.look, Look::Idle) == Look::Outdated {
+            self.look(agent, context);
+        }
+    }
+
+    fn looked(&mut self, agent: &NodeId, id: Uuid, ports: Ports) {
+        let Some(session) = self.session(agent, id) else { return };
         let node = agent.clone();
-        if ports.mailboxes.is_empty() && !looks_again && !session.is_warned {
+        if ports.mailboxes.is_empty() && session.look != Look::Outdated && !session.is_warned {
             session.is_warned = true;
             limited!(warn, "it exposes no protocol of tasks, and is given no work until it does", agent = %node);
         }
@@ -208,25 +219,21 @@ impl AgentWatch {
             let (agent_type, slots) = (session.peer.agent_type.clone(), session.slots);
             self.coordinator.do_send(AgentJoined { node, agent_type, slots, ports });
         }
-        if looks_again {
-            self.look(agent, context);
-        }
     }
 }
 
+/// How long an agent is not looked at again, whatever it changes: what changes meanwhile is one look.
+const LOOK_PAUSE: Duration = Duration::from_millis(100);
+
 /// Finds what a peer exposes, the first mailbox of each protocol.
 async fn ports_of(node: &Node, peer: &NodeId) -> Ports {
-    let mut ports = Ports::default();
-    let names = node.names().await;
-    for ExposedName { address, protocol } in names.iter().filter(|name| name.address.node == *peer) {
-        let address = address.to_string();
-        if protocol == ContentStoreProtocol::NAME {
-            if address.ends_with(&format!("/{CONTENT_STORE_NAME}")) {
-                ports.content_store = node.resolve_encoded(&address).await.ok();
+    let (mut ports, mut protocols) = (Ports::default(), BTreeSet::new());
+    for (name, mailbox) in node.offered_by(peer).await {
+        if mailbox.protocol() == ContentStoreProtocol::NAME {
+            if name.as_str() == CONTENT_STORE_NAME {
+                ports.content_store = Some(mailbox);
             }
-        } else if ports.mailbox(protocol).is_none()
-            && let Ok(mailbox) = node.resolve_encoded(&address).await
-        {
+        } else if protocols.insert(mailbox.protocol().to_owned()) {
             ports.mailboxes.push(mailbox);
         }
     }

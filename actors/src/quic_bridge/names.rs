@@ -1,10 +1,10 @@
 //! The receptionist: which names are exposed where, and telling of those that come and go.
 
 use super::QuicBridge;
-use crate::subscription::{Event, Feed};
+use crate::subscription::{Event, Feed, Subscribers};
 use actix::{Handler, Message, MessageResult};
-use std::collections::BTreeSet;
-use swarm_protocols::{MailboxAddress, NodeId, wire::control::Route};
+use std::collections::{BTreeMap, btree_map::Entry};
+use swarm_protocols::{MailboxAddress, MailboxName, NodeId, wire::control::Route};
 
 /// A mailbox that a node exposes.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -37,54 +37,84 @@ impl Event for NameEvent {
     }
 }
 
-impl QuicBridge {
-    /// Makes a change of what `node` exposes, and tells the subscribers what came and went by it.
-    pub(super) fn changing_names<T>(&mut self, node: &NodeId, change: impl FnOnce(&mut Self) -> T) -> T {
-        if self.subscribers.is_empty() {
-            return change(self);
+/// Which names are exposed: for each node its mailboxes with their protocols, and how many routes offer each of them.
+/// What a change costs is in proportion to the routes that it is about, however many there are beside them.
+#[derive(Debug, Default)]
+pub(super) struct Names(BTreeMap<NodeId, BTreeMap<(MailboxName, String), usize>>);
+
+impl Names {
+    /// `node` offers these routes as well; `told` hears of each name that comes by it.
+    pub(super) fn add<'a>(
+        &mut self,
+        node: &NodeId,
+        routes: impl IntoIterator<Item = &'a Route>,
+        told: &mut Subscribers<NameEvent>,
+    ) {
+        let mut routes = routes.into_iter().peekable();
+        if routes.peek().is_none() {
+            return;
         }
-        let before = self.names_of(node);
-        let outcome = change(self);
-        let after = self.names_of(node);
-        for gone in before.difference(&after) {
-            self.subscribers.tell(&NameEvent::Withdrawn(gone.clone()));
+        let names = self.0.entry(node.clone()).or_default();
+        for Route { mailbox, protocol, .. } in routes {
+            let offered = names.entry((mailbox.clone(), protocol.clone())).or_default();
+            *offered += 1;
+            if *offered == 1 && !told.is_empty() {
+                told.tell(&NameEvent::Exposed(exposed(node, mailbox, protocol)));
+            }
         }
-        for come in after.difference(&before) {
-            self.subscribers.tell(&NameEvent::Exposed(come.clone()));
-        }
-        outcome
     }
 
-    fn names_of(&self, node: &NodeId) -> BTreeSet<ExposedName> {
-        if *node == self.local.node {
-            return self.routes.all().iter().map(|route| exposed(node, route)).collect();
+    /// `node` no longer offers these routes, which it offered; `told` hears of each name that goes by it.
+    pub(super) fn remove<'a>(
+        &mut self,
+        node: &NodeId,
+        routes: impl IntoIterator<Item = &'a Route>,
+        told: &mut Subscribers<NameEvent>,
+    ) {
+        let Some(names) = self.0.get_mut(node) else { return };
+        for Route { mailbox, protocol, .. } in routes {
+            let Entry::Occupied(mut offered) = names.entry((mailbox.clone(), protocol.clone())) else {
+                continue;
+            };
+            *offered.get_mut() -= 1;
+            if *offered.get() == 0 {
+                offered.remove();
+                if !told.is_empty() {
+                    told.tell(&NameEvent::Withdrawn(exposed(node, mailbox, protocol)));
+                }
+            }
         }
-        let routes = self.open_sessions(node).flat_map(|open| open.routes.values());
-        routes.map(|route| exposed(node, route)).collect()
+        if names.is_empty() {
+            self.0.remove(node);
+        }
     }
 
-    fn all_names(&self) -> BTreeSet<ExposedName> {
-        let used = self.used().map(|(_, open)| open);
-        let theirs = used.flat_map(|open| open.routes.values().map(|route| exposed(&open.peer.node, route)));
-        theirs.chain(self.names_of(&self.local.node)).collect()
+    /// By address.
+    fn all(&self) -> impl Iterator<Item = ExposedName> {
+        let of_node = |(node, names): (&'_ NodeId, _)| {
+            let names: &BTreeMap<(MailboxName, String), usize> = names;
+            let node = node.clone();
+            names.keys().map(move |(mailbox, protocol)| exposed(&node, mailbox, protocol))
+        };
+        self.0.iter().flat_map(of_node)
     }
 }
 
-fn exposed(node: &NodeId, route: &Route) -> ExposedName {
-    let address = MailboxAddress { node: node.clone(), name: route.mailbox.clone() };
-    ExposedName { address, protocol: route.protocol.clone() }
+fn exposed(node: &NodeId, mailbox: &MailboxName, protocol: &str) -> ExposedName {
+    let address = MailboxAddress { node: node.clone(), name: mailbox.clone() };
+    ExposedName { address, protocol: protocol.to_owned() }
 }
 
 /// Everything that is exposed here and by the peers.
 #[derive(Message)]
 #[rtype(result = "Vec<ExposedName>")]
-pub(crate) struct Names;
+pub(crate) struct AllNames;
 
-impl Handler<Names> for QuicBridge {
-    type Result = MessageResult<Names>;
+impl Handler<AllNames> for QuicBridge {
+    type Result = MessageResult<AllNames>;
 
-    fn handle(&mut self, _: Names, _: &mut Self::Context) -> Self::Result {
-        MessageResult(self.all_names().into_iter().collect())
+    fn handle(&mut self, _: AllNames, _: &mut Self::Context) -> Self::Result {
+        MessageResult(self.names.all().collect())
     }
 }
 
@@ -97,7 +127,7 @@ impl Handler<Subscribe> for QuicBridge {
     type Result = ();
 
     fn handle(&mut self, Subscribe(subscriber): Subscribe, _: &mut Self::Context) {
-        self.all_names().into_iter().for_each(|name| subscriber.tell(NameEvent::Exposed(name)));
+        self.names.all().for_each(|name| subscriber.tell(NameEvent::Exposed(name)));
         self.subscribers.add(subscriber);
     }
 }

@@ -189,14 +189,18 @@ impl QuicBridge {
     }
 
     fn peer_routes(&mut self, session: SessionKey, change: RouteChange) {
-        let Some(attached) = self.sessions.get(&session) else { return };
-        let node = attached.peer.node.clone();
-        self.changing_names(&node, |bridge| {
-            let attached = bridge.sessions.get_mut(&session);
-            let Some(open) = attached.and_then(|attached| attached.open.as_mut()) else { return };
-            open.routes.extend(change.added.into_iter().map(|route| (route.id, route)));
-            change.removed.iter().for_each(|id| drop(open.routes.remove(id)));
-        });
+        let Some(Attached { peer, open: Some(open), .. }) = self.sessions.get_mut(&session) else { return };
+        let is_used = self.used.contains(&(peer.node.clone(), session));
+        if is_used {
+            // First what comes: a name whose route is given anew does not go meanwhile.
+            self.names.add(&peer.node, &change.added, &mut self.subscribers);
+        }
+        open.routes.extend(change.added.into_iter().map(|route| (route.id, route)));
+        let removed: Vec<Route> =
+            change.removed.iter().filter_map(|route| open.routes.remove(route)).collect();
+        if is_used {
+            self.names.remove(&peer.node, &removed, &mut self.subscribers);
+        }
     }
 
     /// Does what the rule says.
@@ -238,13 +242,19 @@ impl QuicBridge {
         limited!(info, "session open", peer = %node, %role, session = %peer.session);
         // A peer comes before what it exposes.
         self.watchers.tell(&PeerEvent::Up(peer));
-        self.changing_names(&node, |bridge| bridge.used.insert((node.clone(), session)));
+        if self.used.insert((node.clone(), session)) {
+            self.names.add(&node, open.routes.values(), &mut self.subscribers);
+        }
     }
 
     fn down(&mut self, session: SessionKey, reason: &str) {
-        let Some(Attached { peer: Caller { node, .. }, .. }) = self.sessions.get(&session) else { return };
+        let Some(Attached { peer: Caller { node, .. }, open, .. }) = self.sessions.get(&session) else {
+            return;
+        };
         let node = node.clone();
-        self.changing_names(&node, |bridge| bridge.used.remove(&(node.clone(), session)));
+        if let Some(open) = open.as_ref().filter(|_| self.used.remove(&(node.clone(), session))) {
+            self.names.remove(&node, open.routes.values(), &mut self.subscribers);
+        }
         limited!(info, "session ended", peer = %node, reason);
         self.watchers.tell(&PeerEvent::Down { node, reason: reason.to_owned() });
     }
@@ -253,14 +263,21 @@ impl QuicBridge {
     fn replace(&mut self, former: SessionKey, next: SessionKey) {
         let Some(Attached { peer, open: Some(open), .. }) = self.sessions.get(&former) else { return };
         let (node, way) = (peer.node.clone(), Arc::clone(&open.way));
-        self.changing_names(&node, |bridge| {
-            let Some(Attached { open: Some(open), .. }) = bridge.sessions.get_mut(&next) else { return };
+        if let Some(Attached { open: Some(open), .. }) = self.sessions.get_mut(&next) {
             way.hand_over(&open.outbound);
             open.way = way;
             limited!(info, "another session took over", peer = %node, session = %open.peer.session);
-            bridge.used.remove(&(node.clone(), former));
-            bridge.used.insert((node.clone(), next));
-        });
+            // First what comes: a name that both have does not go meanwhile.
+            if self.used.insert((node.clone(), next)) {
+                self.names.add(&node, open.routes.values(), &mut self.subscribers);
+            }
+            let former = (node.clone(), former);
+            if let Some(Attached { open: Some(open), .. }) = self.sessions.get(&former.1)
+                && self.used.remove(&former)
+            {
+                self.names.remove(&node, open.routes.values(), &mut self.subscribers);
+            }
+        }
         self.tell(former, RetireSession);
     }
 

@@ -54,6 +54,20 @@ impl Handler<Resolve> for QuicBridge {
     }
 }
 
+/// Find the routes of a peer, if there is a session with it.
+#[derive(Message)]
+#[rtype(result = "Option<(Arc<Way>, Vec<Route>)>")]
+pub(crate) struct RoutesOf(pub(crate) NodeId);
+
+impl Handler<RoutesOf> for QuicBridge {
+    type Result = Option<(Arc<Way>, Vec<Route>)>;
+
+    fn handle(&mut self, RoutesOf(peer): RoutesOf, _: &mut Self::Context) -> Self::Result {
+        let open = self.open(&peer)?;
+        Some((Arc::clone(&open.way), open.routes.values().cloned().collect()))
+    }
+}
+
 impl QuicBridge {
     /// Whether a node answers on the session that is used with it.
     pub(super) fn answers(&self, node: &NodeId) -> impl Future<Output = bool> + 'static {

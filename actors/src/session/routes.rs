@@ -145,15 +145,15 @@ impl Routes {
         Ok((registration, change))
     }
 
-    /// Takes back what `registration` exposed under `name`.
-    pub(crate) fn remove(&self, name: &MailboxName, registration: u64) -> Option<RouteChange> {
+    /// Takes back what `registration` exposed under `name`; returns the routes of it.
+    pub(crate) fn remove(&self, name: &MailboxName, registration: u64) -> Option<Vec<Route>> {
         let mut names = self.names.borrow_mut();
         if names.get(name)?.registration != registration {
             return None;
         }
-        let removed: Vec<u32> = names.remove(name)?.routes.iter().map(|route| route.id).collect();
-        self.handlers.borrow_mut().retain(|(id, _)| !removed.contains(id));
-        Some(RouteChange { added: Vec::new(), removed })
+        let removed = names.remove(name)?.routes;
+        self.handlers.borrow_mut().retain(|(id, _)| removed.iter().all(|route| route.id != *id));
+        Some(removed)
     }
 
     /// What is exposed: names, requests, and who handles them.

@@ -11,8 +11,8 @@ use std::collections::BTreeSet;
 use swarm_protocols::Role;
 use uuid::Uuid;
 
-/// More turns of the arbiter than anything here takes.
-const TURNS_MAX: usize = 100_000;
+/// Longer than anything here takes, by the clock of the test.
+const LONG: Duration = Duration::from_secs(5);
 
 /// A coordinator and a node beside it, which has exposed nothing so far.
 struct Joined {
@@ -46,7 +46,8 @@ impl Joined {
 
     /// Waits until the coordinator knows these agents with what they can do.
     async fn until_agents_do(&self, expected: &[(&str, &[&str])]) {
-        for turn in 0.. {
+        let begun = now();
+        loop {
             let agents = self.bench.mailbox.ask(ListAgents).await.unwrap();
             let found: Vec<(&str, Vec<&str>)> = agents
                 .iter()
@@ -55,8 +56,9 @@ impl Joined {
             if found.iter().map(|(name, does)| (*name, &does[..])).eq(expected.iter().copied()) {
                 return;
             }
-            assert!(turn < TURNS_MAX, "{found:?}, {expected:?} are expected");
-            tokio::task::yield_now().await;
+            assert!(now() < begun + LONG, "{found:?}, {expected:?} are expected");
+            // The clock moves only when nobody has anything left to do.
+            tokio::time::sleep(Duration::from_millis(1)).await;
         }
     }
 }
@@ -74,6 +76,27 @@ async fn a11_an_agent_is_listed_also_before_it_exposes_what_it_can_do() {
     drop(registration);
     swarm.until_agents_do(&[("worker-1", &[])]).await;
     let _again = swarm.expose().await;
+    swarm.until_agents_do(&[("worker-1", &["worker"])]).await;
+}
+
+#[actix::test]
+async fn s17_an_agent_whose_mailboxes_come_and_go_is_looked_at_ten_times_a_second() {
+    let swarm = joined(agent("worker-1")).await;
+    swarm.until_agents_do(&[("worker-1", &[])]).await;
+    let (mut exposed, mut did, mut changes) = (None, false, 0);
+    for _ in 0..500 {
+        exposed = if exposed.is_none() { Some(swarm.expose().await) } else { None };
+        // The clock moves only when nobody has anything left to do.
+        tokio::time::sleep(Duration::from_millis(2)).await;
+        let does = !swarm.bench.mailbox.ask(ListAgents).await.unwrap()[0].protocols.is_empty();
+        changes += u32::from(does != did);
+        did = does;
+    }
+    assert!(changes <= 11, "{changes}");
+    let _worker = match exposed {
+        None => swarm.expose().await,
+        Some(exposed) => exposed,
+    };
     swarm.until_agents_do(&[("worker-1", &["worker"])]).await;
 }
 
@@ -102,6 +125,8 @@ async fn a9_what_an_agent_works_on_and_exposes_no_longer_goes_to_another_at_once
     let (lost, other) = (swarm.bench.submit(1, 1), swarm.bench.join("worker-2", 1));
     let asked = worker.expect::<Do>().await;
     let mut other = other.await;
+    // What it exposed last was looked at a while ago.
+    tokio::time::sleep(Duration::from_millis(100)).await;
     drop(registration);
     withdrawn(&asked).await;
     // Long before its lease is over.
