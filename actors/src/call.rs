@@ -83,19 +83,30 @@ impl<R: Request> Call<R> {
     /// The same, where `work` may find no room: when it yields `None` nothing was begun, and the caller is told
     /// [`Overloaded`](DeliveryError::Overloaded). A coordinator gives the part to another agent then, and spends no
     /// attempt.
-    pub fn answer_or_decline<F>(mut self, work: impl FnOnce(Self) -> F) -> Answer<R>
+    pub fn answer_or_decline<F>(self, work: impl FnOnce(Self) -> F) -> Answer<R>
     where
         F: Future<Output = Option<Outcome<R>>> + 'static,
     {
-        let (state, work) = (self.context.state(), work(self));
-        let declined = Arc::clone(&state);
-        Answer::new(state, async move {
-            let outcome = work.await;
-            if outcome.is_none() {
-                declined.fail(DeliveryError::Overloaded { retry_after: RETRY_AFTER });
-            }
-            outcome
+        let overloaded = DeliveryError::Overloaded { retry_after: RETRY_AFTER };
+        self.answer_or_fail(|call| {
+            let work = work(call);
+            async move { work.await.ok_or(overloaded) }
         })
+    }
+
+    /// The same, where `work` says why nothing was begun, or nothing that anybody will see.
+    pub(crate) fn answer_or_fail<F>(mut self, work: impl FnOnce(Self) -> F) -> Answer<R>
+    where
+        F: Future<Output = Result<Outcome<R>, DeliveryError>> + 'static,
+    {
+        let (state, work) = (self.context.state(), work(self));
+        let failed = Arc::clone(&state);
+        Answer::new(state, async move { work.await.map_err(|error| failed.fail(error)).ok() })
+    }
+
+    /// Whether nobody waits for the answer.
+    pub(crate) fn is_told(&self) -> bool {
+        self.context.told
     }
 
     /// Drops it, as nobody will handle it: an asker sees why, and so does who counts what was told in vain.

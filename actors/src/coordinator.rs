@@ -2,8 +2,8 @@
 //!
 //! The [`Board`] decides which agent gets which part, and when a task is done or has failed; the actor carries it out. It
 //! opens neither a request nor an answer, so it serves agents of any kind. Agents are made known with [`AgentJoined`],
-//! [`AgentChanged`] and [`AgentLost`]: a swarm starts an [`AgentWatch`] for that, a test sends them itself, with
-//! [probes](crate::testing::Probe) for mailboxes.
+//! [`AgentChanged`] and [`AgentLost`], the drain of the node with [`NodeDrains`]: a swarm starts an [`AgentWatch`] for that,
+//! a test sends them itself, with [probes](crate::testing::Probe) for mailboxes.
 
 mod agents;
 mod asks;
@@ -12,7 +12,7 @@ mod submission;
 #[cfg(test)]
 mod tests;
 
-pub use agents::{AgentChanged, AgentJoined, AgentLost, AgentWatch, Ports};
+pub use agents::{AgentChanged, AgentJoined, AgentLost, AgentWatch, NodeDrains, Ports};
 
 use crate::{
     call::{Answer, Call},
@@ -30,7 +30,7 @@ use std::{
 };
 use submission::{Client, Running};
 use swarm_protocols::{
-    ContentHash, NoError, NodeId,
+    ContentHash, DeliveryError, NoError, NodeId,
     content_store::{MissingContent, StoreContent},
     coordinator::{
         CancelTask, Coordinator as CoordinatorProtocol, Progress, TaskId, TaskProgress,
@@ -80,6 +80,8 @@ pub struct Coordinator {
     tasks: BTreeMap<TaskId, Running>,
     agents: BTreeMap<NodeId, ConnectedAgent>,
     asks: Asks,
+    /// Its node drains.
+    is_draining: bool,
     timer: Option<(Offset, SpawnHandle)>,
     started: Instant,
 }
@@ -101,6 +103,7 @@ impl Coordinator {
             submitting: None,
             tasks: BTreeMap::new(),
             agents: BTreeMap::new(),
+            is_draining: false,
             timer: None,
             started: now(),
         }
@@ -123,8 +126,8 @@ impl Coordinator {
             match command {
                 Command::Accepted { task } => self.accepted(task),
                 Command::Joined { task } => self.joined(task),
-                Command::Refused { error, .. } => self.answer(Err(error)),
-                Command::Repeated { report, .. } => self.answer(Ok(report)),
+                Command::Refused { error, .. } => self.answer(Ok(Err(error))),
+                Command::Repeated { report, .. } => self.answer(Ok(Ok(report))),
                 Command::Assign { assignment, task } => {
                     let ports = self.agents[&assignment.agent].ports.clone();
                     let inputs = task.part(&assignment).inputs.iter();
@@ -133,8 +136,9 @@ impl Coordinator {
                     self.asks.begin(assignment, task, ports, inputs, context.address());
                 }
                 Command::Withdraw { assignment } => self.asks.withdraw(&assignment),
-                Command::Finished { task, report } => self.end(task, Ok(report)),
-                Command::Failed { task, error } => self.end(task, Err(error)),
+                Command::Finished { task, report } => self.end(task, Ok(Ok(report))),
+                Command::Failed { task, error } => self.end(task, Ok(Err(error))),
+                Command::TurnedAway { task } => self.end(task, Err(DeliveryError::Draining)),
             }
         }
         self.set_timer(context);

@@ -87,6 +87,8 @@ pub(crate) struct QuicBridge {
     known: BTreeMap<NodeId, SocketAddr>,
     dialling: Vec<Dialling>,
     names: Names,
+    /// Dropped when the node begins to stop.
+    running: Option<watch::Sender<()>>,
     watchers: Subscribers<PeerEvent>,
     subscribers: Subscribers<NameEvent>,
     /// Dropped with what was exposed, which whoever holds the registration notices.
@@ -115,6 +117,7 @@ impl QuicBridge {
             used: BTreeSet::new(),
             known: BTreeMap::new(),
             names: Names::default(),
+            running: Some(watch::channel(()).0),
             watchers: Subscribers::default(),
             subscribers: Subscribers::default(),
             exposed: BTreeMap::new(),
@@ -309,6 +312,7 @@ impl Handler<Stop> for QuicBridge {
 
     fn handle(&mut self, Stop { grace }: Stop, context: &mut Self::Context) -> Self::Result {
         self.peers.stop();
+        self.running = None;
         let sessions: Vec<_> = self.sessions.values().map(|session| session.address.clone()).collect();
         let (bridge, closed) = (context.address(), self.transport.closed());
         Box::pin(async move {
@@ -322,6 +326,19 @@ impl Handler<Stop> for QuicBridge {
             bridge.do_send(End);
             let _in_time = tokio::time::timeout(Duration::from_secs(3), closed).await;
         })
+    }
+}
+
+/// Give out what ends when the node begins to stop.
+#[derive(Message)]
+#[rtype(result = "Option<watch::Receiver<()>>")]
+pub(crate) struct Running;
+
+impl Handler<Running> for QuicBridge {
+    type Result = Option<watch::Receiver<()>>;
+
+    fn handle(&mut self, _: Running, _: &mut Self::Context) -> Self::Result {
+        self.running.as_ref().map(watch::Sender::subscribe)
     }
 }
 

@@ -137,7 +137,24 @@ impl Coordinator {
     }
 }
 
-/// Watches the peers of a node, and tells a coordinator of the agents that come, change and go.
+/// The node of the coordinator drains, and no agent comes any more. What no agent that is here can do is answered
+/// [`Draining`](swarm_protocols::DeliveryError::Draining), so that its client submits it again elsewhere, and tasks that
+/// nobody waits for are cancelled.
+#[derive(Debug, Clone, Copy, Message)]
+#[rtype(result = "()")]
+pub struct NodeDrains;
+
+impl Handler<NodeDrains> for Coordinator {
+    type Result = ();
+
+    fn handle(&mut self, _: NodeDrains, context: &mut Self::Context) {
+        self.is_draining = true;
+        self.apply(Input::Draining, context);
+        self.cancel_left(context);
+    }
+}
+
+/// Watches the peers of a node, and tells a coordinator of the agents that come, change and go, and when the node drains.
 ///
 /// Every peer whose role is agent is one of them. What it can do is what it exposes, by the names of the protocols; how
 /// many parts it works on at once is in its capabilities, as [`Slots`].
@@ -246,6 +263,9 @@ impl Actor for AgentWatch {
     fn started(&mut self, context: &mut Self::Context) {
         context.add_message_stream(self.node.watch());
         context.add_message_stream(self.node.subscribe());
+        let node = self.node.clone();
+        let drains = async move { node.drains().await }.into_actor(self);
+        context.spawn(drains.map(|(), watch, _| watch.coordinator.do_send(NodeDrains)));
     }
 }
 

@@ -9,7 +9,7 @@ use crate::{
 use actix::{ActorFutureExt, Addr, AsyncContext, Context, Handler, Message, WrapFuture};
 use std::{collections::BTreeSet, sync::Arc};
 use swarm_protocols::{
-    ContentHash,
+    ContentHash, DeliveryError,
     coordinator::{
         Part, SubmitTask, TaskError, TaskId, TaskReport,
         board::{Input, NewTask},
@@ -17,13 +17,21 @@ use swarm_protocols::{
 };
 use tokio::sync::oneshot;
 
-/// How a task ended.
-pub(super) type Outcome = Result<Arc<TaskReport>, TaskError>;
+/// How a task ended, or why it was not done here.
+pub(super) type Outcome = Result<Result<Arc<TaskReport>, TaskError>, DeliveryError>;
+
+/// A request that submits a task.
+#[derive(Debug)]
+struct Waits {
+    outcome: oneshot::Sender<Outcome>,
+    /// Nobody waits for the answer.
+    is_told: bool,
+}
 
 /// The client of a task that is being submitted, and the inputs of it.
 #[derive(Debug)]
 pub(super) struct Client {
-    waits: oneshot::Sender<Outcome>,
+    waits: Waits,
     inputs: Vec<Held>,
 }
 
@@ -31,28 +39,23 @@ pub(super) struct Client {
 #[derive(Debug)]
 pub(super) struct Running {
     /// Its client, once for each request that waits for it.
-    waits: Vec<oneshot::Sender<Outcome>>,
+    waits: Vec<Waits>,
     /// What is held is not evicted.
     _inputs: Vec<Held>,
 }
 
 impl Coordinator {
     /// Puts a task on the board whose client waits, or says why not.
-    fn submit(
-        &mut self,
-        task: Result<NewTask, TaskError>,
-        waits: oneshot::Sender<Outcome>,
-        context: &mut Context<Self>,
-    ) {
+    fn submit(&mut self, task: Result<NewTask, TaskError>, waits: Waits, context: &mut Context<Self>) {
         let with_inputs = task.and_then(|task| Ok((self.inputs(&task)?, task)));
         match with_inputs {
             // While it was checked its client may have left.
-            Ok(_) if waits.is_closed() => {}
+            Ok(_) if self.is_left(&waits) => {}
             Ok((inputs, task)) => {
                 self.submitting = Some(Client { waits, inputs });
                 self.apply(Input::Submitted(task), context);
             }
-            Err(error) => drop(waits.send(Err(error))),
+            Err(error) => drop(waits.outcome.send(Ok(Err(error)))),
         }
     }
 
@@ -74,7 +77,7 @@ impl Coordinator {
     /// The task that is being submitted is on the board since before.
     pub(super) fn joined(&mut self, task: TaskId) {
         let running = self.tasks.get_mut(&task).expect("a task on the board is known here");
-        running.waits.retain(|waits| !waits.is_closed());
+        running.waits.retain(|waits| !waits.outcome.is_closed());
         running.waits.extend(self.submitting.take().map(|Client { waits, .. }| waits));
     }
 
@@ -82,7 +85,7 @@ impl Coordinator {
     pub(super) fn answer(&mut self, outcome: Outcome) {
         if let Some(Client { waits, .. }) = self.submitting.take() {
             // A client that left in this very moment is no error.
-            let _left = waits.send(outcome);
+            let _left = waits.outcome.send(outcome);
         }
     }
 
@@ -90,8 +93,20 @@ impl Coordinator {
     pub(super) fn end(&mut self, task: TaskId, outcome: Outcome) {
         let Running { waits, .. } = self.tasks.remove(&task).expect("a task on the board is known here");
         for waits in waits {
-            let _left = waits.send(outcome.clone());
+            let _left = waits.outcome.send(outcome.clone());
         }
+    }
+
+    /// Whether a task need not go on for this request. One that nobody waits for holds no drain up.
+    fn is_left(&self, waits: &Waits) -> bool {
+        waits.outcome.is_closed() || (self.is_draining && waits.is_told)
+    }
+
+    /// Cancels the tasks that need not go on.
+    pub(super) fn cancel_left(&mut self, context: &mut Context<Self>) {
+        let left = |(_, running): &(&TaskId, &Running)| running.waits.iter().all(|waits| self.is_left(waits));
+        let left: Vec<TaskId> = self.tasks.iter().filter(left).map(|(task, _)| *task).collect();
+        left.into_iter().for_each(|task| self.apply(Input::Cancelled { task }, context));
     }
 }
 
@@ -104,6 +119,7 @@ impl Handler<Call<SubmitTask>> for Coordinator {
         let parts = std::mem::take(&mut call.request.parts);
         let task = SubmitTask { parts, ..call.request.clone() };
         let (waits, outcome) = oneshot::channel();
+        let waits = Waits { outcome: waits, is_told: call.is_told() };
         let hashed = |part: &Part| part.payload.len() + part.inputs.len() * size_of::<ContentHash>();
         let bytes = task.parts.iter().map(hashed).sum();
         let check = move || NewTask::new(task, submitter);
@@ -115,10 +131,10 @@ impl Handler<Call<SubmitTask>> for Coordinator {
             context.spawn(checked.map(|task, coordinator, context| coordinator.submit(task, waits, context)));
         }
         let left = SendClientLeft { task: call.request.id, coordinator: context.address() };
-        call.answer(|_| async move {
+        call.answer_or_fail(|_| async move {
             let _left = left;
-            let report = outcome.await.unwrap_or(Err(TaskError::Cancelled))?;
-            Ok(Arc::unwrap_or_clone(report))
+            let outcome = outcome.await.unwrap_or(Ok(Err(TaskError::Cancelled)))?;
+            Ok(outcome.map(Arc::unwrap_or_clone))
         })
     }
 }
@@ -146,7 +162,7 @@ impl Handler<ClientLeft> for Coordinator {
 
     fn handle(&mut self, ClientLeft { task }: ClientLeft, context: &mut Self::Context) {
         // Another request may wait for a task of the same id by now.
-        let is_left = |running: &Running| running.waits.iter().all(oneshot::Sender::is_closed);
+        let is_left = |running: &Running| running.waits.iter().all(|waits| self.is_left(waits));
         if self.tasks.get(&task).is_some_and(is_left) {
             self.apply(Input::Cancelled { task }, context);
         }

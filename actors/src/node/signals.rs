@@ -1,6 +1,7 @@
 //! Signals that ask a program to stop.
 
 use super::Node;
+use crate::quic_bridge;
 use std::{io, time::Duration};
 
 /// A request to stop, from the keyboard or from whoever supervises the process.
@@ -61,5 +62,12 @@ impl Node {
             _ = signals.next() => {}
         }
         Ok(signal)
+    }
+
+    /// Completes when the node begins to stop, or has stopped.
+    pub(crate) async fn drains(&self) {
+        if let Ok(Some(mut running)) = self.bridge.send(quic_bridge::Running).await {
+            while running.changed().await.is_ok() {}
+        }
     }
 }

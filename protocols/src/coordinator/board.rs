@@ -45,6 +45,10 @@
 //! left, for 10 minutes. Parts are placed on agents that are not in good
 //! standing, and wait for them, only where there is no other to ask. A pausing agent is given nothing.
 //!
+//! **Drain.** When the node of the board [drains](Input::Draining), no agent joins any more. From then on a task ends at
+//! once of which no part is in progress and that no agent which is here can do: it is [turned away](Command::TurnedAway)
+//! instead of waiting for an agent, and nothing is said about what agents there are. The others go on.
+//!
 //! **When a part fails.** No single word ends a task. A part fails, and its task with it, when nobody works on it any
 //! more and either every capable agent has answered it with an error, after two attempts at least, or every one has
 //! tried it and [`BoardConfig::attempts_max`] attempts are spent, or so many agents have failed it. So fewer bad agents
@@ -164,6 +168,7 @@ pub struct Board {
     bytes: usize,
     /// How many tasks were accepted.
     sequence: u64,
+    is_draining: bool,
     shares: Shares,
 }
 
@@ -195,6 +200,7 @@ impl Board {
             commands: VecDeque::new(),
             bytes: 0,
             sequence: 0,
+            is_draining: false,
             shares: Shares::default(),
         }
     }
@@ -219,6 +225,10 @@ impl Board {
                 self.end_overdue_tasks(now);
                 self.expire_leases(now);
             }
+            Input::Draining => self.is_draining = true,
+        }
+        if self.is_draining {
+            self.end_overdue_tasks(now);
         }
         self.settle(now);
     }

@@ -215,3 +215,49 @@ async fn an_operator_gets_no_work_whatever_it_exposes() {
     let none = TaskError::NoCapableAgent { protocol: "worker".into(), avoided: BTreeSet::new() };
     assert_eq!(swarm.bench.submit(1, 1).await.unwrap(), Err(none));
 }
+
+#[actix::test]
+async fn t2_a_node_that_drains_waits_neither_for_what_no_agent_can_do_nor_for_what_is_told() {
+    tokio::time::pause();
+    let desk = MemoryNode::new("desk", Role::Operator);
+    let (hub, desk, _cut) = pair(MemoryNode::new("hub", Role::Coordinator), desk).await;
+    let (mailbox, address) = Coordinator::new(config(), Some(hub.clone())).start_with_mailbox();
+    AgentWatch::new(hub.clone(), address).start();
+    let exposing = hub.expose("coordinator", mailbox.clone()).allow(Role::Operator);
+    exposing.register().await.unwrap().detach();
+    let coordinator = loop {
+        match desk.resolve::<CoordinatorProtocol>("hub/coordinator").await {
+            Ok(coordinator) => break coordinator,
+            Err(_) => tokio::task::yield_now().await,
+        }
+    };
+    let asking = coordinator.ask(task(1, &parts(1))).timeout(2 * LEASE).into_future();
+    let asked = actix_rt::spawn(asking);
+    coordinator.tell(task(2, &parts(1))).await.unwrap();
+    for number in [1, 2] {
+        while mailbox.ask(TaskProgress { id: id(number) }).await.unwrap().is_none() {
+            tokio::task::yield_now().await;
+        }
+    }
+    let begun = now();
+    hub.stop(LEASE).await;
+    assert!(now() < begun + Duration::from_secs(1), "{:?}", now() - begun);
+    // As it is with what comes during a drain: its client submits it again.
+    assert_eq!(asked.await.unwrap(), Err(crate::AskError::Delivery(DeliveryError::Draining)));
+}
+
+#[actix::test]
+async fn t2_what_is_in_progress_goes_on_in_a_drain_where_somebody_waits_for_it() {
+    let bench = Bench::new(config());
+    let mut agent = bench.join("x", 2).await;
+    bench.mailbox.tell(task(1, &parts(1))).await.unwrap();
+    let told = agent.asked().await;
+    let waits = bench.submit(2, 1);
+    let asked = agent.asked().await;
+    bench.address.send(NodeDrains).await.unwrap();
+    withdrawn(&told).await;
+    bench.mailbox.tell(task(3, &parts(1))).await.unwrap();
+    assert_eq!((bench.progress(1).await, bench.progress(3).await), (None, None));
+    asked.reply(Ok(7));
+    assert_eq!(answers(&waits.await.unwrap().unwrap()), [("x", 7)]);
+}

@@ -30,6 +30,27 @@ impl Board {
 
     /// Ends a task without a result: whoever works on it is told to stop.
     pub(super) fn fail(&mut self, rank: Rank, error: TaskError, now: Offset) {
+        let (state, outcome) = match &error {
+            TaskError::Cancelled => (TaskState::Cancelled, None),
+            error => (TaskState::Failed { reason: printable(&error.to_string()) }, Some(Err(error.clone()))),
+        };
+        let task = self.withdraw_all(rank);
+        let id = task.id();
+        self.ended.remember(task.summary(rank, state, now), task.new.body(), outcome, now);
+        self.commands.push_back(Command::Failed { task: id, error });
+    }
+
+    /// Ends a task that nobody who is here can do, as the board drains. Its id begins anew, like that of one that was
+    /// cancelled.
+    fn turn_away(&mut self, rank: Rank, now: Offset) {
+        let task = self.withdraw_all(rank);
+        let id = task.id();
+        self.ended.remember(task.summary(rank, TaskState::Cancelled, now), task.new.body(), None, now);
+        self.commands.push_back(Command::TurnedAway { task: id });
+    }
+
+    /// Takes a task from the board, and tells whoever works on it to stop.
+    fn withdraw_all(&mut self, rank: Rank) -> Task {
         let task = self.forget(rank);
         let id = task.id();
         for (agent, of) in &mut self.agents.0 {
@@ -38,12 +59,7 @@ impl Board {
                 self.commands.push_back(Command::Withdraw { assignment });
             }
         }
-        let (state, outcome) = match &error {
-            TaskError::Cancelled => (TaskState::Cancelled, None),
-            error => (TaskState::Failed { reason: printable(&error.to_string()) }, Some(Err(error.clone()))),
-        };
-        self.ended.remember(task.summary(rank, state, now), task.new.body(), outcome, now);
-        self.commands.push_back(Command::Failed { task: id, error });
+        task
     }
 
     /// Takes a task from the board and from every queue.
@@ -67,20 +83,25 @@ impl Board {
     /// When a task stops waiting for a capable agent; `None` if there is one, or one that drains still works on it.
     pub(super) fn gives_up_at(&self, task: &Task) -> Option<Offset> {
         let since = task.stranded_since.filter(|_| task.in_progress == 0)?;
-        since.after(self.config.agent_wait)
+        // Nobody joins a board that drains.
+        if self.is_draining { Some(since) } else { since.after(self.config.agent_wait) }
     }
 
     pub(super) fn end_overdue_tasks(&mut self, now: Offset) {
         let mut ended = Vec::new();
         for (rank, task) in &self.tasks {
             if task.deadline.is_some_and(|deadline| deadline <= now) {
-                ended.push((*rank, TaskError::DeadlineExceeded));
+                ended.push((*rank, Some(TaskError::DeadlineExceeded)));
             } else if self.gives_up_at(task).is_some_and(|end| end <= now) {
-                ended.push((*rank, self.no_capable_agent(task.submitted())));
+                let is_told = !self.is_draining;
+                ended.push((*rank, is_told.then(|| self.no_capable_agent(task.submitted()))));
             }
         }
         for (rank, error) in ended {
-            self.fail(rank, error, now);
+            match error {
+                Some(error) => self.fail(rank, error, now),
+                None => self.turn_away(rank, now),
+            }
         }
     }
 

@@ -82,6 +82,8 @@ pub enum Input {
     },
     /// Time passed: deadlines, leases and waits may be over.
     Tick,
+    /// The node of the board drains: no agent joins any more. Once is enough.
+    Draining,
 }
 
 /// A task that was checked, with who submitted it.
@@ -287,5 +289,11 @@ pub enum Command {
         task: TaskId,
         /// Why.
         error: TaskError,
+    },
+    /// The task ended without a result because the board drains and no agent that is here can do it. It may be
+    /// submitted again under its id, to this board or the one that takes its place.
+    TurnedAway {
+        /// Which task.
+        task: TaskId,
     },
 }

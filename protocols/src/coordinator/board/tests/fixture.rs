@@ -109,6 +109,7 @@ fn line(command: &Command) -> String {
         Command::Withdraw { assignment } => format!("{} leaves {}", assignment.agent, given(assignment)),
         Command::Finished { task, report } => format!("{} done:{}", shown(*task), answers(report)),
         Command::Failed { task, error } => format!("{} failed: {error}", shown(*task)),
+        Command::TurnedAway { task } => format!("{} turned away", shown(*task)),
     }
 }
 

@@ -1,6 +1,7 @@
 //! Swarms in virtual time, from seeds. Agents drain, die, hang, answer late, wrong or not at all and come back, and as
 //! long as one honest agent stays every task ends right. A client that is given a wrong answer submits the task again and
-//! avoids who gave it.
+//! avoids who gave it. The node of some boards drains, and no agent joins any more: then a task may be turned away
+//! instead, and none is said to have no capable agent.
 //!
 //! A seed makes one history; 250 of them are run, or as many as `SWARM_SEEDS` says. Every history is replayed from its
 //! encoding as well.
@@ -36,6 +37,8 @@ enum Event {
     Change(NodeId),
     Drain(NodeId),
     Lose(NodeId),
+    /// The node of the board drains.
+    Stop,
     Report(Assignment, Outcome),
     /// A report about what was withdrawn or lost.
     Stale(Assignment),
@@ -64,6 +67,7 @@ struct Swarm {
     /// Every answer that was reported for a part.
     answers: BTreeSet<(TaskId, usize, NodeId, u8)>,
     next_id: u128,
+    is_stopping: bool,
     /// The tasks whose clients still want an answer.
     unserved: BTreeSet<TaskId>,
 }
@@ -83,6 +87,7 @@ impl Swarm {
             cancelled: BTreeSet::new(),
             answers: BTreeSet::new(),
             next_id: 1,
+            is_stopping: false,
             unserved: BTreeSet::new(),
         };
         // With fewer bad agents than attempts the honest one is asked before the attempts are spent.
@@ -91,6 +96,10 @@ impl Swarm {
         }
         for _ in 0..swarm.dice.below(8) + 1 {
             swarm.plan_task();
+        }
+        if swarm.dice.chance(20) {
+            let stop = swarm.dice.seconds(0, 300);
+            swarm.schedule(stop, Event::Stop);
         }
         swarm
     }
@@ -176,6 +185,16 @@ impl Swarm {
                 self.bench.apply(Input::AgentDraining { agent });
             }
             Event::Lose(agent) => self.lose(agent),
+            Event::Stop => {
+                self.is_stopping = true;
+                self.bench.apply(Input::Draining);
+                // So that there is somebody to turn away.
+                if self.dice.chance(50) {
+                    let here = self.members.iter().filter(|(_, member)| member.here);
+                    let here: Vec<NodeId> = here.map(|(agent, _)| agent.clone()).collect();
+                    here.into_iter().for_each(|agent| self.schedule(Duration::ZERO, Event::Lose(agent)));
+                }
+            }
             Event::Report(assignment, outcome) => self.report(assignment, outcome),
             Event::Stale(assignment) if !self.asked.contains(&assignment) => {
                 self.bench.answer(assignment, GARBAGE);
@@ -203,6 +222,9 @@ impl Swarm {
     }
 
     fn join(&mut self, agent: NodeId) {
+        if self.is_stopping {
+            return;
+        }
         let member = self.members.get_mut(&agent).unwrap();
         (member.here, member.draining) = (true, false);
         let (protocols, slots) = (member.protocols.clone(), u32::try_from(member.slots).unwrap());
@@ -295,6 +317,7 @@ impl Swarm {
                 }
                 Command::Finished { task, report } => self.finished(task, &report),
                 Command::Failed { task, error } => self.failed(task, &error),
+                Command::TurnedAway { task } => self.turned_away(task),
             }
         }
     }
@@ -345,12 +368,26 @@ impl Swarm {
         self.schedule(Duration::ZERO, Event::Submit(SubmitTask { id: again, avoid: liars, ..task }));
     }
 
+    fn turned_away(&mut self, id: TaskId) {
+        let (task, _) = self.live.remove(&id).expect("a task ends once");
+        assert!(self.is_stopping, "{task:?} is turned away");
+        assert!(self.asked.iter().all(|asked| asked.task != id), "what is in progress goes on");
+        let can = |(agent, member): (&NodeId, &Member)| {
+            let may = member.here && !member.draining && !task.avoid.contains(agent);
+            may && member.protocols.contains(&task.protocol)
+        };
+        assert!(!self.members.iter().any(can), "{task:?} could be done");
+        self.unserved.remove(&id);
+    }
+
     fn failed(&mut self, id: TaskId, error: &TaskError) {
         let (task, _) = self.live.remove(&id).expect("a task ends once");
         assert!(self.asked.iter().all(|asked| asked.task != id), "what ended is withdrawn");
         match error {
             TaskError::DeadlineExceeded => assert!(task.deadline.is_some()),
             TaskError::Cancelled => assert!(self.cancelled.remove(&id)),
+            // The honest agent may have left, and does not come back.
+            TaskError::PartFailed { .. } if self.is_stopping => {}
             other => panic!("task {task:?} failed: {other}"),
         }
         self.unserved.remove(&id);

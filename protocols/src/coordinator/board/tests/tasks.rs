@@ -259,3 +259,26 @@ fn a2_whom_a_client_avoids_gets_none_of_its_next_tasks_while_another_is_good() {
     bench.submit_of("betrayed", asking(5));
     assert_eq!(bench.commands(), ["b does 5.0#1"]);
 }
+
+#[test]
+fn t2_a_board_that_drains_turns_away_what_nobody_here_can_do_and_finishes_the_rest() {
+    let mut bench = Bench::with_agents(&["a", "b"]);
+    bench.submit(task(1, &["a", "b"]));
+    bench.submit(SubmitTask { protocol: "searcher".into(), ..task(2, &["a"]) });
+    assert_eq!(bench.commands(), ["a does 1.0#1", "b does 1.1#1"]);
+    bench.apply(Input::Draining);
+    assert_eq!(bench.commands(), ["2 turned away"]);
+    bench.submit(task(3, &["a"]));
+    bench.drain("b");
+    assert!(bench.commands().is_empty(), "there is still somebody who can do it");
+    bench.lose("a");
+    assert_eq!(bench.commands(), ["3 turned away"]);
+    // What is in progress of it goes on, and after that nobody is left.
+    bench.wait(SECOND);
+    bench.answer(given("b", 1, 1, 1), 7);
+    assert_eq!(bench.commands(), ["1 turned away"]);
+    // It is the same task still, which nobody cancelled and which has not failed.
+    bench.submit(task(1, &["a", "b"]));
+    assert_eq!(bench.commands(), ["1 turned away"]);
+    assert_eq!(bench.board.next_timeout(), None);
+}
