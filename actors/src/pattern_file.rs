@@ -43,7 +43,7 @@ pub const READ_BYTES_MAX: u64 = 1 << 30;
 #[non_exhaustive]
 pub enum PatternFileError {
     /// The system refused.
-    #[error("cannot {doing} {}", path.display())]
+    #[error("cannot {doing} {}: {source}", path.display())]
     Io {
         /// What was being done.
         doing: &'static str,

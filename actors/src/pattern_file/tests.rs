@@ -87,8 +87,10 @@ fn what_cannot_be_opened_is_named() {
     let folder = Folder::new();
     let error = |path: &Path| PatternFile::open(path).unwrap_err().to_string();
     let path = folder.file();
-    assert_eq!(error(&path), format!("cannot open {}", path.display()));
-    assert_eq!(error(&folder.0), format!("cannot open {}", folder.0.display()));
+    let absent = error(&path);
+    assert!(absent.starts_with(&format!("cannot open {}: ", path.display())), "{absent}");
+    assert!(absent.contains("(os error 2)"), "{absent}");
+    assert_eq!(error(&folder.0), format!("cannot open {}: it is no file", folder.0.display()));
     fs::write(&path, "").unwrap();
     let short = "cannot be read: it has 0 bytes, fewer than the 192 of a header";
     assert_eq!(error(&path), format!("{} {short}", path.display()));
@@ -97,6 +99,10 @@ fn what_cannot_be_opened_is_named() {
     assert_eq!(error(&path), format!("{} {short}", path.display()));
     let nowhere = PatternFile::write(&folder.0.join("absent/some"), &[]).unwrap_err();
     assert!(matches!(nowhere, PatternFileError::Io { doing: "write", .. }));
+    assert!(
+        nowhere.to_string().contains("some: ") && nowhere.to_string().contains("(os error 2)"),
+        "{nowhere}"
+    );
 }
 
 proptest! {
