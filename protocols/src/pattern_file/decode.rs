@@ -58,7 +58,7 @@ pub enum FormatError {
         bytes: usize,
     },
     /// Bytes differ from those that were written.
-    #[error("{section} at byte {offset} do not have the checksum that was written with them")]
+    #[error("the checksum of {section} at byte {offset} is wrong")]
     Checksum {
         /// What was changed.
         section: Section,

@@ -152,7 +152,7 @@ fn errors_name_what_is_wrong_and_where() {
     assert_eq!(error(&[b'x'; 500]), "it does not begin with SWARMPAT, so it is no file of patterns");
     assert_eq!(error(&changed(8, 2)), "it has version 2 of the format; this program reads 1");
     assert_eq!(error(&file[..335]), "its header speaks of 336 bytes, but it has 335");
-    let checksum = |what| format!("{what} do not have the checksum that was written with them");
+    let checksum = |what| format!("the checksum of {what} is wrong");
     assert_eq!(error(&changed(20, 9)), checksum("the header at byte 0"));
     assert_eq!(error(&changed(200, 9)), checksum("the index at byte 192"));
     assert_eq!(error(&changed(275, 9)), checksum("the metadata at byte 272"));
