@@ -17,9 +17,15 @@ use crate::input::Source;
 pub(crate) enum Match {
     /// Measure the distance of two series, one number a line
     Distance(distance::Distance),
-    /// Classify UCR files by the nearest neighbour
+    /// Classify UCR files by the nearest neighbour of z-normalised series
+    ///
+    /// Every series is z-normalised by its own mean and population deviation, always; a constant one becomes zeros. The
+    /// distance is that of `swarm match distance --znormalize`.
     Classify(classify::Classify),
-    /// Find the windows of a CSV column that are most like a query
+    /// Find the windows of a CSV column that are most like a query, z-normalised
+    ///
+    /// The query and every window are z-normalised by their own mean and population deviation, always; a constant one
+    /// becomes zeros. The distance is that of `swarm match distance --znormalize`.
     Search(search::Search),
 }
 

@@ -204,6 +204,16 @@ fn of_equally_near_neighbours_the_first_wins() {
 }
 
 #[test]
+fn m1_the_help_says_which_commands_normalise() {
+    let said = ["z-normalised", "population deviation", "`swarm match distance --znormalize`"];
+    for command in ["classify", "search"] {
+        let help = swarm(&["match", command, "--help"]).stdout;
+        let missing: Vec<_> = said.iter().filter(|text| !help.contains(*text)).collect();
+        assert!(missing.is_empty(), "{command} says nothing of {missing:?}:\n{help}");
+    }
+}
+
+#[test]
 fn malformed_ucr_rows_are_refused_with_their_place() {
     let folder = Folder::new("malformed_ucr");
     let good = folder.write("good", "1\t1\t2\n");
