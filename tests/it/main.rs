@@ -139,7 +139,7 @@ fn data(name: &str) -> Option<String> {
     if !path.exists() {
         // Not `eprintln!`, whose text the test runner hides when the test passes.
         let mut stderr = std::io::stderr();
-        writeln!(stderr, "SKIPPED: {} is absent, set ACTIX_SWARM_DATA", path.display()).unwrap();
+        writeln!(stderr, "SKIPPED: {} is absent: reference data that is no part of the repository, in a folder that ACTIX_SWARM_DATA names", path.display()).unwrap();
         return None;
     }
     Some(path.to_str().unwrap().to_owned())
