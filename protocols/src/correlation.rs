@@ -139,7 +139,7 @@ impl SeriesRequest for CorrelateGroups {
         if let PairMeasure::Lcss { epsilon, .. } = self.measure
             && (epsilon.is_nan() || epsilon < 0.0)
         {
-            return invalid(format!("{epsilon} is no distance within which points match"));
+            return invalid(format!("{epsilon:?} is no distance within which points match"));
         }
         let (from, until) = (u64::from(self.from), u64::from(self.until));
         let is_border = |row: u64| row.is_multiple_of(ROWS_STEP.into()) || row == series;
@@ -218,6 +218,7 @@ mod tests {
         let lcss = |epsilon| part(PairMeasure::Lcss { epsilon, window: None }, 0..10).check(lengths);
         assert!(lcss(0.0).is_ok() && lcss(f64::INFINITY).is_ok());
         assert!(lcss(-0.1).is_err() && lcss(f64::NAN).is_err());
+        assert_eq!(lcss(-1e300), Err(PartError::invalid("-1e300 is no distance within which points match")));
         let long = vec![1 << 20; 17];
         assert!(part(PairMeasure::Pearson, 0..4).check(&[&long]).is_err());
     }

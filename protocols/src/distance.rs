@@ -30,7 +30,7 @@ impl BandRule {
     pub fn check(&self) -> Result<(), PartError> {
         match self {
             BandRule::Percent(percent) if !(0.0..=100.0).contains(percent) => {
-                Err(PartError::invalid(format!("a band of {percent} percent is outside 0..=100")))
+                Err(PartError::invalid(format!("a band of {percent:?} percent is outside 0..=100")))
             }
             _ => Ok(()),
         }
@@ -122,7 +122,7 @@ impl PartRequest for MeasureDistance {
         let MeasuredDistance { distance_squared, steps } = answer;
         Impossible::unless(
             distance_squared.is_finite() && *distance_squared >= 0.0,
-            format_args!("a squared distance of {distance_squared}"),
+            format_args!("a squared distance of {distance_squared:?}"),
         )?;
         let is_wanted = self.detail == Detail::Path;
         Impossible::unless(steps.is_some() == is_wanted, "a path that was not asked for, or none")?;
@@ -196,6 +196,8 @@ mod tests {
         for band in [-1.0, 100.5, f64::NAN] {
             assert!(check(BandRule::Percent(band), &[&[3], &[5]]).is_err(), "{band}");
         }
+        let huge = check(BandRule::Percent(1e300), &[&[3], &[5]]).unwrap_err();
+        assert_eq!(huge, PartError::invalid("a band of 1e300 percent is outside 0..=100"));
         assert!(check(BandRule::Full, &[&[3, 3], &[5]]).is_err());
         let long: &[Lengths<'_>] = &[&[400_000], &[400_000]];
         let error = check(BandRule::Full, long).unwrap_err().to_string();

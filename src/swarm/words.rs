@@ -44,6 +44,9 @@ const PHRASES: &[(&str, &str)] = &[
     ),
 ];
 
+/// How long a number is shown as it is.
+const NUMBER_CHARS_MAX: usize = 24;
+
 /// What TOML calls keys with their values.
 pub(super) const TABLE: &str = "a table";
 
@@ -96,7 +99,9 @@ fn expectation<'a>(expected: &'a str, keys: &'a str) -> &'a str {
 fn finding(found: &str, keys: &str) -> String {
     let number = found.strip_prefix("integer `").or(found.strip_prefix("floating point `"));
     if let Some((number, _)) = number.and_then(|rest| rest.split_once('`')) {
-        return format!("the number {number}");
+        // The parser writes all digits of one, up to 309 before its point.
+        let shown = number.parse::<f64>().ok().filter(|_| number.len() > NUMBER_CHARS_MAX);
+        return shown.map_or_else(|| format!("the number {number}"), |value| format!("the number {value:?}"));
     }
     if let Some(text) = found.strip_prefix("string ") {
         return format!("the text {text}");
@@ -121,6 +126,14 @@ mod tests {
     fn f14_types_of_the_parser_get_the_words_of_the_file() {
         for (message, expected) in [
             ("invalid type: integer `5`, expected a string", "expected a text in quotes, found the number 5"),
+            (
+                &format!("invalid type: floating point `-{}.0`, expected u64", 1e300),
+                "expected a whole number from 0 on, found the number -1e300",
+            ),
+            (
+                "invalid type: floating point `0.5`, expected i64",
+                "expected a whole number, found the number 0.5",
+            ),
             (
                 "invalid type: integer `99999999999999999999` as i128, expected i64",
                 "expected a whole number, found the number 99999999999999999999",

@@ -118,6 +118,8 @@ mod tests {
             assert_eq!(Band::percent(percent, 10), Err(KernelError::PercentOutOfRange { percent }));
         }
         assert!(matches!(Band::percent(f64::NAN, 10), Err(KernelError::PercentOutOfRange { .. })));
+        let huge = Band::percent(1e300, 10).unwrap_err().to_string();
+        assert_eq!(huge, "a band of 1e300 percent is outside 0..=100");
     }
 
     #[test]

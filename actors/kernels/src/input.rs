@@ -80,7 +80,7 @@ pub enum KernelError {
         limit: f64,
     },
     /// A band in percent lies in 0..=100.
-    #[error("a band of {percent} percent is outside 0..=100")]
+    #[error("a band of {percent:?} percent is outside 0..=100")]
     PercentOutOfRange {
         /// The percentage asked for.
         percent: f64,
@@ -106,7 +106,7 @@ pub enum KernelError {
         limit: usize,
     },
     /// Points match within a distance that is not negative.
-    #[error("{epsilon} is no distance within which points match")]
+    #[error("{epsilon:?} is no distance within which points match")]
     Epsilon {
         /// The distance asked for.
         epsilon: f64,

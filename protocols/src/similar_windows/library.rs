@@ -65,7 +65,7 @@ pub enum InvalidPart {
     },
     /// A close is not a number, infinite, not positive, or beyond any price.
     #[error(
-        "{symbol}: the close of {day} is {close}, expected is {:e} to {:e}",
+        "{symbol}: the close of {day} is {close:?}, expected is {:e} to {:e}",
         CLOSE_RANGE.start(),
         CLOSE_RANGE.end()
     )]
@@ -344,8 +344,8 @@ mod tests {
             reason(&[1, 1], &[1.0, 1.0]),
             "SPY: 1970-01-02 follows 1970-01-02, ascending days are expected"
         );
-        for bad in [f64::NAN, f64::INFINITY, 0.0, -1.0, 1e16] {
-            let expected = format!("SPY: the close of 1970-01-02 is {bad}, expected is 1e-12 to 1e15");
+        for bad in [f64::NAN, f64::INFINITY, 0.0, -1.0, 1e16, 1e300] {
+            let expected = format!("SPY: the close of 1970-01-02 is {bad:?}, expected is 1e-12 to 1e15");
             assert_eq!(reason(&[1], &[bad]), expected);
         }
         assert!(reason(&[i32::MAX], &[1.0]).contains("2147483647"));

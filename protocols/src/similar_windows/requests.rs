@@ -56,7 +56,7 @@ impl FindSimilar {
                 return invalid(format!("the query {symbol} has {count} values, expected are {length}"));
             }
             if let Some(value) = values.iter().find(|value| !super::CLOSE_RANGE.contains(value)) {
-                return invalid(format!("a value of the query {symbol} is {value}"));
+                return invalid(format!("a value of the query {symbol} is {value:?}"));
             }
         }
         Ok(())
@@ -269,6 +269,7 @@ mod tests {
             "the query SPY has 59 values, expected are 60"
         );
         assert_eq!(reason(search(vec![query(vec![f64::NAN; 60])])), "a value of the query SPY is NaN");
+        assert_eq!(reason(search(vec![query(vec![1e308; 60])])), "a value of the query SPY is 1e308");
         let rule = WindowRule { top: 0, ..WindowRule::DAILY };
         let absurd = FindSimilar { rule, ..search(vec![query(vec![1.0; 60])]) };
         assert_eq!(reason(absurd), "top is 0, expected is 1 to 100");

@@ -215,7 +215,7 @@ fn distances_are_right(
             Impossible::unless(
                 (hit.distance_squared - distance).abs() <= DISTANCE_TOLERANCE,
                 format_args!(
-                    "a squared distance of {} to {}, it is {distance}",
+                    "a squared distance of {:?} to {}, it is {distance:?}",
                     hit.distance_squared, query.symbol
                 ),
             )?;
@@ -258,11 +258,11 @@ mod tests {
         let honest = windows.reply(vec![QueryMatches { candidates, matches }]);
         let find = FindSimilar { part: ContentHash::of(&part.encode()), rule, queries: vec![query] };
         assert_eq!(distances_are_right(&find, &[&part], &honest), Ok(()));
-        for lie in [0.0, 1e-3, 240.0] {
+        for lie in [0.0, 1e-3, 240.0, 1e300] {
             let mut reply = honest.clone();
             reply.queries[0].matches[0].distance_squared = lie;
             let refused = distances_are_right(&find, &[&part], &reply).unwrap_err().to_string();
-            assert!(refused.starts_with(&format!("a squared distance of {lie} to A, it is ")), "{refused}");
+            assert!(refused.starts_with(&format!("a squared distance of {lie:?} to A, it is ")), "{refused}");
         }
     }
 }

@@ -95,7 +95,7 @@ impl<'a> Facts<'a> {
             let is_undefined = correlates && (self.is_constant[i] || self.is_constant[j]);
             let is_defined = !is_undefined && (i == j || !(self.is_gapped[i] || self.is_gapped[j]));
             let is_possible = if value.is_nan() { !is_defined } else { !is_undefined };
-            Impossible::unless(is_possible, format_args!("{value} for the series {i} and {j}"))?;
+            Impossible::unless(is_possible, format_args!("{value:?} for the series {i} and {j}"))?;
         }
         let others: Vec<usize> = (0..pairs.len()).filter(|&at| pairs[at].0 != pairs[at].1).collect();
         let longest = others.iter().map(|&at| self.series[pairs[at].0].len()).max().unwrap_or(0) as u64;

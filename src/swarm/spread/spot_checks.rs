@@ -45,7 +45,7 @@ impl SpotChecks {
 pub(super) fn agrees(claimed: f64, computed: f64, what: impl std::fmt::Display) -> Result<(), Impossible> {
     let is_same = (claimed - computed).abs() <= TOLERANCE * computed.abs().max(1.0);
     let is_right = is_same || claimed.is_nan() && computed.is_nan();
-    Impossible::unless(is_right, format_args!("{claimed} for {what}, it is {computed}"))
+    Impossible::unless(is_right, format_args!("{claimed:?} for {what}, it is {computed:?}"))
 }
 
 #[cfg(test)]

@@ -63,6 +63,8 @@ fn bad_input_is_named() {
     for epsilon in [-0.1, f64::NAN] {
         assert!(matches!(Lcss::new(epsilon), Err(KernelError::Epsilon { .. })));
     }
+    let huge = Lcss::new(-1e300).unwrap_err().to_string();
+    assert_eq!(huge, "-1e300 is no distance within which points match");
     let lcss = Lcss::new(0.1).unwrap();
     assert_eq!(lcss.matches(&[], &[1.0]), Err(KernelError::Empty { series: Series::First }));
     assert_eq!(
