@@ -134,8 +134,9 @@ pub(super) fn refuse_other_separator(input: &Source, header: &str) -> Result<(),
 pub(super) fn fields<'a>(line: &Line<'a>) -> Result<impl Iterator<Item = (usize, &'a str)>, InputError> {
     let text = line.text;
     let bytes = text.as_bytes();
-    if bytes.contains(&b'"') && bytes.iter().filter(|&&byte| byte == b'"').count() % 2 == 1 {
-        return Err(line.error(text.len(), "a quoted field does not end on its line"));
+    if let Some(place) = unended_quote(text) {
+        let message = "a quoted field does not end on its line: end it there, without line ends in it";
+        return Err(line.error(place, message));
     }
     let mut start = Some(0);
     Ok(std::iter::from_fn(move || {
@@ -149,6 +150,20 @@ pub(super) fn fields<'a>(line: &Line<'a>) -> Result<impl Iterator<Item = (usize,
         start = length.map(|length| from + length + 1);
         Some((from, &text[from..length.map_or(text.len(), |length| from + length)]))
     }))
+}
+
+/// Where the field begins that is quoted up to the end of the line.
+fn unended_quote(text: &str) -> Option<usize> {
+    let mut opened = None;
+    let mut is_quoted = false;
+    for (place, _) in text.match_indices('"') {
+        // A quote right after one that closed is a doubled one inside the field.
+        if !is_quoted && !text[..place].ends_with('"') {
+            opened = Some(place);
+        }
+        is_quoted = !is_quoted;
+    }
+    opened.filter(|_| is_quoted)
 }
 
 pub(super) fn unquote(field: &str) -> Cow<'_, str> {

@@ -185,7 +185,8 @@ fn malformed_tables_are_refused_with_their_place() {
         ("huge", "a,b\n1,1e308\n", ":2:3: ", "1e100"),
         ("infinite", "a,b\n1,-inf\n", ":2:3: ", "\"-inf\""),
         ("blank", "a,b\n1,2\n\n3,4\n", ":3:1: ", "blank"),
-        ("open-quote", "a,b\n1,\"2\n", ":2:5: ", "quoted"),
+        ("open-quote", "a,b\n1,\"2\n", ":2:3: ", "quoted"),
+        ("two-lines", "a,b\n\"1\"\"\n\",2\n", ":2:1: ", "does not end on its line"),
     ] {
         let bad = folder.write(name, content);
         correlate(&bad, &[]).fails(65, &[&format!("{bad}{place}"), found]);

@@ -349,7 +349,7 @@ fn malformed_csv_is_refused_with_its_place() {
         ("missing", format!("{header}1,,3\n"), ":2:3: ", "nothing"),
         ("nan", format!("{header}1,2,3\n12,nan,3\n"), ":3:4: ", "NaN"),
         ("text", format!("{header}é,\"x\",3\n"), ":2:3: ", "\"x\""),
-        ("open-quote", format!("{header}1,2,\"3\n"), ":2:7: ", "quoted"),
+        ("open-quote", format!("{header}1,2,\"3\n"), ":2:5: ", "quoted"),
         ("blank", format!("{header}1,2,3\n\n1,2,3\n"), ":3:1: ", "blank"),
     ] {
         let bad = folder.write(name, content);
