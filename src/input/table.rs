@@ -62,7 +62,10 @@ fn names(header: &Line<'_>) -> Result<Vec<String>, InputError> {
     for (offset, field) in fields(header)? {
         let name = unquote(field).into_owned();
         if name.is_empty() && !names.is_empty() {
-            return Err(header.error(offset, "expected the name of a column, found nothing"));
+            return Err(header.error(
+                offset,
+                "expected the name of a column, found nothing: name it, or remove the column",
+            ));
         }
         if !seen.insert(name.clone()) {
             let is_row = name.parse::<f64>().is_ok();

@@ -179,7 +179,7 @@ fn malformed_tables_are_refused_with_their_place() {
         ("few", "a,b\n1,2\n1\n", ":3:2: ", "expected 2 fields, found 1"),
         ("many", "a,b\n1,2,3\n", ":2:6: ", "expected 2 fields, found 3"),
         ("twice", "a,b,a\n1,2,3\n", ":1:5: ", "two columns are called \"a\""),
-        ("unnamed", "a,b,\n1,2,3\n", ":1:5: ", "the name of a column"),
+        ("unnamed", "a,b,\n1,2,3\n", ":1:5: ", "found nothing: name it, or remove the column"),
         ("text", "a,b\n1,x\n", ":2:3: ", "\"x\""),
         ("late-text", "a,b\n1,2\nx,2\n", ":3:1: ", "\"x\""),
         ("huge", "a,b\n1,1e308\n", ":2:3: ", "1e100"),
