@@ -19,7 +19,7 @@ use std::path::{Path, PathBuf};
 pub(crate) use csv::column;
 use lines::Lines;
 pub(crate) use lines::quote;
-pub(crate) use rows::Rows;
+pub(crate) use rows::{Row, Rows};
 pub(crate) use table::{Gaps, Table, table};
 pub(crate) use ucr::{LabelledSeries, ucr};
 

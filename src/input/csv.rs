@@ -27,21 +27,23 @@ pub(crate) fn column(input: &Source, name: &str) -> Result<Vec<f64>, InputError>
             }
             count += 1;
         }
-        match value {
-            Some((offset, field)) if count == names.len() => {
-                values.push(line.value(offset, &unquote(field))?);
-                lines.keep(size_of::<f64>())?;
-            }
-            _ => {
-                let message = format!("expected {} fields, found {count}", names.len());
-                return Err(line.error(line.text.len(), message));
-            }
-        }
+        expect_fields(&line, names.len(), count)?;
+        let (offset, field) = value.expect("a row of as many fields as names has the field of each name");
+        values.push(line.value(offset, &unquote(field))?);
+        lines.keep(size_of::<f64>())?;
     }
     if values.is_empty() {
         return Err(InputError::whole(input, "has a header and no rows"));
     }
     Ok(values)
+}
+
+/// Refuses a row that has more or fewer fields than the header.
+pub(super) fn expect_fields(line: &Line<'_>, expected: usize, found: usize) -> Result<(), InputError> {
+    if found == expected {
+        return Ok(());
+    }
+    Err(line.error(line.text.len(), format!("expected {expected} fields, found {found}")))
 }
 
 /// The names of the columns.

@@ -1,6 +1,6 @@
 //! Rows of CSV files whose fields are more than numbers, one by one.
 
-use super::csv::{fields, header, position, unquote};
+use super::csv::{expect_fields, fields, header, position, refuse_other_separator, unquote};
 use super::lines::{Line, Lines, quote};
 use super::{InputError, Source};
 
@@ -11,6 +11,8 @@ const ROW_BYTES_MAX: usize = 4 << 10;
 pub(crate) struct Rows<'a> {
     input: &'a Source,
     lines: Lines<'a>,
+    /// How many fields a row has, where a header says so.
+    width: Option<usize>,
 }
 
 /// One row; its fields are counted from 0.
@@ -21,12 +23,12 @@ pub(crate) struct Row<'a> {
 
 impl<'a> Rows<'a> {
     pub(crate) fn open(input: &'a Source) -> Result<Self, InputError> {
-        Ok(Self { input, lines: Lines::open(input)? })
+        Ok(Self { input, lines: Lines::open(input)?, width: None })
     }
 
     /// For formats in which a blank line is nothing.
     pub(crate) fn skipping_blank(input: &'a Source) -> Result<Self, InputError> {
-        Ok(Self { input, lines: Lines::open(input)?.skipping_blank() })
+        Ok(Self { input, lines: Lines::open(input)?.skipping_blank(), width: None })
     }
 
     pub(crate) fn next(&mut self) -> Result<Option<Row<'_>>, InputError> {
@@ -34,13 +36,19 @@ impl<'a> Rows<'a> {
         if line.text.len() > ROW_BYTES_MAX {
             return Err(line.error(0, format!("the row is longer than {ROW_BYTES_MAX} bytes")));
         }
-        let fields = fields(&line)?.collect();
+        let fields: Vec<_> = fields(&line)?.collect();
+        match self.width {
+            Some(width) => expect_fields(&line, width, fields.len())?,
+            None if line.number == 1 => refuse_other_separator(self.input, line.text)?,
+            None => {}
+        }
         Ok(Some(Row { line, fields }))
     }
 
     /// Reads the header: which fields the columns of these names are.
     pub(crate) fn header<const N: usize>(&mut self, wanted: [&str; N]) -> Result<[usize; N], InputError> {
         let names = header(self.input, &mut self.lines)?;
+        self.width = Some(names.len());
         let mut columns = [0; N];
         for (column, name) in columns.iter_mut().zip(wanted) {
             *column = position(self.input, &names, name)?;
@@ -62,12 +70,16 @@ impl Row<'_> {
         expected: &str,
         parse: impl FnOnce(&str) -> Option<T>,
     ) -> Result<T, InputError> {
-        let Some((offset, field)) = self.fields.get(column) else {
-            let message = format!("expected {expected}, found the end of the line");
-            return Err(self.line.error(self.line.text.len(), message));
+        let field = self.fields.get(column).and_then(|(_, field)| parse(&unquote(field)));
+        field.ok_or_else(|| self.unexpected(column, expected))
+    }
+
+    /// That the field of a column is something else than was expected.
+    pub(crate) fn unexpected(&self, column: usize, expected: &str) -> InputError {
+        let (offset, found) = match self.fields.get(column) {
+            Some((offset, field)) => (*offset, quote(&unquote(field))),
+            None => (self.line.text.len(), "the end of the line".to_owned()),
         };
-        let text = unquote(field);
-        parse(&text)
-            .ok_or_else(|| self.line.error(*offset, format!("expected {expected}, found {}", quote(&text))))
+        self.line.error(offset, format!("expected {expected}, found {found}"))
     }
 }

@@ -1,6 +1,6 @@
 //! Whole tables: CSV files in which every column is a series.
 
-use super::csv::{fields, note_numbers, refuse_other_format, refuse_other_separator, unquote};
+use super::csv::{expect_fields, fields, note_numbers, refuse_other_format, refuse_other_separator, unquote};
 use super::lines::{Line, Lines, is_formatted, quote};
 use super::{InputError, Source, note};
 
@@ -135,12 +135,8 @@ impl Reading {
                 self.first_column(line, offset, &text, gaps)?;
             }
         }
-        if count == self.series.len() {
-            Ok(kept)
-        } else {
-            let message = format!("expected {} fields, found {count}", self.series.len());
-            Err(line.error(line.text.len(), message))
-        }
+        expect_fields(line, self.series.len(), count)?;
+        Ok(kept)
     }
 
     /// Takes a value of the first column, which is not known to be a series.

@@ -3,9 +3,9 @@
 use std::ops::RangeInclusive;
 use std::path::Path;
 
-use swarm_protocols::similar_windows::{BARS_MAX, Day, SeriesPart, Symbol};
+use swarm_protocols::similar_windows::{BARS_MAX, CLOSE_RANGE, Day, SeriesPart, Symbol};
 
-use crate::input::{InputError, Rows, Source};
+use crate::input::{InputError, Row, Rows, Source, note};
 
 /// How the name of a file with bars ends.
 const BARS_SUFFIX: &str = "_daily.csv.gz";
@@ -56,11 +56,8 @@ pub(crate) fn load(folder: &Path, symbol: &Symbol) -> Result<SeriesPart, InputEr
         bars_left = bars_left
             .checked_sub(1)
             .ok_or_else(|| InputError::whole(&bars, format!("holds more than {BARS_MAX} bars")))?;
-        let day = row.field(datetime, "a later day than that of the row before, as YYYYMMDD", |text| {
-            // Daily bars carry the time of day 00:00.
-            day(text.split(' ').next()?).filter(|day| previous < Some(*day))
-        })?;
-        previous = Some(day);
+        // Daily bars carry the time of day 00:00.
+        let day = later_day(&row, datetime, &mut previous, |text| text.split(' ').next().and_then(day))?;
         let traded = row.field(close, "a price above zero in whole 1/10000 dollar", |text| {
             text.parse::<u64>().ok().filter(|price| *price > 0)
         })?;
@@ -89,6 +86,22 @@ fn day(text: &str) -> Option<Day> {
     text.parse().ok().filter(|_| text.len() == 8)
 }
 
+/// The day in a column, which is later than that of the row before.
+fn later_day(
+    row: &Row<'_>,
+    column: usize,
+    previous: &mut Option<Day>,
+    parse: impl FnOnce(&str) -> Option<Day>,
+) -> Result<Day, InputError> {
+    let day = row.field(column, "a day as YYYYMMDD", parse)?;
+    match previous.replace(day) {
+        Some(before) if before >= day => {
+            Err(row.unexpected(column, &format!("a later day than {before}, that of the row before")))
+        }
+        _ => Ok(day),
+    }
+}
+
 /// The days between the dates of a map file, which lists until when an exchange has called the security what: the first
 /// row is its first day, the last one its last. A file of one row says nothing of a last day.
 fn listing(file: &Source) -> Result<RangeInclusive<Day>, InputError> {
@@ -108,32 +121,47 @@ fn listing(file: &Source) -> Result<RangeInclusive<Day>, InputError> {
     }
 }
 
+/// What is said of the days of rows that were left out.
+fn of_left_out(days: &[Day]) -> Option<String> {
+    let (first, count) = (days.first()?, days.len());
+    let rows = if count == 1 { "1 row is" } else { &format!("{count} rows are") };
+    Some(format!(
+        "{rows} left out, the first that of {first}: with a factor of 0, an infinite number or an exponent above 0; the \
+         next row holds for its days too"
+    ))
+}
+
 /// The last day of each factor, and the product of price factor and split factor until then.
 ///
 /// As for Lean's own reader, rows with a number that is infinite or has an exponent above 0, which has lost its digits,
-/// whatever it is for, and those whose product of factors is 0 are no rows.
+/// whatever it is for, and those whose product of factors is 0 are no rows. A note says how many there are.
 fn factors(file: &Source) -> Result<Vec<(Day, f64)>, InputError> {
     let mut rows = Rows::skipping_blank(file)?;
     let mut factors: Vec<(Day, f64)> = Vec::new();
     let mut previous = None;
+    let mut left_out = Vec::new();
     while let Some(row) = rows.next()? {
-        let until = row.field(0, "a later day than that of the row before, as YYYYMMDD", |text| {
-            day(text).filter(|day| previous < Some(*day))
-        })?;
-        previous = Some(until);
+        let until = later_day(&row, 0, &mut previous, day)?;
         let text = row.text().to_ascii_lowercase();
         if text.contains("inf") || text.contains("e+") {
+            left_out.push(until);
             continue;
         }
-        let factor = |text: &str| text.parse::<f64>().ok().filter(|factor| *factor >= 0.0);
-        let price = row.field(1, "a price factor of at least zero", factor)?;
-        let split = row.field(2, "a split factor of at least zero", factor)?;
+        let is_factor = |factor: &f64| *factor == 0.0 || CLOSE_RANGE.contains(factor);
+        let factor = |text: &str| text.parse::<f64>().ok().filter(is_factor);
+        let price = row.field(1, "a price factor of 0, or 1e-12 to 1e15", factor)?;
+        let split = row.field(2, "a split factor of 0, or 1e-12 to 1e15", factor)?;
         if factors.len() == BARS_MAX {
             return Err(InputError::whole(file, format!("holds more than {BARS_MAX} factors")));
         }
         if price * split > 0.0 {
             factors.push((until, price * split));
+        } else {
+            left_out.push(until);
         }
+    }
+    if let Some(message) = of_left_out(&left_out) {
+        note(InputError::whole(file, message));
     }
     Ok(factors)
 }
@@ -205,6 +233,78 @@ mod tests {
     }
 
     #[test]
+    fn m4_rows_that_are_left_out_are_counted() {
+        let days = ["2020-01-02", "2020-01-03"].map(|day| day.parse().unwrap());
+        assert_eq!(of_left_out(&[]), None);
+        let one = of_left_out(&days[..1]).unwrap();
+        assert!(
+            one.starts_with("1 row is left out, the first that of 2020-01-02: with a factor of 0,"),
+            "{one}"
+        );
+        assert!(
+            of_left_out(&days).unwrap().starts_with("2 rows are left out, the first that of 2020-01-02: ")
+        );
+    }
+
+    #[test]
+    fn m5_a_day_in_another_format_is_told_from_one_out_of_order() {
+        let format = "expected a day as YYYYMMDD, found";
+        let order = "expected a later day than 2020-01-03, that of the row before, found \"20200103";
+        for (bars, factors, expected) in [
+            (
+                BARS.replace("20200102 ", "2020-01-02 "),
+                FACTORS.into(),
+                format!("daily.csv.gz:2:1: {format} \"2020-01-02 00:00\""),
+            ),
+            (
+                BARS.replace("20200106 ", "20200103 "),
+                FACTORS.into(),
+                format!("daily.csv.gz:4:1: {order} 00:00\""),
+            ),
+            (
+                BARS.into(),
+                format!("date,a,b,c\n{FACTORS}"),
+                format!("factor_files.csv:1:1: {format} \"date\""),
+            ),
+            (
+                BARS.into(),
+                FACTORS.replace("20200106", "20200103"),
+                format!("factor_files.csv:3:1: {order}\""),
+            ),
+            (
+                BARS.into(),
+                FACTORS.replace(',', ";"),
+                "factor_files.csv:1:9: the columns seem to be separated by semicolons, expected commas"
+                    .into(),
+            ),
+        ] {
+            let error = load_ab(&bars, &factors, MAP).unwrap_err().to_string();
+            assert!(error.ends_with(&expected), "{error}\ndoes not end with\n{expected}");
+        }
+    }
+
+    #[test]
+    fn m3_a_row_of_bars_has_as_many_fields_as_the_header() {
+        for (row, place) in
+            [(",60,5,7", "4:28: expected 6 fields, found 7"), (",60", "4:24: expected 6 fields, found 5")]
+        {
+            let error = load_ab(&BARS.replace(",60,5", row), FACTORS, MAP).unwrap_err().to_string();
+            assert!(error.ends_with(&format!("daily.csv.gz:{place}")), "{error}");
+        }
+    }
+
+    #[test]
+    fn n6_a_factor_beyond_any_price_is_refused_where_it_stands() {
+        for factor in ["1e308", "1e-300"] {
+            let error = load_ab(BARS, &FACTORS.replace("0.9", factor), MAP).unwrap_err().to_string();
+            assert!(
+                error.contains("factor_files.csv:2:10: expected a price factor of 0, or 1e-12 to 1e15"),
+                "{error}"
+            );
+        }
+    }
+
+    #[test]
     fn f7_bars_begin_a_day_before_the_first_factor_row_that_is_one() {
         for (factors, first) in [
             ("20200103,inf,1,1\n20200106,0.8,1,1\n20501231,1,1,0\n", "2020-01-06"),
@@ -250,12 +350,7 @@ mod tests {
                 MAP,
                 "daily.csv.gz:4:22: expected a price above zero",
             ),
-            (
-                BARS.replace(",60,5", ""),
-                FACTORS.into(),
-                MAP,
-                "daily.csv.gz:4:21: expected a price above zero",
-            ),
+            (BARS.replace(",60,5", ""), FACTORS.into(), MAP, "daily.csv.gz:4:21: expected 6 fields, found 4"),
             (BARS.replace("close", "last"), FACTORS.into(), MAP, "has no column \"close\""),
             (
                 BARS.into(),
