@@ -38,8 +38,10 @@ pub(crate) struct Correlate {
     /// CSV file with a header and a column for each series; `-` is standard input
     ///
     /// A first column without a name is the index, the labels of the rows. So is one of texts without a number, however
-    /// written (5%, $5 and 1,5 are numbers, and refused); unless its values are dates, a note says so. An empty field, NaN,
-    /// NA, N/A, null and none are missing values.
+    /// written (5%, $5 and 1,5 are numbers, and refused); a note says so, unless its values are dates with the year first
+    /// (2020-01-31, 2020/01/31 16:00, 20200131 16:00, 2020-01) or times of day (16:00). Numbers under a name are a series,
+    /// also 20200131; where the name is one of an index, such as date or index, a note says so. An empty field, NaN, NA,
+    /// N/A, null and none are missing values.
     #[arg(long, value_name = "FILE")]
     input: Source,
     /// What is computed of each pair

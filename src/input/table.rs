@@ -30,7 +30,8 @@ pub(crate) enum Gaps {
 /// Reads a table with a header and at least two series.
 ///
 /// The first column is the index when it has no name, or when none of its values is a number, however formatted; that is
-/// said, unless they are dates. One that has both numbers and texts is refused: a single cell decides nothing.
+/// said, unless they are dates. One that has both numbers and texts is refused: a single cell decides nothing. One of
+/// numbers under a name is a series, which is said where the name is one of an index.
 pub(crate) fn table(input: &Source, gaps: Gaps) -> Result<Table, InputError> {
     let mut lines = Lines::open(input)?;
     let Some(header) = lines.next()? else {
@@ -52,8 +53,14 @@ const OF_GAPS: &str = "; a missing value is an empty field, NaN, NA, N/A, null o
 
 const OF_TEXTS: &str = "; only the first column may be labels of rows: remove this one, or move it there";
 
+const OF_DATES: &str =
+    "; dates are written as 2020-01-31: of 01/02/2020 it is not known which number is the month";
+
 /// How labels are told from a series where that is in doubt.
 const OF_LABELS: &str = "; if these are labels of rows, leave the name of the column empty";
+
+/// What an index is called, in small letters without blanks and hyphens.
+const INDEX_NAMES: [&str; 7] = ["date", "dates", "day", "time", "datetime", "timestamp", "index"];
 
 /// The names in the header: each once, and only the first may be empty.
 fn names(header: &Line<'_>) -> Result<Vec<String>, InputError> {
@@ -188,10 +195,11 @@ impl Reading {
             let name = labels.remove(0);
             self.series.remove(0);
             if let Some(flaw) = self.flaw.filter(|_| !self.is_dates) {
-                let name = quote(&name);
-                note(flaw.and(format_args!(
-                    "; no value of {name} is a number, so it is taken for the labels of the rows and is no series"
-                )));
+                note(format_args!(
+                    "no value of {} is a number, so it is taken for the labels of the rows and is no series: {flaw}{}",
+                    quote(&name),
+                    if self.index.iter().all(|text| is_date_in_any_order(text)) { OF_DATES } else { "" }
+                ));
             }
         } else if let Some(flaw) = self.flaw {
             let is_labels = !self.index.iter().all(|text| is_missing(text));
@@ -210,6 +218,11 @@ impl Reading {
         }
         if self.series[0].is_empty() {
             return Err(InputError::whole(input, "has a header and no rows"));
+        }
+        if self.first == First::Series && is_name_of_index(&labels[0]) {
+            let name = quote(&labels[0]);
+            let message = format!("the values of {name} are numbers, so it is a series{OF_LABELS}");
+            note(InputError::at(input, 1, 1, message));
         }
         let index = is_index.then_some(self.index);
         Ok(Table { index, labels, series: self.series })
@@ -235,10 +248,29 @@ fn beside_number(flaw: InputError, number_line: usize) -> InputError {
     flaw.and(format_args!(", while line {number_line} of this column has a number{OF_LABELS}"))
 }
 
-/// Whether a text begins with a date, the year first.
+/// Whether a text begins with a date, the year first, or is a month or a time of day.
 fn is_date(text: &str) -> bool {
-    let is_right = |(place, byte): (usize, u8)| byte.is_ascii_digit() != matches!(place, 4 | 7);
-    text.len() >= 10 && text.bytes().take(10).enumerate().all(is_right)
+    let begins = |form: &str| {
+        let is_right = |(byte, form): (u8, u8)| byte.is_ascii_digit() == (form == b'0');
+        text.len() >= form.len() && text.bytes().zip(form.bytes()).all(is_right)
+    };
+    let is_month = text.len() == 7 && begins("0000-00");
+    let is_time = [5, 8].contains(&text.len()) && text.as_bytes()[2] == b':' && begins("00:00");
+    // Eight digits alone are a number; after them stands the time of day.
+    begins("0000-00-00") || begins("00000000 00") || is_month || is_time
+}
+
+/// Whether a text is a date of which the order of day and month is not known, such as 01/02/2020.
+fn is_date_in_any_order(text: &str) -> bool {
+    let parts: Vec<&str> = text.split(['/', '.', '-']).collect();
+    let is_part =
+        |part: &&str| matches!(part.len(), 1 | 2 | 4) && part.bytes().all(|byte| byte.is_ascii_digit());
+    parts.len() == 3 && parts.iter().all(is_part)
+}
+
+fn is_name_of_index(name: &str) -> bool {
+    let name: String = name.chars().filter(|c| !matches!(c, ' ' | '_' | '-')).collect();
+    INDEX_NAMES.contains(&name.to_ascii_lowercase().as_str())
 }
 
 /// Whether a text is neither a number, however formatted, nor missing.

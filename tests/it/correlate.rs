@@ -252,7 +252,7 @@ fn f1_a_first_column_of_texts_is_said_to_be_no_series_unless_they_are_dates() {
     for cells in [["AAPL", "MSFT"], ["#N/A", "-"], ["1.0f", "2.0f"], ["USD 5", "USD 6"]] {
         let stderr = said(cells);
         assert!(stderr.contains("no value of \"t\" is a number, so it is taken for the labels"), "{stderr}");
-        assert!(stderr.starts_with("swarm: note: standard input:2:1: expected a number, found "), "{stderr}");
+        assert!(stderr.contains(" is no series: standard input:2:1: expected a number, found "), "{stderr}");
     }
     assert_eq!(said(["2020-01-01", "2020/01/02 16:00"]), "");
 }
@@ -577,7 +577,8 @@ fn f13_a_value_that_is_none_is_refused_with_what_to_do() {
     let sums = "date,a,b\n2020-01-01,1,2\n2020-01-02,2,1\ntotal,3,3\n";
     let run = swarm_reading(&["correlate", "--input", "-", "-o", "json"], sums.as_bytes());
     assert!(
-        run.stderr.contains("input:4:1: expected a date, found \"total\"; no value of \"date\""),
+        run.stderr.contains("no value of \"date\" is a number")
+            && run.stderr.contains(": standard input:4:1: expected a date, found \"total\""),
         "{}",
         run.stderr
     );

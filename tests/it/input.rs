@@ -332,3 +332,70 @@ fn f14_a_task_file_may_have_a_byte_order_mark() {
     fault("\u{feff}{\"kind\": \"dance\"}").fails(65, &["task.json:1:16: unknown kind `dance`"]);
     fault("\u{feff}[]").fails(65, &["task.json:1:1: expected a task", "found a list"]);
 }
+
+/// What `swarm correlate` says of a table whose first column has this name and these values, and which labels it finds.
+fn first_column(name: &str, values: [&str; 3]) -> (serde_json::Value, String) {
+    let [a, b, c] = values;
+    let table = format!("{name},x,y\n{a},1,2\n{b},2,1\n{c},3,3\n");
+    let run = swarm_reading(&["correlate", "--input", "-", "-o", "json"], table.as_bytes());
+    (run.json()["labels"].clone(), run.stderr)
+}
+
+#[test]
+fn m1_numbers_under_the_name_of_an_index_are_a_series_and_that_is_said() {
+    let years = ["20240101", "20240102", "20240103"];
+    for name in ["Date", "timestamp", "INDEX", "time", "Date Time", "date_time"] {
+        let (labels, said) = first_column(name, years);
+        assert_eq!(labels, serde_json::json!([name, "x", "y"]));
+        let expected = format!(
+            "swarm: note: standard input:1:1: the values of \"{name}\" are numbers, so it is a series; if these are labels of \
+             rows, leave the name of the column empty\n"
+        );
+        assert_eq!(said, expected);
+    }
+    for name in ["year", "updated", "a"] {
+        assert_eq!(first_column(name, years).1, "", "{name}");
+    }
+    assert_eq!(first_column("date", ["", "NaN", ""]).1, "", "no value is a number");
+    assert_eq!(first_column("", years), (serde_json::json!(["x", "y"]), String::new()));
+}
+
+#[test]
+fn m2_dates_with_the_year_first_and_times_of_day_need_no_note() {
+    for dates in [
+        ["19980102 00:00", "19980105 00:00", "19980106 00:00"],
+        ["20240101T0930", "20240101T1000", "20240101T1030Z"],
+        ["2024-01-01", "2024/01/02", "2024-01-03T09:30:00Z"],
+        ["2024-01", "2024-02", "2024-03"],
+        ["10:00", "10:30", "11:00:30"],
+    ] {
+        assert_eq!(first_column("t", dates), (serde_json::json!(["x", "y"]), String::new()), "{dates:?}");
+    }
+}
+
+#[test]
+fn m2_dates_of_which_the_month_is_not_known_get_a_note_that_says_how_to_write_them() {
+    for dates in [["01/02/2020", "01/03/2020", "01/04/2020"], ["01.02.2024", "02.02.2024", "3.2.2024"]] {
+        let (labels, said) = first_column("Date", dates);
+        assert_eq!(labels, serde_json::json!(["x", "y"]));
+        assert!(
+            said.contains("swarm: note: no value of \"Date\" is a number, so it is taken for the labels"),
+            "{said}"
+        );
+        assert!(
+            said.ends_with(
+                "; dates are written as 2020-01-31: of 01/02/2020 it is not known which number is the month\n"
+            ),
+            "{said}"
+        );
+    }
+    let (_, said) = first_column("t", ["AAPL", "01/02/2020", "IBM"]);
+    assert!(!said.contains("month"), "{said}");
+}
+
+#[test]
+fn m2_the_bundled_prices_are_correlated_without_a_note() {
+    let bars = concat!(env!("CARGO_MANIFEST_DIR"), "/examples/data/us_equity/spy_daily.csv.gz");
+    let run = swarm(&["correlate", "--input", bars, "-o", "json"]);
+    assert_eq!((run.json()["labels"][0].as_str(), run.stderr.as_str()), (Some("open"), ""));
+}
