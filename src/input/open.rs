@@ -62,7 +62,8 @@ pub(super) fn text(input: &Source, bytes_max: u64) -> Result<String, InputError>
     if length > bytes_max {
         return Err(InputError::whole(input, format!("is longer than {bytes_max} bytes")));
     }
-    let text = String::from_utf8(text).map_err(|_| InputError::whole(input, "is not valid UTF-8"))?;
+    let text = String::from_utf8(text)
+        .map_err(|_| InputError::whole(input, "is not valid UTF-8, save it in that encoding"))?;
     Ok(text.trim_start_matches('\u{feff}').to_owned())
 }
 

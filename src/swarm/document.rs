@@ -99,7 +99,7 @@ fn not_utf8(file: &Path, error: &FromUtf8Error) -> ConfigError {
     let valid = String::from_utf8_lossy(&error.as_bytes()[..error.utf8_error().valid_up_to()]);
     let mut place = Place::START;
     place.pass(&valid);
-    ConfigError::Invalid(vec![place.fault(file, "the text is not valid UTF-8")])
+    ConfigError::Invalid(vec![place.fault(file, "the text is not valid UTF-8, save it in that encoding")])
 }
 
 /// A configuration file and what was found wrong in it so far.

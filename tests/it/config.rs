@@ -64,7 +64,8 @@ fn many_faults_are_counted_instead_of_listed() {
 #[test]
 fn text_that_is_not_utf8_has_a_place() {
     let file = Folder::new("config_utf8").write("swarm.toml", b"name = \"a\"\nname = \"\xc3\xa9\xff\"\n");
-    swarm(&["config", "check", &file]).fails(78, &["swarm.toml:2:10: the text is not valid UTF-8"]);
+    swarm(&["config", "check", &file])
+        .fails(78, &["swarm.toml:2:10: the text is not valid UTF-8, save it in that encoding"]);
 }
 
 const TWO_NODES: &str = "name = \"t\"\n\
