@@ -19,7 +19,7 @@ use crate::cli::foreground::{self, Watch};
 use crate::cli::operator::{Connection, MaybeConnection};
 use crate::cli::output::Output;
 use crate::input::{self, InputError, LabelledSeries, Source, quote};
-use crate::swarm::progress::{Progress, say};
+use crate::swarm::progress::Progress;
 use crate::swarm::spread::classify::classify;
 
 /// How many labels are named where one is unknown.
@@ -81,8 +81,8 @@ impl Classify {
             test.iter().map(|series| series.label.as_str()).filter(|label| !known.contains(label)).collect();
         if let Some(example) = unknown.first() {
             let (unknown, total) = (unknown.len(), test.len());
-            say(format_args!(
-                "swarm: {unknown} of {total} series in {} have a label that no series in {} has, such as {}; \
+            input::note(format_args!(
+                "{unknown} of {total} series in {} have a label that no series in {} has, such as {}; \
                  labels are compared as text, and there is {}",
                 self.test,
                 self.train,
@@ -147,8 +147,8 @@ fn note_equal_values(train: &[LabelledSeries], test: &[LabelledSeries]) {
     let equal = by_value.values().filter(|labels| labels.len() > 1);
     let equal: Vec<String> = equal.take(LABELS_SHOWN).map(list).collect();
     if !equal.is_empty() {
-        say(format_args!(
-            "swarm: labels are compared as text, so some of equal value are different classes: {}",
+        input::note(format_args!(
+            "labels are compared as text, so some of equal value are different classes: {}",
             equal.join(", ")
         ));
     }

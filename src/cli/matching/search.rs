@@ -20,7 +20,7 @@ use crate::cli::output::Output;
 use crate::input::{self, InputError, Source};
 use crate::plot::matches::{Match as Drawn, Matches};
 use crate::plot::{PictureFile, Scene, count};
-use crate::swarm::progress::{Progress, say};
+use crate::swarm::progress::Progress;
 use crate::swarm::spread::search::{SearchTerms, search};
 
 #[derive(Debug, Args)]
@@ -125,8 +125,8 @@ impl Search {
             return Err(InputError::whole(&self.series, message));
         }
         if is_constant(&query) {
-            say(
-                "swarm: the query is constant: all windows that vary are equally far from it, so the first are found",
+            input::note(
+                "the query is constant: all windows that vary are equally far from it, so the first are found",
             );
         }
         Ok(Inputs { series, query, in_same_file })
@@ -174,8 +174,8 @@ impl Search {
         let (length, count, top) = (inputs.query.len(), found.matches.len(), self.top);
         if count < top.get() {
             let and_query = if inputs.in_same_file { ", and from the query in the same file" } else { "" };
-            say(format_args!(
-                "swarm: note: {count} of {top} windows were found: each starts at least {length} rows from every better \
+            input::note(format_args!(
+                "{count} of {top} windows were found: each starts at least {length} rows from every better \
                  one{and_query}"
             ));
         }
