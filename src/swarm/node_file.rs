@@ -69,6 +69,14 @@ impl Duty {
     }
 }
 
+/// The roles of nodes that are started by a file. Operators are commands and programs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(super) enum NodeRole {
+    Coordinator,
+    Agent,
+}
+
 /// A node to connect to.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(
@@ -98,7 +106,7 @@ impl fmt::Display for AgentType {
 /// What the file says, read key by key, so that all faults are found at once.
 struct RawNode {
     name: Option<NodeId>,
-    role: Option<Spanned<Role>>,
+    role: Option<Spanned<NodeRole>>,
     listen: Option<Listen>,
     identity: Option<Spanned<RawIdentity>>,
     log: Option<LogFilter>,
@@ -235,14 +243,14 @@ fn node(
         }
     };
     let authority = authority.and_then(|authority| {
-        if *role.get_ref() == Role::Agent {
+        if *role.get_ref() == NodeRole::Agent {
             document.fault(authority.span(), "`authority` belongs to coordinators, not to an agent");
             return None;
         }
         Some(authority.into_inner().options(listen, document))
     });
     let duty = match role.get_ref() {
-        Role::Coordinator => {
+        NodeRole::Coordinator => {
             only_for_agents(
                 [
                     ("agent_type", agent_type.map(|value| value.span())),
@@ -257,17 +265,13 @@ fn node(
             }
             Duty::Coordinator
         }
-        Role::Agent => {
+        NodeRole::Agent => {
             let workers = overrides.workers.or(workers.map(Spanned::into_inner));
             let workers = workers.map_or(cores, |Workers(workers)| workers);
             let reconnect = overrides.reconnect_seconds.or(reconnect_seconds.map(Spanned::into_inner));
             let Reconnect(reconnect) = reconnect.unwrap_or_default();
             let (agent_type, connect) = agent(&role, agent_type, connect, document)?;
             Duty::Agent { agent_type, workers, connect, reconnect }
-        }
-        Role::Operator => {
-            document.fault(role.span(), NO_OPERATOR);
-            return None;
         }
     };
     let log = overrides.log.or(log);
@@ -332,8 +336,6 @@ fn existing_file(path: &Spanned<PathBuf>, document: &mut Document<'_>) -> PathBu
     resolved
 }
 
-pub(super) const NO_OPERATOR: &str = "an operator is no node to start, expected is coordinator or agent";
-
 /// Finds fault with keys of a coordinator that mean nothing to it, where they are.
 pub(super) fn only_for_agents(
     keys: impl IntoIterator<Item = (&'static str, Option<Range<usize>>)>,
@@ -347,7 +349,7 @@ pub(super) fn only_for_agents(
 }
 
 fn agent(
-    role: &Spanned<Role>,
+    role: &Spanned<NodeRole>,
     agent_type: Option<Spanned<AgentType>>,
     connect: Option<Spanned<Vec<Peer>>>,
     document: &mut Document<'_>,

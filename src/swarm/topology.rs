@@ -9,13 +9,13 @@ use std::sync::Arc;
 
 use serde::de::Visitor;
 use serde::{Deserialize, Deserializer};
-use swarm_protocols::{NodeId, Role, printable};
+use swarm_protocols::{NodeId, printable};
 use toml::Spanned;
 use toml::de::DeValue;
 
 use super::document::{self, ConfigError, Document, Form, Sections, Title, read_text};
 use super::jobs::{self, Kind};
-use super::node_file::{AgentType, NO_OPERATOR, only_for_agents};
+use super::node_file::{AgentType, NodeRole, only_for_agents};
 use super::node_options::{Listen, Workers};
 
 /// A topology that exists can be started: names are unique, there is one coordinator to which every
@@ -55,7 +55,7 @@ pub(crate) struct Job {
 #[serde(deny_unknown_fields, expecting = "a table [[nodes]] with `name` and `role`")]
 struct RawNode {
     name: Spanned<NodeId>,
-    role: Spanned<Role>,
+    role: Spanned<NodeRole>,
     listen: Option<Spanned<Listen>>,
     agent_type: Option<Spanned<AgentType>>,
     connect: Option<Spanned<Vec<Spanned<Peer>>>>,
@@ -137,10 +137,8 @@ impl Topology {
         document.find_duplicates(nodes.iter().map(|node| &node.name), "nodes");
         find_occupied(&nodes, document);
         document.find_duplicates(heads.iter().map(|job| &job.name), "jobs");
-        let (coordinators, agents): (Vec<_>, Vec<_>) = nodes
-            .into_iter()
-            .filter(|node| is_startable(node, document))
-            .partition(|node| *node.role.get_ref() == Role::Coordinator);
+        let (coordinators, agents): (Vec<_>, Vec<_>) =
+            nodes.into_iter().partition(|node| *node.role.get_ref() == NodeRole::Coordinator);
         let coordinator = only_coordinator(coordinators, document);
         let workers = shared_cores(cores, agents.len());
         let agents: Vec<Agent> = agents
@@ -175,14 +173,6 @@ fn find_occupied(nodes: &[RawNode], document: &mut Document<'_>) {
             document.fault(listen.span(), format_args!("another node listens on {address} already"));
         }
     }
-}
-
-fn is_startable(node: &RawNode, document: &mut Document<'_>) -> bool {
-    let startable = *node.role.get_ref() != Role::Operator;
-    if !startable {
-        document.fault(node.role.span(), NO_OPERATOR);
-    }
-    startable
 }
 
 fn only_coordinator(coordinators: Vec<RawNode>, document: &mut Document<'_>) -> Option<Coordinator> {
