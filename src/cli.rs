@@ -38,7 +38,7 @@ use output::Output;
     name = "swarm",
     version,
     arg_required_else_help = true,
-    after_help = "Exit codes: 0 done, 1 the job failed, 2 wrong usage, 65 bad input data, 69 a peer cannot be reached, \
+    after_help = "Exit codes: 0 done, 1 the job failed or its output cannot be written, 2 wrong usage, 65 bad or missing input data, 69 a peer cannot be reached or another process has the identity, \
                   70 a node no longer does what it is there for, 75 try again later, 77 not permitted, 78 bad configuration, 130 or 143 stopped by a signal"
 )]
 struct Cli {
