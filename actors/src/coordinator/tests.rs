@@ -15,9 +15,7 @@ use crate::{
 use fixture::*;
 use swarm_protocols::{
     content_store::StoreError,
-    coordinator::{
-        CoordinatorStatus, ListAgents, ListTasks, QueueLimit, SubmitTask, TaskError, TaskPriority, TaskReport,
-    },
+    coordinator::{CoordinatorStatus, ListAgents, ListTasks, SubmitTask, TaskError, TaskReport},
 };
 
 #[actix::test]
@@ -201,20 +199,6 @@ async fn what_makes_no_sense_is_refused() {
 }
 
 #[actix::test]
-async fn tasks_beyond_the_limit_are_refused() {
-    let mut config = config();
-    config.board.queue_limit = std::num::NonZeroU32::MIN;
-    let bench = Bench::new(config);
-    let mut agent = bench.join("x", 1).await;
-    let first = bench.submit(1, 1);
-    let asked = agent.asked().await;
-    let full = TaskError::QueueFull { limit: QueueLimit::Tasks(1) };
-    assert_eq!(bench.submit(2, 1).await.unwrap(), Err(full));
-    asked.reply(Ok(1));
-    assert_eq!(answers(&first.await.unwrap().unwrap()), [("x", 1)]);
-}
-
-#[actix::test]
 async fn the_inputs_of_a_task_stay_as_long_as_it_does() {
     let contents = Contents::new(2 * (256 + 1));
     let bench = Bench::new(CoordinatorConfig { contents, ..config() });
@@ -243,23 +227,6 @@ async fn a_deadline_ends_a_task_and_its_asks() {
     withdrawn(&asked).await;
     let took = now() - began;
     assert!(took >= within && took < within + Duration::from_millis(10), "it took {took:?}");
-}
-
-#[actix::test]
-async fn an_urgent_task_goes_first() {
-    let bench = Bench::new(config());
-    let mut agent = bench.join("x", 1).await;
-    let usual = bench.submit(1, 1);
-    let first = agent.asked().await;
-    let later = bench.submit(2, 1);
-    let urgent = bench.submit_task(SubmitTask { priority: TaskPriority::MAX, ..task(3, &parts(1)) });
-    agent.worker.expect_none(Duration::from_secs(1)).await;
-    first.reply(Ok(1));
-    agent.asked().await.reply(Ok(3));
-    agent.asked().await.reply(Ok(2));
-    for (task, answer) in [(usual, 1), (urgent, 3), (later, 2)] {
-        assert_eq!(answers(&task.await.unwrap().unwrap()), [("x", answer)]);
-    }
 }
 
 #[actix::test]

@@ -25,19 +25,6 @@ async fn the_part_of_a_lost_agent_goes_to_another() {
 }
 
 #[actix::test]
-async fn the_first_answer_counts_whoever_gives_it_and_the_other_is_withdrawn() {
-    let bench = Bench::new(config());
-    let mut x = bench.join("x", 1).await;
-    let task = bench.submit(1, 1);
-    let late = x.asked().await;
-    let mut y = bench.join("y", 1).await;
-    let second = y.asked().await;
-    assert!(late.reply(Ok(5)), "the lease ran out, and the answer is right all the same");
-    assert_eq!(answers(&task.await.unwrap().unwrap()), [("x", 5)]);
-    withdrawn(&second).await;
-}
-
-#[actix::test]
 async fn the_error_of_a_handler_is_believed_when_another_agent_gives_one_too() {
     let bench = Bench::new(config());
     let mut x = bench.join("x", 1).await;
@@ -124,19 +111,6 @@ async fn a_part_whose_answers_never_find_room_is_not_done_for_ever() {
 }
 
 #[actix::test]
-async fn a_task_waits_for_an_agent_but_not_for_ever() {
-    let bench = Bench::new(config());
-    let began = now();
-    let none = TaskError::NoCapableAgent { protocol: "worker".into(), avoided: Default::default() };
-    assert_eq!(bench.submit(1, 1).await.unwrap(), Err(none));
-    assert!(now() - began >= AGENT_WAIT);
-    let patient = bench.submit(2, 1);
-    tokio::time::advance(AGENT_WAIT / 2).await;
-    bench.join("x", 1).await.asked().await.reply(Ok(1));
-    assert_eq!(answers(&patient.await.unwrap().unwrap()), [("x", 1)]);
-}
-
-#[actix::test]
 async fn an_agent_that_joins_again_is_a_fresh_one() {
     let bench = Bench::new(config());
     let mut before = bench.join("x", 1).await;
@@ -146,19 +120,4 @@ async fn an_agent_that_joins_again_is_a_fresh_one() {
     withdrawn(&old).await;
     after.asked().await.reply(Ok(1));
     assert_eq!(answers(&task.await.unwrap().unwrap()), [("x", 1)]);
-}
-
-#[actix::test]
-async fn an_agent_that_the_task_avoids_is_never_asked() {
-    let bench = Bench::new(config());
-    let (mut x, mut y) = (bench.join("x", 4).await, bench.join("y", 1).await);
-    let avoid = [node("x")].into();
-    let task = bench.submit_task(SubmitTask { avoid, ..task(1, &parts(2)) });
-    y.asked().await.reply(Ok(1));
-    y.asked().await.reply(Ok(2));
-    assert_eq!(
-        answers(&task.await.unwrap().unwrap()).iter().map(|(agent, _)| *agent).collect::<Vec<_>>(),
-        ["y", "y"]
-    );
-    x.worker.expect_none(LEASE).await;
 }
