@@ -100,37 +100,6 @@ async fn two_nodes_of_a_cluster_know_each_other() {
     }
 }
 
-/// Certificates that nobody accepts, whichever side shows them, with the reason and a word of the text.
-fn unacceptable(authority: &Authority) -> Vec<(&'static str, Identity, TlsReason, &'static str)> {
-    use TlsReason::*;
-    let stranger = |cluster| {
-        let theirs = Authority::new(cluster, today()).unwrap();
-        let pem = theirs.issue(&node("agent-1"), Role::Agent, today()).unwrap().to_pem().clone();
-        // It trusts the cluster, so that only the cluster's judgement of it is seen.
-        unchecked(IdentityPem { authority: authority.certificate_pem().to_owned(), ..pem })
-    };
-    let past = Validity::new(now() - 2 * DAY, now() - DAY).unwrap();
-    let future = Validity::new(now() + DAY, now() + 2 * DAY).unwrap();
-    vec![
-        ("stranger", stranger("another swarm"), UnknownAuthority, "UnknownIssuer"),
-        ("namesake", stranger("test swarm"), UnknownAuthority, "UnknownIssuer"),
-        ("forger", unchecked(forged(authority, &agent_params(today()))), BadSignature, "BadSignature"),
-        ("expired", certificate_of(authority, &agent_params(past)), OutsideValidity, "expired"),
-        ("not yet valid", certificate_of(authority, &agent_params(future)), OutsideValidity, "not valid yet"),
-    ]
-}
-
-#[tokio::test]
-async fn a_client_with_an_unacceptable_certificate_is_refused_after_it_connected() {
-    let authority = authority();
-    let coordinator = authority.issue(&node("coordinator-1"), Role::Coordinator, today()).unwrap();
-    for (case, agent, reason, detail) in unacceptable(&authority) {
-        let met = meet(server(&coordinator), client(&agent, Some("coordinator-1"))).await;
-        met.refused(case, Side::Server, reason, detail);
-        assert!(met.client_connected, "{case}: the refusal comes as a close");
-    }
-}
-
 #[tokio::test]
 async fn a_server_of_another_name_than_the_expected_one_is_refused() {
     let authority = authority();
@@ -149,31 +118,6 @@ async fn a_server_of_another_name_than_the_expected_one_is_refused() {
             meet(server(&certificate_of(&authority, &params)), client(&operator, Some("agent-1"))).await;
         met.refused(names[0], Side::Client, TlsReason::NotANode, "dNSName");
     }
-}
-
-#[tokio::test]
-async fn a_revoked_certificate_is_refused_on_either_side() {
-    let authority = authority();
-    let peer = authority.issue(&node("peer"), Role::Agent, today()).unwrap();
-    let revoked = authority.issue(&node("agent-1"), Role::Agent, today()).unwrap();
-    let list = [(revoked.as_peer().serial.clone(), now())];
-    let list = authority.revocation_list(1, list, now()).unwrap();
-    let list = RevocationList::from_pem(&list, authority.certificate_pem()).unwrap();
-    assert_eq!(list.check(revoked.as_peer()), Err(Revoked(revoked.as_peer().serial.clone())));
-    let peer = peer.with_revocation_list(&list);
-
-    let met = meet(server(&peer), client(&revoked, None)).await;
-    met.refused("client", Side::Server, TlsReason::Revoked, "Revoked");
-    assert!(met.client_connected);
-    for expected in [Some("agent-1"), None] {
-        let met = meet(server(&revoked), client(&peer, expected)).await;
-        met.refused("server", Side::Client, TlsReason::Revoked, "Revoked");
-    }
-    // A serial number means something only together with its authority.
-    let namesake = Authority::new("test swarm", today()).unwrap();
-    let list = namesake.revocation_list(9, [(peer.as_peer().serial.clone(), now())], now()).unwrap();
-    let list = RevocationList::from_pem(&list, namesake.certificate_pem()).unwrap();
-    assert_eq!((list.len(), list.check(peer.as_peer())), (1, Ok(())));
 }
 
 #[tokio::test]

@@ -95,6 +95,19 @@ fn the_newer_list_of_each_authority_holds() {
 }
 
 #[test]
+fn a_serial_number_means_something_only_together_with_its_authority() {
+    let (authority, namesake) = (authority(), authority());
+    let peer = authority.issue(&node("a"), Role::Agent, today()).unwrap().own;
+    let of = |authority: &Authority| {
+        let text = authority.revocation_list(1, [(peer.serial.clone(), now())], now()).unwrap();
+        read(&text, authority).unwrap()
+    };
+    assert_eq!(of(&authority).check(&peer), Err(Revoked(peer.serial.clone())));
+    let list = of(&namesake);
+    assert_eq!((list.len(), list.check(&peer)), (1, Ok(())));
+}
+
+#[test]
 fn what_is_kept_of_two_texts_is_the_newer_list_of_each_authority() {
     let (a, b) = (authority(), authority());
     let both = format!("{}{}", a.certificate_pem(), b.certificate_pem());
