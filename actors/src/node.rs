@@ -490,41 +490,8 @@ impl<P: Protocol> Exposing<'_, P> {
     }
 
     /// Accepts the request `New` in an older version as well, whose reply and error are made of the new ones: so
-    /// servers can be upgraded before their clients. It is one request more that the node announces.
-    ///
-    /// ```
-    /// # use actix::prelude::*;
-    /// # use serde::{Deserialize, Serialize};
-    /// # use swarm_actors::{Call, ExposeError, Mailbox, Node, Outcome};
-    /// # use swarm_protocols::{Request, Role, protocol};
-    /// #[derive(Serialize, Deserialize, Request)]
-    /// #[request(name = "price", reply = f64)]
-    /// struct PriceV1 { symbol: String }
-    ///
-    /// #[derive(Serialize, Deserialize, Request)]
-    /// #[request(name = "price", version = 2, reply = f64)]
-    /// struct Price { symbol: String, currency: String }
-    ///
-    /// impl From<PriceV1> for Price {
-    ///     fn from(PriceV1 { symbol }: PriceV1) -> Self {
-    ///         Self { symbol, currency: "USD".to_owned() }
-    ///     }
-    /// }
-    ///
-    /// protocol! { Prices = "prices" { Price } }
-    ///
-    /// # struct Exchange;
-    /// # impl Actor for Exchange { type Context = Context<Self>; }
-    /// # impl Handler<Call<Price>> for Exchange {
-    /// #     type Result = Outcome<Price>;
-    /// #     fn handle(&mut self, _: Call<Price>, _: &mut Self::Context) -> Self::Result { Ok(1.0) }
-    /// # }
-    /// async fn expose(node: &Node, prices: Mailbox<Prices>) -> Result<(), ExposeError> {
-    ///     let exposing = node.expose("prices", prices).also_accepts::<PriceV1, Price>();
-    ///     exposing.allow(Role::Operator).register().await?.detach();
-    ///     Ok(())
-    /// }
-    /// ```
+    /// servers can be upgraded before their clients. It is one request more that the node announces. The page `versions`
+    /// in the guide of `actix_swarm` shows such an upgrade.
     ///
     /// Two types of which one is no older version of the other do not compile.
     pub fn also_accepts<Old, New>(mut self) -> Self
