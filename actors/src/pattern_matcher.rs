@@ -4,7 +4,7 @@ mod series;
 #[cfg(test)]
 mod tests;
 
-pub use series::width_of;
+pub use series::{settled_of, width_of};
 
 use crate::{
     call::{Answer, Call},

@@ -70,8 +70,7 @@ fn search_series(
         start: part.from + u32::try_from(found.start).expect("a piece has fewer than 2^32 rows"),
         distance_squared: found.distance_squared,
     };
-    let search::Pruned { kim, keogh_query, keogh_data, abandoned, computed } = found.pruned;
-    let settled = Settled { kim, keogh_query, keogh_data, abandoned, computed };
+    let settled = settled_of(found.pruned);
     Ok(SearchedSeries { matches: found.matches.iter().map(as_match).collect(), settled })
 }
 
@@ -132,6 +131,12 @@ fn measured(
             MeasuredDistance { distance_squared: alignment.distance_squared, steps }
         }
     })
+}
+
+/// What became of the windows of a search, as agents tell it.
+pub fn settled_of(pruned: search::Pruned) -> Settled {
+    let search::Pruned { kim, keogh_query, keogh_data, abandoned, computed } = pruned;
+    Settled { kim, keogh_query, keogh_data, abandoned, computed }
 }
 
 /// The width that a rule stands for.

@@ -7,7 +7,7 @@ use std::time::Instant;
 use clap::Args;
 use clap::builder::{OsStringValueParser, TypedValueParser};
 use serde::Serialize;
-use swarm_kernels::search::{self as kernel, Found};
+use swarm_actors::pattern_matcher::settled_of;
 use swarm_kernels::{is_constant, z_normalize};
 use swarm_protocols::series_search::{QUERY_MAX, Settled, TOP_MAX};
 
@@ -21,7 +21,7 @@ use crate::input::{self, InputError, Source};
 use crate::plot::matches::{Match as Drawn, Matches};
 use crate::plot::{PictureFile, Scene, count};
 use crate::swarm::progress::Progress;
-use crate::swarm::spread::search::{SearchTerms, search};
+use crate::swarm::spread::search::{Found, SearchTerms, search};
 
 #[derive(Debug, Args)]
 pub(crate) struct Search {
@@ -62,23 +62,13 @@ pub(crate) struct Search {
 struct Report {
     matches: Vec<Match>,
     seconds: f64,
-    pruned: Pruned,
+    pruned: Settled,
 }
 
 #[derive(Debug, Serialize)]
 struct Match {
     start: usize,
     distance_squared: f64,
-}
-
-/// How many windows each stage settled; together they are all the windows looked at.
-#[derive(Debug, Serialize)]
-struct Pruned {
-    kim: u64,
-    keogh_query: u64,
-    keogh_data: u64,
-    abandoned: u64,
-    computed: u64,
 }
 
 /// What is searched for what.
@@ -141,7 +131,9 @@ impl Search {
         if *in_same_file {
             search = search.starts(&is_clear);
         }
-        Ok(search.run(series)?)
+        let found = search.run(series)?;
+        let matches = found.matches.iter().map(|found| (found.distance_squared, found.start)).collect();
+        Ok(Found { matches, settled: settled_of(found.pruned) })
     }
 
     /// The same by the agents of a swarm, and the seconds that it took them.
@@ -161,11 +153,6 @@ impl Search {
         connection.run(async |operator, _| {
             let started = Instant::now();
             let found = search(operator, series, query, terms, &mut Progress::shown()).await?;
-            let as_match =
-                |&(distance_squared, start): &(f64, usize)| kernel::Match { start, distance_squared };
-            let Settled { kim, keogh_query, keogh_data, abandoned, computed } = found.settled;
-            let pruned = kernel::Pruned { kim, keogh_query, keogh_data, abandoned, computed };
-            let found = Found { matches: found.matches.iter().map(as_match).collect(), pruned };
             Ok((found, started.elapsed().as_secs_f64()))
         })
     }
@@ -188,10 +175,10 @@ impl Search {
     fn scene(&self, inputs: &Inputs, found: &Found) -> Scene {
         let Inputs { series, query, in_same_file } = inputs;
         let (first, last) = (count(self.query_start), count(self.query_start + query.len() - 1));
-        let drawn = |m: &kernel::Match| Drawn {
-            start: m.start,
-            distance: m.distance_squared.sqrt(),
-            values: z_normalize(&series[m.start..m.start + query.len()]),
+        let drawn = |&(distance_squared, start): &(f64, usize)| Drawn {
+            start,
+            distance: distance_squared.sqrt(),
+            values: z_normalize(&series[start..start + query.len()]),
         };
         let band =
             if self.window == 1 { "1 point".to_owned() } else { format!("{} points", count(self.window)) };
@@ -222,13 +209,8 @@ impl Search {
 
 impl Report {
     fn new(found: &Found, seconds: f64) -> Self {
-        let as_match = |m: &kernel::Match| Match { start: m.start, distance_squared: m.distance_squared };
-        let kernel::Pruned { kim, keogh_query, keogh_data, abandoned, computed } = found.pruned;
-        Report {
-            matches: found.matches.iter().map(as_match).collect(),
-            seconds,
-            pruned: Pruned { kim, keogh_query, keogh_data, abandoned, computed },
-        }
+        let as_match = |&(distance_squared, start): &(f64, usize)| Match { start, distance_squared };
+        Report { matches: found.matches.iter().map(as_match).collect(), seconds, pruned: found.settled }
     }
 }
 
@@ -238,7 +220,7 @@ impl fmt::Display for Report {
         for Match { start, distance_squared } in &self.matches {
             writeln!(f, "{start:>10} {:>18.9} {distance_squared:>18.9}", distance_squared.sqrt())?;
         }
-        let Pruned { kim, keogh_query, keogh_data, abandoned, computed } = self.pruned;
+        let Settled { kim, keogh_query, keogh_data, abandoned, computed } = self.pruned;
         let windows = kim + keogh_query + keogh_data + abandoned + computed;
         writeln!(f, "\n{windows} windows in {:.3} s:", self.seconds)?;
         for (count, fate) in [
