@@ -133,7 +133,11 @@ impl Ready {
     }
 }
 
-fn measure_of(measure: PairMeasure) -> Result<Measure, KernelError> {
+/// What the kernels compute for a measure.
+///
+/// # Errors
+/// When `epsilon` is negative or not a number.
+pub fn measure_of(measure: PairMeasure) -> Result<Measure, KernelError> {
     let points = |window: u64| usize::try_from(window).unwrap_or(usize::MAX);
     Ok(match measure {
         PairMeasure::Pearson => Measure::Pearson,

@@ -10,8 +10,9 @@ use std::time::Instant;
 
 use clap::builder::{OsStringValueParser, TypedValueParser};
 use clap::{Args, ValueEnum};
+use swarm_actors::correlator::measure_of;
 use swarm_kernels::correlation::{LCSS_POINTS_MAX, Measure, Pairs};
-use swarm_kernels::{Band, KernelError, Lcss, Series, Symmetric, z_normalize};
+use swarm_kernels::{KernelError, Series, Symmetric, z_normalize};
 use swarm_protocols::correlation::PairMeasure;
 
 use super::error::{CliError, Exit};
@@ -223,15 +224,7 @@ impl Correlate {
                 return Err(CliError::new(Exit::Usage, message));
             }
         }
-        Ok(match self.method {
-            Method::Pearson => Measure::Pearson,
-            Method::Spearman => Measure::Spearman,
-            Method::Lcss => {
-                let lcss = Lcss::new(self.epsilon.unwrap_or(EPSILON))?;
-                Measure::Lcss(self.window.map_or(lcss, |points| lcss.window(points)))
-            }
-            Method::Dtw => Measure::Dtw(self.window.map_or(Band::Full, Band::Points)),
-        })
+        Ok(measure_of(self.pair_measure())?)
     }
 
     fn is_normalised(&self) -> bool {

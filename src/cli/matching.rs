@@ -5,6 +5,7 @@ mod distance;
 mod search;
 
 use clap::{Args, Subcommand};
+use swarm_actors::pattern_matcher::width_of;
 use swarm_kernels::classify::Width;
 use swarm_protocols::distance::BandRule;
 
@@ -55,21 +56,16 @@ struct BandArgs {
 }
 
 impl BandArgs {
-    fn width(self) -> Width {
+    fn rule(self) -> BandRule {
         match self {
-            BandArgs { window: Some(points), .. } => Width::Points(points),
-            BandArgs { band: Some(percent), .. } => Width::Percent(percent),
-            BandArgs { band: None, window: None } => Width::Full,
+            BandArgs { window: Some(points), .. } => BandRule::Points(points as u64),
+            BandArgs { band: Some(percent), .. } => BandRule::Percent(percent),
+            BandArgs { band: None, window: None } => BandRule::Full,
         }
     }
 
-    /// The same for agents.
-    fn rule(self) -> BandRule {
-        match self.width() {
-            Width::Full => BandRule::Full,
-            Width::Points(points) => BandRule::Points(points as u64),
-            Width::Percent(percent) => BandRule::Percent(percent),
-        }
+    fn width(self) -> Width {
+        width_of(self.rule())
     }
 }
 

@@ -2,9 +2,10 @@
 
 use std::ops::Range;
 
+use swarm_actors::correlator::measure_of;
 use swarm_actors::task::Task;
-use swarm_kernels::correlation::{Partition, pearson, spearman};
-use swarm_kernels::{Band, Lcss, Symmetric, dtw, is_constant};
+use swarm_kernels::correlation::{Measure, Partition, pearson, spearman};
+use swarm_kernels::{Symmetric, dtw, is_constant};
 use swarm_protocols::Floats;
 use swarm_protocols::coordinator::INPUTS_MAX;
 use swarm_protocols::correlation::{
@@ -109,15 +110,11 @@ impl<'a> Facts<'a> {
 
     fn value(&self, i: usize, j: usize) -> Result<f64, Impossible> {
         let (a, b) = (&self.series[i], &self.series[j]);
-        let points = |window: Option<u64>| window.map(|points| usize::try_from(points).unwrap_or(usize::MAX));
-        let value = match self.measure {
-            PairMeasure::Pearson => pearson(a, b),
-            PairMeasure::Spearman => spearman(a, b),
-            PairMeasure::Lcss { epsilon, window } => Lcss::new(epsilon)
-                .map(|lcss| points(window).map_or(lcss, |points| lcss.window(points)))
-                .and_then(|lcss| lcss.similarity(a, b)),
-            PairMeasure::Dtw { window } => {
-                let band = points(window).map_or(Band::Full, Band::Points);
+        let value = match measure_of(self.measure).map_err(Impossible::because)? {
+            Measure::Pearson => pearson(a, b),
+            Measure::Spearman => spearman(a, b),
+            Measure::Lcss(lcss) => lcss.similarity(a, b),
+            Measure::Dtw(band) => {
                 dtw::distance_squared(a, b, band).map(|distance| 1.0 / (1.0 + distance.sqrt()))
             }
         };
