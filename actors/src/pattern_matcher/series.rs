@@ -9,7 +9,6 @@ use crate::{
     parts::{Cancelled, Groups, answer_series},
 };
 use actix::Handler;
-use std::collections::BTreeMap;
 use swarm_kernels::{
     Band, KernelError, Search,
     classify::{Neighbours, Width},
@@ -82,14 +81,8 @@ fn classify_series(
     let (train, test) = (groups.series(0), groups.series(1));
     let train: Vec<&[f64]> = train.iter().map(|values| &**values).collect();
     let width = width_of(part.band);
-    // Series of one length share a classifier where the band depends on the length, and all of them where not.
-    let mut by_length = BTreeMap::<usize, Vec<usize>>::new();
-    for (at, values) in test.iter().enumerate() {
-        let length = if width.depends_on_length() { values.len() } else { 0 };
-        by_length.entry(length).or_default().push(at);
-    }
     let mut found = vec![None; test.len()];
-    for (length, members) in by_length {
+    for (length, members) in width.by_length(test.iter().map(|values| values.len())) {
         let neighbours = Neighbours::new(&train, width, length)?;
         for at in members {
             let nearest = neighbours.nearest_unless(cancelled, &test[at])?;

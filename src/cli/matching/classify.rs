@@ -99,16 +99,11 @@ impl Classify {
         watch: &Watch,
     ) -> Result<usize, CliError> {
         let width = self.band.width();
-        // A band in percent is wider for longer pairs: test series that need other bands go apart.
-        let mut by_length = BTreeMap::<usize, Vec<&LabelledSeries>>::new();
-        for series in test {
-            let length = if width.depends_on_length() { series.values.len() } else { 0 };
-            by_length.entry(length).or_default().push(series);
-        }
         let values = values_of(train);
         let mut errors = 0;
-        for (length, test) in by_length {
+        for (length, places) in width.by_length(test.iter().map(|series| series.values.len())) {
             let neighbours = Neighbours::new(&values, width, length)?;
+            let test: Vec<&LabelledSeries> = places.into_iter().map(|place| &test[place]).collect();
             errors += count_errors(train, &test, &neighbours, watch)?;
         }
         Ok(errors)

@@ -27,9 +27,15 @@ impl Width {
         }
     }
 
-    /// Whether pairs of other lengths have other bands.
-    pub fn depends_on_length(self) -> bool {
-        matches!(self, Width::Percent(_))
+    /// The places of series of these lengths, apart by length where pairs of other lengths have other bands. Where they
+    /// do not, all are under 0.
+    pub fn by_length(self, lengths: impl Iterator<Item = usize>) -> BTreeMap<usize, Vec<usize>> {
+        let mut by_length = BTreeMap::<usize, Vec<usize>>::new();
+        for (place, length) in lengths.enumerate() {
+            let length = if matches!(self, Width::Percent(_)) { length } else { 0 };
+            by_length.entry(length).or_default().push(place);
+        }
+        by_length
     }
 }
 
@@ -55,11 +61,7 @@ impl Neighbours {
         if train.is_empty() {
             return Err(KernelError::NoTraining);
         }
-        let mut by_longer = BTreeMap::<usize, Vec<usize>>::new();
-        for (index, series) in train.iter().enumerate() {
-            let longer = if width.depends_on_length() { length.max(series.as_ref().len()) } else { 0 };
-            by_longer.entry(longer).or_default().push(index);
-        }
+        let by_longer = width.by_length(train.iter().map(|series| length.max(series.as_ref().len())));
         let group = |(longer, indices): (usize, Vec<usize>)| {
             let series: Vec<&[f64]> = indices.iter().map(|&index| train[index].as_ref()).collect();
             let classifier = NearestNeighbour::new(&series, width.band(longer)?)?;
