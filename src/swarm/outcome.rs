@@ -65,11 +65,26 @@ struct JobOutcome {
 
 /// What the coordinator sent and received, and the time from its asks to their answers.
 #[derive(Debug, Serialize)]
-struct Messages {
-    sent: u64,
-    received: u64,
-    p50_us: Option<u64>,
-    p99_us: Option<u64>,
+pub(crate) struct Messages {
+    pub(crate) sent: u64,
+    pub(crate) received: u64,
+    p50_us: Option<u128>,
+    p99_us: Option<u128>,
+}
+
+impl From<&Status> for Messages {
+    fn from(&Status { sent, received, p50, p99, .. }: &Status) -> Self {
+        let micros = |time: Duration| time.as_micros();
+        Self { sent, received, p50_us: p50.map(micros), p99_us: p99.map(micros) }
+    }
+}
+
+impl Messages {
+    /// The median and the 99th percentile in milliseconds, where there were answers.
+    pub(crate) fn latency_ms(&self) -> Option<(f64, f64)> {
+        let (p50, p99) = self.p50_us.zip(self.p99_us)?;
+        Some((p50 as f64 / 1e3, p99 as f64 / 1e3))
+    }
 }
 
 impl Outcome {
@@ -95,17 +110,11 @@ impl Outcome {
             summary,
             report,
         });
-        let micros = |time: Duration| u64::try_from(time.as_micros()).unwrap_or(u64::MAX);
         Self {
             topology: topology.to_string(),
             nodes: nodes.collect(),
             jobs: jobs.collect(),
-            messages: Messages {
-                sent: status.sent,
-                received: status.received,
-                p50_us: status.p50.map(micros),
-                p99_us: status.p99.map(micros),
-            },
+            messages: status.into(),
             shown,
             colour,
         }
@@ -160,14 +169,12 @@ impl Display for Outcome {
             [name.to_string(), role.to_string(), pid.to_string(), address]
         };
         f.write_str(&listing(self.colour, &columns, self.nodes.iter().map(row)))?;
-        let Messages { sent, received, p50_us, p99_us } = &self.messages;
+        let Messages { sent, received, .. } = &self.messages;
         write!(f, "\nThe coordinator sent {sent} requests and received {received}")?;
-        match p50_us.zip(*p99_us) {
+        match self.messages.latency_ms() {
             Some((p50, p99)) => writeln!(
                 f,
-                "; an answer took {:.1} ms, 99 % of them at most {:.1} ms, the work included.",
-                p50 as f64 / 1e3,
-                p99 as f64 / 1e3
+                "; an answer took {p50:.1} ms, 99 % of them at most {p99:.1} ms, the work included."
             ),
             None => writeln!(f, "."),
         }
