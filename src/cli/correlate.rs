@@ -149,7 +149,7 @@ impl Correlate {
         let started = Instant::now();
         let series = if self.is_normalised() { normalised(series) } else { series };
         let pairs = Pairs::new(measure, series).map_err(|error| self.bad_series(error))?;
-        let matrix = matrix::on_threads(&pairs, self.threads.unwrap_or_else(cores), watch)?;
+        let matrix = matrix::of(&pairs, self.threads.unwrap_or_else(cores), watch)?;
         let seconds = started.elapsed().as_secs_f64();
         self.draw(measure, rows, &labels, &matrix)?;
         output.print(&Report::new(&labels, &matrix, seconds))

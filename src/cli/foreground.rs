@@ -1,6 +1,8 @@
 //! Work of a command in this process: how far it is, on a terminal, and an end at once on a signal.
 
 use std::io;
+use std::iter;
+use std::num::NonZeroUsize;
 use std::panic::resume_unwind;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -92,6 +94,29 @@ pub(super) fn run<T: Send + 'static>(
                 }
             }
         }
+    })
+}
+
+/// Does `work` for each index below `count`, on so many threads: each takes the next one until none is left, or its work
+/// fails. Says what came of which index, in no order.
+pub(super) fn on_threads<T: Send, E: Send>(
+    count: usize,
+    threads: NonZeroUsize,
+    work: impl Fn(usize) -> Result<T, E> + Sync,
+) -> Result<Vec<(usize, T)>, E> {
+    let next = AtomicUsize::new(0);
+    let take = || {
+        let indices = iter::repeat_with(|| next.fetch_add(1, Ordering::Relaxed));
+        indices.take_while(|index| *index < count).map(|index| Ok((index, work(index)?))).collect()
+    };
+    thread::scope(|scope| {
+        let workers: Vec<_> = (0..threads.get().min(count)).map(|_| scope.spawn(take)).collect();
+        let mut done = Vec::new();
+        for worker in workers {
+            let taken: Result<Vec<_>, E> = worker.join().unwrap_or_else(|panic| resume_unwind(panic));
+            done.extend(taken?);
+        }
+        Ok(done)
     })
 }
 

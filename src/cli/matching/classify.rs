@@ -2,10 +2,6 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
-use std::num::NonZeroUsize;
-use std::panic::resume_unwind;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::thread;
 use std::time::Instant;
 
 use clap::Args;
@@ -15,7 +11,8 @@ use swarm_kernels::classify::Neighbours;
 
 use super::{BandArgs, refuse_stdin_twice};
 use crate::cli::error::CliError;
-use crate::cli::foreground::{self, Watch};
+use crate::cli::foreground::{self, Watch, on_threads};
+use crate::cli::node::cores;
 use crate::cli::operator::{Connection, MaybeConnection};
 use crate::cli::output::Output;
 use crate::input::{self, InputError, LabelledSeries, Source, quote};
@@ -153,31 +150,22 @@ fn values_of(series: &[LabelledSeries]) -> Vec<&[f64]> {
     series.iter().map(|one| one.values.as_slice()).collect()
 }
 
-/// Classifies on all cores. The sum does not depend on which core takes which series.
+/// Classifies on all cores.
 fn count_errors(
     train: &[LabelledSeries],
     test: &[&LabelledSeries],
     neighbours: &Neighbours,
     watch: &Watch,
 ) -> Result<usize, KernelError> {
-    let next = AtomicUsize::new(0);
-    let count = || {
-        let mut errors = 0;
-        while let Some(series) = test.get(next.fetch_add(1, Ordering::Relaxed)) {
-            if watch.is_cancelled() {
-                return Err(KernelError::Cancelled);
-            }
-            watch.advance(1);
-            let nearest = neighbours.nearest(&series.values)?;
-            errors += usize::from(train[nearest.index].label != series.label);
+    let is_wrong = on_threads(test.len(), cores(), |at| {
+        if watch.is_cancelled() {
+            return Err(KernelError::Cancelled);
         }
-        Ok(errors)
-    };
-    let cores = thread::available_parallelism().map_or(1, NonZeroUsize::get).min(test.len());
-    thread::scope(|scope| {
-        let workers: Vec<_> = (0..cores).map(|_| scope.spawn(count)).collect();
-        workers.into_iter().map(|worker| worker.join().unwrap_or_else(|panic| resume_unwind(panic))).sum()
-    })
+        watch.advance(1);
+        let nearest = neighbours.nearest(&test[at].values)?;
+        Ok(train[nearest.index].label != test[at].label)
+    })?;
+    Ok(is_wrong.into_iter().filter(|(_, is_wrong)| *is_wrong).count())
 }
 
 impl fmt::Display for Report {
