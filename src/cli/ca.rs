@@ -15,7 +15,7 @@ use clap::{Args, Subcommand};
 use serde::Serialize;
 use swarm_actors::identity::{
     AuthorityError, AuthorityFolder, FolderError, Identity, IdentityError, IdentityFault, IdentityPaths,
-    OnExisting, PeerIdentity, PrivateKeyPem, Validity, private_folder, rfc3339,
+    OnExisting, PeerIdentity, Validity, private_folder, rfc3339,
 };
 use swarm_protocols::{NodeId, Role};
 
@@ -41,7 +41,7 @@ pub(crate) enum Ca {
     Init(Init),
     /// Issue a certificate with a new key
     Issue(Issue),
-    /// Issue a renewed certificate for a node, in its role, before the former one expires
+    /// Issue a renewed certificate for a node, in its role and with a new key, before the former one expires
     ///
     /// The former certificate holds until it expires, so that sessions go on. Nodes whose coordinator has an
     /// `[authority]` renew theirs by themselves. Where there is none, `swarm ca token`, `request` and `sign` renew
@@ -127,11 +127,8 @@ pub(crate) struct Renew {
     /// The folder for the identity; the one of the same node that is in it is replaced
     #[arg(long, value_name = "DIR")]
     out: PathBuf,
-    /// Certify the key that is in the folder, instead of making a new one
-    #[arg(long)]
-    keep_key: bool,
     /// Replace what is in the folder, even if it is no identity of the same node
-    #[arg(long, conflicts_with = "keep_key")]
+    #[arg(long)]
     force: bool,
 }
 
@@ -286,25 +283,20 @@ impl Issue {
 
 impl Renew {
     fn run(self, output: Output) -> Result<(), CliError> {
-        let Self { dir, name, term, trust, out, keep_key, force } = self;
+        let Self { dir, name, term, trust, out, force } = self;
         let folder = AuthorityFolder::open(&dir)?;
         let paths = IdentityPaths::in_directory(&out);
         if !force && (paths.certificate.exists() || paths.key.exists()) {
             // The list is written anew with the rest.
-            let held = Identity::load(&IdentityPaths { revoked: None, ..paths.clone() })?;
+            let held = Identity::load(&IdentityPaths { revoked: None, ..paths })?;
             if *held.id() != name {
                 let message = format_args!("{} is the identity of {}", out.display(), held.id());
                 return Err(CliError::new(Exit::Failed, message));
             }
         }
-        let key = keep_key.then(|| fs::read_to_string(&paths.key).map(PrivateKeyPem::new)).transpose();
-        let key = key.map_err(|error| {
-            let exit = Exit::of_io(&error, Exit::BadConfiguration);
-            CliError::new(exit, format_args!("{}: {error}", paths.key.display()))
-        })?;
         let trusted = trust.read()?;
         let validity = lasting(term.days)?;
-        let identity = into_folder(&out, || folder.renew(&name, validity, key))?;
+        let identity = into_folder(&out, || folder.renew(&name, validity))?;
         trusted.hand_out(&folder, &identity, out, OnExisting::Replace, output)
     }
 }

@@ -157,7 +157,7 @@ fn a_folder_that_cannot_be_made_costs_no_certificate() {
 }
 
 #[test]
-fn renewing_makes_a_new_key_or_keeps_the_old_one() {
+fn renewing_makes_a_new_key() {
     let cluster = Cluster::new("ca_renew");
     cluster.issue("a", "coordinator");
     let (folder, first) = (cluster.path("a"), load(&cluster.path("a")));
@@ -166,10 +166,7 @@ fn renewing_makes_a_new_key_or_keeps_the_old_one() {
     assert_ne!(second.to_pem().key.as_str(), first.to_pem().key.as_str());
     assert_eq!(second.role(), Role::Coordinator);
     assert!(second.valid_until() > first.valid_until());
-    cluster.renew("a", &["--keep-key"]).json();
-    let third = load(&folder);
-    assert_eq!(third.to_pem().key.as_str(), second.to_pem().key.as_str());
-    assert_ne!(third.as_peer().serial, second.as_peer().serial);
+    assert_ne!(second.as_peer().serial, first.as_peer().serial);
 
     cluster.issue("b", "agent");
     cluster.ca("renew", &["b", "--out", &folder]).fails(1, &[&format!("{folder} is the identity of a")]);
@@ -428,7 +425,6 @@ fn wrong_usage_of_ca_exits_with_2() {
         vec!["ca", "token", ca, "a", "--role", "agent", "--expires", "2592001"],
         vec!["ca", "sign", ca, "--request", "-", "--token", "-", "--out", &out],
         vec!["ca", "sign", ca, "--request", &out, "--out", &out],
-        vec!["ca", "renew", ca, "a", "--out", &out, "--keep-key", "--force"],
         vec!["ca", "revoke", ca],
     ] {
         let run = swarm(&arguments);

@@ -10,8 +10,8 @@ use std::{
 use swarm_protocols::{NodeId, Role};
 
 use super::{
-    Authority, AuthorityError, Identity, IdentityError, IdentityPart, IdentityPem, IssuedCertificate,
-    PrivateKeyPem, RevocationList, Serial, SigningRequest, Validity, validity::rfc3339,
+    Authority, AuthorityError, Identity, IdentityError, IdentityPart, PrivateKeyPem, RevocationList, Serial,
+    Validity, validity::rfc3339,
 };
 use disk::{Access, check_private, create_private, sibling, sync_folder, write};
 
@@ -244,36 +244,21 @@ impl AuthorityFolder {
         })
     }
 
-    /// Issues a renewed certificate for a node, in the same role: for `key`, or for a new one. The former
-    /// certificate holds until it expires, so that sessions go on; where its key is lost or stolen,
-    /// [`revoke`](Self::revoke) and issue instead.
+    /// Issues a renewed certificate for a node, in the same role and for a new key. The former certificate holds
+    /// until it expires, so that sessions go on; where its key is lost or stolen, [`revoke`](Self::revoke) and issue
+    /// instead.
     ///
     /// # Errors
     /// When the node has no certificate, or its last one was revoked.
-    pub fn renew(
-        &self,
-        id: &NodeId,
-        validity: Validity,
-        key: Option<PrivateKeyPem>,
-    ) -> Result<Identity, FolderError> {
+    pub fn renew(&self, id: &NodeId, validity: Validity) -> Result<Identity, FolderError> {
         self.change(|register| {
             let last = register.certificates().iter().rfind(|one| one.id == *id);
             let last = last.ok_or_else(|| FolderError::UnknownName(id.clone()))?;
             if last.revoked_at.is_some() {
                 return Err(FolderError::WasRevoked(id.clone()));
             }
-            let (key, request) = match key {
-                Some(key) => {
-                    let request = SigningRequest::with_key(id, &key)?;
-                    (key, request)
-                }
-                None => SigningRequest::new(id)?,
-            };
-            let IssuedCertificate { pem, peer } =
-                self.authority.sign_request(&request, last.role, validity)?;
-            let authority = self.authority.certificate_pem().to_owned();
-            let identity = Identity::from_pem(IdentityPem { certificate: pem, key, authority })?;
-            register.issued(&peer);
+            let identity = self.authority.issue(id, last.role, validity)?;
+            register.issued(identity.as_peer());
             self.with_list(identity, register)
         })
     }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::*;
 use crate::{
-    identity::{IdentityFault, IdentityPaths},
+    identity::{IdentityFault, IdentityPaths, IdentityPem, SigningRequest},
     temp_folder::TempFolder,
 };
 
@@ -95,19 +95,17 @@ fn renewing_keeps_the_role_and_the_former_certificate() {
     let place = Place::new();
     let folder = place.authority();
     let first = folder.issue(&node("a"), Role::Coordinator, lasting(DAY), OnExisting::Refuse).unwrap();
-    let second = folder.renew(&node("a"), lasting(2 * DAY), None).unwrap();
+    let second = folder.renew(&node("a"), lasting(2 * DAY)).unwrap();
     assert_eq!((second.id(), second.role()), (first.id(), Role::Coordinator));
     assert_ne!(second.to_pem().key.as_str(), first.to_pem().key.as_str());
-    let third = folder.renew(&node("a"), lasting(3 * DAY), Some(second.to_pem().key.clone())).unwrap();
-    assert_eq!(third.to_pem().key.as_str(), second.to_pem().key.as_str());
     let register = folder.register().unwrap();
     assert!(register.certificates().iter().all(|one| one.holds(now())));
-    assert_eq!(register.certificates().len(), 3);
+    assert_eq!(register.certificates().len(), 2);
 
-    let unknown = folder.renew(&node("b"), lasting(DAY), None);
+    let unknown = folder.renew(&node("b"), lasting(DAY));
     assert!(matches!(unknown, Err(FolderError::UnknownName(_))), "{unknown:?}");
     folder.revoke(&node("a"), now()).unwrap();
-    let revoked = folder.renew(&node("a"), lasting(DAY), None);
+    let revoked = folder.renew(&node("a"), lasting(DAY));
     assert!(matches!(revoked, Err(FolderError::WasRevoked(_))), "{revoked:?}");
 }
 
@@ -116,7 +114,7 @@ fn revoking_covers_every_certificate_of_a_name_and_can_be_repeated() {
     let place = Place::new();
     let folder = place.authority();
     let first = folder.issue(&node("a"), Role::Agent, lasting(DAY), OnExisting::Refuse).unwrap();
-    let second = folder.renew(&node("a"), lasting(DAY), None).unwrap();
+    let second = folder.renew(&node("a"), lasting(DAY)).unwrap();
     let other = folder.issue(&node("b"), Role::Agent, lasting(DAY), OnExisting::Refuse).unwrap();
     let revoked = folder.revoke(&node("a"), now()).unwrap();
     assert_eq!(revoked, [first.as_peer().serial.clone(), second.as_peer().serial.clone()]);
@@ -219,7 +217,7 @@ fn an_identity_is_written_whole_and_replaced_on_demand_only() {
     let out = place.path("agent");
     let first = folder.issue(&node("a"), Role::Agent, lasting(DAY), OnExisting::Refuse).unwrap();
     write_identity(&out, &first, &list, OnExisting::Refuse).unwrap();
-    let second = folder.renew(&node("a"), lasting(DAY), None).unwrap();
+    let second = folder.renew(&node("a"), lasting(DAY)).unwrap();
     let refused = write_identity(&out, &second, &list, OnExisting::Refuse);
     assert!(matches!(refused, Err(FolderError::AlreadyThere(_))), "{refused:?}");
     assert_eq!(Identity::load_directory(&out).unwrap().as_peer(), first.as_peer());
