@@ -253,9 +253,8 @@ async fn run_member(
         () = &mut abandoned => return Ok(()),
     };
     ready(&joined)?;
-    let mut losses = joined.losses();
     let outcome = tokio::select! {
-        lost = losses.next() => {
+        lost = joined.lost() => {
             Err(CliError::new(if lost.refused { Exit::NotPermitted } else { Exit::Unavailable }, lost))
         }
         broken = joined.broken() => Err(CliError::new(Exit::Broken, broken)),

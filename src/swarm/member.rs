@@ -195,9 +195,13 @@ impl Joined {
         CertificateKeeper::new(self.node.clone(), self.authorities.clone(), paths, identity)
     }
 
-    /// What is heard of its coordinators, if the node is an agent.
-    pub(crate) fn losses(&self) -> Losses {
-        Losses(self.lost.clone())
+    /// Completes when an agent has lost its last coordinator for good.
+    pub(crate) async fn lost(&self) -> Lost {
+        match self.lost.clone().wait_for(Option::is_some).await {
+            Ok(lost) => lost.clone().expect("waited for"),
+            // Nobody watches: it is a coordinator.
+            Err(_) => std::future::pending().await,
+        }
     }
 
     /// Completes when it no longer does what it is there for, which only another process can mend.
@@ -226,20 +230,6 @@ impl Joined {
         // A node waits seconds for the farewell of a handshake that was never finished; the rest of
         // the time is enough for sessions.
         let _in_time = timeout(within, self.node.stop(within / 2)).await;
-    }
-}
-
-/// Tells when an agent has no coordinator any more.
-pub(crate) struct Losses(watch::Receiver<Option<Lost>>);
-
-impl Losses {
-    /// Completes when the last coordinator is lost for good.
-    pub(crate) async fn next(&mut self) -> Lost {
-        match self.0.wait_for(Option::is_some).await {
-            Ok(lost) => lost.clone().expect("waited for"),
-            // Nobody watches: it is a coordinator.
-            Err(_) => std::future::pending().await,
-        }
     }
 }
 
