@@ -341,7 +341,7 @@ impl Asking<'_> {
         match self.of_submitter(ask, bytes).await {
             Ok(reply) => codec::decode(&reply).map(Ok).map_err(invalid),
             Err(EncodedAskError::Handler(error)) => codec::decode(&error).map(Err).map_err(invalid),
-            Err(EncodedAskError::Delivery(error)) => Err(of_store(error, store)),
+            Err(EncodedAskError::Delivery(error)) => Err(of_store(error, store, self.begun.get())),
         }
     }
 }
@@ -350,12 +350,16 @@ fn not_begun(cause: impl fmt::Display, again: Option<Duration>) -> Outcome {
     Failure::NotBegun { cause: cause.to_string(), again }.into()
 }
 
-/// What it means that the content store of an agent did not answer: an attempt is spent, unless it refused.
-fn of_store(error: DeliveryError, store: &EncodedMailbox) -> Outcome {
+/// What it means that the content store of an agent did not answer: an attempt is spent, unless it refused, or its session
+/// ended before the part was `begun`.
+fn of_store(error: DeliveryError, store: &EncodedMailbox, begun: bool) -> Outcome {
     if store.is_draining() {
         return Outcome::Draining;
     }
     let cause = format!("its content store: {error}");
+    if matches!(error, DeliveryError::SessionLost { .. }) {
+        return if begun { Failure::Lost { cause }.into() } else { not_begun(cause, Some(RECONNECTION)) };
+    }
     match undelivered(error, store) {
         Outcome::Failure(Failure::NotBegun { again, .. }) => not_begun(cause, again),
         Outcome::Failure(Failure::NoRoom { .. }) => Failure::NoRoom { cause }.into(),
@@ -451,10 +455,19 @@ mod tests {
             DeliveryError::TooLarge { bytes: 2, limit: 1 },
         ] {
             assert_eq!(again(&undelivered(never.clone())), Some(None), "{never}");
-            assert_eq!(again(&of_store(never.clone(), &mailbox)), Some(None), "{never}");
+            assert_eq!(again(&of_store(never.clone(), &mailbox, false)), Some(None), "{never}");
+        }
+        let cut = |delivery| DeliveryError::SessionLost { reason: "cut".into(), delivery };
+        for delivery in [Delivery::NotSent, Delivery::Unknown] {
+            assert_eq!(again(&of_store(cut(delivery), &mailbox, false)), Some(Some(RECONNECTION)));
+            assert_eq!(
+                again(&of_store(cut(delivery), &mailbox, true)),
+                None,
+                "it was asked for the part before"
+            );
         }
         assert!(matches!(
-            of_store(DeliveryError::Panicked, &mailbox),
+            of_store(DeliveryError::Panicked, &mailbox, false),
             Outcome::Failure(Failure::Lost { .. })
         ));
         let spoilt = |reason: &str, delivery| {

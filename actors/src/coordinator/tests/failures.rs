@@ -1,12 +1,15 @@
 //! Agents that fail, hang or are lost.
 
 use super::*;
+use crate::testing::Probe;
 use crate::{
     Mailbox,
     mailbox::{Attempt, Choice, Layer},
 };
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use swarm_protocols::{
     Delivery, DeliveryError,
+    content_store::ContentStore,
     wire::{NO_ROOM, codec},
 };
 
@@ -86,6 +89,39 @@ async fn t2_a_store_that_is_full_with_what_its_agent_works_on_spends_no_attempt(
     x.store.expect_within::<MissingContent>(LEASE).await.reply(Ok(vec![]));
     x.asked().await.reply(Ok(2));
     assert_eq!(answers(&task.await.unwrap().unwrap()), [("x", 1), ("x", 2)]);
+}
+
+/// A content store over sessions that end while it is asked, so many of them.
+struct Ending {
+    store: Mailbox<ContentStore>,
+    left: AtomicUsize,
+}
+
+impl Layer<ContentStore> for Ending {
+    fn choose(&self, _: &Attempt<'_>) -> Result<Choice<ContentStore>, DeliveryError> {
+        match self.left.fetch_update(Relaxed, Relaxed, |left| left.checked_sub(1)) {
+            Ok(_) => {
+                let (reason, delivery) = ("cut".to_owned(), Delivery::Unknown);
+                Err(DeliveryError::SessionLost { reason, delivery })
+            }
+            Err(_) => Ok(Choice::new(self.store.clone())),
+        }
+    }
+}
+
+#[actix::test]
+async fn t4_an_agent_whose_session_ends_while_it_is_given_inputs_spends_no_attempt() {
+    let bench = Bench::new(config());
+    let a = bench.store(b"a").await;
+    let mut x = bench.join("x", 1).await;
+    let (store, mut probe) = Probe::<ContentStore>::new();
+    let ending = Mailbox::layered(Ending { store, left: AtomicUsize::new(5) });
+    let ports = Ports { content_store: Some(ending.into()), ..x.ports.clone() };
+    bench.change("x", ports).await;
+    let task = bench.submit_task(task(1, &[vec![a]]));
+    probe.expect_within::<MissingContent>(LEASE).await.reply(Ok(vec![]));
+    x.asked().await.reply(Ok(4));
+    assert_eq!(answers(&task.await.unwrap().unwrap()), [("x", 4)]);
 }
 
 /// There is no room for what it answers.
