@@ -18,8 +18,8 @@ use swarm_protocols::{
     Backoff, Blob, ContentHash, DeliveryError, NodeId, Protocol, Request,
     content_store::{HASHES_MAX, MissingContent, StoreContent, StoreError},
     coordinator::{
-        Coordinator, Part, PartAnswer, Progress, SubmitTask, TaskError, TaskId, TaskPriority, TaskProgress,
-        TaskReport, Waiting,
+        AVOIDED_MAX, Coordinator, Part, PartAnswer, Progress, SubmitTask, TaskError, TaskId, TaskPriority,
+        TaskProgress, TaskReport, Waiting,
     },
     part::{Impossible, PartRequest, Weight, waves},
     wire::codec,
@@ -33,9 +33,6 @@ const DEADLINE_MAX: Duration = Duration::from_secs(24 * 3600);
 /// How often a coordinator is given what it says that it misses: clients with much content may push each other's
 /// out of its store.
 const UPLOADS_MAX: usize = 4;
-
-/// How often parts are submitted again because of impossible answers: each time without one agent more.
-const ROUNDS_MAX: usize = 16;
 
 /// How long a coordinator that is lost may stay away.
 const OUTAGE_MAX: Duration = Duration::from_secs(60);
@@ -296,15 +293,20 @@ fn is_lost(error: &DeliveryError) -> bool {
 
 impl<R: PartRequest> Submission<'_, R> {
     async fn run(mut self) -> Result<Done<R::Reply>, SubmitError<R::Error>> {
-        for _ in 0..ROUNDS_MAX {
+        // Each round finds a liar more, and a task avoids a bounded number of them.
+        loop {
             let pending: Vec<usize> =
                 (0..self.answers.len()).filter(|at| self.answers[*at].is_none()).collect();
             if pending.is_empty() {
                 return Ok(self.done());
             }
+            let known = self.liars.len();
             let waves = self.waves(&pending);
             let tasks = waves.len();
             for (at, wave) in waves.into_iter().enumerate() {
+                if self.liars.len() > AVOIDED_MAX {
+                    return Err(self.impossible());
+                }
                 let submitted = self.submit(&wave, (at + 1, tasks)).await;
                 submitted.map_err(|error| self.in_time(error))?;
             }
@@ -313,10 +315,17 @@ impl<R: PartRequest> Submission<'_, R> {
             for answer in self.answers.iter_mut().filter(|answer| answer.as_ref().is_some_and(is_lie)) {
                 *answer = None;
             }
+            // Whoever is avoided was asked all the same.
+            if self.liars.len() == known && self.answers.iter().any(Option::is_none) {
+                return Err(self.impossible());
+            }
         }
+    }
+
+    fn impossible(&mut self) -> SubmitError<R::Error> {
         let part = self.answers.iter().position(Option::is_none).unwrap_or(0);
         let (agent, reason) = self.liars.pop_last().expect("without a liar nothing is pending");
-        Err(SubmitError::Impossible { part, agent, reason })
+        SubmitError::Impossible { part, agent, reason }
     }
 
     fn done(self) -> Done<R::Reply> {

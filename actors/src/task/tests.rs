@@ -208,6 +208,43 @@ async fn where_only_liars_are_left_they_are_named() {
 }
 
 #[actix::test]
+async fn a2_as_many_liars_as_a_task_can_avoid_are_passed_by_one_after_the_other() {
+    let mut client = Client::new();
+    let doubling = client.double(&[1]);
+    for found in 0..=AVOIDED_MAX {
+        client.misses(&[]).await;
+        let asked = client.submitted().await;
+        assert_eq!(asked.request().avoid.len(), found);
+        let answer = if found < AVOIDED_MAX { 3_u32 } else { 2 };
+        asked.reply(report(&[(format!("agent-{found}").as_str(), answer)]));
+    }
+    let done = doubling.await.unwrap().unwrap();
+    assert_eq!((done.answers, done.liars.len()), (vec![2], AVOIDED_MAX));
+}
+
+#[actix::test]
+async fn one_liar_more_than_a_task_can_avoid_is_the_end_of_it() {
+    let mut client = Client::new();
+    let doubling = client.double(&[1]);
+    for found in 0..=AVOIDED_MAX {
+        client.misses(&[]).await;
+        client.submitted().await.reply(report(&[(format!("agent-{found}").as_str(), 3_u32)]));
+    }
+    assert!(matches!(doubling.await.unwrap(), Err(SubmitError::Impossible { part: 0, .. })));
+}
+
+#[actix::test]
+async fn a_coordinator_that_gives_parts_to_who_is_avoided_is_not_asked_for_ever() {
+    let mut client = Client::new();
+    let doubling = client.double(&[1]);
+    for _ in 0..2 {
+        client.misses(&[]).await;
+        client.submitted().await.reply(report(&[("liar", 3_u32)]));
+    }
+    assert!(matches!(doubling.await.unwrap(), Err(SubmitError::Impossible { part: 0, .. })));
+}
+
+#[actix::test]
 async fn the_error_of_an_agent_is_that_of_the_request() {
     let failed = |error: Option<&PartError>| TaskError::PartFailed {
         part: 1,
