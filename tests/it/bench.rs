@@ -36,6 +36,7 @@ fn every_figure_of_messaging_stands_beside_its_controls() {
     let both = ["swarm", "floor"];
     for (mode, bytes, in_flight, controls) in [
         ("lane", 64, [1, 64, 256, 1000].as_slice(), ["swarm", "floor", "callers"].as_slice()),
+        ("pipeline", 64, &[64, 256, 1000], &both),
         ("stream", 64, &[1, 64, 256, 1000], &both),
         ("lane", 1024, &[64, 256, 1000], &both),
     ] {

@@ -203,8 +203,13 @@ impl AgentWatch {
         let of = agent.clone();
         let looking = async move { ports_of(&node, &of).await };
         let told = looking.into_actor(self).map(move |ports, watch, context| {
-            watch.looked(&agent, id, ports);
-            context.run_later(LOOK_PAUSE, move |watch, context| watch.paused(&agent, id, context));
+            match watch.looked(&agent, id, ports) {
+                // What it had exposed before is told after it came.
+                true => watch.paused(&agent, id, context),
+                false => drop(context.run_later(LOOK_PAUSE, move |watch, context| {
+                    watch.paused(&agent, id, context);
+                })),
+            }
         });
         context.spawn(told);
     }
@@ -222,9 +227,10 @@ impl AgentWatch {
         }
     }
 
-    fn looked(&mut self, agent: &NodeId, id: Uuid, ports: Ports) {
-        let Some(session) = self.session(agent, id) else { return };
-        let node = agent.clone();
+    /// Tells the coordinator what an agent exposes, and says whether that was the first look.
+    fn looked(&mut self, agent: &NodeId, id: Uuid, ports: Ports) -> bool {
+        let Some(session) = self.session(agent, id) else { return false };
+        let (node, is_first) = (agent.clone(), !session.is_known);
         if ports.mailboxes.is_empty() && session.look != Look::Outdated && !session.is_warned {
             session.is_warned = true;
             limited!(warn, "it exposes no protocol of tasks, and is given no work until it does", agent = %node);
@@ -236,6 +242,7 @@ impl AgentWatch {
             let (agent_type, slots) = (session.peer.agent_type.clone(), session.slots);
             self.coordinator.do_send(AgentJoined { node, agent_type, slots, ports });
         }
+        is_first
     }
 }
 
