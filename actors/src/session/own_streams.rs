@@ -16,7 +16,7 @@ use crate::{
 };
 use bytes::Bytes;
 use std::{
-    collections::VecDeque,
+    collections::BTreeMap,
     convert::Infallible,
     future::poll_fn,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
@@ -55,8 +55,10 @@ pub(crate) struct Exchanges {
     ready: Arc<Ready>,
     /// How much more of long requests may be in progress at the peer, in KiB: two of the longest, or many shorter ones.
     sendable: Arc<Semaphore>,
-    /// The requests that wait for a stream, in the order in which they get one.
-    queue: VecDeque<usize>,
+    /// The requests that wait for a stream, in the order in which they get one: those who leave are found at once.
+    queue: BTreeMap<u64, usize>,
+    /// How many requests have waited.
+    queued_so_far: u64,
     queued: Arc<Notify>,
     /// The messages without an answer that wait for a stream.
     waiting_posts: Arc<Gate>,
@@ -65,7 +67,8 @@ pub(crate) struct Exchanges {
 }
 
 enum Exchange {
-    Queued(Outgoing),
+    /// At this place of the queue.
+    Queued(u64, Outgoing),
     /// A task waits until the peer has room for it, or writes it.
     Sending {
         task: AbortHandle,
@@ -97,8 +100,8 @@ type Ended = Result<(Answered, Option<Room>), DeliveryError>;
 impl Carrier for Exchanges {
     fn cancel(&mut self, key: usize) -> Option<Delivery> {
         match self.streams.get_mut(key).and_then(Option::take) {
-            Some(Exchange::Queued(_)) => {
-                self.queue.retain(|queued| *queued != key);
+            Some(Exchange::Queued(place, _)) => {
+                self.queue.remove(&place);
                 Some(Delivery::NotSent)
             }
             Some(Exchange::Sending { task, begun }) => {
@@ -131,7 +134,8 @@ impl Exchanges {
             wakers: Vec::new(),
             ready: Arc::default(),
             sendable: Arc::new(Semaphore::new(2 * kib(request_bytes_max) as usize)),
-            queue: VecDeque::new(),
+            queue: BTreeMap::new(),
+            queued_so_far: 0,
             queued: Arc::default(),
             waiting_posts: Gate::new(usize::MAX),
             posts: 0,
@@ -147,11 +151,13 @@ impl Exchanges {
         self.streams[key] = Some(exchange);
     }
 
-    /// Takes request `key`, which is the next in the queue.
+    /// Takes request `key`, which is in the queue.
     fn take_queued(&mut self, key: usize) -> Outgoing {
-        self.queue.pop_front();
         match self.streams[key].take() {
-            Some(Exchange::Queued(outgoing)) => outgoing,
+            Some(Exchange::Queued(place, outgoing)) => {
+                self.queue.remove(&place);
+                outgoing
+            }
             _ => unreachable!("a request that leaves the exchanges leaves the queue"),
         }
     }
@@ -202,8 +208,10 @@ impl OwnStreams {
         if let Some(stream) = is_next.then(|| self.link.open_now()).flatten() {
             return self.send(state, key, stream, outgoing);
         }
-        carrier.put(key, Exchange::Queued(outgoing));
-        carrier.queue.push_back(key);
+        let place = carrier.queued_so_far;
+        carrier.queued_so_far += 1;
+        carrier.put(key, Exchange::Queued(place, outgoing));
+        carrier.queue.insert(place, key);
         carrier.queued.notify_one();
         None
     }
@@ -292,7 +300,7 @@ impl OwnStreams {
     ) {
         let mut state = self.state();
         for _ in 0..TURN_STREAMS {
-            let Some(&key) = state.carrier.queue.front() else { return };
+            let Some((_, &key)) = state.carrier.queue.first_key_value() else { return };
             let Some(stream) = opened.take().or_else(|| self.link.open_now().map(Ok)) else { return };
             let outgoing = state.carrier.take_queued(key);
             woken.extend(match stream {

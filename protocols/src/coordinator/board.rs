@@ -45,6 +45,9 @@
 //! left, for 10 minutes. Parts are placed on agents that are not in good
 //! standing, and wait for them, only where there is no other to ask. A pausing agent is given nothing.
 //!
+//! **Distrust.** Whom a task avoids is avoided by every task as well that its client submits within 10 minutes while
+//! another capable agent is in good standing. What one client holds against an agent counts for no other.
+//!
 //! **Drain.** When the node of the board [drains](Input::Draining), no agent joins any more. From then on a task ends at
 //! once of which no part is in progress and that no agent which is here can do: it is [turned away](Command::TurnedAway)
 //! instead of waiting for an agent, and nothing is said about what agents there are. The others go on.

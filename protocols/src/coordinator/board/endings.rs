@@ -93,8 +93,8 @@ impl Board {
             if task.deadline.is_some_and(|deadline| deadline <= now) {
                 ended.push((*rank, Some(TaskError::DeadlineExceeded)));
             } else if self.gives_up_at(task).is_some_and(|end| end <= now) {
-                let is_told = !self.is_draining;
-                ended.push((*rank, is_told.then(|| self.no_capable_agent(task.submitted()))));
+                let turns_away = self.is_draining;
+                ended.push((*rank, (!turns_away).then(|| self.no_capable_agent(task.submitted()))));
             }
         }
         for (rank, error) in ended {

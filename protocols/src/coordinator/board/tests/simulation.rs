@@ -330,7 +330,7 @@ impl Swarm {
         let avoid = new.task().avoid.clone();
         assert!(avoid.is_superset(&submitted.avoid));
         assert_eq!(*new.task(), SubmitTask { avoid, ..submitted.clone() });
-        assert!(member.protocols.contains(&submitted.protocol) && !submitted.avoid.contains(agent));
+        assert!(member.protocols.contains(&submitted.protocol) && !new.task().avoid.contains(agent));
         assert!(!member.draining, "{agent} drains");
         assert_eq!(attempt, attempts[part] + 1);
         attempts[part] = attempt;
