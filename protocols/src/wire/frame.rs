@@ -170,15 +170,15 @@ impl FrameReader {
     }
 
     /// The next complete frame, as kind and body; `None` until more is fed.
+    #[inline]
     pub fn next_frame(&mut self) -> Result<Option<Bytes>, FrameError> {
         if !self.partial.is_empty() {
             return self.complete_partial();
         }
         match self.frame_length(&self.chunk)? {
             Some((head, length)) if self.chunk.len() >= head + length => {
-                let mut frame = self.chunk.split_to(head + length);
-                frame.advance(head);
-                Ok(Some(frame))
+                self.chunk.advance(head);
+                Ok(Some(self.chunk.split_to(length)))
             }
             begun => {
                 // A longer frame gets its memory as its bytes come, whatever it claims.
@@ -228,6 +228,7 @@ impl FrameReader {
         Ok(Some(frame))
     }
 
+    #[inline]
     fn frame_length(&self, bytes: &[u8]) -> Result<Option<(usize, usize)>, FrameError> {
         let Some((length, head)) = varint::get(bytes) else { return Ok(None) };
         match usize::try_from(length) {
@@ -237,15 +238,16 @@ impl FrameReader {
     }
 }
 
-struct Body {
-    bytes: Bytes,
+struct Body<'a> {
+    bytes: &'a [u8],
     name: &'static str,
 }
 
-impl Body {
+impl Body<'_> {
+    #[inline]
     fn varint(&mut self) -> Result<u64, FrameError> {
-        let (value, width) = varint::get(&self.bytes).ok_or(FrameError::Malformed(self.name))?;
-        self.bytes.advance(width);
+        let (value, width) = varint::get(self.bytes).ok_or(FrameError::Malformed(self.name))?;
+        self.bytes = &self.bytes[width..];
         Ok(value)
     }
 
@@ -257,31 +259,28 @@ impl Body {
         let end = 2 + usize::from(length);
         let id = self.bytes.get(2..end).and_then(|id| std::str::from_utf8(id).ok());
         let node = id.and_then(|id| id.parse().ok()).ok_or_else(malformed)?;
-        self.bytes.advance(end);
+        self.bytes = &self.bytes[end..];
         Ok(Caller { node, role })
     }
 
-    fn end(self) -> Result<(), FrameError> {
+    fn end(&self) -> Result<(), FrameError> {
         if self.bytes.is_empty() { Ok(()) } else { Err(FrameError::Malformed(self.name)) }
     }
 
     fn decode<T: serde::de::DeserializeOwned>(&self) -> Result<T, FrameError> {
-        codec::decode(&self.bytes).map_err(|_| FrameError::Malformed(self.name))
+        codec::decode(self.bytes).map_err(|_| FrameError::Malformed(self.name))
     }
 }
 
-fn kind_and_body(mut frame: Bytes) -> Result<(u8, Bytes), FrameError> {
-    if frame.is_empty() {
-        return Err(FrameError::Malformed("empty"));
-    }
-    let kind = frame.get_u8();
-    Ok((kind, frame))
+fn kind_and_body(frame: &[u8]) -> Result<(u8, &[u8]), FrameError> {
+    frame.split_first().map(|(kind, body)| (*kind, body)).ok_or(FrameError::Malformed("empty"))
 }
 
 impl Frame {
     /// Reads a frame of a lane or a request stream.
-    pub fn decode(frame: Bytes) -> Result<Self, FrameError> {
-        let (kind, bytes) = kind_and_body(frame)?;
+    #[inline]
+    pub fn decode(mut frame: Bytes) -> Result<Self, FrameError> {
+        let (kind, bytes) = kind_and_body(&frame)?;
         let mut body = Body { bytes, name: "lane" };
         if !matches!(
             kind,
@@ -290,6 +289,8 @@ impl Frame {
             return Err(FrameError::UnexpectedKind(kind));
         }
         let correlation = body.varint()?;
+        // What is left is the payload.
+        let rest = |body: Body<'_>| body.bytes.len();
         let answer = match kind {
             REQUEST | TELL | DELEGATED | POST => {
                 body.name = "request";
@@ -302,32 +303,73 @@ impl Frame {
                     _ => Intent::Ask,
                 };
                 let head = RequestHead { correlation, route, deadline_ms, intent };
-                return Ok(Frame::Request { head, payload: body.bytes });
+                frame.advance(frame.len() - rest(body));
+                return Ok(Frame::Request { head, payload: frame });
             }
             CANCEL => {
                 body.end()?;
                 return Ok(Frame::Cancel { correlation });
             }
-            PART => return Ok(Frame::Part { correlation, payload: body.bytes }),
-            REPLY => Answered::Reply(body.bytes),
-            FAILED => Answered::Failed(body.bytes),
             ACCEPTED => {
                 body.end()?;
                 Answered::Accepted
             }
-            _ => Answered::Undelivered(undelivered(body)?),
+            UNDELIVERED => Answered::Undelivered(undelivered(body)?),
+            _ => {
+                frame.advance(frame.len() - rest(body));
+                match kind {
+                    PART => return Ok(Frame::Part { correlation, payload: frame }),
+                    FAILED => Answered::Failed(frame),
+                    _ => Answered::Reply(frame),
+                }
+            }
         };
         Ok(Frame::Answer { correlation, answer })
     }
 }
 
+/// What stands before the payload of a frame: put together here, and appended at once.
+struct Head {
+    bytes: [u8; Self::BYTES_MAX],
+    length: usize,
+}
+
+impl Head {
+    /// Room for four varints and a kind, and for each varint to be written as eight bytes.
+    const BYTES_MAX: usize = 40;
+
+    /// The beginning of a frame of this kind, with so many bytes behind the kind.
+    #[inline]
+    fn new(kind: u8, body_bytes: usize) -> Self {
+        let mut head = Self { bytes: [0; Self::BYTES_MAX], length: 0 };
+        head.varint(body_bytes as u64 + 1);
+        head.bytes[head.length] = kind;
+        head.length += 1;
+        head
+    }
+
+    #[inline]
+    fn varint(&mut self, value: u64) {
+        let (bytes, width) = varint::shortest(value);
+        self.bytes[self.length..self.length + 8].copy_from_slice(&bytes);
+        self.length += width;
+    }
+
+    #[inline]
+    fn append_to(&self, out: &mut Vec<u8>) {
+        out.extend_from_slice(&self.bytes[..self.length]);
+    }
+}
+
 /// Appends a request frame.
+#[inline]
 pub fn put_request(head: &RequestHead, payload: &[u8], out: &mut Vec<u8>) {
     put_request_head(head, payload.len(), out);
     out.extend_from_slice(payload);
 }
 
 /// Appends a request frame without its payload, which has so many bytes and has to follow.
+#[inline]
 pub fn put_request_head(head: &RequestHead, payload_bytes: usize, out: &mut Vec<u8>) {
     let RequestHead { correlation, route, deadline_ms, intent } = head;
     let (kind, caller) = match intent {
@@ -336,17 +378,13 @@ pub fn put_request_head(head: &RequestHead, payload_bytes: usize, out: &mut Vec<
         Intent::Post => (POST, None),
         Intent::AskFor(caller) => (DELEGATED, Some(caller)),
     };
-    let length = 1
-        + varint::width(*correlation)
-        + varint::width((*route).into())
-        + varint::width(*deadline_ms)
+    let numbers = [*correlation, u64::from(*route), *deadline_ms];
+    let body_bytes = numbers.into_iter().map(varint::width).sum::<usize>()
         + caller.map_or(0, |caller| 2 + caller.node.as_str().len())
         + payload_bytes;
-    varint::put(length as u64, out);
-    out.push(kind);
-    varint::put(*correlation, out);
-    varint::put((*route).into(), out);
-    varint::put(*deadline_ms, out);
+    let mut head = Head::new(kind, body_bytes);
+    numbers.into_iter().for_each(|number| head.varint(number));
+    head.append_to(out);
     if let Some(Caller { node, role }) = caller {
         // A node id is a DNS label, of at most 63 bytes.
         out.extend_from_slice(&[*role as u8, node.as_str().len() as u8]);
@@ -389,16 +427,17 @@ pub fn put_undelivered(correlation: u64, error: &DeliveryError, out: &mut Vec<u8
     put_numbered(UNDELIVERED, correlation, &body, out);
 }
 
+#[inline]
 fn put_numbered(kind: u8, correlation: u64, payload: &[u8], out: &mut Vec<u8>) {
     put_numbered_head(kind, correlation, payload.len(), out);
     out.extend_from_slice(payload);
 }
 
+#[inline]
 fn put_numbered_head(kind: u8, correlation: u64, payload_bytes: usize, out: &mut Vec<u8>) {
-    let length = 1 + varint::width(correlation) + payload_bytes;
-    varint::put(length as u64, out);
-    out.push(kind);
-    varint::put(correlation, out);
+    let mut head = Head::new(kind, varint::width(correlation) + payload_bytes);
+    head.varint(correlation);
+    head.append_to(out);
 }
 
 /// The version that was asked, and above it the one that is there, plus 1, or 0.
@@ -427,10 +466,10 @@ fn code_of(error: &DeliveryError) -> (u64, u64, &str) {
     }
 }
 
-fn undelivered(mut body: Body) -> Result<DeliveryError, FrameError> {
+fn undelivered(mut body: Body<'_>) -> Result<DeliveryError, FrameError> {
     body.name = "undelivered";
     let (code, number) = (body.varint()?, body.varint()?);
-    let text = std::str::from_utf8(&body.bytes).map_err(|_| FrameError::Malformed("undelivered"))?;
+    let text = std::str::from_utf8(body.bytes).map_err(|_| FrameError::Malformed("undelivered"))?;
     let text = crate::printable(text);
     Ok(match code {
         1 => DeliveryError::NotExposed { what: text },
@@ -476,8 +515,8 @@ impl Control {
 
     /// Reads a frame of the control stream.
     pub fn decode(frame: Bytes) -> Result<Self, FrameError> {
-        let (kind, bytes) = kind_and_body(frame)?;
-        let body = |name| Body { bytes: bytes.clone(), name };
+        let (kind, bytes) = kind_and_body(&frame)?;
+        let body = |name| Body { bytes, name };
         let number = |name| {
             let mut body = body(name);
             let number = body.varint()?;

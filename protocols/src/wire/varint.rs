@@ -4,18 +4,24 @@
 /// The largest value: 2^62 - 1.
 pub const VARINT_MAX: u64 = (1 << 62) - 1;
 
-/// Appends `value`, which must not exceed [`VARINT_MAX`], in the shortest form.
-pub fn put(value: u64, out: &mut Vec<u8>) {
+/// The shortest form of `value`, which must not exceed [`VARINT_MAX`]: its width, and as many of these bytes.
+#[inline]
+pub(crate) fn shortest(value: u64) -> ([u8; 8], usize) {
     debug_assert!(value <= VARINT_MAX);
-    match value {
-        0..0x40 => out.push(value as u8),
-        0x40..0x4000 => out.extend_from_slice(&(value as u16 | 0x4000).to_be_bytes()),
-        0x4000..0x4000_0000 => out.extend_from_slice(&(value as u32 | 0x8000_0000).to_be_bytes()),
-        _ => out.extend_from_slice(&(value | 0xc000_0000_0000_0000).to_be_bytes()),
-    }
+    let width = width(value);
+    let tag = u64::from(width.trailing_zeros()) << 62;
+    ((value << (64 - 8 * width) | tag).to_be_bytes(), width)
+}
+
+/// Appends `value`, which must not exceed [`VARINT_MAX`], in the shortest form.
+#[inline]
+pub fn put(value: u64, out: &mut Vec<u8>) {
+    let (bytes, width) = shortest(value);
+    out.extend_from_slice(&bytes[..width]);
 }
 
 /// How many bytes [`put`] appends for `value`.
+#[inline]
 pub fn width(value: u64) -> usize {
     match value {
         0..0x40 => 1,
@@ -26,12 +32,18 @@ pub fn width(value: u64) -> usize {
 }
 
 /// The integer at the beginning of `bytes` and its width; `None` where they end too early.
+#[inline]
 pub fn get(bytes: &[u8]) -> Option<(u64, usize)> {
-    let first = *bytes.first()?;
-    let width = 1 << (first >> 6);
-    let tail = bytes.get(1..width)?;
-    let value = tail.iter().fold(u64::from(first & 0x3f), |value, byte| value << 8 | u64::from(*byte));
-    Some((value, width))
+    let width = 1 << (*bytes.first()? >> 6);
+    let whole = match bytes.first_chunk() {
+        Some(chunk) => *chunk,
+        None => {
+            let mut chunk = [0; 8];
+            chunk[..width].copy_from_slice(bytes.get(..width)?);
+            chunk
+        }
+    };
+    Some(((u64::from_be_bytes(whole) & VARINT_MAX) >> (64 - 8 * width), width))
 }
 
 #[cfg(test)]
