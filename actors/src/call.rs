@@ -45,7 +45,10 @@ impl<R: Request> Call<R> {
 
     /// Who asks; `None` for a caller in the same process.
     pub fn caller(&self) -> Option<&Caller> {
-        self.context.origin.caller.as_deref()
+        match &self.context.watch {
+            Watch::Arrived { known, .. } => Some(known.caller()),
+            Watch::Made(_) | Watch::Told(..) => self.context.origin.caller.as_deref(),
+        }
     }
 
     /// For whom the [`caller`](Self::caller) asks, where a coordinator passes on the request of another node. The
@@ -178,7 +181,8 @@ pub(crate) struct Origin {
 
 /// What travels with a request.
 pub(crate) struct CallContext {
-    pub(crate) origin: Origin,
+    /// Without the caller where its session knows it.
+    origin: Origin,
     pub(crate) deadline: Option<Instant>,
     pub(crate) priority: Priority,
     /// Nobody waits for the answer.
@@ -232,14 +236,23 @@ impl CallContext {
 
     /// That of a request that came over a session.
     pub(crate) fn arrived(
-        origin: Origin,
-        deadline: Option<Instant>,
-        priority: Priority,
         known: Arc<dyn Known>,
         key: CallKey,
+        on_behalf_of: Option<Box<Caller>>,
+        deadline: Option<Instant>,
+        priority: Priority,
     ) -> Self {
         let watch = Watch::Arrived { known, key, made: OnceLock::new() };
-        Self { origin, deadline, priority, told: false, watch }
+        Self { origin: Origin { caller: None, on_behalf_of }, deadline, priority, told: false, watch }
+    }
+
+    /// Who asks, and for whom.
+    pub(crate) fn origin(&self) -> Origin {
+        let mut origin = self.origin.clone();
+        if let Watch::Arrived { known, .. } = &self.watch {
+            origin.caller = Some(Arc::clone(known.caller()));
+        }
+        origin
     }
 
     /// That of a message that is not answered. Its permits are given back when nobody works on it any more.

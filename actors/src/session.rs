@@ -31,9 +31,9 @@ pub(crate) use owner::{
     Admission, ChangeRoutes, CheckSession, DrainSession, EndSession, JudgeSession, Opened, ProbeSession,
     RetireSession, SessionChange, SessionEvent,
 };
-pub(crate) use replies::{Answer, Batch, Form, Replies, serve};
+pub(crate) use replies::{Answer, Batch, Form, Replies, permits, serve};
 pub use routes::ExposeError;
-pub(crate) use routes::{Arrival, ExposedRequest, Exposure, Handle, Permission, Routes};
+pub(crate) use routes::{Arrival, Arrivals, ExposedRequest, Exposure, Handle, Permission, Routes};
 pub(crate) use scratch::with_scratch;
 
 use crate::{

@@ -19,7 +19,7 @@ impl<R: Request> Call<R> {
     /// that was told is told there.
     pub fn forward<P: Accepts<R>>(self, mailbox: &Mailbox<P>) -> Answer<R> {
         let (request, mut context) = self.into_parts();
-        let (state, origin, priority) = (context.state(), context.origin.clone(), context.priority);
+        let (state, origin, priority) = (context.state(), context.origin(), context.priority);
         let left = |deadline: Instant| deadline.saturating_duration_since(Instant::now());
         let timeout = context.deadline.map_or(TIMEOUT_MAX, left);
         let sending = Sending { timeout, priority, own_stream: false };

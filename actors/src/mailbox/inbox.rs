@@ -6,9 +6,10 @@ use super::{
     local::{IN_FLIGHT_DEFAULT, InFlight, Inlet, Local, Pending, Port, WireVersion},
 };
 use crate::{
-    call::{Answer, Call, CallContext, CallKey, Known, Outcome, Permits},
-    gate::Permit,
-    session::{Arrival, Batch, Replies, serve, with_scratch},
+    budget::Room,
+    call::{Answer, Call, CallContext, CallKey, Known, Origin, Outcome},
+    gate::Group,
+    session::{Arrival, Arrivals, Batch, Replies, permits, serve, with_scratch},
 };
 use actix::{Actor, Addr, AsyncContext, Handler, dev::MessageResponse, fut::ActorFuture};
 use futures_util::FutureExt;
@@ -96,7 +97,7 @@ pub struct InboxPorts<A: Actor> {
 #[diagnostic::do_not_recommend]
 impl<A, R> Ports<A, R> for InboxPorts<A>
 where
-    A: Actor + Handler<Call<R>>,
+    A: Actor<Context: AsyncContext<A>> + Handler<Call<R>>,
     R: Request,
 {
     fn add(&mut self) {
@@ -118,8 +119,8 @@ struct Waiting<A> {
 }
 
 enum Item<A> {
-    /// It came over a session.
-    Arrived { arrival: Arrival, place: Option<Permit>, kind: Arc<dyn Arrived<A>> },
+    /// They came over a session.
+    Arrived { arrivals: Arrivals, places: Group, kind: Arc<dyn Arrived<A>> },
     /// It came from this process.
     Called(Box<dyn Called<A>>),
 }
@@ -137,12 +138,12 @@ impl<A> Inbox<A> {
     }
 
     /// Takes one more, unless the actor has stopped.
-    fn push(&self, item: impl FnOnce() -> Item<A>) -> Result<(), DeliveryError> {
+    fn push<T>(&self, item: T, into: impl FnOnce(T) -> Item<A>) -> Result<(), T> {
         let mut waiting = self.waiting();
         if waiting.closed {
-            return Err(DeliveryError::Stopped);
+            return Err(item);
         }
-        waiting.items.push_back(item());
+        waiting.items.push_back(into(item));
         let pump = waiting.pump.take();
         drop(waiting);
         if let Some(pump) = pump {
@@ -170,31 +171,28 @@ impl<A> Drop for InboxHandle<A> {
 
 struct InboxPort<A>(Arc<InboxHandle<A>>);
 
-impl<A: Actor + Handler<Call<R>>, R: Request> Port<R> for InboxPort<A> {
+impl<A, R> Port<R> for InboxPort<A>
+where
+    A: Actor<Context: AsyncContext<A>> + Handler<Call<R>>,
+    R: Request,
+{
     fn is_alive(&self) -> bool {
         !self.0.0.waiting().closed
     }
 
     fn ask(&self, call: Call<R>) -> Pending<R> {
         let (answer, receiver) = oneshot::channel();
-        let item = || Item::Called(Box::new(LocalCall { call, answer: Some(answer) }));
-        match self.0.0.push(item) {
+        let into = |call| Item::Called(Box::new(LocalCall { call, answer: Some(answer) }));
+        match self.0.0.push(call, into) {
             Ok(()) => Pending::Channel { receiver },
-            Err(error) => Pending::Refused { error },
+            Err(_) => Pending::Refused { error: DeliveryError::Stopped },
         }
     }
 
     fn tell(&self, call: Call<R>) -> Result<(), (R, DeliveryError)> {
-        let mut told = Some(call);
-        let item = || {
-            let call = told.take().expect("an item is made once");
-            Item::Called(Box::new(LocalCall { call, answer: None }))
-        };
-        let pushed = self.0.0.push(item);
-        match (pushed, told) {
-            (Err(error), Some(call)) => Err((call.into_request(), error)),
-            _ => Ok(()),
-        }
+        let into = |call| Item::Called(Box::new(LocalCall { call, answer: None }));
+        let pushed = self.0.0.push(call, into);
+        pushed.map_err(|call| (call.into_request(), DeliveryError::Stopped))
     }
 
     fn inlet(&self, version: &'static dyn WireVersion<R>) -> Option<Arc<dyn Inlet>> {
@@ -208,8 +206,11 @@ struct InboxInlet<A> {
 }
 
 impl<A: Actor> Inlet for InboxInlet<A> {
-    fn push(&self, arrival: Arrival, place: Option<Permit>) -> Result<(), DeliveryError> {
-        self.handle.0.push(|| Item::Arrived { arrival, place, kind: Arc::clone(&self.kind) })
+    fn push(&self, arrivals: Arrivals, places: Group) {
+        let into = |(arrivals, places)| Item::Arrived { arrivals, places, kind: Arc::clone(&self.kind) };
+        if let Err((mut arrivals, _)) = self.handle.0.push((arrivals, places), into) {
+            arrivals.refuse_after(0, &DeliveryError::Stopped);
+        }
     }
 }
 
@@ -242,14 +243,17 @@ impl<A: Actor + Handler<Call<R>>, R: Request> Called<A> for LocalCall<R> {
 
 /// Requests of one type, in one version, that came over sessions.
 trait Arrived<A: Actor>: Send + Sync {
+    /// Lets the actor handle the first of `arrivals`, which take these `places` in the mailbox, one after the other: as
+    /// many as `left` says, or until it waits for something. Says how many are left then.
     fn run(
         &self,
-        arrival: Arrival,
-        place: Option<Permit>,
+        arrivals: &mut Arrivals,
+        places: &mut Group,
+        left: usize,
         actor: &mut A,
         context: &mut A::Context,
         run: &mut Run,
-    );
+    ) -> usize;
 }
 
 struct Kind<R: Request> {
@@ -263,71 +267,99 @@ const CURRENT: &str = "nothing but a panic takes the current call";
 #[derive(Default)]
 struct Run {
     batch: Batch,
-    /// The request whose handler runs.
-    current: Option<(Arc<Replies>, CallKey, Permits)>,
+    /// The request whose handler runs, which is none of the first arrivals any more, and the room that it takes.
+    current: Option<(CallKey, Option<Box<Room>>)>,
 }
 
-impl Run {
-    fn refuse(&mut self, arrival: Arrival, place: Option<Permit>, error: DeliveryError) {
-        let Arrival { key, addressee, permit, replies, .. } = arrival;
-        match key {
-            Some(key) => self.batch.answer(replies, key, [place, Some(permit)], Err(error), &mut Vec::new()),
-            None => replies.drop_post(addressee.as_deref(), &error),
+impl<A, R> Arrived<A> for Kind<R>
+where
+    A: Actor<Context: AsyncContext<A>> + Handler<Call<R>>,
+    R: Request,
+{
+    fn run(
+        &self,
+        arrivals: &mut Arrivals,
+        places: &mut Group,
+        mut left: usize,
+        actor: &mut A,
+        context: &mut A::Context,
+        run: &mut Run,
+    ) -> usize {
+        while left > 0
+            && !context.waiting()
+            && let Some(arrival) = arrivals.requests.pop_front()
+        {
+            left -= 1;
+            self.run_one(arrival, arrivals, places, actor, context, run);
         }
+        left
     }
 }
 
-impl<A: Actor + Handler<Call<R>>, R: Request> Arrived<A> for Kind<R> {
-    fn run(
+impl<R: Request> Kind<R> {
+    fn run_one<A: Actor + Handler<Call<R>>>(
         &self,
-        mut arrival: Arrival,
-        place: Option<Permit>,
+        arrival: Arrival,
+        arrivals: &mut Arrivals,
+        places: &mut Group,
         actor: &mut A,
         context: &mut A::Context,
         run: &mut Run,
     ) {
         let version = self.version;
-        if arrival.key.is_some_and(|key| arrival.replies.is_cancelled(key)) {
-            return run.refuse(arrival, place, DeliveryError::Cancelled);
-        }
-        let request = match version.decode(&arrival.payload) {
-            Ok(request) => request,
-            Err(error) => return run.refuse(arrival, place, error),
+        let Arrival { key, on_behalf_of, deadline, payload, room } = arrival;
+        let Arrivals { addressee, priority, places: of_session, replies, .. } = arrivals;
+        let mut refuse = |room, error| match key {
+            Some(key) => {
+                let places = [&mut *places, &mut *of_session];
+                run.batch.answer(replies, (key, room), places, Err(error), &mut Vec::new());
+            }
+            None => {
+                replies.drop_post(addressee.as_deref(), &error);
+                drop(permits([&mut *places, &mut *of_session], room));
+            }
         };
-        let origin = arrival.origin();
-        let Arrival { key, deadline, priority, permit, replies, .. } = arrival;
-        let permits = [place, Some(permit)];
+        if key.is_some_and(|key| replies.is_cancelled(key)) {
+            return refuse(room, DeliveryError::Cancelled);
+        }
+        let request = match version.decode(&payload) {
+            Ok(request) => request,
+            Err(error) => return refuse(room, error),
+        };
+        drop(payload);
         let Some(key) = key else {
-            let call = Call::new(request, CallContext::told(origin, priority, permits, None));
+            let origin = Origin { caller: Some(Arc::clone(replies.caller())), on_behalf_of };
+            let permits = permits([places, of_session], room);
+            let call = Call::new(request, CallContext::told(origin, *priority, permits, None));
             return actor.handle(call, context).handle(context, None);
         };
-        let known: Arc<Replies> = Arc::clone(&replies);
-        let call = Call::new(request, CallContext::arrived(origin, deadline, priority, known, key));
-        run.current = Some((replies, key, permits));
+        let known: Arc<Replies> = Arc::clone(replies);
+        let call = Call::new(request, CallContext::arrived(known, key, on_behalf_of, deadline, *priority));
+        run.current = Some((key, room));
         let result = actor.handle(call, context);
-        let (replies, key, permits) = run.current.take().expect(CURRENT);
+        let (key, room) = run.current.take().expect(CURRENT);
         let encode = |answer, bytes_max, payload: &mut Vec<u8>| version.encode(answer, bytes_max, payload);
         match Response::<A, R>::of(result) {
             Response::Ready(outcome) => with_scratch(|payload| {
                 let form = version.encode(outcome.map_err(AskError::Handler), replies.bytes_max(), payload);
-                run.batch.answer(replies, key, permits, form, payload);
+                run.batch.answer(replies, (key, room), [places, of_session], form, payload);
             }),
             Response::Answer(answer) => {
                 let state = replies.watch(key);
-                state.keep(permits);
+                state.keep(permits([places, of_session], room));
                 let answer = answer.outcome().map(|outcome| outcome?.map_err(AskError::Handler));
-                serve(replies, key, state, answer, encode);
+                serve(Arc::clone(replies), key, state, answer, encode);
             }
             Response::Other(result) => {
                 let state = replies.watch(key);
                 let (answer, receiver) = oneshot::channel();
                 // It is a user's code as well, and may panic.
-                run.current = Some((replies, key, permits));
+                run.current = Some((key, room));
                 result.handle(context, Some(answer));
-                let (replies, key, permits) = run.current.take().expect(CURRENT);
-                state.keep(permits);
+                let (key, room) = run.current.take().expect(CURRENT);
+                state.keep(permits([places, of_session], room));
                 let pending = Pending::<R>::Channel { receiver };
-                serve(replies, key, Arc::clone(&state), InFlight { pending, state }, encode);
+                serve(Arc::clone(replies), key, Arc::clone(&state), InFlight { pending, state }, encode);
             }
         }
     }
@@ -376,28 +408,37 @@ where
         let Self { inbox, items, run } = self.get_mut();
         let mut left = RUN_MAX;
         loop {
-            let Some(item) = items.pop_front() else {
-                let mut waiting = inbox.waiting();
-                if !waiting.items.is_empty() {
-                    std::mem::swap(&mut waiting.items, items);
-                    continue;
+            match items.front_mut() {
+                // It is polled again when the actor has done what it waits for, and dropped when it stops.
+                Some(_) if context.waiting() || left == 0 => {
+                    run.batch.flush();
+                    cx.waker().wake_by_ref();
+                    return Poll::Pending;
                 }
-                let closed = waiting.closed;
-                waiting.pump = (!closed).then(|| cx.waker().clone());
-                drop(waiting);
-                run.batch.flush();
-                return if closed { Poll::Ready(()) } else { Poll::Pending };
-            };
-            match item {
-                Item::Arrived { arrival, place, kind } => kind.run(arrival, place, actor, context, run),
-                Item::Called(called) => called.run(actor, context),
-            }
-            left -= 1;
-            // It is polled again when the actor has done what it waits for, and dropped when it stops.
-            if context.waiting() || left == 0 {
-                run.batch.flush();
-                cx.waker().wake_by_ref();
-                return Poll::Pending;
+                Some(Item::Arrived { arrivals, places, kind }) => {
+                    left = kind.run(arrivals, places, left, actor, context, run);
+                    if arrivals.requests.is_empty() {
+                        items.pop_front();
+                    }
+                }
+                Some(Item::Called(_)) => {
+                    if let Some(Item::Called(called)) = items.pop_front() {
+                        called.run(actor, context);
+                        left -= 1;
+                    }
+                }
+                None => {
+                    let mut waiting = inbox.waiting();
+                    if !waiting.items.is_empty() {
+                        std::mem::swap(&mut waiting.items, items);
+                        continue;
+                    }
+                    let closed = waiting.closed;
+                    waiting.pump = (!closed).then(|| cx.waker().clone());
+                    drop(waiting);
+                    run.batch.flush();
+                    return if closed { Poll::Ready(()) } else { Poll::Pending };
+                }
             }
         }
     }
@@ -407,9 +448,15 @@ impl<A: Actor> Drop for Pump<A> {
     /// The actor has stopped, or its handler panicked.
     fn drop(&mut self) {
         let Self { inbox, items, run } = self;
-        if let Some((replies, key, permits)) = run.current.take() {
-            run.batch.answer(replies, key, permits, Err(DeliveryError::Panicked), &mut Vec::new());
+        if let Some(current) = run.current.take()
+            && let Some(Item::Arrived { arrivals, places, .. }) = items.front_mut()
+        {
+            let places = [places, &mut arrivals.places];
+            let panicked = Err(DeliveryError::Panicked);
+            run.batch.answer(&arrivals.replies, current, places, panicked, &mut Vec::new());
         }
+        // In the order in which they were asked.
+        run.batch.flush();
         let mut waiting = {
             let mut waiting = inbox.waiting();
             waiting.closed = true;
@@ -417,10 +464,9 @@ impl<A: Actor> Drop for Pump<A> {
         };
         for item in items.drain(..).chain(waiting.drain(..)) {
             match item {
-                Item::Arrived { arrival, place, .. } => run.refuse(arrival, place, DeliveryError::Stopped),
+                Item::Arrived { mut arrivals, .. } => arrivals.refuse_after(0, &DeliveryError::Stopped),
                 Item::Called(called) => called.refuse(DeliveryError::Stopped),
             }
         }
-        run.batch.flush();
     }
 }

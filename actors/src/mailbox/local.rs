@@ -3,8 +3,8 @@
 use super::{AskError, Mailbox, ask::AskResult};
 use crate::{
     call::{Call, CallState, Outcome},
-    gate::{Gate, Permit, RETRY_AFTER},
-    session::{Arrival, Form},
+    gate::{Gate, Group, Permit, RETRY_AFTER},
+    session::{Arrivals, Form},
 };
 use actix::{
     Actor, Addr, Handler, Recipient,
@@ -103,8 +103,8 @@ pub(crate) trait Port<R: Request>: Send + Sync {
 
 /// The way of requests that came over a session into the context of their actor.
 pub(crate) trait Inlet: Send + Sync {
-    /// Hands a request over as it came, with its `place` in the mailbox.
-    fn push(&self, arrival: Arrival, place: Option<Permit>) -> Result<(), DeliveryError>;
+    /// Hands requests over as they came, with their `places` in the mailbox.
+    fn push(&self, arrivals: Arrivals, places: Group);
 }
 
 /// A version of the request `R`, as it travels.
@@ -188,6 +188,15 @@ impl<P: Protocol> Local<P> {
     {
         self.latest.store(P::INDEX, Ordering::Relaxed);
         self.gate.enter().ok_or(DeliveryError::Overloaded { retry_after: RETRY_AFTER })
+    }
+
+    /// Places for so many more requests, as far as there are any.
+    pub(super) fn admit_many<R: Request>(&self, count: usize) -> Group
+    where
+        P: Accepts<R>,
+    {
+        self.latest.store(P::INDEX, Ordering::Relaxed);
+        self.gate.enter_many(count)
     }
 
     /// How many requests are in progress, where the latest of them is an `R`; else 0.

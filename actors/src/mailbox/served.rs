@@ -8,8 +8,9 @@ use super::{
 };
 use crate::{
     call::{Call, CallContext, CallState, Known, Origin, Permits, Priority, Unclaimed},
-    session::{Answer, Arrival, ExposedRequest, Form, Handle, Sending, serve},
-    workers::{HERE_BYTES_MAX, beside},
+    gate::{Permit, RETRY_AFTER},
+    session::{Answer, Arrival, Arrivals, ExposedRequest, Form, Handle, Sending, serve},
+    workers::beside,
 };
 use bytes::Bytes;
 use futures_util::{FutureExt, future::BoxFuture};
@@ -135,56 +136,24 @@ where
         }
     }
 
-    fn start(&self, mut arrival: Arrival) -> Result<(), DeliveryError> {
-        let place = match &self.mailbox.target {
-            Target::Local(local) => Some(local.admit::<R>()?),
-            // Those that such a mailbox leads to have places of their own.
+    fn start(&self, mut arrivals: Arrivals) {
+        // Those that other mailboxes lead to have places of their own.
+        let mut places = match &self.mailbox.target {
+            Target::Local(local) => Some(local.admit_many::<R>(arrivals.requests.len())),
             Target::Remote(_) | Target::Layered(_) => None,
         };
+        if let Some(places) = &places {
+            arrivals.refuse_after(places.count(), &DeliveryError::Overloaded { retry_after: RETRY_AFTER });
+        }
         // A told message is accepted when it is in the mailbox: that does not wait for the actor's turn.
-        let is_short = arrival.payload.len() <= HERE_BYTES_MAX;
-        if let (Some(inlet), true) = (&self.inlet, is_short && !arrival.told) {
-            return inlet.push(arrival, place);
+        if let (Some(inlet), Some(_), true) = (&self.inlet, &places, arrivals.is_short() && !arrivals.told)
+            && let Some(places) = places.take()
+        {
+            return inlet.push(arrivals, places);
         }
-        let (mailbox, origin) = (self.mailbox.clone(), arrival.origin());
-        let Arrival { key, told, addressee, deadline, priority, permit, payload, replies, .. } = arrival;
-        let permits = [place, Some(permit)];
-        match key {
-            Some(key) if !told => {
-                let state = replies.watch(key);
-                state.keep(permits);
-                let asked = ask::<P, W, R>(mailbox, payload, origin, deadline, priority, Arc::clone(&state));
-                serve(replies, key, state, asked, |answer, bytes_max, payload| {
-                    Self::VERSION.encode(answer, bytes_max, payload)
-                });
-            }
-            Some(key) => {
-                let told =
-                    tell::<P, W, R>(mailbox, payload, origin, priority, permits, Acceptance::There, None);
-                let state = replies.watch(key);
-                serve(replies, key, state, told, |told, _, _| told.map(|()| Answer::Accepted));
-            }
-            None => {
-                let (of, to) = (Arc::clone(&replies), addressee.clone());
-                // Nobody else would learn that it is left behind in the inbox of an actor that stops.
-                let unclaimed: Option<Unclaimed> = self.inlet.is_some().then(|| -> Unclaimed {
-                    Box::new(move |error: &DeliveryError| of.drop_post(to.as_deref(), error))
-                });
-                let told =
-                    tell::<P, W, R>(mailbox, payload, origin, priority, permits, Acceptance::Here, unclaimed);
-                let mut posted = Box::pin(async move {
-                    let told = AssertUnwindSafe(told).catch_unwind().await;
-                    if let Err(error) = told.unwrap_or(Err(DeliveryError::Panicked)) {
-                        replies.drop_post(addressee.as_deref(), &error);
-                    }
-                });
-                // Polled here, so that messages get to their actor in the order in which they came.
-                if posted.as_mut().now_or_never().is_none() {
-                    actix_rt::spawn(posted);
-                }
-            }
+        while let Some(arrival) = arrivals.requests.pop_front() {
+            self.start_one(arrival, &mut arrivals, places.as_mut().map(|places| places.take(None)));
         }
-        Ok(())
     }
 
     fn ask(&self, payload: Bytes, sending: Sending, origin: Origin) -> BoxFuture<'static, Answered> {
@@ -211,6 +180,50 @@ where
     R: Request,
 {
     const VERSION: &'static dyn WireVersion<R> = &As::<W>(PhantomData);
+
+    /// Hands over the one that was the first of `arrivals`.
+    fn start_one(&self, arrival: Arrival, arrivals: &mut Arrivals, place: Option<Permit>) {
+        let Arrival { key, on_behalf_of, deadline, payload, room } = arrival;
+        let Arrivals { told, addressee, priority, places, replies, .. } = arrivals;
+        let (mailbox, priority, replies) = (self.mailbox.clone(), *priority, Arc::clone(replies));
+        let origin = Origin { caller: Some(Arc::clone(replies.caller())), on_behalf_of };
+        let permits = [place, Some(places.take(room))];
+        match key {
+            Some(key) if !*told => {
+                let state = replies.watch(key);
+                state.keep(permits);
+                let asked = ask::<P, W, R>(mailbox, payload, origin, deadline, priority, Arc::clone(&state));
+                serve(replies, key, state, asked, |answer, bytes_max, payload| {
+                    Self::VERSION.encode(answer, bytes_max, payload)
+                });
+            }
+            Some(key) => {
+                let told =
+                    tell::<P, W, R>(mailbox, payload, origin, priority, permits, Acceptance::There, None);
+                let state = replies.watch(key);
+                serve(replies, key, state, told, |told, _, _| told.map(|()| Answer::Accepted));
+            }
+            None => {
+                let (addressee, of, to) = (addressee.clone(), Arc::clone(&replies), addressee.clone());
+                // Nobody else would learn that it is left behind in the inbox of an actor that stops.
+                let unclaimed: Option<Unclaimed> = self.inlet.is_some().then(|| -> Unclaimed {
+                    Box::new(move |error: &DeliveryError| of.drop_post(to.as_deref(), error))
+                });
+                let told =
+                    tell::<P, W, R>(mailbox, payload, origin, priority, permits, Acceptance::Here, unclaimed);
+                let mut posted = Box::pin(async move {
+                    let told = AssertUnwindSafe(told).catch_unwind().await;
+                    if let Err(error) = told.unwrap_or(Err(DeliveryError::Panicked)) {
+                        replies.drop_post(addressee.as_deref(), &error);
+                    }
+                });
+                // Polled here, so that messages get to their actor in the order in which they came.
+                if posted.as_mut().now_or_never().is_none() {
+                    actix_rt::spawn(posted);
+                }
+            }
+        }
+    }
 }
 
 /// Asks what a peer asks.

@@ -8,19 +8,21 @@ use super::{
     parked::{Parked, Waiting},
     replies::{Replies, Unfit},
     request_streams::RequestStreams,
-    routes::{Arrival, Routes},
+    routes::{Arrival, Arrivals, Handle, Routes},
 };
 use crate::{
-    budget::{SHORT_BYTES_MAX, Share},
+    budget::{Room, SHORT_BYTES_MAX, Share},
     call::{CallKey, Caller, Priority},
-    gate::{Gate, Permit, RETRY_AFTER},
+    gate::{Gate, RETRY_AFTER},
     log_limit::limited,
     transport::{self, Link, LinkError, SendHalf, Stream},
+    workers::HERE_BYTES_MAX,
 };
 use bytes::Bytes;
 use futures_util::{FutureExt, future::poll_immediate};
 use std::{
     cell::Cell,
+    collections::VecDeque,
     future::poll_fn,
     rc::Rc,
     sync::{Arc, atomic::Ordering},
@@ -277,15 +279,17 @@ impl Inbound {
         // Where the peer takes no answers its requests wait here, while what it cancels is read.
         let mut parked = Parked::new(&self.share, self.limits.in_flight);
         loop {
-            let came = Came { at: Instant::now(), priority };
+            let (came, mut gathered) = (Came { at: Instant::now(), priority }, Gathered::default());
             while !replies.is_crowded(UNSENT_BYTES_MAX)
                 && let Some(Waiting { head, payload, came, cancelled }) = parked.pop()
             {
                 match cancelled {
-                    true => replies.refuse(head.correlation, &DeliveryError::Cancelled),
-                    false => drop(self.start(head, payload, came, replies, None)?),
+                    true => replies.cancelled_before(head.correlation),
+                    false => drop(self.start(&mut gathered, head, payload, came, replies, None)?),
                 }
             }
+            // Whether the answers are taken shows only when all before have been begun.
+            gathered.hand_over();
             let crowded = !parked.is_empty() || replies.is_crowded(UNSENT_BYTES_MAX);
             while !parked.is_full()
                 && let Some(frame) = input.next_frame()?
@@ -293,7 +297,7 @@ impl Inbound {
                 match Frame::decode(frame)? {
                     Frame::Request { head, payload } if crowded => parked.push(head, &payload, came),
                     Frame::Request { head, payload } => {
-                        self.start(head, payload, came, replies, None)?;
+                        self.start(&mut gathered, head, payload, came, replies, None)?;
                     }
                     Frame::Cancel { correlation } if parked.cancel(correlation) => {}
                     Frame::Cancel { correlation } => replies.cancel(correlation),
@@ -302,6 +306,7 @@ impl Inbound {
                     }
                 }
             }
+            gathered.hand_over();
             if ended && parked.is_empty() {
                 // The answers that are still to come end the stream behind them.
                 replies.end();
@@ -319,10 +324,12 @@ impl Inbound {
         }
     }
 
-    /// Begins to handle a request, which may have a stream for its answer. One that cannot be is answered at once, and
-    /// counted where nobody wants an answer.
+    /// Begins to handle a request, which may have a stream for its answer: it is gathered with others, for whom it is
+    /// then to be [handed over](Gathered::hand_over). One that cannot be is answered at once, and counted where nobody
+    /// wants an answer.
     fn start(
         &self,
+        gathered: &mut Gathered,
         head: RequestHead,
         payload: Bytes,
         Came { at, priority }: Came,
@@ -331,8 +338,7 @@ impl Inbound {
     ) -> Result<Option<CallKey>, Fault> {
         self.received.requests.fetch_add(1, Ordering::Relaxed);
         let RequestHead { correlation, route, deadline_ms, intent } = head;
-        let post = intent == Intent::Post;
-        let addressee = if post { self.routes.addressee(route) } else { None };
+        let (told, post) = (intent == Intent::Tell, intent == Intent::Post);
         let unfit = |unfit| match unfit {
             Unfit::Duplicate => {
                 Fault::Violation(format!("two requests with the number {correlation} at once"))
@@ -340,43 +346,67 @@ impl Inbound {
             Unfit::Closed => Fault::Gone,
         };
         let key = (!post).then(|| replies.begin(correlation, stream).map_err(unfit)).transpose()?;
-        let told = intent == Intent::Tell;
         let deadline =
             (deadline_ms > 0 && !told && !post).then(|| at + Duration::from_millis(deadline_ms.min(1 << 40)));
-        let started = self.admit(payload.len()).and_then(|permit| {
-            let handler = self.routes.handler(route, &self.caller, &intent);
-            let handler = handler.inspect_err(|error| self.note(error))?;
-            handler.start(Arrival {
-                key,
-                told,
-                addressee: addressee.clone(),
-                on_behalf_of: intent.principal().map(Box::new),
-                deadline,
-                priority,
-                permit,
-                payload,
-                replies: Arc::clone(replies),
-            })
-        });
-        match (started, key) {
-            (Ok(()), _) => {}
-            (Err(error), Some(key)) => replies.answer(key, Err(error), &mut Vec::new()),
-            (Err(error), None) => replies.drop_post(addressee.as_deref(), &error),
+        // What is asked for others is judged one by one, and what is long is decoded elsewhere.
+        let alone = matches!(intent, Intent::AskFor(_)) || payload.len() > HERE_BYTES_MAX;
+        let to = To { route, told, post, priority, alone };
+        let admitted = self.room_for(gathered, to, &intent, replies, payload.len());
+        match admitted {
+            Ok(room) => {
+                let on_behalf_of = intent.principal().map(Box::new);
+                gathered.push(Arrival { key, on_behalf_of, deadline, payload, room });
+            }
+            Err(error) => {
+                let addressee = if post { self.routes.addressee(route) } else { None };
+                replies.refuse(key, addressee.as_deref(), &error);
+            }
         }
         Ok(key)
     }
 
-    /// A place for a request of so many bytes, with room for them.
-    fn admit(&self, bytes: usize) -> Result<Permit, DeliveryError> {
+    /// A place among those that are gathered for one more request of so many bytes, with room for them where they are
+    /// many.
+    fn room_for(
+        &self,
+        gathered: &mut Gathered,
+        to: To,
+        intent: &Intent,
+        replies: &Arc<Replies>,
+        bytes: usize,
+    ) -> Result<Option<Box<Room>>, DeliveryError> {
         if self.draining.get() {
             return Err(DeliveryError::Draining);
         }
+        let arrivals = match &mut gathered.0 {
+            Some((last, _, arrivals)) if *last == to && !to.alone => arrivals,
+            _ => {
+                gathered.hand_over();
+                let handler = self.routes.handler(to.route, &self.caller, intent);
+                let handler = handler.inspect_err(|error| self.note(error))?;
+                let arrivals = Arrivals {
+                    told: to.told,
+                    addressee: if to.post { self.routes.addressee(to.route) } else { None },
+                    priority: to.priority,
+                    places: self.in_flight.enter_many(0),
+                    replies: Arc::clone(replies),
+                    requests: VecDeque::new(),
+                };
+                &mut gathered.0.insert((to, handler, arrivals)).2
+            }
+        };
         let overloaded = DeliveryError::Overloaded { retry_after: RETRY_AFTER };
-        let Some(permit) = self.in_flight.enter() else { return Err(overloaded) };
-        if bytes <= SHORT_BYTES_MAX {
-            return Ok(permit);
+        if !arrivals.places.enter() {
+            return Err(overloaded);
         }
-        self.share.take(bytes).map(|room| permit.with(room)).ok_or(overloaded)
+        if bytes <= SHORT_BYTES_MAX {
+            return Ok(None);
+        }
+        let room = self.share.take(bytes).map(|room| Some(Box::new(room)));
+        room.ok_or_else(|| {
+            arrivals.places.leave(1);
+            overloaded
+        })
     }
 
     /// Writes down what the caller may not do, though not without end.
@@ -423,7 +453,7 @@ impl Inbound {
         };
         // A request stream says nothing of its priority.
         let came = Came { at: Instant::now(), priority: Priority::Normal };
-        self.start(head, payload, came, &self.replies, stream)
+        self.start(&mut Gathered::default(), head, payload, came, &self.replies, stream)
     }
 
     /// Answers a request of which the rest is not wanted.
@@ -431,10 +461,55 @@ impl Inbound {
         self.received.requests.fetch_add(1, Ordering::Relaxed);
         if input.reader.begins_post() {
             send.finish();
-            self.replies.drop_post(None, &error);
+            self.replies.refuse(None, None, &error);
         } else if let Ok(key) = self.replies.begin(0, Some(send)) {
-            self.replies.answer(key, Err(error), &mut Vec::new());
+            self.replies.refuse(Some(key), None, &error);
         }
+    }
+}
+
+/// How many requests are handed over together: their actor may be on another thread, and both have to do.
+const GATHERED_MAX: usize = 64;
+
+/// What requests have in common that are handed over together.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct To {
+    route: u32,
+    told: bool,
+    post: bool,
+    priority: Priority,
+    /// Nothing else is handed over with it.
+    alone: bool,
+}
+
+/// Requests that came one after the other and are handed over together, as this ends at the latest.
+#[derive(Default)]
+struct Gathered(Option<(To, Arc<dyn Handle>, Arrivals)>);
+
+impl Gathered {
+    /// Adds one for which there is a place, and hands them over where it is alone or they are many.
+    fn push(&mut self, arrival: Arrival) {
+        if let Some((to, _, arrivals)) = &mut self.0 {
+            arrivals.requests.push_back(arrival);
+            if to.alone || arrivals.requests.len() >= GATHERED_MAX {
+                self.hand_over();
+            }
+        }
+    }
+
+    /// Lets the mailbox have them.
+    fn hand_over(&mut self) {
+        if let Some((_, handler, arrivals)) = self.0.take()
+            && !arrivals.requests.is_empty()
+        {
+            handler.start(arrivals);
+        }
+    }
+}
+
+impl Drop for Gathered {
+    fn drop(&mut self) {
+        self.hand_over();
     }
 }
 

@@ -1,6 +1,10 @@
 //! The requests of a lane, or of all streams with one request each, that have no answer yet, and the answers on their
 //! way back.
 
+mod unanswered;
+
+use self::unanswered::Unanswered;
+pub(super) use self::unanswered::Unfit;
 use super::{
     Addressee, DeadLetterOffice, Received,
     outbox::{Outbox, Taken, no_room},
@@ -8,15 +12,15 @@ use super::{
     scratch::with_scratch,
 };
 use crate::{
-    budget::{SHORT_BYTES_MAX, Share},
+    budget::{Room, SHORT_BYTES_MAX, Share},
     call::{CallKey, CallState, Caller, Known, Permits},
+    gate::Group,
     transport::SendHalf,
 };
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use pin_project_lite::pin_project;
 use std::{
-    collections::HashMap,
     future::Future,
     panic::{AssertUnwindSafe, catch_unwind},
     pin::Pin,
@@ -32,10 +36,6 @@ use swarm_protocols::{
     wire::frame::{self, Answered, Frame, FrameReader, LANE_ANSWER_BYTES_MAX},
 };
 
-/// Numbers below this are found by position, where those before them came too. Callers that give the smallest free
-/// number stay below, as no more requests than that may be in flight unless a node raises its limit.
-const DENSE: u64 = 4096;
-
 /// How many bytes of answers a [`Batch`] collects before they go to their stream.
 const BATCH_BYTES_MAX: usize = 32 << 10;
 
@@ -45,14 +45,6 @@ const BATCH_ANSWERS_MAX: usize = 64;
 /// How long a [`Batch`] may take to fill. One that takes longer is followed by one of half as many answers: so a slow
 /// handler holds up those that were ready before it once, and not every time.
 const BATCH_TIME_MAX: Duration = Duration::from_millis(1);
-
-/// Why a request is not begun.
-pub(super) enum Unfit {
-    /// It has the number of another one that is not answered yet.
-    Duplicate,
-    /// Nobody takes answers any more.
-    Closed,
-}
 
 /// What an answer is, beside its payload; or why there is none.
 pub(crate) type Form = Result<Answer, DeliveryError>;
@@ -180,7 +172,7 @@ impl Replies {
     /// Whether a request was cancelled before anybody watched it.
     pub(crate) fn is_cancelled(&self, key: CallKey) -> bool {
         self.cancelled.load(Ordering::Acquire) > 0
-            && self.state().unanswered.find(key).is_none_or(|entry| matches!(entry.stage, Stage::Cancelled))
+            && self.state().unanswered.find(key).is_none_or(|entry| entry.is_cancelled())
     }
 
     /// Answers a request. Takes the `payload` where it is long, and is not to be copied.
@@ -199,9 +191,17 @@ impl Replies {
         drop(watched);
     }
 
-    /// Answers a request that was not begun.
-    pub(super) fn refuse(&self, correlation: u64, error: &DeliveryError) {
-        frame::put_undelivered(correlation, error, self.state().outbox.frames());
+    /// Answers a request that no handler gets, or counts it where nobody wants an answer.
+    pub(crate) fn refuse(&self, key: Option<CallKey>, addressee: Option<&Addressee>, error: &DeliveryError) {
+        match key {
+            Some(key) => self.answer(key, Err(error.clone()), &mut Vec::new()),
+            None => self.drop_post(addressee, error),
+        }
+    }
+
+    /// Answers a request that was cancelled before it was noted here.
+    pub(super) fn cancelled_before(&self, correlation: u64) {
+        frame::put_undelivered(correlation, &DeliveryError::Cancelled, self.state().outbox.frames());
     }
 
     /// Ends the answers behind the last one, as no more requests come.
@@ -269,7 +269,7 @@ impl Known for Replies {
 
 impl State {
     fn look(&mut self) {
-        if self.ended && self.unanswered.count == 0 {
+        if self.ended && self.unanswered.is_empty() {
             self.outbox.end();
         }
     }
@@ -305,8 +305,10 @@ pub(super) fn put(correlation: u64, form: Form, payload: &[u8], frames: &mut Vec
 pub(crate) struct Batch {
     replies: Option<Arc<Replies>>,
     frames: Vec<u8>,
-    /// The requests, with where their frames end.
-    answered: Vec<(CallKey, Permits, usize)>,
+    /// The requests, with the room that they take and where their frames end.
+    answered: Vec<(CallKey, Option<Box<Room>>, usize)>,
+    /// Their places in the mailbox and with the session.
+    places: [Option<Group>; 2],
     /// How many answers it collects: more where handlers are fast, and one where they are slow.
     answers_max: usize,
     /// When the first of them was ready.
@@ -314,26 +316,32 @@ pub(crate) struct Batch {
 }
 
 impl Batch {
-    /// Answers a request. It keeps its `permits` until the answer is on its way and nobody watches it.
+    /// Answers a request, whose places are two of these. It keeps them and its room until the answer is on its way and
+    /// nobody watches it.
     pub(crate) fn answer(
         &mut self,
-        replies: Arc<Replies>,
-        key: CallKey,
-        permits: Permits,
+        replies: &Arc<Replies>,
+        (key, room): (CallKey, Option<Box<Room>>),
+        places: [&mut Group; 2],
         form: Form,
         payload: &mut Vec<u8>,
     ) {
-        if self.replies.as_ref().is_some_and(|former| !Arc::ptr_eq(former, &replies)) {
+        if self.replies.as_ref().is_some_and(|former| !Arc::ptr_eq(former, replies)) {
             self.send(false);
         }
         if payload.len() > SHORT_BYTES_MAX {
-            replies.watch(key).keep(permits);
+            replies.watch(key).keep(permits(places, room));
             replies.answer(key, form, payload);
             return;
         }
         put(key.correlation, form, payload, &mut self.frames);
-        self.answered.push((key, permits, self.frames.len()));
-        self.replies = Some(replies);
+        for (place, kept) in places.into_iter().zip(&mut self.places) {
+            place.move_to(kept);
+        }
+        self.answered.push((key, room, self.frames.len()));
+        if self.replies.is_none() {
+            self.replies = Some(Arc::clone(replies));
+        }
         let since = *self.since.get_or_insert_with(Instant::now);
         if self.answered.len() >= self.answers_max {
             self.answers_max = answers_max_after(self.answers_max, since.elapsed());
@@ -354,9 +362,11 @@ impl Batch {
         self.since = None;
         {
             let mut state = replies.state();
-            for (key, permits, _) in &mut self.answered {
-                if let Some(watched) = state.unanswered.remove(*key, &replies.cancelled) {
-                    watched.keep(std::mem::take(permits));
+            for (key, room, _) in &mut self.answered {
+                if let Some(watched) = state.unanswered.remove(*key, &replies.cancelled)
+                    && let [Some(in_mailbox), Some(with_session)] = &mut self.places
+                {
+                    watched.keep(permits([in_mailbox, with_session], room.take()));
                 }
             }
             let State { outbox, streams, closed, .. } = &mut *state;
@@ -383,7 +393,13 @@ impl Batch {
             state.look();
         }
         self.answered.clear();
+        self.places = [None, None];
     }
+}
+
+/// What a call keeps that is not answered at once: one of each of these places, and its room.
+pub(crate) fn permits([in_mailbox, with_session]: [&mut Group; 2], room: Option<Box<Room>>) -> Permits {
+    [Some(in_mailbox.take(None)), Some(with_session.take(room))]
 }
 
 /// Appends the answers in `batched`, but of those of handlers only that there is no room for them.
@@ -453,124 +469,6 @@ impl<F: Future, E: FnOnce(F::Output, u64, &mut Vec<u8>) -> Form> Future for Serv
             Err(_) => this.replies.answer(*this.key, Err(DeliveryError::Panicked), &mut Vec::new()),
         }
         Poll::Ready(())
-    }
-}
-
-/// The requests that have no answer yet, by their number.
-#[derive(Default)]
-struct Unanswered {
-    dense: Vec<Option<Entry>>,
-    sparse: HashMap<u64, Entry>,
-    count: usize,
-    serial: u32,
-}
-
-struct Entry {
-    /// Which of the requests that had this number.
-    serial: u32,
-    stage: Stage,
-}
-
-enum Stage {
-    /// Nobody asked whether it is cancelled.
-    Unwatched,
-    Cancelled,
-    Watched(Arc<CallState>),
-}
-
-impl Unanswered {
-    fn insert(&mut self, correlation: u64, stream: Option<u32>) -> Result<CallKey, Unfit> {
-        let number = number(correlation, stream);
-        self.serial = self.serial.wrapping_add(1);
-        let entry = Entry { serial: self.serial, stage: Stage::Unwatched };
-        // A number takes no more room than one request, whichever the peer chooses.
-        if number < DENSE && position(number) == self.dense.len() {
-            self.dense.push(self.sparse.remove(&number));
-        }
-        let before = match self.dense.get_mut(position(number)) {
-            Some(dense) => dense.replace(entry),
-            None => self.sparse.insert(number, entry),
-        };
-        self.count += usize::from(before.is_none());
-        match before {
-            Some(before) => {
-                if let Stage::Watched(state) = before.stage {
-                    state.cancel();
-                }
-                Err(Unfit::Duplicate)
-            }
-            None => Ok(CallKey { correlation, stream, serial: self.serial }),
-        }
-    }
-
-    fn get(&mut self, number: u64) -> Option<&mut Entry> {
-        match self.dense.get_mut(position(number)) {
-            Some(dense) => dense.as_mut(),
-            None => self.sparse.get_mut(&number),
-        }
-    }
-
-    fn find(&mut self, key: CallKey) -> Option<&mut Entry> {
-        self.get(number(key.correlation, key.stream)).filter(|entry| entry.serial == key.serial)
-    }
-
-    /// Takes a request off, with what it is watched with.
-    fn remove(&mut self, key: CallKey, cancelled: &AtomicUsize) -> Option<Arc<CallState>> {
-        self.find(key)?;
-        let number = number(key.correlation, key.stream);
-        let removed = match self.dense.get_mut(position(number)) {
-            Some(dense) => dense.take(),
-            None => self.sparse.remove(&number),
-        };
-        self.count -= 1;
-        match removed?.stage {
-            Stage::Watched(state) => Some(state),
-            Stage::Unwatched => None,
-            Stage::Cancelled => {
-                cancelled.fetch_sub(1, Ordering::Release);
-                None
-            }
-        }
-    }
-
-    fn all(&mut self) -> impl Iterator<Item = &mut Entry> {
-        self.dense.iter_mut().flatten().chain(self.sparse.values_mut())
-    }
-}
-
-/// That under which a request is found: the peer chooses that of those that share a stream.
-fn number(correlation: u64, stream: Option<u32>) -> u64 {
-    stream.map_or(correlation, u64::from)
-}
-
-fn position(number: u64) -> usize {
-    usize::try_from(number).unwrap_or(usize::MAX)
-}
-
-impl Entry {
-    /// Cancels it, and counts it among the `cancelled` where nobody watches it.
-    fn cancel(&mut self, cancelled: &AtomicUsize) {
-        match &self.stage {
-            Stage::Watched(state) => state.cancel(),
-            Stage::Cancelled => {}
-            Stage::Unwatched => {
-                self.stage = Stage::Cancelled;
-                cancelled.fetch_add(1, Ordering::Release);
-            }
-        }
-    }
-
-    fn watch(&mut self, cancelled: &AtomicUsize) -> Arc<CallState> {
-        if let Stage::Watched(state) = &self.stage {
-            return Arc::clone(state);
-        }
-        let state = Arc::<CallState>::default();
-        if matches!(self.stage, Stage::Cancelled) {
-            cancelled.fetch_sub(1, Ordering::Release);
-            state.cancel();
-        }
-        self.stage = Stage::Watched(Arc::clone(&state));
-        state
     }
 }
 

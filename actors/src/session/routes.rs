@@ -2,15 +2,17 @@
 
 use super::{Addressee, DeadLetterOffice, Replies, Sending};
 use crate::{
-    call::{CallKey, Caller, Known, Origin, Priority},
-    gate::Permit,
+    budget::Room,
+    call::{CallKey, Caller, Origin, Priority},
+    gate::Group,
+    workers::HERE_BYTES_MAX,
 };
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use std::{
     any::Any,
     cell::{Cell, RefCell},
-    collections::BTreeMap,
+    collections::{BTreeMap, VecDeque},
     sync::Arc,
 };
 use swarm_protocols::{
@@ -219,9 +221,9 @@ pub(crate) trait Handle: Send + Sync {
     /// Whether there is an actor to handle them, as far as that is known here.
     fn is_alive(&self) -> bool;
 
-    /// Hands the request to the actor, in the order in which requests come. Its answer goes to its replies, at once or
-    /// later; an error here is for the caller to answer.
-    fn start(&self, arrival: Arrival) -> Result<(), DeliveryError>;
+    /// Hands the requests to the actor, in the order in which they come. Their answers go to their replies, at once or
+    /// later.
+    fn start(&self, arrivals: Arrivals);
 
     /// How many requests its actor has in progress, where the latest of them is of this type; else 0.
     fn in_progress(&self) -> usize;
@@ -230,28 +232,45 @@ pub(crate) trait Handle: Send + Sync {
     fn ask(&self, payload: Bytes, sending: Sending, origin: Origin) -> BoxFuture<'static, Answered>;
 }
 
-/// A request that came over a session.
+/// Requests of one kind to one mailbox that came over a session one after the other. Those that are dropped unanswered
+/// give their places back.
+pub(crate) struct Arrivals {
+    /// The mailbox is to accept them, and nothing more.
+    pub(crate) told: bool,
+    /// For whom they are, where nobody wants an answer and somebody may want to know that nobody took them.
+    pub(crate) addressee: Option<Arc<Addressee>>,
+    pub(crate) priority: Priority,
+    /// The places that they take with the session.
+    pub(crate) places: Group,
+    /// Where their answers go.
+    pub(crate) replies: Arc<Replies>,
+    /// Those that nobody has begun. One that is not [short](Self::is_short) is alone.
+    pub(crate) requests: VecDeque<Arrival>,
+}
+
+/// One of them.
 pub(crate) struct Arrival {
     /// `None` where nobody wants an answer.
     pub(crate) key: Option<CallKey>,
-    /// The mailbox is to accept it, and nothing more.
-    pub(crate) told: bool,
-    /// For whom it is, where nobody wants an answer and somebody may want to know that nobody took it.
-    pub(crate) addressee: Option<Arc<Addressee>>,
     pub(crate) on_behalf_of: Option<Box<Caller>>,
     pub(crate) deadline: Option<Instant>,
-    pub(crate) priority: Priority,
-    /// The place that it takes with the session.
-    pub(crate) permit: Permit,
     pub(crate) payload: Bytes,
-    /// Where its answer goes.
-    pub(crate) replies: Arc<Replies>,
+    /// What room the payload takes, where it is long.
+    pub(crate) room: Option<Box<Room>>,
 }
 
-impl Arrival {
-    /// Who asks, and for whom.
-    pub(crate) fn origin(&mut self) -> Origin {
-        let caller = Some(Arc::clone(self.replies.caller()));
-        Origin { caller, on_behalf_of: self.on_behalf_of.take() }
+impl Arrivals {
+    /// Whether they are decoded at once.
+    pub(crate) fn is_short(&self) -> bool {
+        self.requests.front().is_none_or(|first| first.payload.len() <= HERE_BYTES_MAX)
+    }
+
+    /// Answers those with `error` that come after the first `count`; where nobody wants an answer they are counted.
+    pub(crate) fn refuse_after(&mut self, count: usize, error: &DeliveryError) {
+        let refused = self.requests.split_off(count.min(self.requests.len()));
+        self.places.leave(refused.len());
+        for Arrival { key, .. } in refused {
+            self.replies.refuse(key, self.addressee.as_deref(), error);
+        }
     }
 }

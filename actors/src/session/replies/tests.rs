@@ -21,12 +21,19 @@ fn a7_what_no_handler_saw_is_answered_so_where_there_is_no_room_for_answers_too(
     let share = Budget::new(0, 0).share(&node);
     let caller = Arc::new(Caller { node, role: Role::Operator });
     let replies = Replies::new(&caller, 64 << 20, None, &Received::default(), &Arc::default(), &share);
-    replies.refuse(9, &DeliveryError::Codec { reason: "x".repeat(64 << 10), delivery: Delivery::NotSent });
-    let mut batch = Batch { answers_max: 3, ..Batch::default() };
+    let key = replies.begin(9, None).ok();
+    replies.refuse(
+        key,
+        None,
+        &DeliveryError::Codec { reason: "x".repeat(64 << 10), delivery: Delivery::NotSent },
+    );
+    let (gate, mut batch) = (crate::gate::Gate::new(8), Batch { answers_max: 3, ..Batch::default() });
     let forms = [Ok(Answer::Reply), Err(DeliveryError::Stopped), Err(DeliveryError::Draining)];
     for (correlation, form) in (0..).zip(forms) {
         let key = replies.begin(correlation, None).ok().unwrap();
-        batch.answer(Arc::clone(&replies), key, [None, None], form, &mut vec![7; 5]);
+        let (mut in_mailbox, mut with_session) = (gate.enter_many(1), gate.enter_many(1));
+        let places = [&mut in_mailbox, &mut with_session];
+        batch.answer(&replies, (key, None), places, form, &mut vec![7; 5]);
     }
     let mut reader = FrameReader::new(1 << 20);
     let taken = replies.poll_take(&mut Context::from_waker(std::task::Waker::noop()));
@@ -51,21 +58,4 @@ fn a_batch_is_of_many_answers_where_handlers_are_fast_and_of_one_where_they_are_
     assert_eq!(grown, [0, 1, 2, 4, 8, 16, 32, 64]);
     let shrunk: Vec<usize> = std::iter::successors(Some(64), after(2 * BATCH_TIME_MAX)).collect();
     assert_eq!(shrunk, [64, 32, 16, 8, 4, 2, 1]);
-}
-
-#[test]
-fn a7_a_request_takes_the_room_of_one_whatever_its_number_is() {
-    let mut unanswered = Unanswered::default();
-    let keys = [4_095, 1, 0, 1 << 40].map(|number| unanswered.insert(number, None).ok().unwrap());
-    assert_eq!((unanswered.count, unanswered.dense.len()), (4, 1));
-    for key in keys {
-        assert!(
-            unanswered.find(key).is_some() && unanswered.insert(key.correlation, None).is_err(),
-            "{key:?}"
-        );
-    }
-    let again = [1, 2].map(|number| unanswered.insert(number, None).ok());
-    assert!(again[0].is_none() && again[1].is_some() && unanswered.dense.len() == 3);
-    let numbers = unanswered.all().count();
-    assert_eq!((unanswered.count, numbers), (5, 5));
 }
