@@ -33,8 +33,8 @@
 //! as well, and ends a session whose peer's certificate expires or is revoked; a caller who uses the
 //! configurations alone has to see to a connection that outlives a certificate.
 //!
-//! There is no early data: a server that waits for the client's last word before it dispatches gains nothing by
-//! it, and one that does not can be made to dispatch what somebody recorded.
+//! [Early data](EarlyData) is for callers who do the same before they read or send any of it, and to whom it does not
+//! matter whether what they read was recorded by others: a [`Node`](crate::Node) serves idempotent requests so.
 //!
 //! # An authority on disk
 //! [`AuthorityFolder`] keeps an authority with a register of what it has issued: what `swarm ca` works on, and
@@ -43,7 +43,7 @@
 //! # Example
 //! ```
 //! use std::time::{Duration, SystemTime};
-//! use swarm_actors::identity::{Authority, KeyExchange, Validity};
+//! use swarm_actors::identity::{Authority, EarlyData, KeyExchange, Validity};
 //! use swarm_protocols::Role;
 //!
 //! let day = Validity::starting(SystemTime::now(), Duration::from_secs(86_400))?;
@@ -51,8 +51,8 @@
 //! let coordinator = authority.issue(&"coordinator-1".parse()?, Role::Coordinator, day)?;
 //! let agent = authority.issue(&"agent-1".parse()?, Role::Agent, day)?;
 //!
-//! let listening = coordinator.server_config(KeyExchange::default());
-//! let dialling = agent.client_config(Some(coordinator.id()), KeyExchange::default());
+//! let listening = coordinator.server_config(KeyExchange::default(), EarlyData::default());
+//! let dialling = agent.client_config(Some(coordinator.id()), KeyExchange::default(), EarlyData::default());
 //! # let _ = (listening, dialling);
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
@@ -97,7 +97,7 @@ pub use peer::{InvalidCertificate, InvalidSerial, PeerIdentity, Serial};
 pub use renewal_request::{InvalidRenewal, RenewalRequest};
 pub use request::{InvalidRequest, SigningRequest};
 pub use revocation::{RevocationList, Revoked};
-pub use tls::{ALPN, KeyExchange, server_name};
+pub use tls::{ALPN, EarlyData, KeyExchange, server_name};
 pub use validity::{CLOCK_SKEW, InvalidValidity, OutsideValidity, Validity, rfc3339};
 
 /// What a node needs to prove who it is and to judge others: certificate, private key, authority.

@@ -1,5 +1,6 @@
 //! [`Mailbox`]: one handle for an actor in this process, on another node, or in a test.
 
+mod anew;
 mod ask;
 mod encoded;
 mod forward;
@@ -13,6 +14,7 @@ mod served;
 mod tell;
 
 pub use crate::session::TIMEOUT_MAX;
+pub(crate) use anew::Back;
 pub use ask::{Ask, AskError, AskFuture};
 pub use encoded::{EncodedAsk, EncodedAskError, EncodedMailbox};
 pub use inbox::InboxPorts;

@@ -20,7 +20,7 @@ pub use signals::{StopSignal, StopSignals};
 
 use crate::{
     budget::Budget,
-    identity::{Identity, KeyExchange, RevocationList},
+    identity::{EarlyData, Identity, KeyExchange, RevocationList},
     mailbox::{EncodedMailbox, Mailbox, Other, Remote, exposed_as, requests_of},
     quic_bridge::{self, Found, LocalNode, Presence, QuicBridge},
     session::{DeadLetter, ExposeError, ExposedRequest, Exposure, Permission, Way},
@@ -68,6 +68,10 @@ pub struct NodeConfig {
     pub timing: Timing,
     /// Whether it makes do with a peer that knows no post-quantum key exchange.
     pub key_exchange: KeyExchange,
+    /// Whether [idempotent](swarm_protocols::Request::IDEMPOTENT) requests may be asked in the first packet of a resumed
+    /// connection: allowed by default. It saves a round trip; they are judged like any
+    /// other, on both sides.
+    pub early_data: EarlyData,
 }
 
 impl NodeConfig {
@@ -83,6 +87,7 @@ impl NodeConfig {
             kept_bytes: 0,
             timing: Timing::default(),
             key_exchange: KeyExchange::default(),
+            early_data: EarlyData::Allowed,
         }
     }
 }
@@ -222,6 +227,7 @@ impl Node {
             kept_bytes,
             timing,
             key_exchange,
+            early_data,
         } = config;
         let (count, bytes) = CAPABILITIES_MAX;
         if capabilities.len() > count
@@ -246,7 +252,8 @@ impl Node {
         let local =
             LocalNode { node: identity.id().clone(), agent_type, capabilities, limits, timing, budget };
         let at = |source| StartError::Listen { address: listen, source };
-        let transport = QuicTransport::listen(identity, key_exchange, listen, &timing).map_err(at)?;
+        let transport =
+            QuicTransport::listen(identity, key_exchange, early_data, listen, &timing).map_err(at)?;
         Ok(Self::of(local, Box::new(transport)))
     }
 
@@ -406,6 +413,12 @@ impl Node {
     async fn dial(&self, wanted: Wanted, address: SocketAddr) -> Result<Peer, ConnectError> {
         let dial = quic_bridge::Dial { wanted, address };
         self.bridge.send(dial).await.unwrap_or(Err(ConnectError::NodeStopped))
+    }
+
+    /// Ends the session with `peer`, if there is one: what is in flight on it is lost. It may come again.
+    pub async fn disconnect(&self, peer: &NodeId) {
+        // A node that has stopped has no sessions.
+        let _stopped = self.bridge.send(quic_bridge::Disconnect(peer.clone())).await;
     }
 
     /// Everything that is exposed by this node and by the peers with which it has a session, by

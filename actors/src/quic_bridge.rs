@@ -3,6 +3,7 @@
 
 mod admission;
 mod connect;
+mod early;
 mod handover;
 mod names;
 mod peers;
@@ -11,9 +12,9 @@ mod statistics;
 
 pub use admission::SetIdentityError;
 pub(crate) use admission::{Attach, SetIdentity, SetRevocationList};
-pub(crate) use connect::Dial;
 use connect::Dialling;
 pub use connect::{ConnectError, Wanted};
+pub(crate) use connect::{Dial, Disconnect, Return};
 use names::Names;
 pub(crate) use names::{AllNames, Subscribe};
 pub use names::{ExposedName, NameEvent};
@@ -27,7 +28,7 @@ use crate::{
     budget::{Budget, WINDOW_MIN},
     log_limit::{self, limited},
     session::{
-        ChangeRoutes, ConnectionSession, DrainSession, EndSession, ExposeError, Exposure, Routes,
+        ChangeRoutes, ConnectionSession, DrainSession, EndSession, ExposeError, Exposure, Received, Routes,
         SessionParts, new_histogram,
     },
     subscription::{Feed, Subscribers},
@@ -98,6 +99,8 @@ pub(crate) struct QuicBridge {
     /// How much may wait on each connection with an open session, in bytes.
     window: u32,
     past: (u64, u64),
+    /// Counts the requests that came in early data.
+    early: Received,
     latency: Histogram<u32>,
 }
 
@@ -124,6 +127,7 @@ impl QuicBridge {
             heart: None,
             window: WINDOW_MIN,
             past: (0, 0),
+            early: Received::default(),
             latency: new_histogram(),
         }
     }
@@ -242,7 +246,8 @@ impl Actor for QuicBridge {
         if let Some(identity) = self.transport.identity() {
             admission::tell_of_own(identity);
         }
-        let accepted = self.transport.accept(self.local.timing.handshake);
+        let early = self.serve_early();
+        let accepted = self.transport.accept(self.local.timing.handshake, early);
         context.add_stream(accepted);
         context.run_interval(LOOK, Self::look);
     }

@@ -6,6 +6,7 @@ mod caller;
 mod calls;
 mod control;
 mod dead_letters;
+mod early;
 mod lane;
 mod outbox;
 mod own_streams;
@@ -22,6 +23,7 @@ pub(crate) use calls::{Sending, new_histogram};
 use control::{ControlError, ControlInput, control_frames, write_control};
 pub(crate) use dead_letters::{Addressee, DeadLetterOffice};
 pub use dead_letters::{DeadLetter, DeadLetters};
+pub(crate) use early::ask_early;
 use outbox::Outbox;
 pub(crate) use outbox::is_no_room;
 #[cfg(test)]
@@ -33,7 +35,7 @@ pub(crate) use owner::{
 };
 pub(crate) use replies::{Answer, Batch, Form, Replies, permits, serve};
 pub use routes::ExposeError;
-pub(crate) use routes::{Arrival, Arrivals, ExposedRequest, Exposure, Handle, Permission, Routes};
+pub(crate) use routes::{Arrival, Arrivals, ExposedRequest, Exposure, Handle, Permission, Phase, Routes};
 pub(crate) use scratch::with_scratch;
 
 use crate::{
@@ -272,6 +274,7 @@ impl ConnectionSession {
         let outbound = Outbound::new(Arc::clone(&self.link), peer.limits, message_bytes_max, share);
         let routes = Rc::clone(&self.routes);
         let inbound = Inbound::new(InboundParts {
+            phase: Phase::Open,
             link: Arc::clone(&self.link),
             caller: self.peer.clone(),
             routes,
@@ -279,6 +282,7 @@ impl ConnectionSession {
             answer_bytes_max: peer.limits.message_bytes,
             frame_timeout: self.frame_timeout,
             share: Arc::clone(&self.share),
+            received: Received::default(),
         });
         // A task of its own, which costs the actor nothing at every stream; it ends with the connection.
         let serving = actix_rt::spawn(Rc::clone(&inbound).run()).into_actor(self);

@@ -21,25 +21,29 @@ use futures_util::{future::BoxFuture, stream::LocalBoxStream};
 use std::{
     future::poll_fn,
     net::SocketAddr,
+    rc::Rc,
     sync::Arc,
     task::{Context, Poll},
     time::Duration,
 };
 use swarm_protocols::{NodeId, peers::Credentials, session::CloseCode};
+use tokio::sync::{mpsc, oneshot};
 
 /// A way to reach other nodes and to be reached by them. It authenticates both sides; who may have a session is not its
 /// concern.
 pub(crate) trait Transport {
     /// Connects to the node `expected` at `address`, or to whichever is there. Takes as long as it takes: whoever dials
-    /// sets the limit. The peer that answers may be another one than the expected.
+    /// sets the limit. The peer that answers may be another one than the expected. Gives out `early` streams where it can.
     fn dial(
         &mut self,
         expected: Option<&NodeId>,
         address: SocketAddr,
+        early: Option<EarlyStreams>,
     ) -> BoxFuture<'static, Result<Connection, DialError>>;
-    /// The connections of those who dial this node, each made `within` this time. Called once; ends when the transport
-    /// is closed or has failed.
-    fn accept(&mut self, within: Duration) -> LocalBoxStream<'static, Connection>;
+    /// The connections of those who dial this node, each made `within` this time. Those whose handshake is not complete
+    /// are shown to `early` before, where they may carry early data. Called once; ends when the transport is closed or has
+    /// failed.
+    fn accept(&mut self, within: Duration, early: ServeEarly) -> LocalBoxStream<'static, Connection>;
     /// Where this node can be dialled.
     fn address(&self) -> Option<SocketAddr>;
     /// What this node shows and judges by; `None` where nothing is shown.
@@ -56,6 +60,13 @@ pub(crate) trait Transport {
         Box::pin(std::future::ready(()))
     }
 }
+
+/// Those who want a stream of early data of a connection that is being made. Each gets one, or is dropped: then there is
+/// none, or the connection is made already.
+pub(crate) type EarlyStreams = mpsc::Receiver<oneshot::Sender<Stream>>;
+
+/// Begins to serve what comes [early](Link::accept_early) over a connection. It ends by itself.
+pub(crate) type ServeEarly = Rc<dyn Fn(Connection)>;
 
 /// A connection to a peer that has proven who it is.
 pub(crate) struct Connection {
@@ -113,6 +124,11 @@ pub(crate) trait Link: Send + Sync {
     fn open_now(&self) -> Option<Stream>;
     /// The next stream that the peer opened.
     fn accept(&self) -> BoxFuture<'_, Result<Stream, LinkError>>;
+    /// The next stream that the peer opened in early data, but for the first of all, which is the session's; an error as
+    /// soon as the handshake is complete.
+    fn accept_early(&self) -> BoxFuture<'_, Result<Stream, LinkError>> {
+        Box::pin(std::future::ready(Err(LinkError::Lost("there is no early data".to_owned()))))
+    }
     /// Says how many streams the peer may have open at once.
     fn allow_streams(&self, count: u32);
     /// Sets how many bytes may wait on it in either direction, unread or not taken. Those that wait already stay, where

@@ -11,7 +11,7 @@ use futures_util::FutureExt as _;
 use futures_util::future::join_all;
 use quinn::{Connection, Endpoint, RecvStream, SendStream};
 use serde::{Deserialize, Serialize};
-use swarm_actors::identity::{Identity, KeyExchange};
+use swarm_actors::identity::{EarlyData, Identity, KeyExchange};
 use swarm_actors::{Answer, AskError, Call, Mailbox, Node, NodeConfig};
 use swarm_protocols::content_store::StoreContent;
 use swarm_protocols::coordinator::{
@@ -122,7 +122,11 @@ impl Stage {
     /// A connection of a peer that speaks for itself, before any stream.
     async fn connection(&self, identity: &Identity) -> Option<Connection> {
         let endpoint = Endpoint::client("127.0.0.1:0".parse().unwrap()).unwrap();
-        let config = identity.client_config(Some(&"hub".parse().unwrap()), KeyExchange::default());
+        let config = identity.client_config(
+            Some(&"hub".parse().unwrap()),
+            KeyExchange::default(),
+            EarlyData::default(),
+        );
         timeout(Duration::from_secs(5), endpoint.connect_with(config, self.address, "hub").unwrap())
             .await
             .ok()?

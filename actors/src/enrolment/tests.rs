@@ -4,8 +4,8 @@ use super::*;
 use crate::{
     certificate_authority::tests::Place,
     identity::{
-        Authority, Identity, IdentityPem, JoinToken, PrivateKeyPem, SigningRequest, TlsReason, Validity,
-        newcomer_config, server_name,
+        Authority, EarlyData, Identity, IdentityPem, JoinToken, KeyExchange, PrivateKeyPem, SigningRequest,
+        TlsReason, Validity, newcomer_config, server_name,
     },
 };
 use futures_util::FutureExt;
@@ -282,7 +282,7 @@ async fn neither_side_of_the_swarm_is_reached_through_the_port() {
     let listener = listen(&place);
     let hub = place.due("hub", Role::Coordinator);
     let endpoint = quinn::Endpoint::client("127.0.0.1:0".parse().unwrap()).unwrap();
-    let config = hub.client_config(None, crate::identity::KeyExchange::default());
+    let config = hub.client_config(None, KeyExchange::default(), EarlyData::default());
     let refused = endpoint.connect_with(config, listener.address(), server_name(None)).unwrap().await;
     let failure = crate::identity::explain(&refused.unwrap_err()).unwrap();
     assert_eq!(failure.reason, TlsReason::NoCommonProtocol);
@@ -291,7 +291,8 @@ async fn neither_side_of_the_swarm_is_reached_through_the_port() {
 #[actix::test]
 async fn a_port_that_enrols_nobody_says_nothing_of_the_authority() {
     let place = Place::new();
-    let config = place.due("hub", Role::Coordinator).server_config(crate::identity::KeyExchange::default());
+    let config =
+        place.due("hub", Role::Coordinator).server_config(KeyExchange::default(), EarlyData::default());
     let node = quinn::Endpoint::server(config, "127.0.0.1:0".parse().unwrap()).unwrap();
     let (newcomer, token) = (Newcomer::new("a"), token(&place, "a"));
     let asked = newcomer.enrol(node.local_addr().unwrap(), &token);

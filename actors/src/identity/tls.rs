@@ -44,6 +44,17 @@ pub enum KeyExchange {
     RequirePostQuantum,
 }
 
+/// Whether anything may go over a resumed connection before its handshake is complete. It may be recorded and sent again
+/// by others, so it takes an acceptor that serves nothing but what may be done twice.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum EarlyData {
+    /// Nothing is accepted, and nothing sent.
+    #[default]
+    Refused,
+    /// An acceptor invites its peers to send some, and a dialler may.
+    Allowed,
+}
+
 /// The name to hand to quinn's `connect`: it is never sent, and what the client expects is in its configuration.
 pub fn server_name(expected: Option<&NodeId>) -> &str {
     expected.map_or("any-node", NodeId::as_str)
@@ -54,8 +65,14 @@ impl Identity {
     ///
     /// Peers may resume the sessions that were begun with this value or a clone of it, and no others: with a new
     /// value everything is forgotten.
-    pub fn server_config(&self, key_exchange: KeyExchange) -> quinn::ServerConfig {
-        let config = QuicServerConfig::try_from(self.tls_server(provider(key_exchange)));
+    pub fn server_config(&self, key_exchange: KeyExchange, early_data: EarlyData) -> quinn::ServerConfig {
+        let mut config = self.tls_server(provider(key_exchange));
+        config.max_early_data_size = match early_data {
+            EarlyData::Refused => 0,
+            // The only other value that QUIC knows; it bounds it by its windows.
+            EarlyData::Allowed => u32::MAX,
+        };
+        let config = QuicServerConfig::try_from(config);
         quinn::ServerConfig::with_crypto(Arc::new(config.expect(INITIAL_SUITE)))
     }
 
@@ -65,8 +82,15 @@ impl Identity {
     ///
     /// It resumes the sessions that were begun with this value or a clone of it, and no others: those of another
     /// identity, authority, revocation list or expected node are never taken up.
-    pub fn client_config(&self, expected: Option<&NodeId>, key_exchange: KeyExchange) -> quinn::ClientConfig {
-        let config = QuicClientConfig::try_from(self.tls_client(expected, provider(key_exchange)));
+    pub fn client_config(
+        &self,
+        expected: Option<&NodeId>,
+        key_exchange: KeyExchange,
+        early_data: EarlyData,
+    ) -> quinn::ClientConfig {
+        let mut config = self.tls_client(expected, provider(key_exchange));
+        config.enable_early_data = early_data == EarlyData::Allowed;
+        let config = QuicClientConfig::try_from(config);
         quinn::ClientConfig::new(Arc::new(config.expect(INITIAL_SUITE)))
     }
 
@@ -86,13 +110,10 @@ impl Identity {
             }))
             .with_cert_resolver(Arc::new(SingleCertAndKey::from(Arc::clone(&self.certified))));
         config.alpn_protocols = vec![ALPN.to_vec()];
-        // Kept here and not in the ticket: what is kept here can be forgotten, and is taken up once. A node has one
-        // session with another, so one ticket is enough.
+        // Kept here and not in the ticket: what is kept here can be forgotten, and is taken up once, so that early data
+        // which somebody recorded is not taken up again. A node has one session with another, so one ticket is enough.
         config.session_storage = ServerSessionMemoryCache::new(SESSIONS_KEPT);
         config.send_tls13_tickets = 1;
-        // Who waits for the client's Finished gains nothing by early data, and who does not can be made to
-        // dispatch a request twice.
-        config.max_early_data_size = 0;
         config
     }
 
@@ -118,7 +139,6 @@ impl Identity {
         config.alpn_protocols = vec![ALPN.to_vec()];
         // The store is of this configuration alone, and so of one expected name and one view of who is trusted.
         config.resumption = Resumption::in_memory_sessions(TICKETS_KEPT);
-        config.enable_early_data = false;
         // A server has one certificate only, and the id of a node is nothing to send in the clear.
         config.enable_sni = false;
         config

@@ -1,6 +1,9 @@
 //! Asking.
 
-use super::{Local, Mailbox, RemoteCall, TIMEOUT_DEFAULT, TIMEOUT_MAX, Target, layered, local::InFlight};
+use super::{
+    Local, Mailbox, RemoteCall, TIMEOUT_DEFAULT, TIMEOUT_MAX, Target, anew::ask_anew, layered,
+    local::InFlight, remote::unencodable,
+};
 use crate::{
     call::{Call, CallContext, CallState, Origin, Priority},
     session::Sending,
@@ -16,7 +19,10 @@ use std::{
     task::{Context, Poll, ready},
     time::Duration,
 };
-use swarm_protocols::{Accepts, Delivery, DeliveryError, Protocol, Request, wire::codec};
+use swarm_protocols::{
+    Accepts, Delivery, DeliveryError, Protocol, Request,
+    wire::codec::{self, MESSAGE_BYTES_MAX},
+};
 use tokio::time::{Instant, Sleep, sleep_until};
 
 /// Why an ask brought no reply.
@@ -94,7 +100,17 @@ impl<P: Protocol> Mailbox<P> {
     {
         AskFuture(match &self.target {
             Target::Local(local) => ask_local(local, request, sending, origin),
-            Target::Remote(remote) => Asked::Remote(remote.ask(&request, sending, origin)),
+            Target::Remote(remote) => match remote.anew::<R>() {
+                None => Asked::Remote(remote.ask(&request, sending, origin)),
+                Some((back, route)) => match codec::encode(&request) {
+                    Ok(request) => {
+                        Asked::Boxed(Box::pin(ask_anew(back, route, request.into(), sending, origin)))
+                    }
+                    Err(error) => {
+                        return AskFuture::refused(unencodable::<R>(error, MESSAGE_BYTES_MAX as u64));
+                    }
+                },
+            },
             Target::Layered(layer) => Asked::Boxed(layered::ask(layer, request, sending, origin)),
         })
     }
@@ -110,7 +126,12 @@ impl<P: Protocol> Mailbox<P> {
         P: Accepts<R>,
     {
         if let Target::Remote(remote) = &self.target {
-            return AskFuture(Asked::Remote(remote.ask_encoded(request, sending, origin)));
+            return AskFuture(match remote.anew::<R>() {
+                None => Asked::Remote(remote.ask_encoded(request, sending, origin)),
+                Some((back, route)) => {
+                    Asked::Boxed(Box::pin(ask_anew(back, route, request.clone(), sending, origin)))
+                }
+            });
         }
         match codec::decode(request) {
             Ok(request) => self.start_ask(request, sending, origin),

@@ -99,7 +99,7 @@ impl<P: Protocol> From<Mailbox<P>> for EncodedMailbox {
     fn from(mailbox: Mailbox<P>) -> Self {
         let requests = match &mailbox.target {
             Target::Local(_) | Target::Layered(_) => {
-                let known = |ExposedRequest { name, version, handler }: ExposedRequest| Known {
+                let known = |ExposedRequest { name, version, handler, .. }: ExposedRequest| Known {
                     name: name.to_owned(),
                     version,
                     place: Place::Here(handler),

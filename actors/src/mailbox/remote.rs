@@ -1,6 +1,6 @@
 //! A mailbox whose actor is on another node.
 
-use super::{AskError, ask::AskResult};
+use super::{AskError, Back, ask::AskResult};
 use crate::{
     call::Origin,
     session::{Posting, Sending, Way, WireBulk, WireCall, unfit, with_scratch},
@@ -29,6 +29,8 @@ pub(crate) struct Remote<P: Protocol> {
     way: Arc<Way>,
     address: MailboxAddress,
     routes: Vec<Result<u32, Other>>,
+    /// How to ask when the session is lost, where that is wanted.
+    back: Option<Arc<dyn Back<P>>>,
     protocol: PhantomData<fn() -> P>,
 }
 
@@ -42,7 +44,23 @@ pub(crate) type Incompatible = (&'static str, u16, Other);
 impl<P: Protocol> Remote<P> {
     /// `routes[P::INDEX]` is the peer's number for each request of the protocol that it accepts.
     pub(crate) fn new(way: Arc<Way>, address: MailboxAddress, routes: Vec<Result<u32, Other>>) -> Self {
-        Self { way, address, routes, protocol: PhantomData }
+        Self { way, address, routes, back: None, protocol: PhantomData }
+    }
+
+    /// Gets back to its node where the session is lost.
+    pub(crate) fn coming_back(&self, back: Arc<dyn Back<P>>) -> Self {
+        let Self { way, address, routes, protocol, .. } = self;
+        let (way, address, routes) = (Arc::clone(way), address.clone(), routes.clone());
+        Self { way, address, routes, back: Some(back), protocol: *protocol }
+    }
+
+    /// Asks in another way where the session is lost and the request may be asked again: with whom, and what for.
+    pub(super) fn anew<R: Request>(&self) -> Option<(Arc<dyn Back<P>>, u32)>
+    where
+        P: Accepts<R>,
+    {
+        let back = self.back.as_ref().filter(|_| R::IDEMPOTENT && self.way.is_lost())?;
+        Some((Arc::clone(back), self.route::<R>().ok()?))
     }
 
     /// Finds the requests of the protocol among the routes that the peer has for the mailbox. At least one has to be

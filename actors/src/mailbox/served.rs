@@ -78,7 +78,9 @@ where
         Target::Remote(_) | Target::Layered(_) => None,
     };
     let handler = Typed::<P, W, R> { mailbox: mailbox.clone(), inlet, requests: PhantomData };
-    ExposedRequest { name: W::NAME, version: W::VERSION, handler: Arc::new(handler) }
+    // Both declarations have a say: the handler is that of `R`.
+    let idempotent = W::IDEMPOTENT && R::IDEMPOTENT;
+    ExposedRequest { name: W::NAME, version: W::VERSION, idempotent, handler: Arc::new(handler) }
 }
 
 struct Typed<P: Protocol, W, R> {

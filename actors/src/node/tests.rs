@@ -6,6 +6,8 @@ mod brittle;
 mod certificates;
 mod delegation;
 mod discovery;
+mod early;
+mod early_attacks;
 mod handover;
 mod held_up;
 mod hostile;
@@ -25,7 +27,7 @@ use crate::{
     AskError, Call, Mailbox, Outcome, Priority,
     identity::{Authority, Validity},
     testing::{Asked, Cut, MemoryNode, Probe, pair, resolve_soon},
-    transport::{Connection, DialError},
+    transport::{Connection, DialError, EarlyStreams, ServeEarly},
 };
 use actix::{Actor, Context, Handler};
 use futures_util::{FutureExt, future::BoxFuture, stream::LocalBoxStream};
@@ -537,11 +539,12 @@ impl Transport for Failed {
         &mut self,
         _: Option<&NodeId>,
         _: SocketAddr,
+        _: Option<EarlyStreams>,
     ) -> BoxFuture<'static, Result<Connection, DialError>> {
         Box::pin(std::future::ready(Err(DialError::Unreachable("the socket has failed".to_owned()))))
     }
 
-    fn accept(&mut self, _: Duration) -> LocalBoxStream<'static, Connection> {
+    fn accept(&mut self, _: Duration, _: ServeEarly) -> LocalBoxStream<'static, Connection> {
         Box::pin(futures_util::stream::empty())
     }
 

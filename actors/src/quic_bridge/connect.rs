@@ -1,16 +1,18 @@
 //! Dialling other nodes.
 
 use super::{Attach, Peer, QuicBridge};
-use crate::transport::{Connection, DialError, Refusal, Shown};
+use crate::session::EndSession;
+use crate::transport::{Connection, DialError, EarlyStreams, Refusal, Shown, Stream};
 use actix::{ActorFutureExt, Addr, AsyncContext, Handler, Message, ResponseFuture, WrapFuture};
-use futures_util::future::BoxFuture;
+use futures_util::future::{BoxFuture, join_all};
 use std::{fmt, net::SocketAddr, sync::Arc, time::Duration};
 use swarm_protocols::{
     NodeId, Role,
     peers::{SessionKey, Side},
     session::CloseCode,
+    wire::frame::EARLY_STREAMS_MAX,
 };
-use tokio::sync::oneshot;
+use tokio::sync::{mpsc, oneshot};
 
 /// Who is looked for at an address.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -99,6 +101,9 @@ pub enum ConnectError {
         /// Its role.
         role: Role,
     },
+    /// Nobody has said where it is: this node was the one that was dialled.
+    #[error("there is no session with {0}, and this node has never dialled it")]
+    NeverDialled(NodeId),
     /// This node has stopped.
     #[error("the node has stopped")]
     NodeStopped,
@@ -117,6 +122,8 @@ pub(super) struct Dialling {
     wanted: Wanted,
     address: SocketAddr,
     waiting: Vec<oneshot::Sender<Result<Peer, ConnectError>>>,
+    /// Who would rather not wait.
+    early: mpsc::Sender<oneshot::Sender<Stream>>,
 }
 
 impl Handler<Dial> for QuicBridge {
@@ -139,7 +146,33 @@ impl Handler<Dial> for QuicBridge {
                 bridge.send(DialAgain { wanted, address }).await.unwrap_or(Err(ConnectError::NodeStopped))
             });
         }
-        self.dial_and_wait(wanted, address, context)
+        self.dial_and_wait(wanted, address, None, context)
+    }
+}
+
+/// Connect to a node again with which there was a session before.
+#[derive(Message)]
+#[rtype(result = "Result<Peer, ConnectError>")]
+pub(crate) struct Return {
+    pub(crate) node: NodeId,
+    /// Gets a stream of early data where there is one, before the node is connected.
+    pub(crate) early: oneshot::Sender<Stream>,
+}
+
+impl Handler<Return> for QuicBridge {
+    type Result = ResponseFuture<Result<Peer, ConnectError>>;
+
+    fn handle(&mut self, Return { node, early }: Return, context: &mut Self::Context) -> Self::Result {
+        if self.peers.is_stopping() {
+            return Box::pin(std::future::ready(Err(ConnectError::NodeStopped)));
+        }
+        if let Some(open) = self.open(&node) {
+            return Box::pin(std::future::ready(Ok(open.peer.clone())));
+        }
+        match self.known.get(&node).copied() {
+            Some(address) => self.dial_and_wait(Wanted::Node(node), address, Some(early), context),
+            None => Box::pin(std::future::ready(Err(ConnectError::NeverDialled(node)))),
+        }
     }
 }
 
@@ -155,7 +188,26 @@ impl Handler<DialAgain> for QuicBridge {
     type Result = ResponseFuture<Result<Peer, ConnectError>>;
 
     fn handle(&mut self, again: DialAgain, context: &mut Self::Context) -> Self::Result {
-        self.dial_and_wait(again.wanted, again.address, context)
+        self.dial_and_wait(again.wanted, again.address, None, context)
+    }
+}
+
+/// End the sessions with a node.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub(crate) struct Disconnect(pub(crate) NodeId);
+
+impl Handler<Disconnect> for QuicBridge {
+    type Result = ResponseFuture<()>;
+
+    fn handle(&mut self, Disconnect(node): Disconnect, _: &mut Self::Context) -> Self::Result {
+        let used = self.used_with(&node).filter_map(|session| self.sessions.get(&session));
+        let end = || EndSession(CloseCode::Done, "it was disconnected".to_owned());
+        let ended = join_all(used.map(|session| session.address.send(end())));
+        Box::pin(async move {
+            // One that is gone has ended.
+            let _gone = ended.await;
+        })
     }
 }
 
@@ -164,10 +216,11 @@ impl QuicBridge {
         &mut self,
         wanted: Wanted,
         address: SocketAddr,
+        early: Option<oneshot::Sender<Stream>>,
         context: &mut actix::Context<Self>,
     ) -> ResponseFuture<Result<Peer, ConnectError>> {
         let (answer, answered) = oneshot::channel();
-        self.dial_once(wanted, address, Some(answer), context);
+        self.dial_once(wanted, address, Some(answer), early, context);
         Box::pin(async move { answered.await.unwrap_or(Err(ConnectError::NodeStopped)) })
     }
 
@@ -177,22 +230,38 @@ impl QuicBridge {
         wanted: Wanted,
         address: SocketAddr,
         waiting: Option<oneshot::Sender<Result<Peer, ConnectError>>>,
+        early: Option<oneshot::Sender<Stream>>,
         context: &mut actix::Context<Self>,
     ) {
         let same = |other: &&mut Dialling| (&other.wanted, other.address) == (&wanted, address);
+        let give = |to: &mpsc::Sender<_>| {
+            // Who gets no stream waits for the session: beyond the bound, and after the handshake.
+            early.map(|early| to.try_send(early));
+        };
         match self.dialling.iter_mut().find(same) {
-            Some(other) => other.waiting.extend(waiting),
+            Some(other) => {
+                other.waiting.extend(waiting);
+                give(&other.early);
+            }
             None => {
-                let waiting = waiting.into_iter().collect();
-                self.dialling.push(Dialling { wanted: wanted.clone(), address, waiting });
-                self.dial(wanted, address, context);
+                let (waiting, (early, streams)) =
+                    (waiting.into_iter().collect(), mpsc::channel(EARLY_STREAMS_MAX));
+                give(&early);
+                self.dialling.push(Dialling { wanted: wanted.clone(), address, waiting, early });
+                self.dial(wanted, address, streams, context);
             }
         }
     }
 
-    fn dial(&mut self, wanted: Wanted, address: SocketAddr, context: &mut actix::Context<Self>) {
+    fn dial(
+        &mut self,
+        wanted: Wanted,
+        address: SocketAddr,
+        early: EarlyStreams,
+        context: &mut actix::Context<Self>,
+    ) {
         let target = Target {
-            connecting: self.transport.dial(wanted.node(), address),
+            connecting: self.transport.dial(wanted.node(), address, Some(early)),
             wanted: wanted.clone(),
             address,
             follows: None,

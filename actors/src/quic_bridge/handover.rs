@@ -76,7 +76,7 @@ impl Handler<HandOver> for QuicBridge {
         *handing_over = true;
         let node = peer.node.clone();
         let target = Target {
-            connecting: self.transport.dial(Some(&node), address),
+            connecting: self.transport.dial(Some(&node), address, None),
             wanted: Wanted::Node(node.clone()),
             address,
             follows: Some((session, shown.clone())),

@@ -90,7 +90,7 @@ impl QuicBridge {
         {
             let place = self.known.get(&address.node).copied();
             if let Some(place) = place {
-                self.dial_once(Wanted::Node(address.node.clone()), place, None, context);
+                self.dial_once(Wanted::Node(address.node.clone()), place, None, None, context);
             }
             return Found::Silent(place);
         }

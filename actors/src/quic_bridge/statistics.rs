@@ -18,6 +18,8 @@ pub struct NodeStatistics {
     pub sent: u64,
     /// Requests received from peers.
     pub received: u64,
+    /// How many of them came in early data.
+    pub received_early: u64,
     /// Messages of peers that nobody took, by reason.
     pub dead_letters: DeadLetters,
     /// The median time from asking a peer to its answer, the work included; to two digits.
@@ -56,6 +58,8 @@ impl Handler<Statistics> for QuicBridge {
 
     fn handle(&mut self, _: Statistics, _: &mut Self::Context) -> Self::Result {
         let (mut sent, mut received) = self.past;
+        let received_early = self.early.requests.load(Ordering::Relaxed);
+        received += received_early;
         for open in self.sessions.values().filter_map(|attached| attached.open.as_ref()) {
             sent += open.outbound.sent();
             received += open.received.requests.load(Ordering::Relaxed);
@@ -69,6 +73,7 @@ impl Handler<Statistics> for QuicBridge {
             sessions: self.used.len(),
             sent,
             received,
+            received_early,
             dead_letters: self.routes.dead_letters.counts(),
             p50: quantile(0.5),
             p99: quantile(0.99),

@@ -8,7 +8,7 @@ use super::{
     parked::{Parked, Waiting},
     replies::{Replies, Unfit},
     request_streams::RequestStreams,
-    routes::{Arrival, Arrivals, Handle, Routes},
+    routes::{Arrival, Arrivals, Handle, Phase, Routes},
 };
 use crate::{
     budget::{Room, SHORT_BYTES_MAX, Share},
@@ -19,7 +19,10 @@ use crate::{
     workers::HERE_BYTES_MAX,
 };
 use bytes::Bytes;
-use futures_util::{FutureExt, future::poll_immediate};
+use futures_util::{
+    FutureExt,
+    future::{BoxFuture, poll_immediate},
+};
 use std::{
     cell::Cell,
     collections::VecDeque,
@@ -46,6 +49,7 @@ const UNSENT_BYTES_MAX: usize = 4 << 20;
 
 /// The callee's side of one session. Lives on the arbiter of the bridge.
 pub(crate) struct Inbound {
+    phase: Phase,
     link: Arc<dyn Link>,
     caller: Arc<Caller>,
     routes: Rc<Routes>,
@@ -68,6 +72,8 @@ pub(crate) struct Inbound {
 
 /// What an [`Inbound`] is made of.
 pub(crate) struct InboundParts {
+    /// What streams it serves: those of early data, or those of an open session.
+    pub(crate) phase: Phase,
     pub(crate) link: Arc<dyn Link>,
     pub(crate) caller: Caller,
     pub(crate) routes: Rc<Routes>,
@@ -78,17 +84,21 @@ pub(crate) struct InboundParts {
     pub(crate) frame_timeout: Duration,
     /// What the node may hold for the caller.
     pub(crate) share: Arc<Share>,
+    /// Counts the requests that come in.
+    pub(crate) received: Received,
 }
 
 impl Inbound {
     pub(crate) fn new(parts: InboundParts) -> Rc<Self> {
-        let InboundParts { link, caller, routes, limits, answer_bytes_max, frame_timeout, share } = parts;
-        let (caller, received, streams) = (Arc::new(caller), Received::default(), Gate::new(usize::MAX));
+        let InboundParts { phase, link, caller, routes, limits, .. } = parts;
+        let InboundParts { answer_bytes_max, frame_timeout, share, received, .. } = parts;
+        let (caller, streams) = (Arc::new(caller), Gate::new(usize::MAX));
         let request_streams = Some(RequestStreams::new(&streams, frame_timeout, &share));
         let dead_letters = &routes.dead_letters;
         let replies =
             Replies::new(&caller, answer_bytes_max, request_streams, &received, dead_letters, &share);
         Rc::new(Self {
+            phase,
             link,
             caller,
             routes,
@@ -128,10 +138,25 @@ impl Inbound {
         self.draining.set(true);
     }
 
-    /// Serves streams until the connection ends, and says why it did.
+    /// The next stream of its phase.
+    fn accept(&self) -> BoxFuture<'_, Result<Stream, LinkError>> {
+        match self.phase {
+            Phase::Handshake => self.link.accept_early(),
+            Phase::Open => self.link.accept(),
+        }
+    }
+
+    /// Whether a stream of this kind carries one request. An early one that is not read before the session is open is
+    /// like any other.
+    fn carries_request(&self, kind: u8) -> bool {
+        kind == frame::STREAM_EARLY || kind == frame::STREAM_REQUEST && self.phase == Phase::Open
+    }
+
+    /// Serves the streams of its phase until that or the connection ends, and says why it did.
     pub(crate) async fn run(self: Rc<Self>) -> LinkError {
-        let _wanted = Wanted(Arc::clone(&self.replies));
-        let (mut accepting, mut begun) = (self.link.accept(), Vec::new());
+        // The answers to early requests go on when no more of those come.
+        let _wanted = (self.phase == Phase::Open).then(|| Wanted(Arc::clone(&self.replies)));
+        let (mut accepting, mut begun) = (self.accept(), Vec::new());
         loop {
             let accepted = if begun.is_empty() {
                 accepting.as_mut().await
@@ -147,9 +172,12 @@ impl Inbound {
             };
             let stream = match accepted {
                 Ok(stream) => stream,
-                Err(error) => return error,
+                Err(error) => {
+                    begun.drain(..).flatten().for_each(|key| self.watch(key));
+                    return error;
+                }
             };
-            accepting = self.link.accept();
+            accepting = self.accept();
             begun.push(self.begin(stream));
         }
     }
@@ -234,7 +262,8 @@ impl Inbound {
             input.kind = head?.map(|head| head[0]);
         }
         match input.kind {
-            Some(frame::STREAM_LANE) => {
+            Some(kind) if self.carries_request(kind) => self.serve_request(send, input).await,
+            Some(frame::STREAM_LANE) if self.phase == Phase::Open => {
                 let Some(class) = self.unless_closing(input.head(1)).await else { return Ok(()) };
                 let Some(class) = class? else { return Ok(()) };
                 let Some(_lane) = self.lanes.enter() else {
@@ -245,8 +274,10 @@ impl Inbound {
                 // Boxed, so that the many streams of one request each do not carry its size.
                 Box::pin(self.serve_lane(send, input, priority)).await
             }
-            Some(frame::STREAM_REQUEST) => self.serve_request(send, input).await,
-            Some(other) => Err(Fault::Violation(format!("a stream of unknown kind {other}"))),
+            Some(other) => Err(Fault::Violation(match self.phase {
+                Phase::Handshake => format!("a stream of kind {other} in early data"),
+                Phase::Open => format!("a stream of unknown kind {other}"),
+            })),
             None => Ok(()),
         }
     }
@@ -382,7 +413,7 @@ impl Inbound {
             Some((last, _, arrivals)) if *last == to && !to.alone => arrivals,
             _ => {
                 gathered.hand_over();
-                let handler = self.routes.handler(to.route, &self.caller, intent);
+                let handler = self.routes.handler(to.route, &self.caller, intent, self.phase);
                 let handler = handler.inspect_err(|error| self.note(error))?;
                 let arrivals = Arrivals {
                     told: to.told,
@@ -443,6 +474,9 @@ impl Inbound {
         let Frame::Request { head, payload } = Frame::decode(frame)? else {
             return Err(Fault::Violation("a request stream without a request".to_owned()));
         };
+        if self.phase == Phase::Handshake && head.intent != Intent::Ask {
+            return Err(Fault::Violation("something else than a request in early data".to_owned()));
+        }
         input.end();
         let stream = match head.intent {
             Intent::Post => {

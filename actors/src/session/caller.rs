@@ -306,6 +306,11 @@ impl Way {
         })
     }
 
+    /// Whether its session has ended, and no other one took over.
+    pub(crate) fn is_lost(&self) -> bool {
+        self.with(Outbound::is_lost)
+    }
+
     /// Whether the peer has said that it takes nothing new.
     pub(crate) fn is_draining(&self) -> bool {
         self.with(|outbound| outbound.draining.load(Ordering::Relaxed))

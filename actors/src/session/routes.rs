@@ -46,7 +46,17 @@ struct Named {
 struct Entry {
     addressee: Arc<Addressee>,
     permission: Arc<Permission>,
+    idempotent: bool,
     handler: Arc<dyn Handle>,
+}
+
+/// How far the connection is over which a request comes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Phase {
+    /// In its handshake: what comes is early data, which somebody may have recorded and send again.
+    Handshake,
+    /// It has an open session.
+    Open,
 }
 
 /// Who may call what is exposed under a name. An empty list is nobody.
@@ -92,6 +102,8 @@ pub(crate) struct Exposure {
 pub(crate) struct ExposedRequest {
     pub(crate) name: &'static str,
     pub(crate) version: u16,
+    /// Whether handling it twice is as good as handling it once.
+    pub(crate) idempotent: bool,
     pub(crate) handler: Arc<dyn Handle>,
 }
 
@@ -131,12 +143,12 @@ impl Routes {
         }
         let (mut handlers, permission) = (self.handlers.borrow_mut(), Arc::new(permission));
         let mut routes = Vec::with_capacity(requests.len());
-        for ExposedRequest { name: request, version, handler } in requests {
+        for ExposedRequest { name: request, version, idempotent, handler } in requests {
             let id = self.next_route.get();
             self.next_route.set(id.checked_add(1).expect("fewer than 2^32 registrations in one process"));
             let (mailbox, protocol) = (name.clone(), protocol.to_owned());
             let addressee = Arc::new(Addressee { mailbox: name.clone(), request });
-            let entry = Entry { addressee, permission: Arc::clone(&permission), handler };
+            let entry = Entry { addressee, permission: Arc::clone(&permission), idempotent, handler };
             handlers.push((id, entry));
             routes.push(Route { id, mailbox, protocol, request: request.to_owned(), version });
         }
@@ -199,19 +211,24 @@ impl Routes {
         Some((Arc::clone(&named.mailbox), protocol))
     }
 
-    /// Who handles the requests of `route`, if `caller` may call it.
+    /// Who handles the requests of `route`, if `caller` may call it, and may do so at this time.
     pub(super) fn handler(
         &self,
         route: u32,
         caller: &Caller,
         intent: &Intent,
+        phase: Phase,
     ) -> Result<Arc<dyn Handle>, DeliveryError> {
         let handlers = self.handlers.borrow();
         let Ok(position) = handlers.binary_search_by_key(&route, |(id, _)| *id) else {
             return Err(DeliveryError::NotExposed { what: format!("the mailbox behind route {route}") });
         };
-        let (_, Entry { addressee, permission, handler }) = &handlers[position];
+        let (_, Entry { addressee, permission, idempotent, handler }) = &handlers[position];
         permission.check(&addressee.mailbox, caller, intent)?;
+        if phase == Phase::Handshake && !idempotent {
+            let what = format!("{} of {} in early data", addressee.request, addressee.mailbox);
+            return Err(DeliveryError::NotExposed { what });
+        }
         Ok(Arc::clone(handler))
     }
 }

@@ -7,7 +7,9 @@ pub use line::Direction;
 pub(crate) use line::Line;
 pub use network::Network;
 
-use super::{Connection, DialError, Link, LinkError, RecvHalf, SendHalf, Stream, Transport};
+use super::{
+    Connection, DialError, EarlyStreams, Link, LinkError, RecvHalf, SendHalf, ServeEarly, Stream, Transport,
+};
 use crate::call::Caller;
 use bytes::Bytes;
 use futures_util::{
@@ -83,6 +85,7 @@ impl Transport for MemoryTransport {
         &mut self,
         _: Option<&NodeId>,
         _: SocketAddr,
+        _: Option<EarlyStreams>,
     ) -> BoxFuture<'static, Result<Connection, DialError>> {
         let (wire, mut links) = link_pair(&self.line);
         if self.side == 1 {
@@ -101,7 +104,7 @@ impl Transport for MemoryTransport {
         Box::pin(ready(dialled))
     }
 
-    fn accept(&mut self, _: Duration) -> LocalBoxStream<'static, Connection> {
+    fn accept(&mut self, _: Duration, _: ServeEarly) -> LocalBoxStream<'static, Connection> {
         match self.accepted.take() {
             // That the other node has stopped is no failure of this one.
             Some(mut accepted) => {

@@ -1,6 +1,7 @@
 //! QUIC: mutual TLS over UDP, with independent streams.
 
 mod closed_port;
+mod early;
 mod endpoint;
 
 pub use closed_port::is_port_closed;
@@ -9,7 +10,11 @@ pub(crate) use endpoint::QuicTransport;
 use super::{Link, LinkError, RecvHalf, Refusal, SendHalf, Stream};
 use crate::identity::explain;
 use bytes::Bytes;
-use futures_util::{FutureExt, future::BoxFuture};
+use early::EarlyPhase;
+use futures_util::{
+    FutureExt,
+    future::{BoxFuture, ready},
+};
 use quinn::{ConnectionError, ReadError, VarInt, WriteError};
 use std::{
     collections::VecDeque,
@@ -29,18 +34,25 @@ const CLOSED_MAX: Duration = Duration::from_millis(500);
 pub(crate) struct QuicLink {
     connection: quinn::Connection,
     closed: ClosedHere,
+    early: EarlyPhase,
 }
+
+/// The two halves of a stream.
+type Halves = (quinn::SendStream, quinn::RecvStream);
 
 type ClosedHere = Arc<OnceLock<String>>;
 
 impl QuicLink {
     pub(crate) fn new(connection: quinn::Connection) -> Self {
-        Self { connection, closed: ClosedHere::default() }
+        Self { connection, closed: ClosedHere::default(), early: EarlyPhase::default() }
     }
 }
 
 impl Link for QuicLink {
     fn open(&self) -> BoxFuture<'_, Result<Stream, LinkError>> {
+        if let Some(control) = self.early.take_own() {
+            return Box::pin(ready(Ok(self.stream(control))));
+        }
         let open = self.connection.open_bi();
         Box::pin(async move {
             open.await.map(|halves| self.stream(halves)).map_err(|error| lost(error, &self.closed))
@@ -54,10 +66,17 @@ impl Link for QuicLink {
     }
 
     fn accept(&self) -> BoxFuture<'_, Result<Stream, LinkError>> {
+        if let Some(came) = self.early.take_came() {
+            return Box::pin(ready(Ok(self.stream(came))));
+        }
         let accept = self.connection.accept_bi();
         Box::pin(async move {
             accept.await.map(|halves| self.stream(halves)).map_err(|error| lost(error, &self.closed))
         })
+    }
+
+    fn accept_early(&self) -> BoxFuture<'_, Result<Stream, LinkError>> {
+        Box::pin(self.accept_in_handshake())
     }
 
     fn allow_streams(&self, count: u32) {
@@ -93,7 +112,7 @@ impl Link for QuicLink {
 }
 
 impl QuicLink {
-    fn stream(&self, (send, recv): (quinn::SendStream, quinn::RecvStream)) -> Stream {
+    fn stream(&self, (send, recv): Halves) -> Stream {
         let closed = || Arc::clone(&self.closed);
         Stream {
             send: Box::new(QuicSend { stream: send, finished: false, closed: closed() }),

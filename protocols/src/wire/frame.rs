@@ -16,6 +16,13 @@ pub const STREAM_CONTROL: u8 = 0;
 pub const STREAM_LANE: u8 = 1;
 /// The first byte of a stream that carries one request and its answer.
 pub const STREAM_REQUEST: u8 = 2;
+/// The same for one that the dialler may open before the handshake is complete, in early data.
+pub const STREAM_EARLY: u8 = 3;
+
+/// How many of those are served before the session is open; further ones wait for it.
+pub const EARLY_STREAMS_MAX: usize = 16;
+/// The longest payload of a request in early data, and of the answer to it, in bytes.
+pub const EARLY_BYTES_MAX: usize = 16 << 10;
 
 /// The longest frame on the control stream, in bytes.
 pub const CONTROL_BYTES_MAX: usize = 1 << 20;

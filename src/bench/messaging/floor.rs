@@ -8,7 +8,7 @@ use std::rc::Rc;
 
 use bytes::Bytes;
 use quinn::{ClientConfig, Connection, Endpoint, Incoming, RecvStream, SendStream};
-use swarm_actors::identity::{Identity, KeyExchange, server_name};
+use swarm_actors::identity::{EarlyData, Identity, KeyExchange, server_name};
 use swarm_actors::transport;
 use swarm_protocols::{NodeId, session::Timing};
 
@@ -35,7 +35,7 @@ pub(super) fn lost(error: impl std::error::Error) -> MessagingError {
 
 /// How to dial `peer` as `identity`. Only what is dialled with one and the same value resumes a TLS session.
 pub(super) fn dialling(identity: &Identity, peer: &NodeId) -> ClientConfig {
-    let mut config = identity.client_config(Some(peer), KeyExchange::default());
+    let mut config = identity.client_config(Some(peer), KeyExchange::default(), EarlyData::default());
     config.transport_config(transport::parameters(&Timing::default()).into());
     config
 }

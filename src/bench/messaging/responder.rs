@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
-use swarm_actors::identity::{Identity, IdentityPem, KeyExchange, PrivateKeyPem};
+use swarm_actors::identity::{EarlyData, Identity, IdentityPem, KeyExchange, PrivateKeyPem};
 use swarm_actors::{Mailbox, Node, NodeConfig, transport};
 use swarm_protocols::{Role, session::Timing};
 
@@ -81,7 +81,7 @@ pub(crate) fn run() -> Result<(), MessagingError> {
         let mailbox = Mailbox::<Echoing>::start(EchoActor::default());
         node.expose("echo", mailbox).allow(Role::Operator).register().await.map_err(failed)?.detach();
 
-        let mut config = identity.server_config(KeyExchange::default());
+        let mut config = identity.server_config(KeyExchange::default(), EarlyData::default());
         config.transport_config(transport::parameters(&Timing::default()).into());
         let endpoint = quinn::Endpoint::server(config, loopback).map_err(failed)?;
         let floor = endpoint.local_addr().map_err(failed)?;

@@ -78,11 +78,11 @@ fn certificate_of(authority: &Authority, params: &CertificateParams) -> Identity
 }
 
 fn server(identity: &Identity) -> quinn::ServerConfig {
-    identity.server_config(KeyExchange::default())
+    identity.server_config(KeyExchange::default(), EarlyData::default())
 }
 
 fn client(identity: &Identity, expected: Option<&str>) -> quinn::ClientConfig {
-    identity.client_config(expected.map(node).as_ref(), KeyExchange::default())
+    identity.client_config(expected.map(node).as_ref(), KeyExchange::default(), EarlyData::default())
 }
 
 #[tokio::test]

@@ -198,9 +198,11 @@ async fn an_identity_is_replaced_by_one_of_the_same_node_only() {
 /// Two ends of a connection, of which `lenient` has accepted the one of `peer`.
 async fn met(lenient: &Identity, peer: &Identity) -> [quinn::Connection; 2] {
     let any = "127.0.0.1:0".parse().unwrap();
-    let listening = quinn::Endpoint::server(lenient.server_config(KeyExchange::default()), any).unwrap();
+    let listening =
+        quinn::Endpoint::server(lenient.server_config(KeyExchange::default(), EarlyData::default()), any)
+            .unwrap();
     let dialling = quinn::Endpoint::client(any).unwrap();
-    let config = peer.client_config(None, KeyExchange::default());
+    let config = peer.client_config(None, KeyExchange::default(), EarlyData::default());
     let connecting = dialling.connect_with(config, listening.local_addr().unwrap(), "b").unwrap();
     let accepted = async { listening.accept().await.unwrap().await.unwrap() };
     let (connection, accepted) = tokio::join!(async { connecting.await.unwrap() }, accepted);

@@ -6,7 +6,7 @@ use super::{
     hostile::{Stage, closed, in_incarnation, stage},
     *,
 };
-use crate::identity::{KeyExchange, PeerIdentity};
+use crate::identity::{EarlyData, KeyExchange, PeerIdentity};
 use quinn::{RecvStream, SendStream};
 use std::{
     cell::{Cell, RefCell},
@@ -228,7 +228,8 @@ impl ByHand {
 
     async fn open_as_incarnation(stage: &Stage, identity: &Identity, incarnation: u64) -> Self {
         let endpoint = quinn::Endpoint::client("127.0.0.1:0".parse().unwrap()).unwrap();
-        let config = identity.client_config(Some(stage.node.id()), KeyExchange::default());
+        let config =
+            identity.client_config(Some(stage.node.id()), KeyExchange::default(), EarlyData::default());
         let connection =
             endpoint.connect_with(config, stage.node.address().unwrap(), "b").unwrap().await.unwrap();
         let (mut send, recv) = connection.open_bi().await.unwrap();
@@ -351,7 +352,7 @@ async fn only_a_certificate_of_the_same_role_and_from_no_earlier_time_takes_over
 #[actix::test]
 async fn a_node_that_dials_takes_no_other_incarnation_role_or_earlier_certificate_for_its_peer() {
     let stage = stage().await;
-    let config = |identity: &Identity| identity.server_config(KeyExchange::default());
+    let config = |identity: &Identity| identity.server_config(KeyExchange::default(), EarlyData::default());
     let anywhere = "127.0.0.1:0".parse().unwrap();
     let hub = quinn::Endpoint::server(config(&stage.issue("hub", Role::Coordinator)), anywhere).unwrap();
     let a = start(stage.issue("a", Role::Agent)).await;
@@ -433,7 +434,8 @@ async fn s12_of_two_processes_with_one_identity_the_one_that_answers_keeps_its_p
 #[actix::test]
 async fn s19_those_who_need_a_lost_peer_at_the_same_time_dial_it_once() {
     let stage = stage().await;
-    let config = stage.issue("hub", Role::Coordinator).server_config(KeyExchange::default());
+    let config =
+        stage.issue("hub", Role::Coordinator).server_config(KeyExchange::default(), EarlyData::default());
     let hub = quinn::Endpoint::server(config, "127.0.0.1:0".parse().unwrap()).unwrap();
     let a = start(stage.issue("a", Role::Agent)).await;
     let connecting = a.connect("hub".parse().unwrap(), hub.local_addr().unwrap());

@@ -2,7 +2,7 @@
 //! reason, and the others are served on.
 
 use super::*;
-use crate::identity::KeyExchange;
+use crate::identity::{EarlyData, KeyExchange};
 use bytes::Bytes;
 use quinn::{Connection, ConnectionError, RecvStream, SendStream};
 use swarm_protocols::{
@@ -57,7 +57,8 @@ impl Stage {
 
     pub(super) async fn connect_as(&self, identity: &Identity) -> Connection {
         let endpoint = quinn::Endpoint::client("127.0.0.1:0".parse().unwrap()).unwrap();
-        let config = identity.client_config(Some(self.node.id()), KeyExchange::default());
+        let config =
+            identity.client_config(Some(self.node.id()), KeyExchange::default(), EarlyData::default());
         let connecting = endpoint.connect_with(config, self.node.address().unwrap(), "b").unwrap();
         connecting.await.unwrap()
     }
@@ -346,7 +347,8 @@ async fn a_peer_that_reads_no_refusal_is_not_waited_for() {
     let stage = stage().await;
     let identity = stage.authority.issue(&"mallory".parse().unwrap(), Role::Operator, stage.day).unwrap();
     let endpoint = quinn::Endpoint::client("127.0.0.1:0".parse().unwrap()).unwrap();
-    let mut config = identity.client_config(Some(stage.node.id()), KeyExchange::default());
+    let mut config =
+        identity.client_config(Some(stage.node.id()), KeyExchange::default(), EarlyData::default());
     let mut transport = quinn::TransportConfig::default();
     transport.stream_receive_window(0_u8.into()).keep_alive_interval(Some(SOON));
     config.transport_config(transport.into());

@@ -45,7 +45,7 @@ async fn a4_nobody_is_refused_while_one_address_fills_the_handshakes_and_stays_s
     let to = stage.node.address().unwrap();
     let (silent, other): (IpAddr, IpAddr) = ([127, 0, 0, 2].into(), [127, 0, 0, 1].into());
     let client = quinn::Endpoint::client((silent, 0).into()).unwrap();
-    let config = stage.operator("mallory").client_config(None, KeyExchange::default());
+    let config = stage.operator("mallory").client_config(None, KeyExchange::default(), EarlyData::default());
     let mut refused = Vec::new();
     for round in 0..16 {
         for _ in 0..20 {

@@ -1,13 +1,14 @@
-//! Sessions of TLS that are resumed: that they are, that nothing is dispatched early, and that none is resumed
+//! Sessions of TLS that are resumed: that they are, that nothing is dispatched early unwanted, and that none is resumed
 //! after this node has learnt something new about certificates. What a resumed connection is refused for is in
 //! the table of [`refusals`](super::refusals).
 
 use super::{
     certificates::{revoking, start},
-    hostile::{Stage, closed, stage},
+    hostile::{Stage, closed, stage, staged},
     lenient::{Client, Server, refusal},
     *,
 };
+use crate::identity::EarlyData;
 use rustls::{
     NamedGroup,
     client::{
@@ -139,8 +140,8 @@ impl ClientSessionStore for Invited {
 }
 
 #[actix::test]
-async fn of_early_data_nothing_is_dispatched() {
-    let stage = stage().await;
+async fn of_early_data_nothing_is_dispatched_where_it_is_turned_off() {
+    let stage = staged(|config| config.early_data = EarlyData::Refused).await;
     let client = Client::with(&stage.operator("a"), |config| {
         config.resumption = Resumption::store(Arc::new(Invited(ClientSessionMemoryCache::new(8))));
         config.enable_early_data = true;
@@ -161,7 +162,7 @@ async fn of_early_data_nothing_is_dispatched() {
 }
 
 #[actix::test]
-async fn a_node_that_is_invited_to_send_early_data_sends_none() {
+async fn a_node_that_is_invited_to_send_early_data_begins_no_session_in_it() {
     let stage = stage().await;
     let server = Server::new(&stage.operator("hub"), u32::MAX);
     let a = start(stage.operator("a")).await;

@@ -54,12 +54,12 @@ impl Input {
     pub(super) fn request_now(&mut self) -> Result<Option<Bytes>, Fault> {
         // What is wrong with the stream is seen once more when it is read again.
         let Some(Ok(Some(mut chunk))) = self.recv.read().now_or_never() else { return Ok(None) };
-        if chunk.first() != Some(&frame::STREAM_REQUEST) {
+        let Some(kind) = chunk.first().copied().filter(|kind| self.inbound.carries_request(*kind)) else {
             self.reader.feed(chunk);
             return Ok(None);
-        }
+        };
         chunk.advance(1);
-        self.kind = Some(frame::STREAM_REQUEST);
+        self.kind = Some(kind);
         self.reader.feed(chunk);
         self.request()
     }
@@ -114,7 +114,7 @@ impl Input {
         let within = self.inbound.frame_timeout;
         let chunk = match partial {
             // The next request of a lane may never come.
-            0 if self.kind != Some(frame::STREAM_REQUEST) => self.recv.read().await,
+            0 if self.kind == Some(frame::STREAM_LANE) => self.recv.read().await,
             // However long the frame is, it may take its time as long as it comes on.
             _ => match tokio::time::timeout(within, self.recv.read()).await {
                 Ok(chunk) => chunk,

@@ -3,9 +3,9 @@
 use super::{QuicLink, describe};
 use crate::{
     budget::WINDOW_MIN,
-    identity::{Identity, KeyExchange, PeerChain, Serial, TlsReason, explain, server_name},
+    identity::{EarlyData, Identity, KeyExchange, PeerChain, Serial, TlsReason, explain, server_name},
     log_limit::limited,
-    transport::{Connection, DialError, Refusal, Shown, Transport, parameters},
+    transport::{Connection, DialError, EarlyStreams, Refusal, ServeEarly, Shown, Transport, parameters},
 };
 use futures_util::{
     StreamExt,
@@ -17,8 +17,8 @@ use std::{
     collections::BTreeMap,
     io,
     net::{SocketAddr, UdpSocket},
-    sync::Arc,
-    time::Duration,
+    sync::{Arc, Mutex, PoisonError},
+    time::{Duration, SystemTime},
 };
 use swarm_protocols::{
     NodeId,
@@ -41,9 +41,44 @@ pub(crate) struct QuicTransport {
     listening: watch::Sender<Listening>,
     identity: Identity,
     key_exchange: KeyExchange,
+    early_data: EarlyData,
     parameters: Arc<quinn::TransportConfig>,
     /// How it dials a node, or whichever is there.
-    dialling: BTreeMap<Option<NodeId>, quinn::ClientConfig>,
+    dialling: BTreeMap<Option<NodeId>, Dialling>,
+}
+
+/// How a node is dialled, and which certificate it has shown to those who dialled it so: every ticket of the
+/// configuration stands for that.
+#[derive(Clone)]
+struct Dialling {
+    config: quinn::ClientConfig,
+    shown: Arc<Mutex<ShownSoFar>>,
+}
+
+#[derive(Default)]
+enum ShownSoFar {
+    #[default]
+    Nothing,
+    One(PeerChain),
+    /// It is not known which ticket stands for which.
+    Several,
+}
+
+impl ShownSoFar {
+    fn add(&mut self, shown: &PeerChain) {
+        *self = match self {
+            Self::Nothing => Self::One(shown.clone()),
+            Self::One(one) if one.peer == shown.peer => return,
+            Self::One(_) | Self::Several => Self::Several,
+        };
+    }
+}
+
+impl Dialling {
+    fn shown(&self) -> std::sync::MutexGuard<'_, ShownSoFar> {
+        // Nothing panics while it is locked.
+        self.shown.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 impl QuicTransport {
@@ -51,6 +86,7 @@ impl QuicTransport {
     pub(crate) fn listen(
         identity: Identity,
         key_exchange: KeyExchange,
+        early_data: EarlyData,
         address: SocketAddr,
         timing: &Timing,
     ) -> io::Result<Self> {
@@ -58,7 +94,7 @@ impl QuicTransport {
         // Little before the session is open: then the node divides what it has.
         parameters.receive_window(WINDOW_MIN.into()).send_window(WINDOW_MIN.into());
         let parameters = Arc::new(parameters);
-        let listening = Listening::new(&identity, key_exchange, &parameters);
+        let listening = Listening::new(identity.clone(), key_exchange, early_data, &parameters);
         let mut config = quinn::EndpointConfig::new(identity.reset_key());
         config.cid_generator(|| Box::new(PlainIds));
         let runtime = quinn::default_runtime().ok_or_else(|| io::Error::other("there is no runtime"))?;
@@ -66,23 +102,34 @@ impl QuicTransport {
         let endpoint = quinn::Endpoint::new(config, Some(server), UdpSocket::bind(address)?, runtime)?;
         let (address, listening) = (endpoint.local_addr()?, watch::Sender::new(listening));
         let dialling = BTreeMap::new();
-        Ok(Self { endpoint, address, listening, identity, key_exchange, parameters, dialling })
+        Ok(Self { endpoint, address, listening, identity, key_exchange, early_data, parameters, dialling })
     }
 
     /// How to dial the node `expected`, or whichever is there: the same configuration every time, so that a
     /// session with it can be resumed.
-    fn dialling(&mut self, expected: Option<&NodeId>) -> quinn::ClientConfig {
-        if let Some(config) = self.dialling.get(&expected.cloned()) {
-            return config.clone();
+    fn dialling(&mut self, expected: Option<&NodeId>) -> Dialling {
+        if let Some(dialling) = self.dialling.get(&expected.cloned())
+            && !matches!(*dialling.shown(), ShownSoFar::Several)
+        {
+            return dialling.clone();
         }
         if self.dialling.len() >= PEERS_KEPT {
             // It costs full handshakes and nothing else.
             self.dialling.clear();
         }
-        let mut config = self.identity.client_config(expected, self.key_exchange);
+        let mut config = self.identity.client_config(expected, self.key_exchange, self.early_data);
         config.transport_config(Arc::clone(&self.parameters));
-        self.dialling.insert(expected.cloned(), config.clone());
-        config
+        let dialling = Dialling { config, shown: Arc::default() };
+        self.dialling.insert(expected.cloned(), dialling.clone());
+        dialling
+    }
+
+    /// Whether the node that is dialled so may be sent early data: it can only be read by who showed the certificate that
+    /// a ticket stands for, which has to hold now.
+    fn may_send_early(&self, expected: Option<&NodeId>, dialling: &Dialling) -> bool {
+        let shown = dialling.shown();
+        let ShownSoFar::One(chain) = &*shown else { return false };
+        expected == Some(&chain.peer.id) && self.identity.judge(chain, SystemTime::now()).is_ok()
     }
 }
 
@@ -91,24 +138,34 @@ impl Transport for QuicTransport {
         &mut self,
         expected: Option<&NodeId>,
         address: SocketAddr,
+        early: Option<EarlyStreams>,
     ) -> BoxFuture<'static, Result<Connection, DialError>> {
-        let config = self.dialling(expected);
+        let dialling = self.dialling(expected);
+        let early = early.filter(|_| self.may_send_early(expected, &dialling));
         let own = self.identity.as_peer().serial.clone();
+        let config = dialling.config.clone();
         let connecting = self.endpoint.connect_with(config, address, server_name(expected));
         Box::pin(async move {
             let unreachable = |reason| DialError::Unreachable(reason);
             let connecting = connecting.map_err(|error| unreachable(error.to_string()))?;
-            let connection = connecting.await.map_err(|error| match refused_for(&error) {
+            let link = connected(connecting, early).await.map_err(|error| match refused_for(&error) {
                 Some((refusal, reason)) => DialError::Refused(refusal, reason),
                 None => unreachable(describe(error)),
             })?;
-            authenticated(connection, own).map_err(|reason| DialError::Refused(Refusal::Certificate, reason))
+            let connection = authenticated(link, own);
+            let connection = connection.map_err(|reason| DialError::Refused(Refusal::Certificate, reason))?;
+            if let Some(shown) = &connection.shown {
+                dialling.shown().add(&shown.peer);
+            }
+            Ok(connection)
         })
     }
 
-    fn accept(&mut self, within: Duration) -> LocalBoxStream<'static, Connection> {
+    fn accept(&mut self, within: Duration, early: ServeEarly) -> LocalBoxStream<'static, Connection> {
         let (connections, mut accepted) = mpsc::channel(HANDSHAKES_MAX);
-        actix_rt::spawn(accept(self.endpoint.clone(), self.listening.subscribe(), connections, within));
+        let early = (self.early_data == EarlyData::Allowed).then_some(early);
+        let listening = self.listening.subscribe();
+        actix_rt::spawn(accept(self.endpoint.clone(), listening, connections, within, early));
         Box::pin(stream::poll_fn(move |cx| accepted.poll_recv(cx)))
     }
 
@@ -121,7 +178,9 @@ impl Transport for QuicTransport {
     }
 
     fn set_identity(&mut self, identity: Identity) {
-        self.listening.send_replace(Listening::new(&identity, self.key_exchange, &self.parameters));
+        let listening =
+            Listening::new(identity.clone(), self.key_exchange, self.early_data, &self.parameters);
+        self.listening.send_replace(listening);
         self.identity = identity;
         self.dialling.clear();
     }
@@ -155,18 +214,23 @@ impl ConnectionIdGenerator for PlainIds {
     }
 }
 
-/// How a connection is accepted, and which certificate is shown there.
+/// How a connection is accepted, and what is shown and judged by there.
 #[derive(Clone)]
 struct Listening {
     config: Arc<quinn::ServerConfig>,
-    own: Serial,
+    identity: Identity,
 }
 
 impl Listening {
-    fn new(identity: &Identity, key_exchange: KeyExchange, parameters: &Arc<quinn::TransportConfig>) -> Self {
-        let mut config = identity.server_config(key_exchange);
+    fn new(
+        identity: Identity,
+        key_exchange: KeyExchange,
+        early_data: EarlyData,
+        parameters: &Arc<quinn::TransportConfig>,
+    ) -> Self {
+        let mut config = identity.server_config(key_exchange, early_data);
         config.transport_config(Arc::clone(parameters));
-        Self { config: Arc::new(config), own: identity.as_peer().serial.clone() }
+        Self { config: Arc::new(config), identity }
     }
 }
 
@@ -175,6 +239,7 @@ async fn accept(
     listening: watch::Receiver<Listening>,
     connections: mpsc::Sender<Connection>,
     within: Duration,
+    early: Option<ServeEarly>,
 ) {
     let mut handshakes = Handshakes::default();
     let mut under_way = BTreeMap::<u64, AbortHandle>::new();
@@ -209,9 +274,11 @@ async fn accept(
         if let Some(displaced) = displaced.and_then(|displaced| under_way.remove(&displaced)) {
             displaced.abort();
         }
-        let (connections, Listening { config, own }) = (connections.clone(), listening.borrow().clone());
+        let (connections, listening, early) = (connections.clone(), listening.clone(), early.clone());
         let (shaken, abort) = abortable(async move {
-            let connection = handshake(incoming, config, own, within).await?;
+            let connection = tokio::time::timeout(within, handshake(incoming, listening, early))
+                .await
+                .map_err(|_| HandshakeError::Refused("the TLS handshake took too long".to_owned()))??;
             // Where the node has stopped, dropping the connection ends it.
             let _stopped = connections.send(connection).await;
             Ok(())
@@ -231,9 +298,8 @@ enum HandshakeError {
 
 async fn handshake(
     incoming: quinn::Incoming,
-    config: Arc<quinn::ServerConfig>,
-    own: Serial,
-    within: Duration,
+    listening: watch::Receiver<Listening>,
+    early: Option<ServeEarly>,
 ) -> Result<Connection, HandshakeError> {
     let refused = |error: ConnectionError| match error {
         ConnectionError::LocallyClosed => HandshakeError::Abandoned,
@@ -241,21 +307,73 @@ async fn handshake(
             explain(&error).map_or_else(|| error.to_string(), |failure| failure.to_string()),
         ),
     };
-    let connecting = incoming.accept_with(config).map_err(refused)?;
-    let connection = tokio::time::timeout(within, connecting)
-        .await
-        .map_err(|_| HandshakeError::Refused("the TLS handshake took too long".to_owned()))?
-        .map_err(refused)?;
-    authenticated(connection, own).map_err(HandshakeError::Refused)
+    let Listening { config, identity } = listening.borrow().clone();
+    let own = identity.as_peer().serial.clone();
+    let mut connecting = incoming.accept_with(config).map_err(refused)?;
+    let Some(early) = early else {
+        let connection = connecting.await.map_err(refused)?;
+        return authenticated(Arc::new(QuicLink::new(connection)), own).map_err(HandshakeError::Refused);
+    };
+    connecting.handshake_data().await.map_err(refused)?;
+    let Ok((connection, complete)) = connecting.into_0rtt() else {
+        unreachable!("an acceptor needs no ticket to answer early")
+    };
+    let link = Arc::new(QuicLink::new(connection));
+    let _unfinished = Unfinished(&link);
+    // It is known already who is there only where a session is resumed. A certificate that does not hold is answered when
+    // the peer can read what it is refused for.
+    if let Ok(peer) = PeerChain::of(link.connection())
+        && identity.judge(&peer, SystemTime::now()).is_ok()
+    {
+        early(Connection::certified(Arc::clone(&link) as _, Shown { own: own.clone(), peer }));
+    }
+    complete.await;
+    link.check_connected().map_err(refused)?;
+    link.completed();
+    authenticated(Arc::clone(&link), own).map_err(HandshakeError::Refused)
+}
+
+/// A connection that ends, with everything that came early, unless its handshake is complete when this is dropped.
+struct Unfinished<'a>(&'a QuicLink);
+
+impl Drop for Unfinished<'_> {
+    fn drop(&mut self) {
+        if !self.0.is_complete() {
+            self.0.connection().close(0_u8.into(), b"");
+        }
+    }
+}
+
+/// Waits until a connection to a peer is made, and gives out `early` streams before, if it resumes a session that allows
+/// it.
+async fn connected(
+    connecting: quinn::Connecting,
+    early: Option<EarlyStreams>,
+) -> Result<Arc<QuicLink>, ConnectionError> {
+    let connecting = match early {
+        Some(early) => match connecting.into_0rtt() {
+            Ok((connection, accepted)) => {
+                let link = Arc::new(QuicLink::new(connection));
+                let _unfinished = Unfinished(&link);
+                link.give_early(accepted, early).await;
+                link.check_connected()?;
+                link.completed();
+                return Ok(Arc::clone(&link));
+            }
+            Err(connecting) => connecting,
+        },
+        None => connecting,
+    };
+    Ok(Arc::new(QuicLink::new(connecting.await?)))
 }
 
 /// Reads what the peer has shown. The owner of the session judges it, by what this node knows at that moment.
-fn authenticated(connection: quinn::Connection, own: Serial) -> Result<Connection, String> {
-    match PeerChain::of(&connection) {
-        Ok(peer) => Ok(Connection::certified(Arc::new(QuicLink::new(connection)), Shown { own, peer })),
+fn authenticated(link: Arc<QuicLink>, own: Serial) -> Result<Connection, String> {
+    match PeerChain::of(link.connection()) {
+        Ok(peer) => Ok(Connection::certified(link, Shown { own, peer })),
         Err(error) => {
             let reason = error.to_string();
-            connection.close((CloseCode::BadCertificate as u32).into(), reason.as_bytes());
+            link.connection().close((CloseCode::BadCertificate as u32).into(), reason.as_bytes());
             Err(reason)
         }
     }

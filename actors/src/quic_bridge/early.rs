@@ -1,0 +1,44 @@
+//! Early data: what a peer asks before the handshake of a resumed connection is complete.
+
+use super::QuicBridge;
+use crate::{
+    session::{Inbound, InboundParts, Phase},
+    transport::{Connection, ServeEarly},
+};
+use std::{rc::Rc, sync::Arc};
+use swarm_protocols::wire::{
+    control::Limits,
+    frame::{EARLY_BYTES_MAX, EARLY_STREAMS_MAX},
+};
+
+impl QuicBridge {
+    /// How early requests are served: by the rules for any other, and in narrow bounds. They say nothing of who is
+    /// connected, so that nothing else is done for them.
+    pub(super) fn serve_early(&self) -> ServeEarly {
+        let (routes, running) =
+            (Rc::clone(&self.routes), self.running.as_ref().map(|running| running.subscribe()));
+        let (budget, received) = (Arc::clone(&self.local.budget), Arc::clone(&self.early));
+        let message_bytes = self.local.limits.message_bytes.min(EARLY_BYTES_MAX as u64);
+        let in_flight = self.local.limits.in_flight.min(EARLY_STREAMS_MAX as u32);
+        let frame_timeout = self.local.timing.frame;
+        Rc::new(move |Connection { link, peer, .. }| {
+            if running.as_ref().is_none_or(|running| running.has_changed().is_err()) {
+                return;
+            }
+            let inbound = Inbound::new(InboundParts {
+                phase: Phase::Handshake,
+                link,
+                share: budget.share(&peer.node),
+                caller: peer,
+                routes: Rc::clone(&routes),
+                limits: Limits { message_bytes, in_flight },
+                answer_bytes_max: EARLY_BYTES_MAX as u64,
+                frame_timeout,
+                received: Arc::clone(&received),
+            });
+            actix_rt::spawn(async move {
+                let _complete_or_lost = inbound.run().await;
+            });
+        })
+    }
+}
