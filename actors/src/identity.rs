@@ -72,6 +72,7 @@ mod authority;
 mod authority_folder;
 mod failure;
 mod files;
+mod known;
 mod newcomer;
 mod peer;
 mod renewal_request;
@@ -82,6 +83,8 @@ mod revocation;
 pub(crate) mod tests;
 pub(crate) mod tls;
 mod validity;
+
+use known::Known;
 
 pub use authority::{Authority, AuthorityError, IssuedCertificate};
 pub use authority_folder::{
@@ -109,6 +112,8 @@ pub struct Identity {
     pem: IdentityPem,
     certified: Arc<CertifiedKey>,
     roots: Arc<RootCertStore>,
+    /// What was verified by these roots.
+    known: Arc<Known>,
     revocations: Arc<RevocationList>,
     own: PeerIdentity,
 }
@@ -125,7 +130,7 @@ impl Identity {
         let chain = files::certificates(&pem.certificate).map_err(at_certificate)?;
         let certified = Arc::new(certified_key(chain, &pem.key)?);
         let own = judge_own(&certified.cert, &roots).map_err(at_certificate)?;
-        Ok(Self { pem, certified, roots, revocations: Arc::default(), own })
+        Ok(Self { pem, certified, roots, known: Arc::default(), revocations: Arc::default(), own })
     }
 
     /// The same identity, which refuses what is on this list. Of its former list and this one, the newer one
@@ -189,7 +194,8 @@ impl Identity {
     pub(crate) fn judge(&self, shown: &PeerChain, now: SystemTime) -> Result<(), String> {
         shown.peer.check(now).map_err(|error| error.to_string())?;
         self.revocations.check(&shown.peer).map_err(|error| error.to_string())?;
-        verify_chain(&shown.chain, &self.roots, unix_time(now)).map_err(|error| match error {
+        let verify = || verify_chain(&shown.chain, &self.roots, unix_time(now));
+        self.known.verify(&shown.chain, verify).map_err(|error| match error {
             rustls::Error::InvalidCertificate(
                 CertificateError::UnknownIssuer | CertificateError::BadSignature,
             ) => format!("its authority is no longer that of the cluster: {error}"),

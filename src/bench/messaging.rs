@@ -5,9 +5,6 @@
 //! [transport parameters](swarm_actors::transport), streams allowed by the same rule; answers that
 //! are checked in the same way. Each side has a connection of its own, which it keeps over all cases but those about
 //! connections. The actor that is asked has the settings of every actor.
-//!
-//! Not measured, because there is nothing to measure yet: a reconnection with early data
-//! (`reconnect_0rtt_first_reply_us`).
 
 mod callers;
 mod child;
@@ -19,6 +16,7 @@ mod local;
 mod notes;
 mod open_loop;
 mod payloads;
+mod reconnections;
 pub(crate) mod responder;
 mod rounds;
 mod usage;
@@ -28,7 +26,7 @@ use std::time::{Duration, SystemTime};
 
 use hdrhistogram::Histogram;
 use swarm_actors::Mailbox;
-use swarm_actors::identity::{Authority, AuthorityError, Identity, InvalidValidity, Validity};
+use swarm_actors::identity::{Authority, AuthorityError, EarlyData, Identity, InvalidValidity, Validity};
 use swarm_protocols::{NodeId, Role};
 
 use self::child::Responder;
@@ -66,7 +64,7 @@ pub(crate) fn run(time: Duration, only: &str, report: &mut Report<'_>) -> Result
             let asker = cluster.newcomer()?;
             let (peer, addresses) = (cluster.responder.id(), responder.addresses);
             let endpoint = floor::endpoint()?;
-            let dialling = floor::dialling(&asker, peer);
+            let dialling = floor::dialling(&asker, peer, EarlyData::Refused);
             let floor = floor::connect(&endpoint, dialling, peer, addresses.floor).await?;
             let node = connections::start(asker).await?;
             let swarm = connections::reach(&node, peer, addresses.node).await?;
@@ -76,6 +74,7 @@ pub(crate) fn run(time: Duration, only: &str, report: &mut Report<'_>) -> Result
             notes::measure_tells(&mut bench).await?;
             notes::measure_bulk(&mut bench).await?;
             connections::measure_first_reply(&mut bench).await?;
+            reconnections::measure_first_reply(&mut bench).await?;
             connections::measure_memory(&mut bench).await?;
             local::measure(&mut bench).await
         })

@@ -63,6 +63,7 @@ fn every_figure_of_messaging_stands_beside_its_controls() {
         expect("bulk_gbit_per_second", json!({ "payload_bytes": bytes, "in_flight": 8 }), &both);
     }
     expect("connect_first_reply_us", json!({}), &both);
+    expect("reconnect_0rtt_first_reply_us", json!({}), &both);
     if cfg!(target_os = "linux") {
         expect("rss_bytes_per_connection", json!({ "connections": 20 }), &both);
     }

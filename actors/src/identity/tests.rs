@@ -55,7 +55,14 @@ pub(crate) fn unchecked(pem: IdentityPem) -> Identity {
     let certified = Arc::new(certified_key(chain, &pem.key).unwrap());
     let own = authority().issue(&node("nobody"), Role::Agent, today()).unwrap().own;
     let revocations = Arc::default();
-    Identity { roots: Arc::new(roots(&pem.authority).unwrap()), pem, certified, own, revocations }
+    Identity {
+        roots: Arc::new(roots(&pem.authority).unwrap()),
+        known: Arc::default(),
+        pem,
+        certified,
+        own,
+        revocations,
+    }
 }
 
 /// A certificate that names the authority as its issuer and is signed by someone else.

@@ -14,7 +14,7 @@ use std::{sync::atomic::Ordering, time::Duration};
 pub struct NodeStatistics {
     /// How many sessions are open.
     pub sessions: usize,
-    /// Requests sent to peers.
+    /// Requests sent to peers over sessions.
     pub sent: u64,
     /// Requests received from peers.
     pub received: u64,

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use futures_util::future::join_all;
 use hdrhistogram::Histogram;
 use serde_json::json;
-use swarm_actors::identity::Identity;
+use swarm_actors::identity::{EarlyData, Identity};
 use swarm_actors::{Mailbox, Node, NodeConfig};
 use swarm_protocols::{Blob, NodeId};
 
@@ -21,7 +21,7 @@ use super::{Bench, Cluster, MessagingError, new_histogram};
 use crate::bench::Side;
 
 const FIRST_REPLY: &str = "connect_first_reply_us";
-const PAYLOAD_BYTES: usize = 64;
+pub(super) const FIRST_REPLY_BYTES: usize = 64;
 
 const MEMORY: &str = "rss_bytes_per_connection";
 
@@ -69,7 +69,7 @@ pub(super) async fn measure_first_reply(bench: &mut Bench<'_>) -> Result<(), Mes
 }
 
 async fn first_reply(cluster: &Cluster, addresses: Addresses) -> Result<Duration, MessagingError> {
-    let payloads = Payloads::new(PAYLOAD_BYTES);
+    let payloads = Payloads::new(FIRST_REPLY_BYTES);
     let node = start(cluster.newcomer()?).await?;
     let began = Instant::now();
     let mailbox = reach(&node, cluster.responder.id(), addresses.node).await?;
@@ -82,8 +82,9 @@ async fn first_reply(cluster: &Cluster, addresses: Addresses) -> Result<Duration
 }
 
 async fn floor_first_reply(cluster: &Cluster, addresses: Addresses) -> Result<Duration, MessagingError> {
-    let (payloads, peer) = (Payloads::new(PAYLOAD_BYTES), cluster.responder.id());
-    let (endpoint, config) = (floor::endpoint()?, floor::dialling(&cluster.newcomer()?, peer));
+    let (payloads, peer) = (Payloads::new(FIRST_REPLY_BYTES), cluster.responder.id());
+    let (endpoint, config) =
+        (floor::endpoint()?, floor::dialling(&cluster.newcomer()?, peer, EarlyData::Refused));
     let began = Instant::now();
     let connection = floor::connect(&endpoint, config, peer, addresses.floor).await?;
     let (number, answer) = floor::ask(&connection, &payloads).await?;
@@ -139,7 +140,7 @@ async fn floor_memory(
 ) -> Result<Option<f64>, MessagingError> {
     let (endpoint, peer) = (floor::endpoint()?, cluster.responder.id());
     let connect = async || {
-        let config = floor::dialling(&cluster.newcomer()?, peer);
+        let config = floor::dialling(&cluster.newcomer()?, peer, EarlyData::Refused);
         floor::connect(&endpoint, config, peer, responder.addresses.floor).await
     };
     let mut connections = vec![connect().await?];

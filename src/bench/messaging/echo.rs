@@ -7,7 +7,7 @@ use swarm_protocols::{Blob, NoError, Request, protocol};
 
 /// Is answered with the same bytes.
 #[derive(Debug, Serialize, Deserialize, Request)]
-#[request(name = "echo", reply = Blob)]
+#[request(name = "echo", reply = Blob, idempotent)]
 pub(super) struct Echo(pub(super) Blob);
 
 /// Is counted, and answered by nothing.

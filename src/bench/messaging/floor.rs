@@ -7,7 +7,7 @@ use std::net::SocketAddr;
 use std::rc::Rc;
 
 use bytes::Bytes;
-use quinn::{ClientConfig, Connection, Endpoint, Incoming, RecvStream, SendStream};
+use quinn::{ClientConfig, Connecting, Connection, Endpoint, Incoming, RecvStream, SendStream};
 use swarm_actors::identity::{EarlyData, Identity, KeyExchange, server_name};
 use swarm_actors::transport;
 use swarm_protocols::{NodeId, session::Timing};
@@ -34,8 +34,8 @@ pub(super) fn lost(error: impl std::error::Error) -> MessagingError {
 }
 
 /// How to dial `peer` as `identity`. Only what is dialled with one and the same value resumes a TLS session.
-pub(super) fn dialling(identity: &Identity, peer: &NodeId) -> ClientConfig {
-    let mut config = identity.client_config(Some(peer), KeyExchange::default(), EarlyData::default());
+pub(super) fn dialling(identity: &Identity, peer: &NodeId, early_data: EarlyData) -> ClientConfig {
+    let mut config = identity.client_config(Some(peer), KeyExchange::default(), early_data);
     config.transport_config(transport::parameters(&Timing::default()).into());
     config
 }
@@ -180,7 +180,8 @@ pub(super) async fn serve(endpoint: Endpoint) {
 
 /// Allows streams by the same rule as a node.
 async fn serve_connection(incoming: Incoming) {
-    let Ok(connection) = incoming.await else { return };
+    // Whether the handshake comes to its end shows when there are no streams.
+    let Ok(Ok((connection, _complete))) = incoming.accept().map(Connecting::into_0rtt) else { return };
     let open = Rc::new(Cell::new(0));
     let mut allowed = transport::STREAMS_MIN;
     while let Ok((send, recv)) = connection.accept_bi().await {

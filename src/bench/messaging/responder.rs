@@ -81,7 +81,7 @@ pub(crate) fn run() -> Result<(), MessagingError> {
         let mailbox = Mailbox::<Echoing>::start(EchoActor::default());
         node.expose("echo", mailbox).allow(Role::Operator).register().await.map_err(failed)?.detach();
 
-        let mut config = identity.server_config(KeyExchange::default(), EarlyData::default());
+        let mut config = identity.server_config(KeyExchange::default(), EarlyData::Allowed);
         config.transport_config(transport::parameters(&Timing::default()).into());
         let endpoint = quinn::Endpoint::server(config, loopback).map_err(failed)?;
         let floor = endpoint.local_addr().map_err(failed)?;

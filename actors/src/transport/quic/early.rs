@@ -101,9 +101,9 @@ impl QuicLink {
             tokio::select! {
                 biased;
                 accepted = &mut accepted => break accepted,
+                // Without a stream, or where nobody waits any more, dropping it says all.
                 Some(wanted) = wanted.recv() => {
-                    // Without a stream, or where nobody waits any more, dropping it says all.
-                    if let Some(stream) = self.open_now().filter(|_| control.is_some() && self.early.may_give()) {
+                    if control.is_some() && self.early.may_give() && let Some(stream) = self.open_now() {
                         let _left = wanted.send(stream);
                     }
                 }
