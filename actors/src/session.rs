@@ -23,7 +23,7 @@ pub(crate) use calls::{Sending, new_histogram};
 use control::{ControlError, ControlInput, control_frames, write_control};
 pub(crate) use dead_letters::{Addressee, DeadLetterOffice};
 pub use dead_letters::{DeadLetter, DeadLetters};
-pub(crate) use early::ask_early;
+pub(crate) use early::{early_answer, early_ask};
 use outbox::Outbox;
 pub(crate) use outbox::is_no_room;
 #[cfg(test)]

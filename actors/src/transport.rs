@@ -33,12 +33,12 @@ use tokio::sync::{mpsc, oneshot};
 /// concern.
 pub(crate) trait Transport {
     /// Connects to the node `expected` at `address`, or to whichever is there. Takes as long as it takes: whoever dials
-    /// sets the limit. The peer that answers may be another one than the expected. Gives out `early` streams where it can.
+    /// sets the limit. The peer that answers may be another one than the expected. Sends `early` requests where it can.
     fn dial(
         &mut self,
         expected: Option<&NodeId>,
         address: SocketAddr,
-        early: Option<EarlyStreams>,
+        early: Option<EarlyAsks>,
     ) -> BoxFuture<'static, Result<Connection, DialError>>;
     /// The connections of those who dial this node, each made `within` this time. Those whose handshake is not complete
     /// are shown to `early` before, where they may carry early data. Called once; ends when the transport is closed or has
@@ -61,9 +61,18 @@ pub(crate) trait Transport {
     }
 }
 
-/// Those who want a stream of early data of a connection that is being made. Each gets one, or is dropped: then there is
-/// none, or the connection is made already.
-pub(crate) type EarlyStreams = mpsc::Receiver<oneshot::Sender<Stream>>;
+/// What is asked while a connection is being made.
+pub(crate) struct EarlyAsk {
+    /// All that goes over its stream.
+    pub(crate) request: Bytes,
+    pub(crate) priority: i32,
+    /// Gets the stream when it carries early data, with what is still to be written; or is dropped, where there is no such
+    /// stream, or the connection is made already.
+    pub(crate) begun: oneshot::Sender<(Stream, Bytes)>,
+}
+
+/// What is asked while a connection is being made; that which is there already goes out with the first packet.
+pub(crate) type EarlyAsks = mpsc::Receiver<EarlyAsk>;
 
 /// Begins to serve what comes [early](Link::accept_early) over a connection. It ends by itself.
 pub(crate) type ServeEarly = Rc<dyn Fn(Connection)>;

@@ -3,8 +3,8 @@
 use super::{Mailbox, RemoteCall, ask::AskResult};
 use crate::{
     call::Origin,
-    session::{Sending, ask_early},
-    transport::Stream,
+    session::{Sending, early_answer, early_ask},
+    transport::EarlyAsk,
 };
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
@@ -13,13 +13,13 @@ use std::sync::{
     atomic::{AtomicBool, Ordering},
 };
 use swarm_protocols::{Accepts, Delivery, DeliveryError, Protocol, Request, wire::frame::EARLY_BYTES_MAX};
-use tokio::{sync::oneshot, time::Instant};
+use tokio::time::Instant;
 
 /// Gets back to the node of a mailbox.
 pub(crate) trait Back<P: Protocol>: Send + Sync {
-    /// Dials at once, and gives `early` a stream of early data where there is one before there is a session; yields the
-    /// mailbox as it is in that, or why there is none.
-    fn back(&self, early: oneshot::Sender<Stream>) -> BoxFuture<'static, Result<Mailbox<P>, String>>;
+    /// Dials at once, and asks `early` where that can be before there is a session; yields the mailbox as it is in that, or
+    /// why there is none.
+    fn back(&self, early: Option<EarlyAsk>) -> BoxFuture<'static, Result<Mailbox<P>, String>>;
 }
 
 /// Asks what the peer knew by the number `route`, in early data or in the next session.
@@ -34,13 +34,16 @@ pub(super) async fn ask_anew<P: Accepts<R>, R: Request>(
     let delivery = || if sent.load(Ordering::Relaxed) { Delivery::Unknown } else { Delivery::NotSent };
     let left = || deadline.saturating_duration_since(Instant::now());
     let asked = async {
-        let (early, stream) = oneshot::channel();
-        let mailbox = back.back(early);
         // A coordinator asks for others in sessions only.
         let fits = request.len() <= EARLY_BYTES_MAX && origin.on_behalf_of.is_none();
-        if fits && let Ok(stream) = stream.await {
+        let early = fits.then(|| early_ask(route, &request, sending.timeout, sending.priority));
+        let (early, begun) = early.unzip();
+        let mailbox = back.back(early);
+        if let Some(begun) = begun
+            && let Ok((stream, rest)) = begun.await
+        {
             sent.store(true, Ordering::Relaxed);
-            if let Some(answered) = ask_early(stream, route, &request, left(), sending.priority).await
+            if let Some(answered) = early_answer(stream, rest).await
                 && let Ok(answer) = RemoteCall::<R>::read(Ok(answered))
             {
                 return answer;

@@ -5,12 +5,11 @@ use crate::{
     log_limit::limited,
     mailbox::{Attempt, Back, Choice, Layer, Mailbox, Target},
     quic_bridge,
-    transport::Stream,
+    transport::EarlyAsk,
 };
 use futures_util::future::BoxFuture;
 use std::sync::{Arc, PoisonError, RwLock};
 use swarm_protocols::{DeliveryError, MailboxAddress, Protocol};
-use tokio::sync::oneshot;
 
 impl Node {
     /// Finds the mailbox at `node/name` like [`resolve`](Self::resolve), and follows it: whenever the name is exposed
@@ -65,7 +64,7 @@ struct Returning {
 }
 
 impl<P: Protocol> Back<P> for Returning {
-    fn back(&self, early: oneshot::Sender<Stream>) -> BoxFuture<'static, Result<Mailbox<P>, String>> {
+    fn back(&self, early: Option<EarlyAsk>) -> BoxFuture<'static, Result<Mailbox<P>, String>> {
         let (node, address) = (self.node.clone(), self.address.clone());
         let dialled = node.bridge.send(quic_bridge::Return { node: address.node.clone(), early });
         Box::pin(async move {

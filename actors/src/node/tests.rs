@@ -27,7 +27,7 @@ use crate::{
     AskError, Call, Mailbox, Outcome, Priority,
     identity::{Authority, Validity},
     testing::{Asked, Cut, MemoryNode, Probe, pair, resolve_soon},
-    transport::{Connection, DialError, EarlyStreams, ServeEarly},
+    transport::{Connection, DialError, EarlyAsks, ServeEarly},
 };
 use actix::{Actor, Context, Handler};
 use futures_util::{FutureExt, future::BoxFuture, stream::LocalBoxStream};
@@ -539,7 +539,7 @@ impl Transport for Failed {
         &mut self,
         _: Option<&NodeId>,
         _: SocketAddr,
-        _: Option<EarlyStreams>,
+        _: Option<EarlyAsks>,
     ) -> BoxFuture<'static, Result<Connection, DialError>> {
         Box::pin(std::future::ready(Err(DialError::Unreachable("the socket has failed".to_owned()))))
     }

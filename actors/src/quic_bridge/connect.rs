@@ -2,7 +2,7 @@
 
 use super::{Attach, Peer, QuicBridge};
 use crate::session::EndSession;
-use crate::transport::{Connection, DialError, EarlyStreams, Refusal, Shown, Stream};
+use crate::transport::{Connection, DialError, EarlyAsk, EarlyAsks, Refusal, Shown};
 use actix::{ActorFutureExt, Addr, AsyncContext, Handler, Message, ResponseFuture, WrapFuture};
 use futures_util::future::{BoxFuture, join_all};
 use std::{fmt, net::SocketAddr, sync::Arc, time::Duration};
@@ -122,8 +122,8 @@ pub(super) struct Dialling {
     wanted: Wanted,
     address: SocketAddr,
     waiting: Vec<oneshot::Sender<Result<Peer, ConnectError>>>,
-    /// Who would rather not wait.
-    early: mpsc::Sender<oneshot::Sender<Stream>>,
+    /// Takes what is asked meanwhile.
+    early: mpsc::Sender<EarlyAsk>,
 }
 
 impl Handler<Dial> for QuicBridge {
@@ -155,8 +155,8 @@ impl Handler<Dial> for QuicBridge {
 #[rtype(result = "Result<Peer, ConnectError>")]
 pub(crate) struct Return {
     pub(crate) node: NodeId,
-    /// Gets a stream of early data where there is one, before the node is connected.
-    pub(crate) early: oneshot::Sender<Stream>,
+    /// What to ask in early data.
+    pub(crate) early: Option<EarlyAsk>,
 }
 
 impl Handler<Return> for QuicBridge {
@@ -170,7 +170,7 @@ impl Handler<Return> for QuicBridge {
             return Box::pin(std::future::ready(Ok(open.peer.clone())));
         }
         match self.known.get(&node).copied() {
-            Some(address) => self.dial_and_wait(Wanted::Node(node), address, Some(early), context),
+            Some(address) => self.dial_and_wait(Wanted::Node(node), address, early, context),
             None => Box::pin(std::future::ready(Err(ConnectError::NeverDialled(node)))),
         }
     }
@@ -216,7 +216,7 @@ impl QuicBridge {
         &mut self,
         wanted: Wanted,
         address: SocketAddr,
-        early: Option<oneshot::Sender<Stream>>,
+        early: Option<EarlyAsk>,
         context: &mut actix::Context<Self>,
     ) -> ResponseFuture<Result<Peer, ConnectError>> {
         let (answer, answered) = oneshot::channel();
@@ -230,12 +230,12 @@ impl QuicBridge {
         wanted: Wanted,
         address: SocketAddr,
         waiting: Option<oneshot::Sender<Result<Peer, ConnectError>>>,
-        early: Option<oneshot::Sender<Stream>>,
+        early: Option<EarlyAsk>,
         context: &mut actix::Context<Self>,
     ) {
         let same = |other: &&mut Dialling| (&other.wanted, other.address) == (&wanted, address);
         let give = |to: &mpsc::Sender<_>| {
-            // Who gets no stream waits for the session: beyond the bound, and after the handshake.
+            // What is not taken waits for the session: beyond the bound, and after the handshake.
             early.map(|early| to.try_send(early));
         };
         match self.dialling.iter_mut().find(same) {
@@ -257,7 +257,7 @@ impl QuicBridge {
         &mut self,
         wanted: Wanted,
         address: SocketAddr,
-        early: EarlyStreams,
+        early: EarlyAsks,
         context: &mut actix::Context<Self>,
     ) {
         let target = Target {

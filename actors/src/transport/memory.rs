@@ -8,7 +8,7 @@ pub(crate) use line::Line;
 pub use network::Network;
 
 use super::{
-    Connection, DialError, EarlyStreams, Link, LinkError, RecvHalf, SendHalf, ServeEarly, Stream, Transport,
+    Connection, DialError, EarlyAsks, Link, LinkError, RecvHalf, SendHalf, ServeEarly, Stream, Transport,
 };
 use crate::call::Caller;
 use bytes::Bytes;
@@ -85,7 +85,7 @@ impl Transport for MemoryTransport {
         &mut self,
         _: Option<&NodeId>,
         _: SocketAddr,
-        _: Option<EarlyStreams>,
+        _: Option<EarlyAsks>,
     ) -> BoxFuture<'static, Result<Connection, DialError>> {
         let (wire, mut links) = link_pair(&self.line);
         if self.side == 1 {

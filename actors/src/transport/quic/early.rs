@@ -5,7 +5,7 @@
 //! bound.
 
 use super::{Halves, QuicLink, lost};
-use crate::transport::{EarlyStreams, Link, LinkError, Stream};
+use crate::transport::{EarlyAsk, EarlyAsks, Link, LinkError, Stream};
 use futures_util::FutureExt;
 use quinn::{ConnectionError, ZeroRttAccepted};
 use std::{
@@ -93,24 +93,42 @@ impl QuicLink {
         }
     }
 
-    /// Opens the stream of the session, and gives out early ones until the handshake is complete.
-    pub(super) async fn give_early(&self, accepted: ZeroRttAccepted, mut wanted: EarlyStreams) {
-        let control = self.connection.open_bi().now_or_never().and_then(Result::ok);
+    /// Opens the stream of the session, before any early one.
+    pub(super) fn open_first(&self) {
+        *locked(&self.early.own) = self.connection.open_bi().now_or_never().and_then(Result::ok);
+    }
+
+    /// Sends an early request. Where that cannot be, dropping it says all.
+    pub(super) fn ask_early(&self, EarlyAsk { request, priority, begun }: EarlyAsk) {
+        if locked(&self.early.own).is_none() || !self.early.may_give() {
+            return;
+        }
+        let Some(mut stream) = self.open_now() else { return };
+        stream.send.set_priority(priority);
+        let mut rest = [request];
+        if stream.send.write_now(&mut rest).is_err() {
+            return;
+        }
+        let [rest] = rest;
+        if rest.is_empty() {
+            stream.send.finish();
+        }
+        let _left = begun.send((stream, rest));
+    }
+
+    /// Sends early requests until the handshake is complete.
+    pub(super) async fn ask_until(&self, accepted: ZeroRttAccepted, mut asks: EarlyAsks) {
         tokio::pin!(accepted);
         let accepted = loop {
             tokio::select! {
                 biased;
                 accepted = &mut accepted => break accepted,
-                // Without a stream, or where nobody waits any more, dropping it says all.
-                Some(wanted) = wanted.recv() => {
-                    if control.is_some() && self.early.may_give() && let Some(stream) = self.open_now() {
-                        let _left = wanted.send(stream);
-                    }
-                }
+                Some(ask) = asks.recv() => self.ask_early(ask),
             }
         };
-        if accepted {
-            *locked(&self.early.own) = control;
+        if !accepted {
+            // It is no stream any more.
+            self.early.take_own();
         }
     }
 }

@@ -5,14 +5,14 @@ use crate::{
     budget::WINDOW_MIN,
     identity::{EarlyData, Identity, KeyExchange, PeerChain, Serial, TlsReason, explain, server_name},
     log_limit::limited,
-    transport::{Connection, DialError, EarlyStreams, Refusal, ServeEarly, Shown, Transport, parameters},
+    transport::{Connection, DialError, EarlyAsks, Refusal, ServeEarly, Shown, Transport, parameters},
 };
 use futures_util::{
     StreamExt,
     future::{AbortHandle, Aborted, BoxFuture, abortable},
     stream::{self, FuturesUnordered, LocalBoxStream},
 };
-use quinn::{ConnectionError, ConnectionId, ConnectionIdGenerator};
+use quinn::{ConnectionError, ConnectionId, ConnectionIdGenerator, ZeroRttAccepted};
 use std::{
     collections::BTreeMap,
     io,
@@ -138,17 +138,18 @@ impl Transport for QuicTransport {
         &mut self,
         expected: Option<&NodeId>,
         address: SocketAddr,
-        early: Option<EarlyStreams>,
+        early: Option<EarlyAsks>,
     ) -> BoxFuture<'static, Result<Connection, DialError>> {
         let dialling = self.dialling(expected);
         let early = early.filter(|_| self.may_send_early(expected, &dialling));
         let own = self.identity.as_peer().serial.clone();
         let config = dialling.config.clone();
         let connecting = self.endpoint.connect_with(config, address, server_name(expected));
+        let connecting = connecting.map(|connecting| Connecting::begin(connecting, early));
         Box::pin(async move {
             let unreachable = |reason| DialError::Unreachable(reason);
             let connecting = connecting.map_err(|error| unreachable(error.to_string()))?;
-            let link = connected(connecting, early).await.map_err(|error| match refused_for(&error) {
+            let link = connecting.end().await.map_err(|error| match refused_for(&error) {
                 Some((refusal, reason)) => DialError::Refused(refusal, reason),
                 None => unreachable(describe(error)),
             })?;
@@ -344,27 +345,43 @@ impl Drop for Unfinished<'_> {
     }
 }
 
-/// Waits until a connection to a peer is made, and gives out `early` streams before, if it resumes a session that allows
-/// it.
-async fn connected(
-    connecting: quinn::Connecting,
-    early: Option<EarlyStreams>,
-) -> Result<Arc<QuicLink>, ConnectionError> {
-    let connecting = match early {
-        Some(early) => match connecting.into_0rtt() {
+/// A connection to a peer that is being made.
+enum Connecting {
+    InFull(quinn::Connecting),
+    /// It resumes a session that allows early data.
+    Early(Arc<QuicLink>, ZeroRttAccepted, EarlyAsks),
+}
+
+impl Connecting {
+    /// Sends the `early` requests that are there, before the first packet goes out.
+    fn begin(connecting: quinn::Connecting, early: Option<EarlyAsks>) -> Self {
+        let Some(mut asks) = early else { return Self::InFull(connecting) };
+        match connecting.into_0rtt() {
             Ok((connection, accepted)) => {
                 let link = Arc::new(QuicLink::new(connection));
+                link.open_first();
+                while let Ok(ask) = asks.try_recv() {
+                    link.ask_early(ask);
+                }
+                Self::Early(link, accepted, asks)
+            }
+            Err(connecting) => Self::InFull(connecting),
+        }
+    }
+
+    /// Waits until it is made, and sends further early requests before.
+    async fn end(self) -> Result<Arc<QuicLink>, ConnectionError> {
+        match self {
+            Self::InFull(connecting) => Ok(Arc::new(QuicLink::new(connecting.await?))),
+            Self::Early(link, accepted, asks) => {
                 let _unfinished = Unfinished(&link);
-                link.give_early(accepted, early).await;
+                link.ask_until(accepted, asks).await;
                 link.check_connected()?;
                 link.completed();
-                return Ok(Arc::clone(&link));
+                Ok(Arc::clone(&link))
             }
-            Err(connecting) => connecting,
-        },
-        None => connecting,
-    };
-    Ok(Arc::new(QuicLink::new(connecting.await?)))
+        }
+    }
 }
 
 /// Reads what the peer has shown. The owner of the session judges it, by what this node knows at that moment.
