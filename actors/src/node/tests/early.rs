@@ -361,6 +361,20 @@ async fn an_early_request_that_comes_behind_the_handshake_is_served_in_the_sessi
 }
 
 #[actix::test]
+async fn an_early_request_whose_connection_is_lost_is_asked_again() {
+    let (stage, reached, _registration) = kept(|_| {}).await;
+    let (a, kept) = lost(&stage, stage.node.address().unwrap()).await;
+    reached.hold(true);
+    let asked = tokio::spawn(async move { kept.ask(Look(vec![1])).await });
+    until("it is reached", async || reached.looks() == 2).await;
+    until("it connects", async || stage.node.statistics().await.unwrap().sessions == 1).await;
+    reached.hold(false);
+    stage.node.disconnect(a.id()).await;
+    assert_eq!(asked.await.unwrap(), Ok(vec![1]));
+    assert_eq!((early(&stage.node).await, reached.looks(), reached.cancelled()), (1, 3, 1));
+}
+
+#[actix::test]
 async fn an_early_request_ends_at_its_deadline_and_with_the_dial() {
     let (stage, reached, registration) = kept(|_| {}).await;
     let relay = Relay::to(stage.node.address().unwrap()).await;

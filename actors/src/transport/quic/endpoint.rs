@@ -322,9 +322,9 @@ async fn handshake(
     let link = Arc::new(QuicLink::new(connection));
     let _unfinished = Unfinished(&link);
     // It is known already who is there only where a session is resumed. A certificate that does not hold is answered when
-    // the peer can read what it is refused for.
+    // the peer can read what it is refused for. What counts is what is known by now.
     if let Ok(peer) = PeerChain::of(link.connection())
-        && identity.judge(&peer, SystemTime::now()).is_ok()
+        && listening.borrow().identity.judge(&peer, SystemTime::now()).is_ok()
     {
         early(Connection::certified(Arc::clone(&link) as _, Shown { own: own.clone(), peer }));
     }
