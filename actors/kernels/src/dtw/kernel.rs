@@ -6,6 +6,8 @@ use crate::dtw::matrix;
 use crate::dtw::moves::NoMoves;
 use crate::dtw::sweep::sweep;
 use crate::input::{Cancelled, KernelError};
+#[cfg(target_arch = "x86_64")]
+use crate::simd::Vector;
 use crate::simd::{Number, Simd};
 
 /// Matrices of fewer cells are faster without vectors.
@@ -14,6 +16,11 @@ const VECTOR_CELLS_MIN: usize = 256;
 /// Shorter series leave most of a strip empty: the anti-diagonals do better.
 #[cfg(target_arch = "x86_64")]
 const STRIP_POINTS_MIN: usize = 24;
+
+/// In a band of fewer diagonals than so many long vectors hold, short ones do better: they leave less of themselves
+/// unused, and an anti-diagonal waits for the one before it either way.
+#[cfg(target_arch = "x86_64")]
+const NARROW_VECTORS: usize = 4;
 
 /// The squared distance, or nothing when it exceeds `bound`; the only error is that it is cancelled. All of `simd` give
 /// the same bits.
@@ -31,7 +38,12 @@ pub(crate) fn distance_within<T: Number>(
     let diagonals = reach.below() + reach.above() + 1;
     let cells = columns.len().saturating_mul(rows.len().min(diagonals));
     match simd {
-        // SAFETY: an instruction set that is in use was detected.
+        // SAFETY: an instruction set that is in use was detected, and with it those below it.
+        #[cfg(target_arch = "x86_64")]
+        Simd::Avx512 if cells >= VECTOR_CELLS_MIN && diagonals < NARROW_VECTORS * T::Avx512::LANES => unsafe {
+            x86::diagonals_avx2(rows, columns, reach, bound, &mut NoMoves(cancelled))
+        },
+        // SAFETY: as above.
         #[cfg(target_arch = "x86_64")]
         Simd::Avx512 if cells >= VECTOR_CELLS_MIN => unsafe {
             if reach.is_full(rows.len()) && columns.len() >= STRIP_POINTS_MIN {
