@@ -1,11 +1,13 @@
 //! A run of bytes that crosses the wire as it is.
 
+use crate::wire::codec;
 use bytes::Bytes;
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 use std::{fmt, ops::Deref};
 
-/// Bytes that mean nothing to the message that carries them. A `Vec<u8>` would be walked byte by
-/// byte; this is copied once. Clones share the bytes.
+/// Bytes that mean nothing to the message that carries them. A `Vec<u8>` would be walked byte by byte; this is copied
+/// once where it is sent, and where it is received only if it is short: from 4 KiB on it shares the memory of the message
+/// that it came in, as clones share that of each other.
 #[derive(Clone, Default, PartialEq, Eq)]
 pub struct Blob(Bytes);
 
@@ -56,6 +58,6 @@ impl de::Visitor<'_> for BlobVisitor {
     }
 
     fn visit_bytes<E: de::Error>(self, bytes: &[u8]) -> Result<Blob, E> {
-        Ok(Blob(Bytes::copy_from_slice(bytes)))
+        Ok(Blob(codec::shared(bytes).unwrap_or_else(|| Bytes::copy_from_slice(bytes))))
     }
 }

@@ -56,8 +56,8 @@ macro_rules! sending_options {
         }
 
         /// Takes a QUIC stream of its own: a lost packet of another request then never delays this
-        /// one. It costs about twice the processor time of a request on a lane, which pays for large
-        /// messages; those over 16 KiB always do so.
+        /// one. It costs two to four times the processor time of a request on a lane, the more the more are
+        /// in flight, which pays for large messages; those over 16 KiB always do so.
         pub fn on_own_stream(mut self) -> Self {
             self.sending.own_stream = true;
             self

@@ -10,6 +10,7 @@ use actix::{
     Actor, Addr, Handler, Recipient,
     dev::{RecipientRequest, ToEnvelope},
 };
+use bytes::Bytes;
 use pin_project_lite::pin_project;
 use std::{
     any::Any,
@@ -109,7 +110,7 @@ pub(crate) trait Inlet: Send + Sync {
 
 /// A version of the request `R`, as it travels.
 pub(crate) trait WireVersion<R: Request>: Send + Sync {
-    fn decode(&self, payload: &[u8]) -> Result<R, DeliveryError>;
+    fn decode(&self, payload: &Bytes) -> Result<R, DeliveryError>;
     /// Encodes what answers it, for a caller that takes up to `bytes_max` bytes.
     fn encode(&self, answer: AskResult<R>, bytes_max: u64, payload: &mut Vec<u8>) -> Form;
 }

@@ -188,7 +188,7 @@ impl<P: Protocol> Remote<P> {
     fn encoded<R: Request, T>(
         &self,
         request: &R,
-        act: impl FnOnce(u32, &[u8]) -> Result<T, DeliveryError>,
+        act: impl FnOnce(u32, &mut Vec<u8>) -> Result<T, DeliveryError>,
     ) -> Result<T, DeliveryError>
     where
         P: Accepts<R>,
@@ -295,10 +295,10 @@ fn read<R: Request>(answered: Result<Answered, DeliveryError>) -> AskResult<R> {
 }
 
 fn decode<T: serde::de::DeserializeOwned, E: std::error::Error>(
-    bytes: &[u8],
+    bytes: &Bytes,
     name: &str,
 ) -> Result<T, AskError<E>> {
-    codec::decode(bytes).map_err(|error| undecodable_answer(name, error).into())
+    codec::decode_shared(bytes).map_err(|error| undecodable_answer(name, error).into())
 }
 
 fn undecodable_answer(name: &str, fault: impl fmt::Display) -> DeliveryError {

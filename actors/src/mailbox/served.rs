@@ -97,7 +97,7 @@ where
     W: Older<R>,
     R: Request,
 {
-    fn decode(&self, payload: &[u8]) -> Result<R, DeliveryError> {
+    fn decode(&self, payload: &Bytes) -> Result<R, DeliveryError> {
         decode::<W, R>(payload)
     }
 
@@ -274,8 +274,8 @@ fn decode_aside<W: Older<R>, R: Request>(payload: Bytes) -> impl Future<Output =
 }
 
 /// Decodes a request; a panic in there is an error of this request.
-fn decode<W: Older<R>, R: Request>(payload: &[u8]) -> Result<R, DeliveryError> {
-    match catch_unwind(AssertUnwindSafe(|| codec::decode::<W>(payload))) {
+fn decode<W: Older<R>, R: Request>(payload: &Bytes) -> Result<R, DeliveryError> {
+    match catch_unwind(AssertUnwindSafe(|| codec::decode_shared::<W>(payload))) {
         Ok(decoded) => convert(decoded.map_err(undecodable::<W>)?),
         Err(_panic) => Err(undecodable::<W>("decoding it panicked")),
     }

@@ -238,9 +238,31 @@ impl Way {
         }))
     }
 
-    /// Asks for what `route` stands for at the peer.
-    pub(crate) fn call(&self, route: u32, payload: &[u8], sending: Sending, intent: Intent) -> WireCall {
-        self.start(route, payload, sending, intent).unwrap_or_else(|error| WireCall::Refused(Some(error)))
+    /// Asks for what `route` stands for at the peer. Takes the `payload` where it is long, and is not to be copied.
+    pub(crate) fn call(
+        &self,
+        route: u32,
+        payload: &mut Vec<u8>,
+        sending: Sending,
+        intent: Intent,
+    ) -> WireCall {
+        if payload.len() > SHORT_BYTES_MAX {
+            return self.call_shared(route, &std::mem::take(payload).into(), &Bytes::new(), sending, intent);
+        }
+        self.call_short(route, payload, sending, intent)
+    }
+
+    fn call_short(&self, route: u32, payload: &[u8], sending: Sending, intent: Intent) -> WireCall {
+        let Sending { timeout, priority, own_stream } = sending;
+        let started = self.with(|outbound| {
+            outbound.admit(payload.len())?;
+            if own_stream {
+                let request = own_stream_request(route, payload, timeout, intent);
+                return outbound.own.call(request, sending).map(WireCall::Own);
+            }
+            outbound.lanes[priority as usize].call(route, payload, timeout, intent).map(WireCall::Lane)
+        });
+        started.unwrap_or_else(|error| WireCall::Refused(Some(error)))
     }
 
     /// The same for a payload that others share, `content` being the rest of it: what is long is not copied.
@@ -255,13 +277,12 @@ impl Way {
         let bytes = payload.len() + content.len();
         if !sending.own_stream && bytes <= SHORT_BYTES_MAX {
             return match content.is_empty() {
-                true => self.call(route, payload, sending, intent),
-                false => self.call(route, &[&payload[..], content].concat(), sending, intent),
+                true => self.call_short(route, payload, sending, intent),
+                false => self.call_short(route, &[&payload[..], content].concat(), sending, intent),
             };
         }
-        let mut head = Vec::with_capacity(OVERHEAD_BYTES_MAX);
-        put_own_stream_head(route, bytes, sending.timeout, intent, &mut head);
-        let request = [head.into(), payload.clone(), content.clone()];
+        let head = own_stream_head(route, bytes, sending.timeout, intent);
+        let request = [head, payload.clone(), content.clone()];
         let started = self.with(|outbound| {
             outbound.admit(bytes)?;
             outbound.own.call(request, sending)
@@ -269,37 +290,20 @@ impl Way {
         started.map_or_else(|error| WireCall::Refused(Some(error)), WireCall::Own)
     }
 
-    fn start(
-        &self,
-        route: u32,
-        payload: &[u8],
-        sending: Sending,
-        intent: Intent,
-    ) -> Result<WireCall, DeliveryError> {
-        let Sending { timeout, priority, own_stream } = sending;
-        self.with(|outbound| {
-            outbound.admit(payload.len())?;
-            if own_stream || payload.len() > SHORT_BYTES_MAX {
-                let request = own_stream_request(route, payload, timeout, intent);
-                return outbound.own.call(request, sending).map(WireCall::Own);
-            }
-            outbound.lanes[priority as usize].call(route, payload, timeout, intent).map(WireCall::Lane)
-        })
-    }
-
     /// Hands over a message that is not answered. On a lane that is done at once; a stream of its own has to be
     /// opened, and takes the bytes as the peer does.
     pub(crate) fn post(
         &self,
         route: u32,
-        payload: &[u8],
+        payload: &mut Vec<u8>,
         sending: Sending,
     ) -> Result<Option<Posting>, DeliveryError> {
         let Sending { timeout, priority, own_stream } = sending;
         self.with(|outbound| {
             outbound.admit(payload.len())?;
             if own_stream || payload.len() > SHORT_BYTES_MAX {
-                let message = own_stream_request(route, payload, timeout, Intent::Post);
+                let head = own_stream_head(route, payload.len(), timeout, Intent::Post);
+                let message = [head, std::mem::take(payload).into(), Bytes::new()];
                 return Ok(Some(Box::pin(outbound.own.post()?.send(message, sending)) as Posting));
             }
             outbound.lanes[priority as usize].post(route, payload).map(|()| None)
@@ -330,6 +334,13 @@ fn own_stream_request(route: u32, payload: &[u8], timeout: Duration, intent: Int
     // So that it needs no more than its own memory to be shared.
     bytes.shrink_to_fit();
     [bytes.into(), Bytes::new(), Bytes::new()]
+}
+
+/// The same without the payload, which has so many bytes and has to follow.
+fn own_stream_head(route: u32, payload_bytes: usize, timeout: Duration, intent: Intent) -> Bytes {
+    let mut head = Vec::with_capacity(OVERHEAD_BYTES_MAX);
+    put_own_stream_head(route, payload_bytes, timeout, intent, &mut head);
+    head.into()
 }
 
 fn put_own_stream_head(

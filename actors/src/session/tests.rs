@@ -36,18 +36,23 @@ async fn s14_requests_of_every_class_and_stream_share_one_limit() {
     let (_outbound, way, _there) = caller(3);
     let mut calls: Vec<WireCall> =
         [(Priority::High, false), (Priority::Low, false), (Priority::Normal, true)]
-            .map(|(priority, own_stream)| way.call(0, b"x", sending(priority, own_stream), Intent::Ask))
+            .map(|(priority, own_stream)| {
+                way.call(0, &mut b"x".to_vec(), sending(priority, own_stream), Intent::Ask)
+            })
             .into();
     for call in &mut calls {
         assert_eq!(call.now_or_never(), None);
     }
     for own_stream in [false, true] {
-        let over = way.call(0, b"x", sending(Priority::Normal, own_stream), Intent::Ask).await;
+        let over = way.call(0, &mut b"x".to_vec(), sending(Priority::Normal, own_stream), Intent::Ask).await;
         assert!(matches!(over, Err(DeliveryError::Overloaded { .. })), "{over:?}");
     }
     // The stream of its own is free at once, the number on a lane when the callee has answered.
     calls.pop();
-    assert_eq!(way.call(0, b"x", sending(Priority::Normal, false), Intent::Ask).now_or_never(), None);
+    assert_eq!(
+        way.call(0, &mut b"x".to_vec(), sending(Priority::Normal, false), Intent::Ask).now_or_never(),
+        None
+    );
 }
 
 /// A request, and what its answer is when `frames` have come.
@@ -57,7 +62,7 @@ async fn answered(frames: &[u8]) -> Result<Answered, DeliveryError> {
 
 async fn answered_within(message_bytes_max: usize, frames: &[u8]) -> Result<Answered, DeliveryError> {
     let (_outbound, way, there) = caller_of(3, message_bytes_max);
-    let call = way.call(0, b"x", sending(Priority::Normal, false), Intent::Ask);
+    let call = way.call(0, &mut b"x".to_vec(), sending(Priority::Normal, false), Intent::Ask);
     let mut stream = there.accept().await.unwrap();
     stream.send.write(frames.to_vec().into()).await.unwrap();
     call.await
@@ -98,7 +103,7 @@ async fn s2_a_piece_of_an_answer_on_a_lane_is_no_longer_than_the_text_says() {
 #[actix::test]
 async fn s15_a_request_that_is_polled_after_its_end_takes_no_answer_of_another() {
     let (outbound, way, _there) = caller(3);
-    let mut ended = way.call(0, b"x", sending(Priority::Normal, false), Intent::Ask);
+    let mut ended = way.call(0, &mut b"x".to_vec(), sending(Priority::Normal, false), Intent::Ask);
     outbound.lose("the cable was pulled");
     let lost =
         DeliveryError::SessionLost { reason: "the cable was pulled".to_owned(), delivery: Delivery::Unknown };

@@ -7,6 +7,7 @@
 //! large in memory and small on the wire, such as `Vec<Option<[u64; 32]>>`, multiplies accordingly.
 
 mod bounded;
+mod sharing;
 #[cfg(test)]
 mod tests;
 #[cfg(test)]
@@ -14,7 +15,9 @@ mod vectors;
 
 use bincode::config::{Configuration, LittleEndian, NoLimit, Varint};
 use bounded::Fault;
+use bytes::Bytes;
 use serde::{Serialize, de::DeserializeOwned};
+pub(crate) use sharing::shared;
 
 /// The id of this codec in the handshake.
 pub const BINCODE_2: u8 = 1;
@@ -160,4 +163,9 @@ pub fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, DecodeError> {
         Err(Fault::TooManyElements) => Err(DecodeError::TooManyElements { wanted }),
         Err(fault @ Fault::Malformed(_)) => Err(DecodeError::Malformed { wanted, reason: fault.to_string() }),
     }
+}
+
+/// The same, where the bytes are held by reference: a [`Blob`](crate::Blob) of 4 KiB or more in it shares their memory.
+pub fn decode_shared<T: DeserializeOwned>(bytes: &Bytes) -> Result<T, DecodeError> {
+    sharing::from(bytes, || decode(bytes))
 }

@@ -34,6 +34,9 @@ pub const OVERHEAD_BYTES_MAX: usize = 128;
 /// How much memory is reserved for a frame that has begun, in bytes.
 const RESERVED_BYTES_MAX: usize = 16 << 10;
 
+/// For how many times as many bytes as have come memory is reserved after that.
+const GROWTH: usize = 4;
+
 const HELLO: u8 = 0x01;
 const WELCOME: u8 = 0x02;
 const REFUSE: u8 = 0x03;
@@ -225,8 +228,13 @@ impl FrameReader {
             self.partial.extend_from_slice(&self.chunk.split_to(1));
         }
         let Some((head, length)) = self.frame_length(&self.partial)? else { return Ok(None) };
-        let missing = (head + length - self.partial.len()).min(self.chunk.len());
-        self.partial.extend_from_slice(&self.chunk.split_to(missing));
+        let missing = head + length - self.partial.len();
+        let come = missing.min(self.chunk.len());
+        if self.partial.capacity() - self.partial.len() < come {
+            // What is moved each time is little beside what will have come the next time.
+            self.partial.reserve(missing.min(GROWTH * self.partial.len()).max(come));
+        }
+        self.partial.extend_from_slice(&self.chunk.split_to(come));
         if self.partial.len() < head + length {
             return Ok(None);
         }
