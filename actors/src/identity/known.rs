@@ -2,7 +2,7 @@
 
 use std::{
     collections::BTreeSet,
-    sync::{Mutex, PoisonError},
+    sync::{Mutex, MutexGuard, PoisonError},
 };
 
 use rustls::pki_types::CertificateDer;
@@ -12,8 +12,8 @@ use sha2::{Digest, Sha256};
 const KNOWN_MAX: usize = 1024;
 
 /// The digests of certificates that were verified by the authorities of one identity, each signed by such an authority
-/// itself: nothing can change about that but the time, and whether it was revoked.
-#[derive(Default)]
+/// itself, and for both ends of a connection: nothing can change about that but the time, and whether it was revoked.
+#[derive(Debug, Default)]
 pub(super) struct Known(Mutex<BTreeSet<[u8; 32]>>);
 
 impl Known {
@@ -23,22 +23,35 @@ impl Known {
         chain: &[CertificateDer<'static>],
         verify: impl FnOnce() -> Result<(), E>,
     ) -> Result<(), E> {
-        // An authority between the two has a time of its own.
-        let [certificate] = chain else { return verify() };
-        // Nothing panics while it is locked.
-        let known = || self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let digest = Sha256::digest(certificate).into();
-        if known().contains(&digest) {
+        if let [certificate] = chain
+            && self.digests().contains::<[u8; 32]>(&Sha256::digest(certificate).into())
+        {
             return Ok(());
         }
         verify()?;
-        let mut known = known();
+        if let Some((certificate, intermediates)) = chain.split_first() {
+            self.note(certificate, intermediates);
+        }
+        Ok(())
+    }
+
+    /// Takes note of a chain that was verified.
+    pub(super) fn note(&self, certificate: &CertificateDer<'_>, intermediates: &[CertificateDer<'_>]) {
+        // An authority between the two has a time of its own.
+        if !intermediates.is_empty() {
+            return;
+        }
+        let mut known = self.digests();
         if known.len() >= KNOWN_MAX {
             // It costs verifications and nothing else.
             known.clear();
         }
-        known.insert(digest);
-        Ok(())
+        known.insert(Sha256::digest(certificate).into());
+    }
+
+    fn digests(&self) -> MutexGuard<'_, BTreeSet<[u8; 32]>> {
+        // Nothing panics while it is locked.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

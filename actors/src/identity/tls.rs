@@ -23,7 +23,7 @@ use rustls::{
 };
 use swarm_protocols::NodeId;
 
-use super::{Identity, InvalidCertificate, PeerIdentity, RevocationList};
+use super::{Identity, InvalidCertificate, PeerIdentity, RevocationList, known::Known};
 
 /// The application protocol that both sides must name (RFC 7301).
 pub const ALPN: &[u8] = b"actix-swarm/1";
@@ -107,6 +107,7 @@ impl Identity {
                 chain,
                 algorithms,
                 revocations: Arc::clone(&self.revocations),
+                known: Arc::clone(&self.known),
             }))
             .with_cert_resolver(Arc::new(SingleCertAndKey::from(Arc::clone(&self.certified))));
         config.alpn_protocols = vec![ALPN.to_vec()];
@@ -129,6 +130,7 @@ impl Identity {
             }),
             algorithms: provider.signature_verification_algorithms,
             revocations: Arc::clone(&self.revocations),
+            known: Arc::clone(&self.known),
         };
         let mut config = rustls::ClientConfig::builder_with_provider(provider)
             .with_protocol_versions(&[&rustls::version::TLS13])
@@ -194,6 +196,7 @@ struct ServerJudge {
     expected: Option<ServerName<'static>>,
     algorithms: WebPkiSupportedAlgorithms,
     revocations: Arc<RevocationList>,
+    known: Arc<Known>,
 }
 
 impl ServerCertVerifier for ServerJudge {
@@ -213,6 +216,7 @@ impl ServerCertVerifier for ServerJudge {
             verify_server_name(&certificate, expected)?;
         }
         names_a_node(end_entity, &self.revocations)?;
+        self.known.note(end_entity, intermediates);
         Ok(ServerCertVerified::assertion())
     }
 
@@ -225,6 +229,7 @@ struct ClientJudge {
     chain: Arc<dyn ClientCertVerifier>,
     algorithms: WebPkiSupportedAlgorithms,
     revocations: Arc<RevocationList>,
+    known: Arc<Known>,
 }
 
 impl ClientCertVerifier for ClientJudge {
@@ -241,13 +246,14 @@ impl ClientCertVerifier for ClientJudge {
         let verified =
             self.chain.verify_client_cert(end_entity, intermediates, now).map_err(unreadable_apart)?;
         names_a_node(end_entity, &self.revocations)?;
+        self.known.note(end_entity, intermediates);
         Ok(verified)
     }
 
     tls13_signatures!();
 }
 
-/// Refuses a certificate that does not name one node and one role: it is signed by the authority, and yet no
+/// Refuses a certificate that does not name one node and one role, or is not for both ends of a connection: it is signed by the authority, and yet no
 /// identity. The alert is `certificate_unknown`, "some other issue" (RFC 8446, section 6.2). Refuses one that
 /// its authority has revoked, too. webpki could read revocation lists itself; but then the handshake and a
 /// session that is under way would be judged by different code.
