@@ -19,9 +19,9 @@ pub(crate) enum Bench {
     /// Asking an actor in another process on loopback, beside raw QUIC streams
     ///
     /// Asks in closed loops (with the processor time and the allocations of one, at both ends) and at a steady rate,
-    /// tells, large messages, first replies, the memory of idle connections, and an actor of the same thread beside
-    /// bare actix. Small asks on lanes stand beside a second control, `callers`: raw QUIC with a future for each
-    /// request. 0-RTT is not measured: there is no early data.
+    /// tells, large messages, first replies of new connections and of those that come back, the memory of idle
+    /// connections, and an actor of the same thread beside bare actix. Small asks on lanes stand beside a second
+    /// control, `callers`: raw QUIC with a future for each request.
     Messaging(Messaging),
     /// Distances, searches and correlations, beside their plain scalar forms
     ///
