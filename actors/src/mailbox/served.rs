@@ -140,21 +140,23 @@ where
 
     fn start(&self, mut arrivals: Arrivals) {
         // Those that other mailboxes lead to have places of their own.
-        let mut places = match &self.mailbox.target {
+        let places = match &self.mailbox.target {
             Target::Local(local) => Some(local.admit_many::<R>(arrivals.requests.len())),
             Target::Remote(_) | Target::Layered(_) => None,
         };
         if let Some(places) = &places {
             arrivals.refuse_after(places.count(), &DeliveryError::Overloaded { retry_after: RETRY_AFTER });
         }
-        // A told message is accepted when it is in the mailbox: that does not wait for the actor's turn.
-        if let (Some(inlet), Some(_), true) = (&self.inlet, &places, arrivals.is_short() && !arrivals.told)
-            && let Some(places) = places.take()
-        {
-            return inlet.push(arrivals, places);
-        }
-        while let Some(arrival) = arrivals.requests.pop_front() {
-            self.start_one(arrival, &mut arrivals, places.as_mut().map(|places| places.take(None)));
+        match (&self.inlet, places) {
+            // A told message is accepted when it is in the mailbox: that does not wait for the actor's turn.
+            (Some(inlet), Some(places)) if arrivals.is_short() && !arrivals.told => {
+                inlet.push(arrivals, places)
+            }
+            (_, mut places) => {
+                while let Some(arrival) = arrivals.requests.pop_front() {
+                    self.start_one(arrival, &mut arrivals, places.as_mut().map(|places| places.take(None)));
+                }
+            }
         }
     }
 
