@@ -171,18 +171,18 @@ unsafe fn in_registers<V: Vector, const W: usize>(
     // SAFETY: the caller vouches for the instructions; both floors hold one register.
     let (infinity, floors) =
         unsafe { (V::splat(V::Lane::INFINITY), [V::load(&floors[0], 0), V::load(&floors[1], 0)]) };
-    let (mut class_0, mut class_1, mut x) = ([infinity; W], [infinity; W], [infinity; W]);
-    for w in 0..W {
-        // SAFETY: `cells` holds 2 W registers.
-        unsafe {
-            class_0[w] = V::load(&cells, w * V::LANES);
-            class_1[w] = V::load(&cells, (W + w) * V::LANES);
-        }
-    }
     for start in (0..matrix.pairs()).step_by(CANCEL_PAIRS) {
-        // A call in the inner loop would cost its registers.
         if start > 0 {
             moves.go_on()?;
+        }
+        // A register that lived through the call would be in memory in the inner loop too.
+        let (mut class_0, mut class_1, mut x) = ([infinity; W], [infinity; W], [infinity; W]);
+        for w in 0..W {
+            // SAFETY: `cells` holds 2 W registers.
+            unsafe {
+                class_0[w] = V::load(&cells, w * V::LANES);
+                class_1[w] = V::load(&cells, (W + w) * V::LANES);
+            }
         }
         for pair in start..matrix.pairs().min(start + CANCEL_PAIRS) {
             let (row, column) = matrix.offsets(pair);
@@ -216,12 +216,12 @@ unsafe fn in_registers<V: Vector, const W: usize>(
                 }
             }
         }
-    }
-    for w in 0..W {
-        // SAFETY: `cells` holds 2 W registers.
-        unsafe {
-            class_0[w].store(&mut cells, w * V::LANES);
-            class_1[w].store(&mut cells, (W + w) * V::LANES);
+        for w in 0..W {
+            // SAFETY: as above.
+            unsafe {
+                class_0[w].store(&mut cells, w * V::LANES);
+                class_1[w].store(&mut cells, (W + w) * V::LANES);
+            }
         }
     }
     Ok(Some(cells))
