@@ -140,6 +140,10 @@ pub(crate) trait Vector: Copy + Add<Output = Self> + Sub<Output = Self> + Mul<Ou
     /// The smaller of each lane; operands are never NaN.
     fn min(self, other: Self) -> Self;
 
+    /// The smaller of each lane; operands are neither negative nor NaN, and so in the order of their bits. The integer
+    /// instruction leaves the units that multiply free.
+    fn min_non_negative(self, other: Self) -> Self;
+
     /// The larger of each lane; operands are never NaN.
     fn max(self, other: Self) -> Self;
 

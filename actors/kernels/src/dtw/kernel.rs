@@ -20,7 +20,7 @@ const STRIP_POINTS_MIN: usize = 24;
 /// In a band of fewer diagonals than so many long vectors hold, short ones do better: they leave less of themselves
 /// unused, and an anti-diagonal waits for the one before it either way.
 #[cfg(target_arch = "x86_64")]
-const NARROW_VECTORS: usize = 4;
+const NARROW_VECTORS: usize = 3;
 
 /// The squared distance, or nothing when it exceeds `bound`; the only error is that it is cancelled. All of `simd` give
 /// the same bits.

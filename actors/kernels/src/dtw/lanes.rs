@@ -182,7 +182,8 @@ impl<V: Vector, const K: usize> State<V, K> {
                     if k > 0 { (self.last[k - 1], self.cells[k - 1]) } else { (first_up, self.diagonal) };
                 // SAFETY: the caller vouches for the column.
                 let cost = self.x[k] - unsafe { V::load(columns, (self.step - k) * V::LANES) };
-                self.cells[k] = self.last[k].min(diagonal).min(up) + cost * cost;
+                let least = self.last[k].min_non_negative(diagonal).min_non_negative(up);
+                self.cells[k] = least + cost * cost;
             } else {
                 // SAFETY: `self` proves the instructions.
                 self.cells[k] = unsafe { V::splat(V::Lane::INFINITY) };

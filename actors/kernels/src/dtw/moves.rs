@@ -24,12 +24,12 @@ pub(crate) struct NoMoves<'a>(pub(crate) Cancelled<'a>);
 impl MoveSink for NoMoves<'_> {
     #[inline(always)]
     fn up_last<V: Vector>(&mut self, _: usize, up: V, diagonal: V, left: V) -> V {
-        left.min(diagonal).min(up)
+        left.min_non_negative(diagonal).min_non_negative(up)
     }
 
     #[inline(always)]
     fn left_last<V: Vector>(&mut self, _: usize, up: V, diagonal: V, left: V) -> V {
-        up.min(diagonal).min(left)
+        up.min_non_negative(diagonal).min_non_negative(left)
     }
 
     fn go_on(&self) -> Result<(), KernelError> {
@@ -64,6 +64,7 @@ impl MoveSink for Moves<'_> {
     #[inline(always)]
     fn up_last<V: Vector>(&mut self, index: usize, up: V, diagonal: V, left: V) -> V {
         const { assert!(V::LANES == 4 || V::LANES == 8, "the layout of the bits") }
+        // The comparisons are of floating-point numbers; minima of integers beside them are slower.
         let is_up = up.less(diagonal);
         let earlier = up.min(diagonal);
         let is_left = left.less(earlier);

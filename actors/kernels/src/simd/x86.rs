@@ -14,6 +14,7 @@ macro_rules! vector {
         $name:ident($register:ident), $lane:ident x $lanes:literal, $doc:literal,
         splat $splat:ident, load $load:ident, store $store:ident,
         add $add:ident, sub $sub:ident, mul $mul:ident, min $min:ident, max $max:ident,
+        min_non_negative |$one:ident, $other:ident| $min_non_negative:expr,
         above |$current:ident, $next:ident| $above:expr,
         below |$upper:ident, $previous:ident| $below:expr,
         less |$a:ident, $b:ident| $less:expr $(,)?
@@ -55,6 +56,13 @@ macro_rules! vector {
             fn min(self, other: Self) -> Self {
                 // SAFETY: `self` proves the instructions.
                 Self(unsafe { $min(self.0, other.0) })
+            }
+
+            #[inline(always)]
+            fn min_non_negative(self, other: Self) -> Self {
+                let ($one, $other) = (self.0, other.0);
+                // SAFETY: `self` proves the instructions.
+                Self(unsafe { $min_non_negative })
             }
 
             #[inline(always)]
@@ -102,6 +110,8 @@ vector! {
     F64x8(__m512d), f64 x 8, "Eight `f64`: AVX-512.",
     splat _mm512_set1_pd, load _mm512_loadu_pd, store _mm512_storeu_pd,
     add _mm512_add_pd, sub _mm512_sub_pd, mul _mm512_mul_pd, min _mm512_min_pd, max _mm512_max_pd,
+    min_non_negative |a, b| _mm512_castsi512_pd(_mm512_min_epi64(
+        _mm512_castpd_si512(a), _mm512_castpd_si512(b))),
     above |current, next| _mm512_castsi512_pd(_mm512_alignr_epi64::<1>(
         _mm512_castpd_si512(next), _mm512_castpd_si512(current))),
     below |current, previous| _mm512_castsi512_pd(_mm512_alignr_epi64::<7>(
@@ -113,6 +123,8 @@ vector! {
     F32x16(__m512), f32 x 16, "Sixteen `f32`: AVX-512.",
     splat _mm512_set1_ps, load _mm512_loadu_ps, store _mm512_storeu_ps,
     add _mm512_add_ps, sub _mm512_sub_ps, mul _mm512_mul_ps, min _mm512_min_ps, max _mm512_max_ps,
+    min_non_negative |a, b| _mm512_castsi512_ps(_mm512_min_epi32(
+        _mm512_castps_si512(a), _mm512_castps_si512(b))),
     above |current, next| _mm512_castsi512_ps(_mm512_alignr_epi32::<1>(
         _mm512_castps_si512(next), _mm512_castps_si512(current))),
     below |current, previous| _mm512_castsi512_ps(_mm512_alignr_epi32::<15>(
@@ -120,11 +132,13 @@ vector! {
     less |a, b| u32::from(_mm512_cmp_ps_mask::<_CMP_LT_OQ>(a, b)),
 }
 
-// AVX2 moves lanes within halves only: first bring the neighbouring halves together, then shift within each.
+// AVX2 moves lanes within halves only: first bring the neighbouring halves together, then shift within each. It has no
+// minimum of 64-bit integers.
 vector! {
     F64x4(__m256d), f64 x 4, "Four `f64`: AVX2.",
     splat _mm256_set1_pd, load _mm256_loadu_pd, store _mm256_storeu_pd,
     add _mm256_add_pd, sub _mm256_sub_pd, mul _mm256_mul_pd, min _mm256_min_pd, max _mm256_max_pd,
+    min_non_negative |a, b| _mm256_min_pd(a, b),
     above |current, next| _mm256_shuffle_pd::<0b0101>(
         current, _mm256_permute2f128_pd::<0x21>(current, next)),
     below |current, previous| _mm256_shuffle_pd::<0b0101>(
@@ -136,6 +150,8 @@ vector! {
     F32x8(__m256), f32 x 8, "Eight `f32`: AVX2.",
     splat _mm256_set1_ps, load _mm256_loadu_ps, store _mm256_storeu_ps,
     add _mm256_add_ps, sub _mm256_sub_ps, mul _mm256_mul_ps, min _mm256_min_ps, max _mm256_max_ps,
+    min_non_negative |a, b| _mm256_castsi256_ps(_mm256_min_epi32(
+        _mm256_castps_si256(a), _mm256_castps_si256(b))),
     above |current, next| _mm256_castsi256_ps(_mm256_alignr_epi8::<4>(
         _mm256_castps_si256(_mm256_permute2f128_ps::<0x21>(current, next)), _mm256_castps_si256(current))),
     below |current, previous| _mm256_castsi256_ps(_mm256_alignr_epi8::<12>(
@@ -171,6 +187,7 @@ mod tests {
             expect(a - b, &|i| x(i) - y(i));
             expect(a * b, &|i| x(i) * y(i));
             expect(a.min(b), &|i| if x(i) < y(i) { x(i) } else { y(i) });
+            expect(a.min_non_negative(b), &|i| if x(i) < y(i) { x(i) } else { y(i) });
             expect(a.max(b), &|i| if x(i) < y(i) { y(i) } else { x(i) });
             expect(a.neighbours_above(b), &|i| if i + 1 < V::LANES { x(i + 1) } else { y(0) });
             expect(a.neighbours_below(b), &|i| if i > 0 { x(i - 1) } else { y(V::LANES - 1) });
