@@ -69,8 +69,7 @@ pub struct NodeConfig {
     /// Whether it makes do with a peer that knows no post-quantum key exchange.
     pub key_exchange: KeyExchange,
     /// Whether [idempotent](swarm_protocols::Request::IDEMPOTENT) requests may be asked in the first packet of a resumed
-    /// connection: allowed by default. It saves a round trip; they are judged like any
-    /// other, on both sides.
+    /// connection: allowed by default. It saves a round trip; they are judged like any other, on both sides.
     pub early_data: EarlyData,
 }
 

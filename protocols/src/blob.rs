@@ -7,7 +7,7 @@ use std::{fmt, ops::Deref};
 
 /// Bytes that mean nothing to the message that carries them. A `Vec<u8>` would be walked byte by byte; this is copied
 /// once where it is sent, and where it is received only if it is short: from 4 KiB on it shares the memory of the message
-/// that it came in, as clones share that of each other.
+/// that it came in, all of which stays as long as it does. Clones share that of each other.
 #[derive(Clone, Default, PartialEq, Eq)]
 pub struct Blob(Bytes);
 

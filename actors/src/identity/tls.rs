@@ -253,8 +253,8 @@ impl ClientCertVerifier for ClientJudge {
     tls13_signatures!();
 }
 
-/// Refuses a certificate that does not name one node and one role, or is not for both ends of a connection: it is signed by the authority, and yet no
-/// identity. The alert is `certificate_unknown`, "some other issue" (RFC 8446, section 6.2). Refuses one that
+/// Refuses a certificate that does not name one node and one role, or is not for both ends of a connection: it is
+/// signed by the authority, and yet no identity. The alert is `certificate_unknown`, "some other issue" (RFC 8446, section 6.2). Refuses one that
 /// its authority has revoked, too. webpki could read revocation lists itself; but then the handshake and a
 /// session that is under way would be judged by different code.
 fn names_a_node(certificate: &CertificateDer<'_>, revocations: &RevocationList) -> Result<(), rustls::Error> {

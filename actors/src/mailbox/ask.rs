@@ -133,7 +133,7 @@ impl<P: Protocol> Mailbox<P> {
                 }
             });
         }
-        match codec::decode(request) {
+        match codec::decode_shared(request) {
             Ok(request) => self.start_ask(request, sending, origin),
             Err(error) => AskFuture::refused(undecodable::<R>(error)),
         }

@@ -11,7 +11,7 @@ use super::{
     routes::{Arrival, Arrivals, Handle, Phase, Routes},
 };
 use crate::{
-    budget::{Room, SHORT_BYTES_MAX, Share},
+    budget::{SHORT_BYTES_MAX, Share},
     call::{CallKey, Caller, Priority},
     gate::{Gate, RETRY_AFTER},
     log_limit::limited,
@@ -382,30 +382,24 @@ impl Inbound {
         // What is asked for others is judged one by one, and what is long is decoded elsewhere.
         let alone = matches!(intent, Intent::AskFor(_)) || payload.len() > HERE_BYTES_MAX;
         let to = To { route, told, post, priority, alone };
-        let admitted = self.room_for(gathered, to, &intent, replies, payload.len());
-        match admitted {
-            Ok(room) => {
-                let on_behalf_of = intent.principal().map(Box::new);
-                gathered.push(Arrival { key, on_behalf_of, deadline, payload, room });
-            }
-            Err(error) => {
-                let addressee = if post { self.routes.addressee(route) } else { None };
-                replies.refuse(key, addressee.as_deref(), &error);
-            }
+        let arrival = Arrival { key, on_behalf_of: None, deadline, payload, room: None };
+        if let Err(error) = self.gather(gathered, to, intent, arrival, replies) {
+            let addressee = if post { self.routes.addressee(route) } else { None };
+            replies.refuse(key, addressee.as_deref(), &error);
         }
         Ok(key)
     }
 
-    /// A place among those that are gathered for one more request of so many bytes, with room for them where they are
-    /// many.
-    fn room_for(
+    /// Adds a request to those that are handed over with it, where there is a place and room for it, and hands them over
+    /// where it is alone or they are many.
+    fn gather(
         &self,
         gathered: &mut Gathered,
         to: To,
-        intent: &Intent,
+        intent: Intent,
+        mut arrival: Arrival,
         replies: &Arc<Replies>,
-        bytes: usize,
-    ) -> Result<Option<Box<Room>>, DeliveryError> {
+    ) -> Result<(), DeliveryError> {
         if self.draining.get() {
             return Err(DeliveryError::Draining);
         }
@@ -413,7 +407,7 @@ impl Inbound {
             Some((last, _, arrivals)) if *last == to && !to.alone => arrivals,
             _ => {
                 gathered.hand_over();
-                let handler = self.routes.handler(to.route, &self.caller, intent, self.phase);
+                let handler = self.routes.handler(to.route, &self.caller, &intent, self.phase);
                 let handler = handler.inspect_err(|error| self.note(error))?;
                 let arrivals = Arrivals {
                     told: to.told,
@@ -430,14 +424,20 @@ impl Inbound {
         if !arrivals.places.enter() {
             return Err(overloaded);
         }
-        if bytes <= SHORT_BYTES_MAX {
-            return Ok(None);
+        let bytes = arrival.payload.len();
+        if bytes > SHORT_BYTES_MAX {
+            let Some(room) = self.share.take(bytes) else {
+                arrivals.places.leave(1);
+                return Err(overloaded);
+            };
+            arrival.room = Some(Box::new(room));
         }
-        let room = self.share.take(bytes).map(|room| Some(Box::new(room)));
-        room.ok_or_else(|| {
-            arrivals.places.leave(1);
-            overloaded
-        })
+        arrival.on_behalf_of = intent.principal().map(Box::new);
+        arrivals.requests.push_back(arrival);
+        if to.alone || arrivals.requests.len() >= GATHERED_MAX {
+            gathered.hand_over();
+        }
+        Ok(())
     }
 
     /// Writes down what the caller may not do, though not without end.
@@ -521,16 +521,6 @@ struct To {
 struct Gathered(Option<(To, Arc<dyn Handle>, Arrivals)>);
 
 impl Gathered {
-    /// Adds one for which there is a place, and hands them over where it is alone or they are many.
-    fn push(&mut self, arrival: Arrival) {
-        if let Some((to, _, arrivals)) = &mut self.0 {
-            arrivals.requests.push_back(arrival);
-            if to.alone || arrivals.requests.len() >= GATHERED_MAX {
-                self.hand_over();
-            }
-        }
-    }
-
     /// Lets the mailbox have them.
     fn hand_over(&mut self) {
         if let Some((_, handler, arrivals)) = self.0.take()

@@ -247,7 +247,7 @@ impl Way {
         intent: Intent,
     ) -> WireCall {
         if payload.len() > SHORT_BYTES_MAX {
-            return self.call_shared(route, &std::mem::take(payload).into(), &Bytes::new(), sending, intent);
+            return self.call_shared(route, &taken(payload), &Bytes::new(), sending, intent);
         }
         self.call_short(route, payload, sending, intent)
     }
@@ -303,7 +303,7 @@ impl Way {
             outbound.admit(payload.len())?;
             if own_stream || payload.len() > SHORT_BYTES_MAX {
                 let head = own_stream_head(route, payload.len(), timeout, Intent::Post);
-                let message = [head, std::mem::take(payload).into(), Bytes::new()];
+                let message = [head, taken(payload), Bytes::new()];
                 return Ok(Some(Box::pin(outbound.own.post()?.send(message, sending)) as Posting));
             }
             outbound.lanes[priority as usize].post(route, payload).map(|()| None)
@@ -324,6 +324,12 @@ impl Way {
     pub(crate) fn message_bytes_max(&self) -> u64 {
         self.with(|outbound| outbound.limits.message_bytes)
     }
+}
+
+/// What is in a buffer, with no more than its own memory.
+fn taken(buffer: &mut Vec<u8>) -> Bytes {
+    buffer.shrink_to_fit();
+    std::mem::take(buffer).into()
 }
 
 /// What goes over a stream of its own.

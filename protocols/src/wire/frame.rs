@@ -291,10 +291,17 @@ fn kind_and_body(frame: &[u8]) -> Result<(u8, &[u8]), FrameError> {
     frame.split_first().map(|(kind, body)| (*kind, body)).ok_or(FrameError::Malformed("empty"))
 }
 
+/// The last `count` bytes of a frame.
+#[inline]
+fn last(count: usize, mut frame: Bytes) -> Bytes {
+    frame.advance(frame.len() - count);
+    frame
+}
+
 impl Frame {
     /// Reads a frame of a lane or a request stream.
     #[inline]
-    pub fn decode(mut frame: Bytes) -> Result<Self, FrameError> {
+    pub fn decode(frame: Bytes) -> Result<Self, FrameError> {
         let (kind, bytes) = kind_and_body(&frame)?;
         let mut body = Body { bytes, name: "lane" };
         if !matches!(
@@ -304,8 +311,6 @@ impl Frame {
             return Err(FrameError::UnexpectedKind(kind));
         }
         let correlation = body.varint()?;
-        // What is left is the payload.
-        let rest = |body: Body<'_>| body.bytes.len();
         let answer = match kind {
             REQUEST | TELL | DELEGATED | POST => {
                 body.name = "request";
@@ -318,26 +323,20 @@ impl Frame {
                     _ => Intent::Ask,
                 };
                 let head = RequestHead { correlation, route, deadline_ms, intent };
-                frame.advance(frame.len() - rest(body));
-                return Ok(Frame::Request { head, payload: frame });
+                return Ok(Frame::Request { head, payload: last(body.bytes.len(), frame) });
             }
             CANCEL => {
                 body.end()?;
                 return Ok(Frame::Cancel { correlation });
             }
+            PART => return Ok(Frame::Part { correlation, payload: last(body.bytes.len(), frame) }),
+            REPLY => Answered::Reply(last(body.bytes.len(), frame)),
+            FAILED => Answered::Failed(last(body.bytes.len(), frame)),
             ACCEPTED => {
                 body.end()?;
                 Answered::Accepted
             }
-            UNDELIVERED => Answered::Undelivered(undelivered(body)?),
-            _ => {
-                frame.advance(frame.len() - rest(body));
-                match kind {
-                    PART => return Ok(Frame::Part { correlation, payload: frame }),
-                    FAILED => Answered::Failed(frame),
-                    _ => Answered::Reply(frame),
-                }
-            }
+            _ => Answered::Undelivered(undelivered(body)?),
         };
         Ok(Frame::Answer { correlation, answer })
     }

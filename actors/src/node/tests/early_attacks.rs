@@ -77,6 +77,16 @@ async fn comes_again(stage: &Stage, id: &str) -> Client {
     client
 }
 
+/// The same, all of whose datagrams go through this relay.
+async fn comes_again_over(relay: &Relay, stage: &Stage) -> Client {
+    let client = client(&stage.operator("a"));
+    let first = client.connect(relay.address).await.unwrap();
+    assert!(client.push(&first).await);
+    first.close(0_u8.into(), b"");
+    until_alone(&stage.node).await;
+    client
+}
+
 #[actix::test]
 async fn only_what_may_be_done_twice_is_done_in_early_data() {
     let (stage, reached, _registration) = kept(|_| {}).await;
@@ -152,11 +162,7 @@ async fn nothing_but_requests_with_an_answer_is_taken_early() {
 async fn a_session_that_begins_in_early_data_begins_with_the_end_of_the_handshake() {
     let (stage, reached, _registration) = kept(|_| {}).await;
     let relay = Relay::to(stage.node.address().unwrap()).await;
-    let client = client(&stage.operator("a"));
-    let first = client.connect(relay.address).await.unwrap();
-    assert!(client.push(&first).await);
-    first.close(0_u8.into(), b"");
-    until_alone(&stage.node).await;
+    let client = comes_again_over(&relay, &stage).await;
 
     relay.mute(true);
     let (connection, mut control, accepted) = client.early(relay.address).await;
@@ -176,11 +182,7 @@ async fn what_somebody_recorded_is_not_taken_up_a_second_time() {
         kept(|config| config.timing.handshake = Duration::from_secs(1)).await;
     let node = stage.node.address().unwrap();
     let relay = Relay::to(node).await;
-    let client = client(&stage.operator("a"));
-    let first = client.connect(relay.address).await.unwrap();
-    assert!(client.push(&first).await);
-    first.close(0_u8.into(), b"");
-    until_alone(&stage.node).await;
+    let client = comes_again_over(&relay, &stage).await;
 
     relay.sent.lock().unwrap().clear();
     let (connection, _control, accepted) = client.early(relay.address).await;
@@ -211,11 +213,7 @@ async fn one_that_never_ends_its_handshake_is_dropped_with_all_that_it_asked() {
     let (stage, reached, _registration) =
         kept(|config| config.timing.handshake = Duration::from_secs(1)).await;
     let relay = Relay::to(stage.node.address().unwrap()).await;
-    let client = client(&stage.operator("a"));
-    let first = client.connect(relay.address).await.unwrap();
-    assert!(client.push(&first).await);
-    first.close(0_u8.into(), b"");
-    until_alone(&stage.node).await;
+    let client = comes_again_over(&relay, &stage).await;
 
     reached.hold(true);
     relay.mute(true);

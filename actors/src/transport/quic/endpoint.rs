@@ -17,7 +17,7 @@ use std::{
     collections::BTreeMap,
     io,
     net::{SocketAddr, UdpSocket},
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::{Duration, SystemTime},
 };
 use swarm_protocols::{
@@ -44,13 +44,13 @@ pub(crate) struct QuicTransport {
     early_data: EarlyData,
     parameters: Arc<quinn::TransportConfig>,
     /// How it dials a node, or whichever is there.
-    dialling: BTreeMap<Option<NodeId>, Dialling>,
+    dialling: BTreeMap<Option<NodeId>, DialConfig>,
 }
 
 /// How a node is dialled, and which certificate it has shown to those who dialled it so: every ticket of the
 /// configuration stands for that.
 #[derive(Clone)]
-struct Dialling {
+struct DialConfig {
     config: quinn::ClientConfig,
     shown: Arc<Mutex<ShownSoFar>>,
 }
@@ -74,8 +74,8 @@ impl ShownSoFar {
     }
 }
 
-impl Dialling {
-    fn shown(&self) -> std::sync::MutexGuard<'_, ShownSoFar> {
+impl DialConfig {
+    fn shown(&self) -> MutexGuard<'_, ShownSoFar> {
         // Nothing panics while it is locked.
         self.shown.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -107,7 +107,7 @@ impl QuicTransport {
 
     /// How to dial the node `expected`, or whichever is there: the same configuration every time, so that a
     /// session with it can be resumed.
-    fn dialling(&mut self, expected: Option<&NodeId>) -> Dialling {
+    fn dialling(&mut self, expected: Option<&NodeId>) -> DialConfig {
         if let Some(dialling) = self.dialling.get(&expected.cloned())
             && !matches!(*dialling.shown(), ShownSoFar::Several)
         {
@@ -119,14 +119,14 @@ impl QuicTransport {
         }
         let mut config = self.identity.client_config(expected, self.key_exchange, self.early_data);
         config.transport_config(Arc::clone(&self.parameters));
-        let dialling = Dialling { config, shown: Arc::default() };
+        let dialling = DialConfig { config, shown: Arc::default() };
         self.dialling.insert(expected.cloned(), dialling.clone());
         dialling
     }
 
     /// Whether the node that is dialled so may be sent early data: it can only be read by who showed the certificate that
     /// a ticket stands for, which has to hold now.
-    fn may_send_early(&self, expected: Option<&NodeId>, dialling: &Dialling) -> bool {
+    fn may_send_early(&self, expected: Option<&NodeId>, dialling: &DialConfig) -> bool {
         let shown = dialling.shown();
         let ShownSoFar::One(chain) = &*shown else { return false };
         expected == Some(&chain.peer.id) && self.identity.judge(chain, SystemTime::now()).is_ok()
