@@ -291,7 +291,7 @@ async fn expose(
         Duty::Agent { agent_type: AgentType::PatternMatcher, workers, connect, .. } => {
             // A full queue declines, so it holds what every coordinator may ask for at once, of both actors
             // together.
-            let queued = slots(*workers).get().get() as usize * connect.len();
+            let queued = slots(*workers).all().get() as usize * connect.len();
             let workers = Workers::new(*workers, queued);
             let contents = Contents::new(memory.kept_bytes());
             let matcher = || PatternMatcher::new(workers.clone(), contents.clone());
@@ -334,12 +334,12 @@ async fn issue(
     Ok((Some(mailbox), listener.transpose()?))
 }
 
-/// How many parts a coordinator may give to an agent at once: one for each thread, and one that is
-/// there when a thread gets free.
+/// What a coordinator may give to an agent at once: a part for each thread, and one that is there when a thread gets free.
 fn slots(workers: NonZeroUsize) -> Slots {
-    let slots = u32::try_from(workers.get()).unwrap_or(Slots::MAX).saturating_add(1).min(Slots::MAX);
-    let slots = NonZeroU32::new(slots).expect("at least 1");
-    slots.try_into().expect("no more than the most")
+    const AHEAD: u32 = 1;
+    let threads = NonZeroU32::try_from(workers).unwrap_or(NonZeroU32::MAX);
+    let most = NonZeroU32::new(Slots::MAX - AHEAD).expect("room for one ahead leaves others");
+    Slots::new(threads.min(most), AHEAD).expect("no more than the most")
 }
 
 #[cfg(test)]
@@ -355,8 +355,8 @@ pub(crate) mod tests {
 
     #[test]
     fn slots_are_bounded() {
-        for (workers, expected) in [(1, 2), (8, 9), (1_024, Slots::MAX)] {
-            assert_eq!(slots(NonZeroUsize::new(workers).unwrap()).get().get(), expected);
+        for (workers, expected) in [(1, "slots:1+1"), (8, "slots:8+1"), (usize::MAX, "slots:1023+1")] {
+            assert_eq!(slots(NonZeroUsize::new(workers).unwrap()).to_string(), expected);
         }
     }
 

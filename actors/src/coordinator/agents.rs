@@ -15,7 +15,6 @@ use actix::{Actor, ActorContext, ActorFutureExt, Addr, AsyncContext, Context, Ha
 use std::{
     collections::{BTreeMap, BTreeSet},
     mem,
-    num::NonZeroU32,
     time::{Duration, Instant},
 };
 use swarm_protocols::{
@@ -62,8 +61,8 @@ pub struct AgentJoined {
     pub node: NodeId,
     /// What kind of agent it says it is.
     pub agent_type: String,
-    /// How many parts it works on at once.
-    pub slots: NonZeroU32,
+    /// How many parts it works on at once, and how many more it takes.
+    pub slots: Slots,
     /// How it is asked, and so what it can do.
     pub ports: Ports,
 }
@@ -167,7 +166,7 @@ pub struct AgentWatch {
 /// A session with an agent.
 struct Session {
     peer: Peer,
-    slots: NonZeroU32,
+    slots: Slots,
     look: Look,
     /// Whether the coordinator knows of the agent.
     is_known: bool,
@@ -310,8 +309,7 @@ impl Handler<PeerEvent> for AgentWatch {
                     Slots::default()
                 });
                 let agent = peer.node.clone();
-                let session =
-                    Session { peer, slots: slots.get(), look: Look::Idle, is_known: false, is_warned: false };
+                let session = Session { peer, slots, look: Look::Idle, is_known: false, is_warned: false };
                 self.sessions.insert(agent.clone(), session);
                 self.look(&agent, context);
             }

@@ -15,10 +15,11 @@
 //! **Shares.** A free slot goes to the most urgent task first, whosever it is. There is no ageing: less urgent tasks wait as
 //! long as more urgent ones keep every slot busy. Among tasks of one priority it goes to the client of whom the fewest parts
 //! are in progress, of those to the one whose last turn is longest ago, and there to the task that was submitted first. So
-//! that nobody waits for work without an end, a part whose lease ran out makes way for a client of whom nothing is in
-//! progress, where its task is not more urgent and its client has another part in progress: it is withdrawn, which spends
-//! no attempt, and begins anew later. The last attempt at a part that would fail without it stays. Each
-//! time that a part made way it has twice as many leases before it does so again, so that a long one ends at last.
+//! that nobody waits for work without an end, a part makes way for a client on whose parts nobody works, where its task is
+//! not more urgent and its client has another part in progress: one that waits at an agent which works on others at once,
+//! one that an agent works on when its lease ran out. It is withdrawn, which spends no attempt, and begins anew later. The
+//! last attempt at a part that would fail without it stays. Each time that a part which was worked on made way it has twice
+//! as many leases before it does so again, so that a long one ends at last.
 //!
 //! **When agents come and go.** An agent that joins takes part in tasks that have not started; of a started task it gets
 //! its share of the parts that were never assigned when it has nothing else to do. The unfinished parts of a lost agent
@@ -33,7 +34,8 @@
 //! **Room for answers.** Where the answers to the parts of a task, or all that the board holds, would be longer than they
 //! may, the longest answer is dropped, and counts as a failure of whoever gave it.
 //!
-//! **Leases.** When every attempt at a part in progress is older than the lease, another agent in good standing is asked
+//! **Leases.** An agent begins what it is given in the order in which it comes, and the lease of what had to wait there
+//! begins anew with that. When every attempt at a part in progress is older than the lease, another agent in good standing is asked
 //! as well, one a lease: first those of whom an answer has counted, and that have not paused since. Nothing else ends with a
 //! lease: the late answer counts like any other.
 //!
@@ -75,7 +77,7 @@ mod tests;
 
 pub use inputs::{Assignment, Command, Failure, Input, NewTask, Offset};
 
-use super::{Progress, QueueLimit, TaskError, TaskId, TaskSummary, Waiting};
+use super::{Progress, QueueLimit, Slots, TaskError, TaskId, TaskSummary, Waiting};
 use crate::{ContentHash, NodeId};
 use agents::{Agent, Agents, Gone, Held};
 use distrust::Distrust;

@@ -60,8 +60,8 @@ fn the_limits_of_tasks_in_the_specification_are_those_of_the_code() {
     let text = &SPEC[SPEC.find("## Tasks of a coordinator").unwrap()..];
     for limit in [
         format!("`word` a string of 1 to {WORD_BYTES_MAX}"),
-        format!("`slots:N`, N from 1 to {}", Slots::MAX),
-        format!("given {}.", Slots::default().get()),
+        format!("`slots:N+M`, 1 to {} together", Slots::MAX),
+        format!("given {}.", Slots::default().all()),
         format!("1 to {}, their payloads {PAYLOAD_BYTES_MAX} bytes", board::PARTS_MAX),
         format!("given none of it, {AVOIDED_MAX} at most"),
         format!("that it refers to, {INPUTS_MAX} at most"),

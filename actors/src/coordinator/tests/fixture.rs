@@ -10,7 +10,7 @@ use std::{collections::BTreeSet, num::NonZeroU32};
 use swarm_protocols::{
     Blob, Request,
     content_store::ContentStore as ContentStoreProtocol,
-    coordinator::{Part, SubmitTask, TaskError, TaskPriority, TaskReport, Waiting},
+    coordinator::{Part, Slots, SubmitTask, TaskError, TaskPriority, TaskReport, Waiting},
     protocol,
     wire::codec,
 };
@@ -117,7 +117,8 @@ impl Bench {
         let (content_store, store) = Probe::<ContentStoreProtocol>::new();
         let mailboxes = vec![EncodedMailbox::from(mailbox)];
         let ports = Ports { mailboxes, content_store: Some(content_store.into()) };
-        let (slots, agent_type) = (NonZeroU32::new(slots).unwrap(), "doing".to_owned());
+        let slots = Slots::new(NonZeroU32::new(slots).unwrap(), 0).unwrap();
+        let agent_type = "doing".to_owned();
         let joined = AgentJoined { node: node(agent), agent_type, slots, ports: ports.clone() };
         self.address.send(joined).await.unwrap();
         Agent { worker, store, ports }

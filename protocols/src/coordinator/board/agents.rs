@@ -1,10 +1,12 @@
 //! What the board knows of an agent: what it exposes, what it holds, what waits for it and how it stands.
 
 use super::{Offset, tasks::Rank};
-use crate::{NodeId, coordinator::SubmitTask, coordinator::TaskId};
+use crate::{
+    NodeId,
+    coordinator::{Slots, SubmitTask, TaskId},
+};
 use std::{
     collections::{BTreeMap, BTreeSet},
-    num::NonZeroU32,
     ops::RangeInclusive,
     time::Duration,
 };
@@ -39,6 +41,8 @@ impl Held {
 /// How long an assignment may take before another agent is asked as well.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Lease {
+    /// The place in the order in which assignments are given.
+    pub(super) place: u64,
     pub(super) since: Offset,
     /// How often it ran out.
     pub(super) ran_out: u32,
@@ -53,10 +57,10 @@ impl Lease {
 #[derive(Debug)]
 pub(super) struct Agent {
     pub(super) protocols: BTreeSet<String>,
-    slots: NonZeroU32,
+    slots: Slots,
     /// It takes nothing new.
     pub(super) draining: bool,
-    /// Never more than `slots`.
+    /// Never more than it has slots for.
     pub(super) held: BTreeMap<Held, Lease>,
     /// The parts at home here that wait for a slot, most urgent first.
     pub(super) waiting: BTreeSet<(Rank, usize)>,
@@ -131,7 +135,7 @@ impl Gone {
 }
 
 impl Agent {
-    pub(super) fn new(slots: NonZeroU32, standing: Standing) -> Self {
+    pub(super) fn new(slots: Slots, standing: Standing) -> Self {
         Self {
             protocols: BTreeSet::new(),
             slots,
@@ -151,7 +155,7 @@ impl Agent {
         self.lost = self.lost.max(self.held.values().map(age).max());
     }
 
-    pub(super) fn slots(&self) -> NonZeroU32 {
+    pub(super) fn slots(&self) -> Slots {
         self.slots
     }
 
@@ -161,7 +165,30 @@ impl Agent {
 
     /// Whether it can be given a part now.
     pub(super) fn is_free(&self) -> bool {
-        !self.draining && self.standing.paused_until.is_none() && self.held.len() < self.slots.get() as usize
+        !self.draining
+            && self.standing.paused_until.is_none()
+            && self.held.len() < self.slots.all().get() as usize
+    }
+
+    /// What it holds in the order in which it was given, split into what it works on and what waits at it.
+    pub(super) fn queue(&self) -> (Vec<Held>, Vec<Held>) {
+        let mut queue: Vec<Held> = self.held.keys().copied().collect();
+        queue.sort_unstable_by_key(|held| self.held[held].place);
+        let ahead = queue.split_off(queue.len().min(self.slots.at_once().get() as usize));
+        (queue, ahead)
+    }
+
+    /// Takes back what it holds. Where it worked on that, it begins what has waited longest, and with that its lease.
+    pub(super) fn release(&mut self, held: &Held, now: Offset) -> Option<Lease> {
+        let released = self.held.remove(held)?;
+        let at_once = self.slots.at_once().get() as usize;
+        if self.held.len() >= at_once
+            && let Some(last) = self.queue().0.last().and_then(|last| self.held.get_mut(last))
+            && last.place > released.place
+        {
+            (last.since, last.ran_out) = (now, 0);
+        }
+        Some(released)
     }
 
     /// In good standing: it owes no answer whose lease ran out, and does not pause. Where such a part was withdrawn from it,

@@ -33,7 +33,7 @@ impl Board {
                     self.take_back(&home, rank, &[part]);
                     self.place(rank, &[part], &[agent]);
                 }
-                Step::MakeWay(late) => self.withdraw_late(agent, late, now),
+                Step::MakeWay(held) => self.make_way(agent, held, now),
             }
         }
         self.assert_invariants();
@@ -96,9 +96,9 @@ impl Board {
         let agent = self.agents.0.get_mut(&id).expect("the step is one of an agent that is here");
         let task = self.tasks.get_mut(&rank).expect("only parts of tasks on the board wait");
         agent.waiting.remove(&(rank, part));
-        self.shares.begin(task.new.client());
+        let place = self.shares.begin(task.new.client());
         let attempt = task.begin(part, id.clone());
-        agent.held.insert(Held { task: task.id(), part, attempt }, Lease { since: now, ran_out: 0 });
+        agent.held.insert(Held { task: task.id(), part, attempt }, Lease { place, since: now, ran_out: 0 });
         let assignment = Assignment { agent: id, task: task.id(), part, attempt };
         self.commands.push_back(Command::Assign { assignment, task: Arc::clone(&task.new) });
     }

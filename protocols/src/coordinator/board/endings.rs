@@ -1,6 +1,6 @@
 //! How tasks end, and what is due at a time.
 
-use super::{agents::Lease, *};
+use super::*;
 use crate::{
     coordinator::{SubmitTask, TaskState},
     delivery::printable,
@@ -34,7 +34,7 @@ impl Board {
             TaskError::Cancelled => (TaskState::Cancelled, None),
             error => (TaskState::Failed { reason: printable(&error.to_string()) }, Some(Err(error.clone()))),
         };
-        let task = self.withdraw_all(rank);
+        let task = self.withdraw_all(rank, now);
         let id = task.id();
         self.ended.remember(task.summary(rank, state, now), task.new.body(), outcome, now);
         self.commands.push_back(Command::Failed { task: id, error });
@@ -43,18 +43,20 @@ impl Board {
     /// Ends a task that nobody who is here can do, as the board drains. Its id begins anew, like that of one that was
     /// cancelled.
     fn turn_away(&mut self, rank: Rank, now: Offset) {
-        let task = self.withdraw_all(rank);
+        let task = self.withdraw_all(rank, now);
         let id = task.id();
         self.ended.remember(task.summary(rank, TaskState::Cancelled, now), task.new.body(), None, now);
         self.commands.push_back(Command::TurnedAway { task: id });
     }
 
     /// Takes a task from the board, and tells whoever works on it to stop.
-    fn withdraw_all(&mut self, rank: Rank) -> Task {
+    fn withdraw_all(&mut self, rank: Rank, now: Offset) -> Task {
         let task = self.forget(rank);
         let id = task.id();
         for (agent, of) in &mut self.agents.0 {
-            for (Held { part, attempt, .. }, _) in of.held.extract_if(Held::all_of(id), |_, _| true) {
+            let held: Vec<Held> = of.held.range(Held::all_of(id)).map(|(held, _)| *held).collect();
+            for Held { part, attempt, .. } in held {
+                of.release(&Held { task: id, part, attempt }, now);
                 let assignment = Assignment { agent: agent.clone(), task: id, part, attempt };
                 self.commands.push_back(Command::Withdraw { assignment });
             }
@@ -119,7 +121,7 @@ impl Board {
         for agent in self.agents.0.values_mut() {
             for (held, of) in &mut agent.held {
                 if of.since.after(self.config.lease).is_some_and(|end| end <= now) {
-                    *of = Lease { since: now, ran_out: of.ran_out.saturating_add(1) };
+                    (of.since, of.ran_out) = (now, of.ran_out.saturating_add(1));
                     expired.insert((self.ranks[&held.task], held.part));
                 }
             }

@@ -3,11 +3,11 @@
 use super::tasks::PART_BYTES;
 use crate::{
     Blob, Caller, ContentHash, NodeId,
-    coordinator::{Part, SubmitTask, TaskError, TaskId, TaskReport, Waiting},
+    coordinator::{Part, Slots, SubmitTask, TaskError, TaskId, TaskReport, Waiting},
     wire::codec,
 };
 use serde::{Deserialize, Serialize};
-use std::{collections::BTreeSet, fmt, iter, num::NonZeroU32, sync::Arc, time::Duration};
+use std::{collections::BTreeSet, fmt, iter, sync::Arc, time::Duration};
 
 /// A time, as the time since a start that the caller of the board names.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -38,8 +38,8 @@ pub enum Input {
         agent: NodeId,
         /// The names of the protocols that it exposes.
         protocols: BTreeSet<String>,
-        /// How many parts it works on at once.
-        slots: NonZeroU32,
+        /// How many parts it works on at once, and how many more it takes.
+        slots: Slots,
     },
     /// What an agent exposes has changed. An unknown one is ignored.
     AgentChanged {

@@ -34,7 +34,7 @@ impl Board {
     }
 
     fn assert_agent(&self, id: &NodeId, agent: &Agent) {
-        assert!(agent.held.len() <= agent.slots().get() as usize, "a slot of {id} is over-committed");
+        assert!(agent.held.len() <= agent.slots().all().get() as usize, "a slot of {id} is over-committed");
         assert!(agent.waiting.is_empty() || !agent.is_free(), "a slot of {id} is free, but parts wait");
         for (rank, part) in &agent.waiting {
             let task = &self.tasks[rank];

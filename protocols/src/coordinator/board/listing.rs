@@ -20,9 +20,9 @@ impl Board {
         (self.tasks.len() - running, running)
     }
 
-    /// How many parts each agent has in progress, and how many it takes at once.
+    /// How many parts each agent has in progress, and how many it takes.
     pub fn slots(&self) -> impl Iterator<Item = (&NodeId, usize, NonZeroU32)> {
-        self.agents.0.iter().map(|(id, agent)| (id, agent.held.len(), agent.slots()))
+        self.agents.0.iter().map(|(id, agent)| (id, agent.held.len(), agent.slots().all()))
     }
 }
 

@@ -8,7 +8,7 @@ use std::{iter, mem};
 const ERROR_BYTES_MAX: usize = 64 << 10;
 
 impl Board {
-    pub(super) fn join(&mut self, id: NodeId, protocols: BTreeSet<String>, slots: NonZeroU32, now: Offset) {
+    pub(super) fn join(&mut self, id: NodeId, protocols: BTreeSet<String>, slots: Slots, now: Offset) {
         self.remove_agent(&id, now);
         let standing = self.gone.take(&id, now);
         self.agents.0.insert(id.clone(), Agent::new(slots, standing));
@@ -86,7 +86,7 @@ impl Board {
     }
 
     pub(super) fn answered(&mut self, assignment: &Assignment, reply: Blob, now: Offset) {
-        let Some(rank) = self.end_attempt(assignment) else { return };
+        let Some(rank) = self.end_attempt(assignment, now) else { return };
         while let Some(Excess { revoked, cause }) = self.excess(rank, &assignment.agent, reply.len()) {
             if revoked.is_empty() {
                 return self.judge(rank, assignment, Failure::Invalid { cause }, now);
@@ -166,7 +166,7 @@ impl Board {
                 .0
                 .get_mut(&other)
                 .expect("attempts in progress are those of agents that are here");
-            let lease = holder.held.remove(&Held { task, part, attempt });
+            let lease = holder.release(&Held { task, part, attempt }, now);
             if lease.is_some_and(|lease| lease.is_overdue()) {
                 holder.standing.pause(self.config.lease, now);
             }
@@ -192,7 +192,7 @@ impl Board {
         {
             agent.note_loss(self.config.lease, now);
         }
-        if let Some(rank) = self.end_attempt(assignment) {
+        if let Some(rank) = self.end_attempt(assignment, now) {
             self.judge(rank, assignment, failure, now);
         }
     }
@@ -244,9 +244,9 @@ impl Board {
     }
 
     /// Frees the slot that `assignment` occupies. The rank of its task; `None` if the agent does not hold it.
-    pub(super) fn end_attempt(&mut self, assignment: &Assignment) -> Option<Rank> {
+    pub(super) fn end_attempt(&mut self, assignment: &Assignment, now: Offset) -> Option<Rank> {
         let Assignment { ref agent, task, part, attempt } = *assignment;
-        self.agents.0.get_mut(agent)?.held.remove(&Held { task, part, attempt })?;
+        self.agents.0.get_mut(agent)?.release(&Held { task, part, attempt }, now)?;
         let rank = self.ranks[&task];
         self.end(rank, part, attempt);
         Some(rank)

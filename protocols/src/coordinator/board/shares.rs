@@ -1,7 +1,7 @@
 //! What clients share: whose turn it is, and who makes way for one of whom nothing is in progress.
 
 use super::dispatch::{Step, ranks_of};
-use super::{agents::Lease, *};
+use super::*;
 use crate::coordinator::TaskPriority;
 
 /// The clients that have tasks here.
@@ -45,10 +45,12 @@ impl Shares {
         }
     }
 
-    pub(super) fn begin(&mut self, client: &str) {
+    /// An attempt begins; how many there were with it.
+    pub(super) fn begin(&mut self, client: &str) -> u64 {
         self.begun += 1;
         let (served, load) = (self.begun, &mut self.of(client).load);
         *load = Load { slots: load.slots + 1, served };
+        served
     }
 
     pub(super) fn end(&mut self, client: &str) {
@@ -101,46 +103,86 @@ impl Board {
         first
     }
 
-    /// A slot for a client of whom nothing is in progress, where its task is the first that waits for an agent, or that is
-    /// placed nowhere. What makes way is an attempt of the agent whose lease ran out, of a task that is not more urgent, and
-    /// of the client of whom most is in progress; but not the last one at a part that would fail without it. A part that made way
-    /// has twice as many leases the next time: so a long one ends at last, and an endless one makes way again.
+    /// A slot for a client on whose parts nobody works, and the attempt that makes way for it: of a task that is not more
+    /// urgent, of a client that has another one in progress, and not the last one at a part that would fail without it. One
+    /// that waits at its agent makes way at once, one that the agent works on when its lease ran out. A part that was worked
+    /// on has twice as many leases each time that it made way: so a long one ends at last, and an endless one makes way
+    /// again.
     pub(super) fn next_to_make_way(&self) -> Option<(NodeId, Step)> {
-        let is_late = |agent: &Agent| {
-            agent.standing.paused_until.is_none() && agent.held.values().any(Lease::is_overdue)
-        };
-        self.agents.0.iter().filter(|(_, agent)| is_late(agent)).find_map(|(id, agent)| {
+        if self.shares.clients.len() < 2 {
+            return None;
+        }
+        let queues = self.agents.0.iter().map(|(id, agent)| (id, agent, agent.queue()));
+        let queues: Vec<_> = queues.collect();
+        let at_work = queues.iter().flat_map(|(_, _, (at_work, _))| at_work);
+        let worked_for: BTreeSet<&str> = at_work.map(|held| self.client_of(held)).collect();
+        let mut queues = queues.iter().filter(|(_, agent, _)| agent.standing.paused_until.is_none());
+        queues.find_map(|&(id, agent, (ref at_work, ref ahead))| {
             let placed = self.first(ranks_of(agent));
             let unplaced = self.next_unplaced(id, agent);
-            let first = placed.into_iter().chain(unplaced).min().filter(|turn| turn.load.slots == 0)?;
-            let late = agent.held.iter().filter(|(held, lease)| {
-                let part = &self.tasks[&self.ranks[&held.task]].parts[held.part];
-                lease.ran_out.checked_shr(part.made_way).is_some_and(|left| left > 0)
-            });
-            let turns = late.map(|(held, _)| (self.turn(self.ranks[&held.task]), *held));
-            let may = |(turn, held): &(Turn, Held)| {
-                turn.load.slots > 1
-                    && turn.urgency >= first.urgency
-                    && !self.fails_without(turn.rank, held.part, id)
-            };
-            let (_, held) = turns.filter(may).max_by_key(|(turn, held)| (turn.load.slots, *held))?;
-            let step = if placed == Some(first) { Step::MakeWay(held) } else { Step::Place(first.rank) };
-            Some((id.clone(), step))
+            let first = placed.into_iter().chain(unplaced).min().filter(|turn| turn.load.slots == 0);
+            if let Some(first) = first
+                && let Some(held) = self.least_entitled(id, agent, (at_work, ahead), first)
+            {
+                let step = if placed == Some(first) { Step::MakeWay(held) } else { Step::Place(first.rank) };
+                return Some((id.clone(), step));
+            }
+            // Of those who wait here one on whose parts nobody works, for those before it on whose parts somebody does.
+            let is_worked_for = |held: &Held| worked_for.contains(self.client_of(held));
+            let mut before = Vec::new();
+            ahead.iter().find_map(|held| {
+                if is_worked_for(held) {
+                    before.push(*held);
+                    return None;
+                }
+                let turn = self.turn(self.ranks[&held.task]);
+                let held = self.least_entitled(id, agent, (at_work, &before), turn)?;
+                Some((id.clone(), Step::MakeWay(held)))
+            })
         })
     }
 
+    /// Which of the attempts that an agent works on, and that wait there, makes way for `turn`, if one does: rather one
+    /// that waits, and of the client of whom most is in progress.
+    fn least_entitled(
+        &self,
+        id: &NodeId,
+        agent: &Agent,
+        (at_work, ahead): (&[Held], &[Held]),
+        turn: Turn,
+    ) -> Option<Held> {
+        let is_late = |of: &Turn, held: &Held| {
+            let part = &self.tasks[&of.rank].parts[held.part];
+            agent.held[held].ran_out.checked_shr(part.made_way).is_some_and(|left| left > 0)
+        };
+        let may = |(of, held): &(Turn, Held)| {
+            of.load.slots > 1
+                && of.urgency >= turn.urgency
+                && (!at_work.contains(held) || is_late(of, held))
+                && !self.fails_without(of.rank, held.part, id)
+        };
+        let turns = at_work.iter().chain(ahead).map(|held| (self.turn(self.ranks[&held.task]), *held));
+        let most = turns.filter(may).max_by_key(|(of, held)| (ahead.contains(held), of.load.slots, *held));
+        most.map(|(_, held)| held)
+    }
+
+    fn client_of(&self, held: &Held) -> &str {
+        self.tasks[&self.ranks[&held.task]].new.client()
+    }
+
     /// Takes a part back from an agent; that spends no attempt.
-    pub(super) fn withdraw_late(&mut self, agent: NodeId, late: Held, now: Offset) {
-        let Held { task, part, attempt } = late;
-        if let Some(agent) = self.agents.0.get_mut(&agent) {
-            agent.owes = true;
-        }
+    pub(super) fn make_way(&mut self, agent: NodeId, held: Held, now: Offset) {
+        let Held { task, part, attempt } = held;
+        let was_begun = self.agents.0.get(&agent).is_some_and(|agent| agent.queue().0.contains(&held));
         let assignment = Assignment { agent, task, part, attempt };
-        let Some(rank) = self.end_attempt(&assignment) else { return };
-        self.commands.push_back(Command::Withdraw { assignment });
+        let Some(rank) = self.end_attempt(&assignment, now) else { return };
         let withdrawn = self.part_mut(rank, part);
         withdrawn.not_begun += 1;
-        withdrawn.made_way += 1;
+        withdrawn.made_way += u32::from(was_begun);
+        if let Some(agent) = self.agents.0.get_mut(&assignment.agent) {
+            agent.owes |= was_begun;
+        }
+        self.commands.push_back(Command::Withdraw { assignment });
         if self.tasks[&rank].parts[part].state == State::InProgress
             && self.tasks[&rank].parts[part].attempts.is_empty()
         {

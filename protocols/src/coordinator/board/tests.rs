@@ -206,7 +206,7 @@ fn another_rule_may_place_the_parts() {
     let mut board = Board::with_placement(config(), Box::new(LastAgent));
     let protocols = BTreeSet::from(["looker".to_owned()]);
     for agent in ["a", "b"].map(node) {
-        let joined = Input::AgentJoined { agent, protocols: protocols.clone(), slots: NonZeroU32::MIN };
+        let joined = Input::AgentJoined { agent, protocols: protocols.clone(), slots: slots(1, 0) };
         board.apply(joined, Offset::default());
     }
     board.apply(Input::Submitted(new_task(task(1, &["a", "a"]))), Offset::default());

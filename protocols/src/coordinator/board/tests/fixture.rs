@@ -18,6 +18,10 @@ pub(super) fn node(name: &str) -> NodeId {
     name.parse().unwrap()
 }
 
+pub(super) fn slots(at_once: u32, ahead: u32) -> Slots {
+    Slots::new(NonZeroU32::new(at_once).unwrap(), ahead).unwrap()
+}
+
 pub(super) fn id(number: u128) -> TaskId {
     TaskId::from(Uuid::from_u128(number))
 }
@@ -157,8 +161,12 @@ impl Bench {
         new.iter().filter(|command| !matches!(command, Command::Accepted { .. })).map(line).collect()
     }
 
-    pub(super) fn join(&mut self, agent: &str, slots: u32) {
-        let (protocols, slots) = (BTreeSet::from(["looker".into()]), NonZeroU32::new(slots).unwrap());
+    pub(super) fn join(&mut self, agent: &str, at_once: u32) {
+        self.join_with(agent, slots(at_once, 0));
+    }
+
+    pub(super) fn join_with(&mut self, agent: &str, slots: Slots) {
+        let protocols = BTreeSet::from(["looker".into()]);
         self.apply(Input::AgentJoined { agent: node(agent), protocols, slots });
     }
 

@@ -81,6 +81,54 @@ fn endless_parts_make_way_for_a_client_of_whom_nothing_is_in_progress() {
 }
 
 #[test]
+fn t1_what_waits_at_an_agent_makes_way_at_once_and_what_it_works_on_after_a_lease() {
+    let mut bench = Bench::with_config(config(), &[]);
+    bench.join_with("a", slots(2, 2));
+    bench.submit_of("x", task(1, &["a"; 6]));
+    assert_eq!(bench.commands().len(), 4);
+    bench.pass(SECOND);
+    bench.submit_of("y", task(2, &["a", "a"]));
+    assert_eq!(bench.commands(), ["a leaves 1.3#1", "a does 2.0#1", "a leaves 1.2#1", "a does 2.1#1"]);
+    bench.pass(LEASE - 2 * SECOND);
+    assert_eq!(bench.commands(), [""; 0], "what it works on it has had for less than a lease");
+    bench.pass(SECOND);
+    assert_eq!(bench.commands(), ["a leaves 1.1#1", "a does 1.1#2"], "it works on the first part of `y`");
+    bench.answer(given("a", 2, 0, 1), 1);
+    let parts = &bench.board.tasks.values().next().unwrap().parts;
+    assert_eq!(parts.iter().map(|part| part.made_way).collect::<Vec<_>>(), [0, 1, 0, 0, 0, 0]);
+    assert!(parts.iter().all(|part| part.begun() <= 1), "making way spends no attempt");
+}
+
+#[test]
+fn t1_a_client_of_one_part_keeps_it_wherever_that_waits() {
+    let mut bench = Bench::with_config(config(), &[]);
+    bench.join_with("a", slots(1, 1));
+    bench.submit_of("x", task(1, &["a"]));
+    bench.submit_of("y", task(2, &["a"]));
+    bench.submit_of("z", task(3, &["a"]));
+    assert_eq!(bench.commands(), ["a does 1.0#1", "a does 2.0#1"]);
+    bench.pass(LEASE);
+    assert_eq!(bench.commands(), [""; 0]);
+    bench.answer(given("a", 1, 0, 1), 1);
+    assert_eq!(bench.commands(), ["1 done: 1@a", "a does 3.0#1"]);
+}
+
+#[test]
+fn t1_the_lease_of_a_part_begins_again_when_its_agent_comes_to_it() {
+    let mut bench = Bench::with_config(config(), &[]);
+    bench.join_with("a", slots(1, 1));
+    bench.submit(task(1, &["a", "a"]));
+    bench.join("b", 1);
+    assert_eq!(bench.commands(), ["a does 1.0#1", "a does 1.1#1"]);
+    bench.pass(LEASE - SECOND);
+    bench.answer(given("a", 1, 0, 1), 1);
+    bench.pass(LEASE - SECOND);
+    assert_eq!(bench.commands(), [""; 0], "it has had the part for less than a lease");
+    bench.pass(SECOND);
+    assert_eq!(bench.commands(), ["b does 1.1#2"]);
+}
+
+#[test]
 fn at_an_agent_that_pauses_nothing_makes_way() {
     let mut bench = taken();
     bench.pass(SECOND);

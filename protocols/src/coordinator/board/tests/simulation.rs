@@ -49,7 +49,7 @@ struct Member {
     /// It never leaves.
     is_steady: bool,
     protocols: BTreeSet<String>,
-    slots: usize,
+    slots: Slots,
     here: bool,
     draining: bool,
 }
@@ -113,7 +113,7 @@ impl Swarm {
             nature: NATURES[self.dice.index(kinds)],
             is_steady,
             protocols: protocols.collect(),
-            slots: 1 + self.dice.index(3),
+            slots: slots(1 + self.dice.below(3) as u32, self.dice.below(3) as u32),
             here: false,
             draining: false,
         };
@@ -227,10 +227,9 @@ impl Swarm {
         }
         let member = self.members.get_mut(&agent).unwrap();
         (member.here, member.draining) = (true, false);
-        let (protocols, slots) = (member.protocols.clone(), u32::try_from(member.slots).unwrap());
+        let (protocols, slots) = (member.protocols.clone(), member.slots);
         let is_steady = member.is_steady;
         self.asked.retain(|asked| asked.agent != agent);
-        let slots = NonZeroU32::new(slots).unwrap();
         self.bench.apply(Input::AgentJoined { agent: agent.clone(), protocols, slots });
         if is_steady || self.bench.now > CALM {
             return;
@@ -335,7 +334,7 @@ impl Swarm {
         assert_eq!(attempt, attempts[part] + 1);
         attempts[part] = attempt;
         let held = self.asked.iter().filter(|asked| asked.agent == *agent).count();
-        assert!(held < member.slots, "a slot of {agent} is over-committed");
+        assert!(held < member.slots.all().get() as usize, "a slot of {agent} is over-committed");
         assert!(
             !self.asked.iter().any(|asked| (&asked.agent, asked.task, asked.part) == (agent, task, part)),
             "{agent} does the part already"

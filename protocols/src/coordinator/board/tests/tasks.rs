@@ -178,7 +178,7 @@ fn a_cancelled_task_is_withdrawn_from_everyone() {
 fn a_task_waits_for_a_capable_agent_but_not_for_ever() {
     let gone = |number| format!("{number} failed: no agent exposes the protocol \"looker\"");
     let mut bench = Bench::with_agents(&[]);
-    bench.apply(Input::AgentJoined { agent: node("c"), protocols: BTreeSet::new(), slots: NonZeroU32::MIN });
+    bench.apply(Input::AgentJoined { agent: node("c"), protocols: BTreeSet::new(), slots: slots(1, 0) });
     bench.submit(task(1, &["a"]));
     assert_eq!(bench.board.next_timeout(), bench.now.after(AGENT_WAIT));
     bench.pass(AGENT_WAIT);
