@@ -70,6 +70,12 @@ struct Swarm {
     is_stopping: bool,
     /// The tasks whose clients still want an answer.
     unserved: BTreeSet<TaskId>,
+    /// Whom a client said that it avoids: the board may avoid them in its other tasks too.
+    avoided: BTreeMap<&'static str, BTreeSet<NodeId>>,
+}
+
+fn client_of(task: TaskId) -> &'static str {
+    CLIENTS[uuid::Uuid::from(task).as_u128() as usize % CLIENTS.len()]
 }
 
 impl Swarm {
@@ -89,6 +95,7 @@ impl Swarm {
             next_id: 1,
             is_stopping: false,
             unserved: BTreeSet::new(),
+            avoided: BTreeMap::new(),
         };
         // With fewer bad agents than attempts the honest one is asked before the attempts are spent.
         for number in 0..=swarm.dice.below(5) {
@@ -205,7 +212,8 @@ impl Swarm {
 
     fn submit(&mut self, task: SubmitTask) {
         let id = task.id;
-        let client = CLIENTS[uuid::Uuid::from(id).as_u128() as usize % CLIENTS.len()];
+        let client = client_of(id);
+        self.avoided.entry(client).or_default().extend(task.avoid.iter().cloned());
         let said = self.bench.outcome_of(client, task.clone());
         if said.ends_with("refused: the task was cancelled") {
             self.unserved.remove(&id);
@@ -371,8 +379,9 @@ impl Swarm {
         let (task, _) = self.live.remove(&id).expect("a task ends once");
         assert!(self.is_stopping, "{task:?} is turned away");
         assert!(self.asked.iter().all(|asked| asked.task != id), "what is in progress goes on");
+        let avoided = &self.avoided[client_of(id)];
         let can = |(agent, member): (&NodeId, &Member)| {
-            let may = member.here && !member.draining && !task.avoid.contains(agent);
+            let may = member.here && !member.draining && !avoided.contains(agent);
             may && member.protocols.contains(&task.protocol)
         };
         assert!(!self.members.iter().any(can), "{task:?} could be done");
