@@ -1,5 +1,6 @@
 //! [`Contents`]: the content that a node keeps, and [`ContentStore`], the actor by which others give it more.
 
+mod store;
 #[cfg(test)]
 mod tests;
 
@@ -10,10 +11,10 @@ use crate::{
 };
 use actix::{Actor, Context, Handler};
 use std::{
-    any::{Any, TypeId},
-    collections::{BTreeMap, BTreeSet},
+    collections::BTreeSet,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
+use store::Store;
 use swarm_protocols::{
     Blob, ContentHash, NoError,
     content_store::{ContentStore as ContentStoreProtocol, MissingContent, StoreContent, StoreError},
@@ -39,8 +40,9 @@ pub trait Decoded: Sized + Send + Sync + 'static {
 /// The content that a node keeps, under the names that its bytes give it. A handle: clones share one store, and it
 /// may be used from any thread.
 ///
-/// The store is bounded: the least recently used content makes room for what comes. What is never: more bytes than
-/// the bound, decoded forms included; content evicted that is [`Held`], because that would free no memory.
+/// The store is bounded: content that nobody holds makes room for what comes, that of whoever uploaded the most of it
+/// first, and there what was used least recently. So who uploads more than others evicts its own. What is never: more
+/// bytes than the bound, decoded forms included; content evicted that is [`Held`], because that would free no memory.
 ///
 /// ```
 /// use swarm_actors::content_store::Contents;
@@ -55,43 +57,53 @@ pub struct Contents(Arc<Mutex<Store>>);
 
 /// Content that stays in its store as long as this exists.
 #[derive(Debug, Clone)]
-pub struct Held {
-    contents: Contents,
-    content: Arc<Content>,
-}
+pub struct Held(Arc<Hold>);
 
 #[derive(Debug)]
-struct Content {
+struct Hold {
+    contents: Contents,
     hash: ContentHash,
     bytes: Blob,
+}
+
+impl Drop for Hold {
+    fn drop(&mut self) {
+        self.contents.lock().release(&self.hash);
+    }
 }
 
 impl Contents {
     /// Keeps up to `bytes_max` bytes, each piece of content counted with 256 bytes more than it has.
     pub fn new(bytes_max: usize) -> Self {
-        let store = Store { entries: BTreeMap::new(), by_use: BTreeMap::new(), uses: 0, bytes: 0, bytes_max };
-        Self(Arc::new(Mutex::new(store)))
+        Self(Arc::new(Mutex::new(Store::new(bytes_max))))
     }
 
     /// Keeps `bytes`; their name is returned. Where they are kept already, this counts as a use.
     pub fn insert(&self, bytes: Blob) -> Result<ContentHash, StoreError> {
+        self.insert_of("", bytes)
+    }
+
+    /// Keeps `bytes` that this client uploads.
+    fn insert_of(&self, client: &str, bytes: Blob) -> Result<ContentHash, StoreError> {
         let hash = ContentHash::of(&bytes);
-        self.lock().insert(hash, bytes)?;
+        self.lock().insert(client, hash, bytes)?;
         Ok(hash)
     }
 
     /// Keeps the content of a call, hashing what is long beside the arbiter.
     pub(crate) fn store(&self, call: Call<StoreContent>) -> Answer<StoreContent> {
+        let client =
+            call.on_behalf_of().or(call.caller()).map_or("", |client| client.node.as_str()).to_owned();
         call.answer(|mut call| {
             let (contents, content) = (self.clone(), std::mem::take(&mut call.request.content));
-            beside(content.len(), move || contents.insert(content))
+            beside(content.len(), move || contents.insert_of(&client, content))
         })
     }
 
     /// The content of this name, which counts as a use.
     pub fn get(&self, hash: &ContentHash) -> Option<Held> {
-        let content = self.lock().get(hash)?;
-        Some(Held { contents: self.clone(), content })
+        let bytes = self.lock().hold(hash)?;
+        Some(Held(Arc::new(Hold { contents: self.clone(), hash: *hash, bytes })))
     }
 
     /// The content of all these names, in their order; otherwise the names that are missing, each once.
@@ -113,8 +125,14 @@ impl Contents {
     pub fn missing(&self, hashes: &[ContentHash]) -> Vec<ContentHash> {
         let mut store = self.lock();
         let missing: BTreeSet<ContentHash> =
-            hashes.iter().filter(|hash| store.get(hash).is_none()).copied().collect();
+            hashes.iter().filter(|hash| !store.touch(hash)).copied().collect();
         missing.into_iter().collect()
+    }
+
+    /// How many bytes it keeps at most, and how many of them are held.
+    pub(crate) fn bytes_max_and_held(&self) -> (usize, usize) {
+        let store = self.lock();
+        (store.bytes_max(), store.held_bytes())
     }
 
     /// Nothing in the store is left half done by a panic, so it can be used after one.
@@ -126,125 +144,34 @@ impl Contents {
 impl Held {
     /// The name of the content.
     pub fn hash(&self) -> ContentHash {
-        self.content.hash
+        self.0.hash
     }
 
     /// The content as it is.
     pub fn bytes(&self) -> &Blob {
-        &self.content.bytes
+        &self.0.bytes
+    }
+
+    /// What it counts in its store, without other forms of it.
+    pub(crate) fn counted(&self) -> usize {
+        counted(self.bytes())
     }
 
     /// The content in another form, which is kept beside it as long as there is room. This decodes what nobody has
     /// decoded so far, which is work for [workers](crate::Workers) where the content may be large.
     pub fn decoded<T: Decoded>(&self) -> Result<Arc<T>, T::Error> {
-        if let Some(form) = self.contents.lock().form(&self.content.hash) {
+        let Hold { contents, hash, bytes } = &*self.0;
+        if let Some(form) = contents.lock().form(hash) {
             return Ok(form);
         }
-        let form = Arc::new(T::decode(&self.content.bytes)?);
-        Ok(self.contents.lock().keep_form(&self.content.hash, form))
+        let form = Arc::new(T::decode(bytes)?);
+        Ok(contents.lock().keep_form(hash, form))
     }
 }
 
-#[derive(Debug)]
-struct Store {
-    entries: BTreeMap<ContentHash, Entry>,
-    /// The entries by their last use.
-    by_use: BTreeMap<u64, ContentHash>,
-    /// Counts uses.
-    uses: u64,
-    bytes: usize,
-    bytes_max: usize,
-}
-
-#[derive(Debug)]
-struct Entry {
-    content: Arc<Content>,
-    forms: BTreeMap<TypeId, Arc<dyn Any + Send + Sync>>,
-    /// What the content and its forms count.
-    bytes: usize,
-    last_use: u64,
-}
-
-impl Entry {
-    fn is_held(&self) -> bool {
-        Arc::strong_count(&self.content) > 1 || self.forms.values().any(|form| Arc::strong_count(form) > 1)
-    }
-}
-
-impl Store {
-    fn insert(&mut self, hash: ContentHash, bytes: Blob) -> Result<(), StoreError> {
-        if self.get(&hash).is_some() {
-            return Ok(());
-        }
-        let counted = bytes.len().saturating_add(ENTRY_BYTES);
-        self.make_room(counted)?;
-        self.uses += 1;
-        self.bytes += counted;
-        self.by_use.insert(self.uses, hash);
-        let content = Arc::new(Content { hash, bytes });
-        let entry = Entry { content, forms: BTreeMap::new(), bytes: counted, last_use: self.uses };
-        self.entries.insert(hash, entry);
-        Ok(())
-    }
-
-    fn get(&mut self, hash: &ContentHash) -> Option<Arc<Content>> {
-        let entry = self.entries.get_mut(hash)?;
-        self.by_use.remove(&entry.last_use);
-        self.uses += 1;
-        entry.last_use = self.uses;
-        self.by_use.insert(self.uses, *hash);
-        Some(Arc::clone(&entry.content))
-    }
-
-    fn form<T: Decoded>(&self, hash: &ContentHash) -> Option<Arc<T>> {
-        let form = self.entries.get(hash)?.forms.get(&TypeId::of::<T>())?;
-        Arc::clone(form).downcast().ok()
-    }
-
-    /// Keeps a form of content that is held, if there is room, and returns the one to be used.
-    fn keep_form<T: Decoded>(&mut self, hash: &ContentHash, form: Arc<T>) -> Arc<T> {
-        // Another thread may have decoded it meanwhile.
-        if let Some(kept) = self.form(hash) {
-            return kept;
-        }
-        let counted = form.bytes();
-        if self.make_room(counted).is_ok()
-            && let Some(entry) = self.entries.get_mut(hash)
-        {
-            entry.bytes += counted;
-            self.bytes += counted;
-            let kept: Arc<dyn Any + Send + Sync> = form.clone();
-            entry.forms.insert(TypeId::of::<T>(), kept);
-        }
-        form
-    }
-
-    /// Evicts nothing where that would not suffice.
-    fn make_room(&mut self, bytes: usize) -> Result<(), StoreError> {
-        let full = StoreError::Full { bytes_max: self.bytes_max as u64 };
-        let allowed = self.bytes_max.checked_sub(bytes).ok_or_else(|| full.clone())?;
-        let mut left = self.bytes;
-        let mut evicted = Vec::new();
-        for (last_use, hash) in &self.by_use {
-            if left <= allowed {
-                break;
-            }
-            let entry = &self.entries[hash];
-            if !entry.is_held() {
-                left -= entry.bytes;
-                evicted.push((*last_use, *hash));
-            }
-        }
-        if left > allowed {
-            return Err(full);
-        }
-        self.bytes = left;
-        for (last_use, hash) in evicted {
-            self.by_use.remove(&last_use);
-            self.entries.remove(&hash);
-        }
-        Ok(())
-    }
+/// What content counts in a store.
+pub(crate) fn counted(content: &Blob) -> usize {
+    content.len().saturating_add(ENTRY_BYTES)
 }
 
 /// Lets other nodes put content into the [`Contents`] of this one.

@@ -7,6 +7,7 @@
 
 mod agents;
 mod asks;
+mod inputs_held;
 mod listing;
 mod submission;
 #[cfg(test)]
@@ -24,6 +25,7 @@ use crate::{
 use actix::{Actor, Addr, AsyncContext, Context, Handler, SpawnHandle};
 use agents::ConnectedAgent;
 use asks::{AskEnded, Asks, Outcome};
+use inputs_held::InputsHeld;
 use std::{
     collections::BTreeMap,
     time::{Duration, Instant},
@@ -43,7 +45,8 @@ use swarm_protocols::{
 pub struct CoordinatorConfig {
     /// The limits of its rule.
     pub board: BoardConfig,
-    /// What clients upload is kept here. The inputs of queued and running tasks stay.
+    /// What clients upload is kept here. The inputs of queued and running tasks stay: a client may hold as many bytes by
+    /// them as are left beside, so alone half.
     pub contents: Contents,
 }
 
@@ -55,14 +58,15 @@ impl Default for CoordinatorConfig {
 }
 
 impl CoordinatorConfig {
-    /// The default limits, with so much memory for all that it keeps: four ninths for tasks and answers, as much for
-    /// content, and a ninth for the results of tasks that have ended. It is to be a part of what its node takes: see
+    /// The default limits, with so much memory for all that it keeps: 32 parts of 72 for tasks and answers, 33 for
+    /// content, so that half of it holds the [content of one task](swarm_protocols::part::CONTENT_BYTES_MAX) and some
+    /// more, and 7 for the results of tasks that have ended. It is to be a part of what its node takes: see
     /// [`NodeConfig::kept_bytes`](crate::NodeConfig::kept_bytes).
     pub fn within(bytes: usize) -> Self {
-        let results_bytes_max = bytes / 9;
-        let bytes_max = (bytes - results_bytes_max) / 2;
+        let (bytes_max, content_bytes_max) = (bytes / 72 * 32, bytes / 72 * 33);
+        let results_bytes_max = bytes - bytes_max - content_bytes_max;
         let board = BoardConfig { bytes_max, results_bytes_max, ..BoardConfig::default() };
-        Self { board, contents: Contents::new(bytes_max) }
+        Self { board, contents: Contents::new(content_bytes_max) }
     }
 }
 
@@ -78,6 +82,7 @@ pub struct Coordinator {
     submitting: Option<Client>,
     /// The tasks on the board, and who waits for them.
     tasks: BTreeMap<TaskId, Running>,
+    inputs_held: InputsHeld,
     agents: BTreeMap<NodeId, ConnectedAgent>,
     asks: Asks,
     /// Its node drains.
@@ -102,6 +107,7 @@ impl Coordinator {
             contents,
             submitting: None,
             tasks: BTreeMap::new(),
+            inputs_held: InputsHeld::default(),
             agents: BTreeMap::new(),
             is_draining: false,
             timer: None,

@@ -6,6 +6,7 @@ mod tests;
 
 pub use inputs::Inputs;
 
+use crate::content_store::counted;
 use crate::log_limit::limited;
 use crate::mailbox::{AskError, Mailbox, Target};
 use crate::node::jitter;
@@ -340,7 +341,7 @@ impl<R: PartRequest> Submission<'_, R> {
     /// Cuts the pending parts into tasks.
     fn waves(&self, pending: &[usize]) -> Vec<Vec<usize>> {
         let requests: Vec<R> = pending.iter().map(|at| self.requests[*at].clone()).collect();
-        let content_bytes = |hash: &ContentHash| self.inputs.content(hash).map_or(0, |content| content.len());
+        let content_bytes = |hash: &ContentHash| self.inputs.content(hash).map_or(0, counted);
         let weight = |at: usize| {
             let answer = requests[at].answer_bytes_max(&self.inputs.known(&requests[at]));
             Weight { request: self.payloads[pending[at]].len(), answer }

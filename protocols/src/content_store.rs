@@ -51,9 +51,15 @@ fn at_most_hashes_max<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<
 /// Why content is not kept.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
 pub enum StoreError {
-    /// The store is full of content that is in use, or the content alone is over the limit.
+    /// The store is full of content that is in use.
     #[error("the content store is full: its limit is {bytes_max} bytes")]
     Full {
+        /// How many bytes it keeps at most.
+        bytes_max: u64,
+    },
+    /// The content alone is over the limit of the store.
+    #[error("the content is too long for the content store: its limit is {bytes_max} bytes")]
+    TooLong {
         /// How many bytes it keeps at most.
         bytes_max: u64,
     },

@@ -176,6 +176,9 @@ pub enum QueueLimit {
     /// So many bytes of tasks and of answers to their parts.
     #[error("{0} bytes of tasks and answers")]
     Bytes(u64),
+    /// So many bytes of content, of which the inputs of tasks stay.
+    #[error("{0} bytes of inputs")]
+    Inputs(u64),
 }
 
 /// The end of a sentence: whom a task avoids.

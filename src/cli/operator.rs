@@ -9,6 +9,7 @@ use swarm_actors::identity::Identity;
 use swarm_actors::task::SubmitError;
 use swarm_actors::transport::is_port_closed;
 use swarm_actors::{AskError, ConnectError, PeerAddress, Refusal, Wanted};
+use swarm_protocols::content_store::StoreError;
 use swarm_protocols::coordinator::TaskError;
 use swarm_protocols::session::Timing;
 use swarm_protocols::{DeliveryError, Role};
@@ -181,7 +182,11 @@ impl From<JobError> for CliError {
             JobError::Question(AskError::Delivery(error)) | JobError::Task(SubmitError::Delivery(error)) => {
                 undelivered(error)
             }
-            JobError::Task(SubmitError::Task(TaskError::QueueFull { .. })) => Exit::TryAgain,
+            // What is missing at last was evicted as often as it was given.
+            JobError::Task(
+                SubmitError::Task(TaskError::QueueFull { .. } | TaskError::MissingContent { .. })
+                | SubmitError::Store(StoreError::Full { .. }),
+            ) => Exit::TryAgain,
             JobError::Question(AskError::Handler(never)) => match *never {},
             JobError::Content(_) | JobError::TooMuch { .. } | JobError::Task(_) | JobError::Merge(_) => {
                 Exit::Failed

@@ -136,7 +136,7 @@ SERIES_PART = c1.Struct(SeriesPart, symbol=c1.STRING, days=c1.List(DAY), closes=
 STORE_CONTENT = c1.Struct(StoreContent, content=c1.BYTES)
 MISSING_CONTENT = c1.Struct(MissingContent, hashes=c1.List(CONTENT_HASH))
 HASHES = c1.List(CONTENT_HASH)
-STORE_ERROR = c1.Enum(Full=(c1.U64,))
+STORE_ERROR = c1.Enum(Full=(c1.U64,), TooLong=(c1.U64,))
 WINDOW_RULE = c1.Struct(
     WindowRule,
     length=c1.U16,
@@ -177,7 +177,7 @@ SUBMIT_TASK = c1.Struct(
 )
 TASK_PROGRESS = c1.UUID
 TASK_ERROR = c1.Enum(
-    QueueFull=(c1.Enum(Tasks=(c1.U32,), Bytes=(c1.U64,)),),
+    QueueFull=(c1.Enum(Tasks=(c1.U32,), Bytes=(c1.U64,), Inputs=(c1.U64,)),),
     Ended=(c1.UUID,),
     DeadlineExceeded=(),
     NoCapableAgent=(c1.STRING, c1.List(c1.STRING)),

@@ -14,15 +14,8 @@ fn insert(contents: &Contents, of: u8) -> ContentHash {
     contents.insert(content(of)).unwrap()
 }
 
-/// The first bytes of what is kept.
 fn kept(contents: &Contents) -> Vec<u8> {
-    let store = contents.lock();
-    let mut kept: Vec<u8> = store.entries.values().map(|entry| entry.content.bytes[0]).collect();
-    kept.sort_unstable();
-    assert_eq!(store.bytes, store.entries.values().map(|entry| entry.bytes).sum::<usize>());
-    assert!(store.bytes <= store.bytes_max);
-    assert_eq!(store.by_use.len(), kept.len());
-    kept
+    contents.lock().kept()
 }
 
 /// A form that takes as many bytes as the first byte says, times ten.
@@ -68,12 +61,46 @@ fn what_is_held_stays_and_what_cannot_fit_evicts_nothing() {
     assert_eq!(kept(&contents), [1, 3]);
     let full = Err(StoreError::Full { bytes_max: 712 });
     assert_eq!(contents.insert(vec![4; 101 + ENTRY_BYTES].into()), full, "1 is held");
-    assert_eq!(contents.insert(vec![4; 1_000].into()), full);
+    assert_eq!(contents.insert(vec![4; 1_000].into()), Err(StoreError::TooLong { bytes_max: 712 }));
     assert_eq!(kept(&contents), [1, 3]);
     assert_eq!(*one.bytes(), content(1));
     drop(one);
     contents.insert(vec![4; 200 + ENTRY_BYTES].into()).unwrap();
     assert_eq!(kept(&contents), [4]);
+}
+
+#[test]
+fn who_uploads_more_than_others_makes_room_for_them() {
+    let contents = room_for(4);
+    let insert = |client: &str, of: u8| {
+        contents.insert_of(client, content(of)).unwrap();
+    };
+    (1..=2).for_each(|of| insert("a", of));
+    (11..=14).for_each(|of| insert("b", of));
+    assert_eq!(kept(&contents), [1, 2, 13, 14], "a has no more than b");
+    insert("c", 21);
+    insert("c", 22);
+    assert_eq!(kept(&contents), [1, 2, 14, 22], "none makes room for one who has as much");
+}
+
+#[test]
+fn what_is_held_is_not_what_its_client_makes_room_with() {
+    let contents = room_for(4);
+    let insert = |client: &str, of: u8| contents.insert_of(client, content(of)).unwrap();
+    let held = [1, 2].map(|of| contents.get(&insert("a", of)).unwrap());
+    insert("a", 3);
+    for of in 11..=13 {
+        insert("b", of);
+    }
+    assert_eq!(kept(&contents), [1, 2, 3, 13]);
+    assert_eq!(contents.bytes_max_and_held(), (4 * 356, 2 * 356));
+    let again = held[0].clone();
+    drop(held);
+    assert_eq!(contents.bytes_max_and_held().1, 356);
+    drop(again);
+    assert_eq!(contents.bytes_max_and_held().1, 0);
+    insert("b", 14);
+    assert_eq!(kept(&contents), [2, 3, 13, 14]);
 }
 
 #[test]
@@ -92,7 +119,7 @@ fn a_form_is_decoded_once_and_counts_as_long_as_it_is_kept() {
     let one = contents.get(&insert(&contents, 10)).unwrap();
     let form = one.decoded::<Form>().unwrap();
     assert!(Arc::ptr_eq(&form, &one.decoded::<Form>().unwrap()));
-    assert_eq!(contents.lock().bytes, 356 + 100);
+    assert_eq!(contents.lock().bytes(), 356 + 100);
     // What is used is held, whichever form it is used in.
     drop(one);
     insert(&contents, 2);
@@ -108,7 +135,7 @@ fn a_form_for_which_there_is_no_room_is_used_and_not_kept() {
     let contents = room_for(1);
     let held = contents.get(&insert(&contents, 99)).unwrap();
     assert_eq!(held.decoded::<Form>().as_deref(), Ok(&Form(99)));
-    assert_eq!(contents.lock().bytes, 356);
+    assert_eq!(contents.lock().bytes(), 356);
     assert_eq!(kept(&contents), [99]);
     let odd = Contents::new(1_000);
     let held = odd.get(&insert(&odd, 200)).unwrap();
@@ -124,7 +151,7 @@ async fn other_nodes_store_and_learn_what_is_missing() {
     assert_eq!(mailbox.ask(MissingContent { hashes: vec![two, one, two] }).await, Ok(vec![two]));
     assert_eq!(kept(&contents), [1]);
     let large = mailbox.ask(StoreContent { content: vec![0; 713].into() }).await;
-    assert_eq!(large, Err(crate::AskError::Handler(StoreError::Full { bytes_max: 712 })));
+    assert_eq!(large, Err(crate::AskError::Handler(StoreError::TooLong { bytes_max: 712 })));
 }
 
 #[actix::test]

@@ -317,14 +317,15 @@ impl Asking<'_> {
         // The content goes out from where it is kept.
         let head = StoreContent::encoded_head(input.bytes().len());
         let stored = self.ask_store::<StoreContent>(store, head, input.bytes().clone().into()).await?;
-        let Err(error) = stored else { return Ok(()) };
-        let StoreError::Full { bytes_max } = error;
-        if input.bytes().len() as u64 > bytes_max {
-            return Err(not_begun(error, None));
+        match stored {
+            Ok(_) => Ok(()),
+            Err(error @ StoreError::TooLong { .. }) => Err(not_begun(error, None)),
+            Err(error @ StoreError::Full { .. }) => {
+                // What others gave it may make room meanwhile.
+                tokio::time::sleep(RECONNECTION).await;
+                Err(Outcome::Full(error))
+            }
         }
-        // What others gave it may make room meanwhile.
-        tokio::time::sleep(RECONNECTION).await;
-        Err(Outcome::Full(error))
     }
 
     async fn ask_store<R: Request>(

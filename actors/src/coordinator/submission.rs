@@ -31,6 +31,8 @@ struct Waits {
 /// The client of a task that is being submitted, and the inputs of it.
 #[derive(Debug)]
 pub(super) struct Client {
+    /// Empty where it is no node.
+    name: String,
     waits: Waits,
     inputs: Vec<Held>,
 }
@@ -40,8 +42,15 @@ pub(super) struct Client {
 pub(super) struct Running {
     /// Its client, once for each request that waits for it.
     waits: Vec<Waits>,
+    /// Whose share its inputs take.
+    client: String,
     /// What is held is not evicted.
-    _inputs: Vec<Held>,
+    inputs: Vec<Held>,
+}
+
+/// Whose share a task takes; no node has an empty name.
+fn client_of(task: &NewTask) -> &str {
+    task.submitter().map_or("", |submitter| submitter.node.as_str())
 }
 
 impl Coordinator {
@@ -52,25 +61,33 @@ impl Coordinator {
             // While it was checked its client may have left.
             Ok(_) if self.is_left(&waits) => {}
             Ok((inputs, task)) => {
-                self.submitting = Some(Client { waits, inputs });
+                let name = client_of(&task).to_owned();
+                self.submitting = Some(Client { name, waits, inputs });
                 self.apply(Input::Submitted(task), context);
             }
             Err(error) => drop(waits.outcome.send(Ok(Err(error)))),
         }
     }
 
-    /// The inputs of a task, each once: what many parts share takes no memory for each of them.
+    /// The inputs of a task, each once: what many parts share takes no memory for each of them. A task that is known since
+    /// before takes no share.
     fn inputs(&self, task: &NewTask) -> Result<Vec<Held>, TaskError> {
         let hashes: BTreeSet<ContentHash> =
             task.task().parts.iter().flat_map(|part| part.inputs.iter().copied()).collect();
         let inputs = self.contents.all(hashes);
-        inputs.map_err(|missing| TaskError::MissingContent { hashes: missing.into_iter().collect() })
+        let inputs =
+            inputs.map_err(|missing| TaskError::MissingContent { hashes: missing.into_iter().collect() })?;
+        if !self.board.knows(task.task().id) {
+            self.inputs_held.check(client_of(task), &inputs, &self.contents)?;
+        }
+        Ok(inputs)
     }
 
     /// The task that is being submitted is on the board.
     pub(super) fn accepted(&mut self, task: TaskId) {
-        if let Some(Client { waits, inputs }) = self.submitting.take() {
-            self.tasks.insert(task, Running { waits: vec![waits], _inputs: inputs });
+        if let Some(Client { name: client, waits, inputs }) = self.submitting.take() {
+            self.inputs_held.add(&client, &inputs);
+            self.tasks.insert(task, Running { waits: vec![waits], client, inputs });
         }
     }
 
@@ -91,7 +108,9 @@ impl Coordinator {
 
     /// Tells the client of a task that has left the board.
     pub(super) fn end(&mut self, task: TaskId, outcome: Outcome) {
-        let Running { waits, .. } = self.tasks.remove(&task).expect("a task on the board is known here");
+        let Running { waits, client, inputs } =
+            self.tasks.remove(&task).expect("a task on the board is known here");
+        self.inputs_held.remove(&client, &inputs);
         for waits in waits {
             let _left = waits.outcome.send(outcome.clone());
         }

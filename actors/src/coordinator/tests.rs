@@ -4,6 +4,7 @@ mod agents;
 mod failures;
 mod fixture;
 mod listing;
+mod shares;
 
 pub(super) use fixture::task;
 
@@ -200,18 +201,18 @@ async fn what_makes_no_sense_is_refused() {
 
 #[actix::test]
 async fn the_inputs_of_a_task_stay_as_long_as_it_does() {
-    let contents = Contents::new(2 * (256 + 1));
+    let contents = Contents::new(4 * (256 + 1));
     let bench = Bench::new(CoordinatorConfig { contents, ..config() });
     let [a, b] = [bench.store(b"a").await, bench.store(b"b").await];
     let mut agent = bench.join("x", 1).await;
     let running = bench.submit_task(task(1, &[vec![a, b]]));
     agent.lacks(&[]).await;
     let asked = agent.asked().await;
-    let full = bench.mailbox.ask(StoreContent { content: vec![1].into() }).await;
+    let full = bench.mailbox.ask(StoreContent { content: vec![1; 300].into() }).await;
     assert!(matches!(full, Err(crate::AskError::Handler(StoreError::Full { .. }))), "{full:?}");
     asked.reply(Ok(1));
     running.await.unwrap().unwrap();
-    bench.store(b"c").await;
+    bench.store(&[3; 300]).await;
     let missing = TaskError::MissingContent { hashes: vec![a] };
     assert_eq!(bench.submit_task(task(2, &[vec![a], vec![b]])).await.unwrap(), Err(missing));
 }

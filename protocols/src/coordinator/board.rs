@@ -260,6 +260,11 @@ impl Board {
         self.ranks.get(&task).map(|rank| self.tasks[rank].progress())
     }
 
+    /// Whether a task of this id is here, or has ended and is not forgotten.
+    pub fn knows(&self, task: TaskId) -> bool {
+        self.ranks.contains_key(&task) || self.ended.knows(task)
+    }
+
     fn submit(&mut self, new: NewTask, now: Offset) {
         let task = new.task().id;
         let command = match self.known(&new) {

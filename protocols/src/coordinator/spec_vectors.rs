@@ -35,6 +35,7 @@ fn values() -> BTreeMap<&'static str, Vec<u8>> {
         ("TaskReport 5 of a", bytes(TaskReport { answers })),
         ("QueueFull 300 tasks", bytes(TaskError::QueueFull { limit: QueueLimit::Tasks(300) })),
         ("QueueFull 9 bytes", bytes(TaskError::QueueFull { limit: QueueLimit::Bytes(9) })),
+        ("QueueFull 9 bytes of inputs", bytes(TaskError::QueueFull { limit: QueueLimit::Inputs(9) })),
         ("Ended z16", bytes(TaskError::Ended { task: id })),
         ("PartFailed 3, 2, a, x", bytes(failed(None))),
         ("PartFailed 3, 2, a, x, 07", bytes(failed(Some(vec![7].into())))),

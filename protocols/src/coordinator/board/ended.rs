@@ -68,6 +68,11 @@ impl Ended {
         at.and_then(|at| self.ahead.remove(at)).is_some()
     }
 
+    /// Whether a task of this id has ended, but for one that was cancelled, whose id begins anew.
+    pub(super) fn knows(&self, id: TaskId) -> bool {
+        self.tasks.get(&id).is_some_and(|task| task.summary.state != TaskState::Cancelled)
+    }
+
     pub(super) fn known(&self, new: &NewTask) -> Known {
         let id = new.task().id;
         match self.tasks.get(&id) {
