@@ -15,7 +15,7 @@ use futures_util::{
     FutureExt,
     future::{BoxFuture, ready},
 };
-use quinn::{ConnectionError, ReadError, VarInt, WriteError};
+use quinn::{ConnectionError, ReadError, TransportErrorCode, VarInt, WriteError};
 use std::{
     collections::VecDeque,
     future::Future,
@@ -147,6 +147,11 @@ pub(crate) fn describe(error: ConnectionError) -> String {
         ConnectionError::TimedOut => "the peer stopped answering".to_owned(),
         ConnectionError::LocallyClosed => "it was closed here".to_owned(),
         ConnectionError::Reset => "the peer lost its state".to_owned(),
+        ConnectionError::ConnectionClosed(close)
+            if close.error_code == TransportErrorCode::CONNECTION_REFUSED =>
+        {
+            "it takes no new connections, as a node that stops".to_owned()
+        }
         // The acceptor judges the dialler's certificate when the dialler is through with its own part, so that a
         // refusal may come as the end of a connection.
         other => explain(&other).map_or_else(|| other.to_string(), |failure| failure.to_string()),

@@ -99,3 +99,33 @@ async fn what_waits_behind_a_panic_is_not_said_to_be_delivered() {
         assert_eq!(behind, Err(error.into()));
     }
 }
+
+#[actix::test]
+async fn a_node_that_drains_is_said_to_take_no_new_connections() {
+    let day = Validity::starting(SystemTime::now(), Duration::from_secs(86_400)).unwrap();
+    let authority = Authority::new("test", day).unwrap();
+    let start = async |id: &str| {
+        let identity = authority.issue(&id.parse().unwrap(), Role::Operator, day).unwrap();
+        Node::start(NodeConfig::new(identity, "127.0.0.1:0".parse().unwrap())).await.unwrap()
+    };
+    let [busy, known, late] = [start("busy").await, start("known").await, start("late").await];
+    let _exposed = busy.expose("service", server()).allow(Role::Operator).register().await.unwrap();
+    let (name, address) = ("busy".parse::<swarm_protocols::NodeId>().unwrap(), busy.address().unwrap());
+    known.connect(name.clone(), address).await.unwrap();
+    let service: Mailbox<Service> = known.resolve("busy/service").await.unwrap();
+    let _asked = actix_rt::spawn(service.ask(Misbehave::Never).into_future());
+    service.ask(Echo(vec![])).await.unwrap();
+    let _stopping = actix_rt::spawn(async move { busy.stop(Duration::from_secs(60)).await });
+    until("it drains", async || service.ask(Echo(vec![])).await == Err(DeliveryError::Draining.into())).await;
+    let refused = late.connect(name, address).await.unwrap_err();
+    assert_eq!(refused.to_string(), format!("no session with busy at {address}: busy is stopping"));
+
+    // Once its last session has ended.
+    let ended =
+        lenient::Server::new(&authority.issue(&"ended".parse().unwrap(), Role::Operator, day).unwrap(), 0);
+    ended.endpoint.close(0_u8.into(), b"");
+    let address = ended.address();
+    let refused = late.connect("ended".parse().unwrap(), address).await.unwrap_err();
+    let reason = "it takes no new connections, as a node that stops";
+    assert_eq!(refused.to_string(), format!("ended at {address} cannot be reached: {reason}"));
+}
