@@ -270,6 +270,9 @@ fn node(
             let workers = workers.map_or(cores, |Workers(workers)| workers);
             let reconnect = overrides.reconnect_seconds.or(reconnect_seconds.map(Spanned::into_inner));
             let Reconnect(reconnect) = reconnect.unwrap_or_default();
+            if let Some(peers) = &connect {
+                no_peer_is_itself(&name, listen, peers, document);
+            }
             let (agent_type, connect) = agent(&role, agent_type, connect, document)?;
             Duty::Agent { agent_type, workers, connect, reconnect }
         }
@@ -344,6 +347,29 @@ pub(super) fn only_for_agents(
     for (key, span) in keys {
         if let Some(span) = span {
             document.fault(span, format_args!("`{key}` belongs to agents, not to a coordinator"));
+        }
+    }
+}
+
+/// Finds fault with entries of `connect` that lead back to the agent.
+fn no_peer_is_itself(
+    name: &NodeId,
+    listen: Option<SocketAddr>,
+    peers: &Spanned<Vec<Peer>>,
+    document: &mut Document<'_>,
+) {
+    for peer in peers.get_ref() {
+        let address = peer.address.as_str();
+        let leads_back = |(listen, peer): (SocketAddr, SocketAddr)| {
+            let is_here = listen.ip() == peer.ip() || listen.ip().is_unspecified() && peer.ip().is_loopback();
+            is_here && listen.port() == peer.port()
+        };
+        if listen.zip(address.parse().ok()).is_some_and(leads_back) {
+            let message =
+                format_args!("an agent connects to others, and {address} is where it listens itself");
+            document.fault(peers.span(), message);
+        } else if peer.name == *name {
+            document.fault(peers.span(), format_args!("an agent connects to others, and {name} is itself"));
         }
     }
 }
@@ -531,6 +557,19 @@ authority = "Cargo.toml"
         let hub = "{ name = \"hub\", address = \"10.0.0.1:7400\" }";
         let twice = faults(&AGENT.replace(hub, &format!("{hub}, {hub}")));
         assert_eq!(twice, ["5:11: two entries of `connect` are called hub"]);
+        for (listen, address) in [
+            ("127.0.0.1:7400", "127.0.0.1:7400"),
+            ("0.0.0.0:7400", "127.0.0.1:7400"),
+            ("[::1]:7400", "[::1]:7400"),
+        ] {
+            let itself = faults(&AGENT.replace("0.0.0.0:0", listen).replace("10.0.0.1:7400", address));
+            let said = format!("5:11: an agent connects to others, and {address} is where it listens itself");
+            assert_eq!(itself, [said]);
+        }
+        let other_port = AGENT.replace("0.0.0.0:0", "0.0.0.0:7401").replace("10.0.0.1", "127.0.0.1");
+        assert!(parse(&other_port).is_ok());
+        let itself = faults(&AGENT.replace("\"hub\"", "\"agent-1\""));
+        assert_eq!(itself, ["5:11: an agent connects to others, and agent-1 is itself"]);
         let name_alone = faults(&AGENT.replace(hub, "\"hub\""));
         let a_table = "expected a table such as { name = \"hub\", address = \"hub.example:7400\" }";
         assert_eq!(name_alone, [format!("5:12: {a_table}, found the text \"hub\"")]);
