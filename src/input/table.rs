@@ -251,11 +251,17 @@ fn beside_number(flaw: InputError, number_line: usize) -> InputError {
 /// Whether a text begins with a date, the year first, or is a month or a time of day.
 fn is_date(text: &str) -> bool {
     let begins = |form: &str| {
-        let is_right = |(byte, form): (u8, u8)| byte.is_ascii_digit() == (form == b'0');
+        let is_right = |(byte, form): (u8, u8)| match form {
+            b'0' => byte.is_ascii_digit(),
+            b'-' => matches!(byte, b'-' | b'/' | b'.'),
+            b' ' => matches!(byte, b' ' | b'T' | b't' | b'-' | b'_'),
+            form => byte == form,
+        };
         text.len() >= form.len() && text.bytes().zip(form.bytes()).all(is_right)
     };
-    let is_month = text.len() == 7 && begins("0000-00");
-    let is_time = [5, 8].contains(&text.len()) && text.as_bytes()[2] == b':' && begins("00:00");
+    // With a point it is a number.
+    let is_month = text.len() == 7 && text.as_bytes()[4] != b'.' && begins("0000-00");
+    let is_time = text.len() == 5 && begins("00:00") || text.len() == 8 && begins("00:00:00");
     // Eight digits alone are a number; after them stands the time of day.
     begins("0000-00-00") || begins("00000000 00") || is_month || is_time
 }

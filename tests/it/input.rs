@@ -374,6 +374,19 @@ fn m2_dates_with_the_year_first_and_times_of_day_need_no_note() {
 }
 
 #[test]
+fn what_has_digits_where_a_date_has_them_is_no_date_for_that() {
+    for labels in [
+        ["2020W01", "2020W02", "2020W03"],
+        ["2020a01b01", "2020a01b02", "2020a01b03"],
+        ["20200101x", "20200102x", "20200103x"],
+        ["10:00x30", "10:01x30", "10:02x30"],
+    ] {
+        let said = first_column("t", labels).1;
+        assert!(said.contains("no value of \"t\" is a number"), "{labels:?}: {said:?}");
+    }
+}
+
+#[test]
 fn m2_dates_of_which_the_month_is_not_known_get_a_note_that_says_how_to_write_them() {
     for dates in [["01/02/2020", "01/03/2020", "01/04/2020"], ["01.02.2024", "02.02.2024", "3.2.2024"]] {
         let (labels, said) = first_column("Date", dates);
