@@ -18,6 +18,7 @@ use super::error::{CliError, Exit};
 use super::logging::{self, Verbosity};
 use super::signals::Signals;
 use super::system;
+use crate::swarm::member::ICMP_MAX;
 use crate::swarm::node_file::no_identity;
 use crate::swarm::node_options::{IDENTITY_VARIABLE, identity_said};
 use crate::swarm::operator::{JobError, Operator};
@@ -28,9 +29,6 @@ const HANDSHAKE_MAX: Duration = Duration::from_secs(5);
 
 /// How long taking leave may take.
 const LEAVE_MAX: Duration = Duration::from_secs(2);
-
-/// How long the system may take to say that nobody listens on a port of this machine.
-const ICMP_MAX: Duration = Duration::from_secs(1);
 
 #[derive(Debug, Args)]
 pub(crate) struct Connection {

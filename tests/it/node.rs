@@ -116,6 +116,24 @@ fn a_dead_coordinator_is_named() {
 }
 
 #[test]
+fn an_agent_that_tries_nothing_again_ends_at_once_where_nobody_listens() {
+    let cluster = Cluster::new("node_closed");
+    let address = UdpSocket::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let begun = Instant::now();
+    let run =
+        Running::start(&["node", "--config", &cluster.agent(address), "--reconnect-seconds", "0"]).finish();
+    assert!(!run.stderr.contains("tried again"), "{}", run.stderr);
+    run.fails(69, &[&format!("hub at {address} cannot be reached: nobody listens there")]);
+    assert!(begun.elapsed() < Duration::from_secs(4), "{:?}", begun.elapsed());
+    // Of one that is silent it is not known.
+    let silent = UdpSocket::bind("127.0.0.1:0").unwrap();
+    let file = cluster.agent(silent.local_addr().unwrap());
+    let run = Running::start(&["node", "--config", &file, "--reconnect-seconds", "0"]).finish();
+    assert!(!run.stderr.contains("tried again"), "{}", run.stderr);
+    run.fails(69, &["hub at ", "did not answer"]);
+}
+
+#[test]
 fn t7_an_agent_may_be_started_before_its_coordinator() {
     let cluster = Cluster::new("node_early");
     let address = UdpSocket::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
