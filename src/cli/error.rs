@@ -72,6 +72,11 @@ impl CliError {
         Self { message: format!("{}; {name} names it", self.message), ..self }
     }
 
+    /// The same error, and what follows from it.
+    pub(crate) fn and(self, consequence: impl fmt::Display) -> Self {
+        Self { message: format!("{}; {consequence}", self.message), ..self }
+    }
+
     /// The same error, said of a part of the work.
     pub(crate) fn within(self, part: impl fmt::Display) -> Self {
         Self { message: format!("{part}: {}", self.message), ..self }

@@ -157,6 +157,26 @@ fn a_folder_that_cannot_be_made_costs_no_certificate() {
 }
 
 #[test]
+fn a_certificate_that_could_not_be_written_is_said_to_be_in_the_register() {
+    let cluster = Cluster::new("ca_unwritten");
+    // Nothing takes the place of a folder, as nothing is written to a disk that is full.
+    let out = cluster.path("a");
+    std::fs::create_dir_all(format!("{out}/authority.pem/in the way")).unwrap();
+    set_mode(&out, 0o700);
+    let unwritten = |run: Run| {
+        run.fails(1, &["authority.pem", " of a, which is in the register: ", "--force issues another"]);
+        let shown = cluster.show();
+        let last = shown["certificates"].as_array().unwrap().last().unwrap().clone();
+        assert!(run.stderr.contains(last["serial"].as_str().unwrap()), "{}", run.stderr);
+    };
+    unwritten(cluster.ca("issue", &["a", "--role", "agent", "--out", &out]));
+    unwritten(cluster.ca("issue", &["a", "--role", "agent", "--out", &out, "--force"]));
+    unwritten(cluster.renew("a", &[]));
+    std::fs::remove_dir_all(format!("{out}/authority.pem")).unwrap();
+    cluster.ca("issue", &["a", "--role", "agent", "--out", &out, "--force"]).json();
+}
+
+#[test]
 fn renewing_makes_a_new_key() {
     let cluster = Cluster::new("ca_renew");
     cluster.issue("a", "coordinator");

@@ -60,12 +60,22 @@ impl Trusted {
         on_existing: OnExisting,
         output: Output,
     ) -> Result<(), CliError> {
-        let mut pem: IdentityPem = identity.to_pem().clone();
-        append(&mut pem.authority, &self.authorities);
-        let mut revoked = folder.revocation_list()?;
-        append(&mut revoked, &self.revoked);
-        let identity = Identity::from_pem(pem)?;
-        write_identity(&out, &identity, &revoked, on_existing)?;
+        let written = || {
+            let mut pem: IdentityPem = identity.to_pem().clone();
+            append(&mut pem.authority, &self.authorities);
+            let mut revoked = folder.revocation_list()?;
+            append(&mut revoked, &self.revoked);
+            let identity = Identity::from_pem(pem)?;
+            write_identity(&out, &identity, &revoked, on_existing)?;
+            Ok(identity)
+        };
+        let identity = written().map_err(|error: CliError| {
+            let (name, serial) = (identity.id(), &identity.as_peer().serial);
+            error.and(format_args!(
+                "nobody has the certificate {serial} of {name}, which is in the register: where this can be written, \
+                 the same command with --force issues another"
+            ))
+        })?;
         output.print(&Issued { directory: Some(out), ..Issued::new(identity.as_peer()) })
     }
 }
