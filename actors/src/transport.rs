@@ -1,8 +1,8 @@
 //! How nodes reach each other: a `Transport` dials and accepts, and yields a `Link` to a peer with what both sides
 //! have shown. A session knows a link and nothing of what is below it, so a further transport is one file here.
 //!
-//! Public are the transport parameters of a node's connections, so that a control which is measured beside a node can
-//! use the same.
+//! Public are the transport parameters of a node's connections and the endpoint below them, so that a control which is
+//! measured beside a node can use the same.
 
 pub(crate) mod memory;
 mod parameters;
@@ -10,7 +10,10 @@ pub(crate) mod quic;
 
 pub use quic::is_port_closed;
 
-pub use parameters::{RECEIVE_WINDOW, STREAMS_MAX, STREAMS_MIN, more_streams, parameters};
+pub use parameters::{
+    DATAGRAM_BYTES_MAX, RECEIVE_WINDOW, SOCKET_BYTES, STREAMS_MAX, STREAMS_MIN, endpoint, more_streams,
+    parameters,
+};
 
 use crate::{
     call::Caller,

@@ -1,5 +1,9 @@
-//! The transport parameters of a node's connections.
+//! The transport parameters of a node's connections, and the socket below them.
 
+use std::{
+    io,
+    net::{SocketAddr, UdpSocket},
+};
 use swarm_protocols::session::Timing;
 
 /// How many streams a peer may have open at once in the beginning. Every stream allowed costs the
@@ -13,6 +17,15 @@ pub const STREAMS_MAX: u32 = 1024;
 /// [its memory](crate::NodeConfig::memory_bytes) among its connections, and gives each this much where it has few.
 pub const RECEIVE_WINDOW: u32 = 16 << 20;
 
+/// The longest datagram that is sent and taken, where the path carries it, in bytes: QUIC finds that out (RFC 8899), and
+/// begins with 1,200. Ten of them are handed to the system at once, which takes 65,507 bytes.
+pub const DATAGRAM_BYTES_MAX: u16 = 6_500;
+
+/// How many bytes the system is asked to hold in each direction for a node between two of its looks, as far as it
+/// [allows](https://docs.kernel.org/admin-guide/sysctl/net.html#rmem-max). What finds no room is lost: of long datagrams
+/// in bursts the 208 KiB of a Linux by default lose so many that a connection comes down to a fraction of its rate.
+pub const SOCKET_BYTES: usize = 4 << 20;
+
 /// The transport parameters of the connections of a node whose sessions wait so long.
 ///
 /// A session finds out by itself whether its peer is silent, and has to be the first: QUIC gives up half as long again
@@ -20,7 +33,10 @@ pub const RECEIVE_WINDOW: u32 = 16 << 20;
 pub fn parameters(timing: &Timing) -> quinn::TransportConfig {
     let mut config = quinn::TransportConfig::default();
     let idle = timing.silence + timing.silence / 2;
+    let mut discovery = quinn::MtuDiscoveryConfig::default();
+    discovery.upper_bound(DATAGRAM_BYTES_MAX);
     config
+        .mtu_discovery_config(Some(discovery))
         .max_concurrent_bidi_streams(STREAMS_MIN.into())
         .max_concurrent_uni_streams(0_u8.into())
         .receive_window(RECEIVE_WINDOW.into())
@@ -28,6 +44,27 @@ pub fn parameters(timing: &Timing) -> quinn::TransportConfig {
         // One that QUIC cannot count is longer than any session lasts.
         .max_idle_timeout(idle.try_into().ok());
     config
+}
+
+/// An endpoint on a socket of its own, for connections with these [`parameters`].
+///
+/// # Errors
+/// Where no socket can be bound to the address, or there is no runtime.
+pub fn endpoint(
+    mut config: quinn::EndpointConfig,
+    server: Option<quinn::ServerConfig>,
+    address: SocketAddr,
+) -> io::Result<quinn::Endpoint> {
+    let socket = UdpSocket::bind(address)?;
+    let options = socket2::SockRef::from(&socket);
+    for asked in [options.set_recv_buffer_size(SOCKET_BYTES), options.set_send_buffer_size(SOCKET_BYTES)] {
+        if let Err(error) = asked {
+            tracing::debug!(%error, "the buffers of the socket stay as they are");
+        }
+    }
+    config.max_udp_payload_size(DATAGRAM_BYTES_MAX).map_err(io::Error::other)?;
+    let runtime = quinn::default_runtime().ok_or_else(|| io::Error::other("there is no runtime"))?;
+    quinn::Endpoint::new(config, server, socket, runtime)
 }
 
 /// How many streams a peer that has `open` of the `allowed` ones should be allowed from now on, if
@@ -39,7 +76,12 @@ pub fn more_streams(open: u32, allowed: u32) -> Option<u32> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::time::Duration;
+    use crate::identity::{Authority, EarlyData, KeyExchange, Validity, server_name};
+    use std::{
+        sync::Arc,
+        time::{Duration, SystemTime},
+    };
+    use swarm_protocols::Role;
 
     #[test]
     fn s6_quic_gives_up_on_a_silent_peer_after_the_session_does() {
@@ -49,6 +91,40 @@ mod tests {
             let written = format!("{:?}", parameters(&timing));
             assert!(written.contains(&idle), "{written}");
         }
+    }
+
+    #[actix_rt::test]
+    async fn datagrams_grow_to_what_the_path_carries() {
+        let day = Validity::starting(SystemTime::now(), Duration::from_secs(86_400)).unwrap();
+        let authority = Authority::new("paths", day).unwrap();
+        let issue = |id: &str, role| authority.issue(&id.parse().unwrap(), role, day).unwrap();
+        let (listener, dialler) = (issue("hub", Role::Coordinator), issue("a", Role::Agent));
+        let shared = Arc::new(parameters(&Timing::default()));
+        let mut server = listener.server_config(KeyExchange::default(), EarlyData::Refused);
+        server.transport_config(Arc::clone(&shared));
+        let mut client = dialler.client_config(None, KeyExchange::default(), EarlyData::Refused);
+        client.transport_config(shared);
+
+        let (config, loopback) = (quinn::EndpointConfig::default(), SocketAddr::from(([127, 0, 0, 1], 0)));
+        let listening = endpoint(config.clone(), Some(server), loopback).unwrap();
+        let dialling = endpoint(config, None, loopback).unwrap();
+        let address = listening.local_addr().unwrap();
+        let (from, to) = futures_util::join!(
+            async { dialling.connect_with(client, address, server_name(None)).unwrap().await.unwrap() },
+            async { listening.accept().await.unwrap().await.unwrap() },
+        );
+        let grows = async {
+            while [&from, &to].iter().any(|end| end.stats().path.current_mtu < DATAGRAM_BYTES_MAX) {
+                let (mut send, mut recv) = from.open_bi().await.unwrap();
+                send.write_all(&[7]).await.unwrap();
+                send.finish().unwrap();
+                let (mut answer, mut asked) = to.accept_bi().await.unwrap();
+                answer.write_all(&asked.read_to_end(1).await.unwrap()).await.unwrap();
+                answer.finish().unwrap();
+                assert_eq!(recv.read_to_end(1).await.unwrap(), [7]);
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(20), grows).await.expect("loopback carries them");
     }
 
     #[test]

@@ -7,7 +7,9 @@ use std::net::SocketAddr;
 use std::rc::Rc;
 
 use bytes::Bytes;
-use quinn::{ClientConfig, Connecting, Connection, Endpoint, Incoming, RecvStream, SendStream};
+use quinn::{
+    ClientConfig, Connecting, Connection, Endpoint, EndpointConfig, Incoming, RecvStream, SendStream,
+};
 use swarm_actors::identity::{EarlyData, Identity, KeyExchange, server_name};
 use swarm_actors::transport;
 use swarm_protocols::{NodeId, session::Timing};
@@ -43,7 +45,8 @@ pub(super) fn dialling(identity: &Identity, peer: &NodeId, early_data: EarlyData
 /// An endpoint to dial from.
 pub(super) fn endpoint() -> Result<Endpoint, MessagingError> {
     let loopback = SocketAddr::from(([127, 0, 0, 1], 0));
-    Endpoint::client(loopback).map_err(|error| MessagingError::Start(error.to_string()))
+    transport::endpoint(EndpointConfig::default(), None, loopback)
+        .map_err(|error| MessagingError::Start(error.to_string()))
 }
 
 pub(super) async fn connect(

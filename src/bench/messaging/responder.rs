@@ -83,7 +83,8 @@ pub(crate) fn run() -> Result<(), MessagingError> {
 
         let mut config = identity.server_config(KeyExchange::default(), EarlyData::Allowed);
         config.transport_config(transport::parameters(&Timing::default()).into());
-        let endpoint = quinn::Endpoint::server(config, loopback).map_err(failed)?;
+        let endpoint =
+            transport::endpoint(quinn::EndpointConfig::default(), Some(config), loopback).map_err(failed)?;
         let floor = endpoint.local_addr().map_err(failed)?;
         actix_rt::spawn(floor::serve(endpoint));
 

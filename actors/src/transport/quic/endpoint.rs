@@ -5,7 +5,9 @@ use crate::{
     budget::WINDOW_MIN,
     identity::{EarlyData, Identity, KeyExchange, PeerChain, Serial, TlsReason, explain, server_name},
     log_limit::limited,
-    transport::{Connection, DialError, EarlyAsks, Refusal, ServeEarly, Shown, Transport, parameters},
+    transport::{
+        Connection, DialError, EarlyAsks, Refusal, ServeEarly, Shown, Transport, endpoint, parameters,
+    },
 };
 use futures_util::{
     StreamExt,
@@ -16,7 +18,7 @@ use quinn::{ConnectionError, ConnectionId, ConnectionIdGenerator, ZeroRttAccepte
 use std::{
     collections::BTreeMap,
     io,
-    net::{SocketAddr, UdpSocket},
+    net::SocketAddr,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::{Duration, SystemTime},
 };
@@ -97,9 +99,7 @@ impl QuicTransport {
         let listening = Listening::new(identity.clone(), key_exchange, early_data, &parameters);
         let mut config = quinn::EndpointConfig::new(identity.reset_key());
         config.cid_generator(|| Box::new(PlainIds));
-        let runtime = quinn::default_runtime().ok_or_else(|| io::Error::other("there is no runtime"))?;
-        let server = quinn::ServerConfig::clone(&listening.config);
-        let endpoint = quinn::Endpoint::new(config, Some(server), UdpSocket::bind(address)?, runtime)?;
+        let endpoint = endpoint(config, Some(quinn::ServerConfig::clone(&listening.config)), address)?;
         let (address, listening) = (endpoint.local_addr()?, watch::Sender::new(listening));
         let dialling = BTreeMap::new();
         Ok(Self { endpoint, address, listening, identity, key_exchange, early_data, parameters, dialling })
