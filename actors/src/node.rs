@@ -25,7 +25,7 @@ use crate::{
     quic_bridge::{self, Found, LocalNode, Presence, QuicBridge},
     session::{DeadLetter, ExposeError, ExposedRequest, Exposure, Permission, Way},
     subscription::{Subscription, subscription},
-    transport::{Transport, quic::QuicTransport},
+    transport::{CongestionControl, Transport, quic::QuicTransport},
 };
 use actix::{Actor, Addr};
 use actix_rt::{Arbiter, ArbiterHandle, System};
@@ -71,6 +71,8 @@ pub struct NodeConfig {
     /// Whether [idempotent](swarm_protocols::Request::IDEMPOTENT) requests may be asked in the first packet of a resumed
     /// connection: allowed by default. It saves a round trip; they are judged like any other, on both sides.
     pub early_data: EarlyData,
+    /// How its connections find out how fast they may send.
+    pub congestion: CongestionControl,
 }
 
 impl NodeConfig {
@@ -87,6 +89,7 @@ impl NodeConfig {
             timing: Timing::default(),
             key_exchange: KeyExchange::default(),
             early_data: EarlyData::Allowed,
+            congestion: CongestionControl::default(),
         }
     }
 }
@@ -227,6 +230,7 @@ impl Node {
             timing,
             key_exchange,
             early_data,
+            congestion,
         } = config;
         let (count, bytes) = CAPABILITIES_MAX;
         if capabilities.len() > count
@@ -252,7 +256,8 @@ impl Node {
             LocalNode { node: identity.id().clone(), agent_type, capabilities, limits, timing, budget };
         let at = |source| StartError::Listen { address: listen, source };
         let transport =
-            QuicTransport::listen(identity, key_exchange, early_data, listen, &timing).map_err(at)?;
+            QuicTransport::listen(identity, key_exchange, early_data, congestion, listen, &timing)
+                .map_err(at)?;
         Ok(Self::of(local, Box::new(transport)))
     }
 

@@ -1,8 +1,10 @@
 //! The transport parameters of a node's connections, and the socket below them.
 
+use quinn::congestion::{BbrConfig, CubicConfig, NewRenoConfig};
 use std::{
     io,
     net::{SocketAddr, UdpSocket},
+    sync::Arc,
 };
 use swarm_protocols::session::Timing;
 
@@ -25,6 +27,30 @@ pub const DATAGRAM_BYTES_MAX: u16 = 6_500;
 /// [allows](https://docs.kernel.org/admin-guide/sysctl/net.html#rmem-max). What finds no room is lost: of long datagrams
 /// in bursts the 208 KiB of a Linux by default lose so many that a connection comes down to a fraction of its rate.
 pub const SOCKET_BYTES: usize = 4 << 20;
+
+/// How a connection finds out how fast its path takes data.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum CongestionControl {
+    /// CUBIC (RFC 9438): takes a loss for a sign that a queue is full.
+    #[default]
+    Cubic,
+    /// NewReno (RFC 9002): likewise, and recovers slowly where the round trip is long.
+    NewReno,
+    /// BBR: goes by delivery rate and round trip, so that random losses, as of radio links, do not slow it down. That of
+    /// [`quinn`], which calls it experimental.
+    Bbr,
+}
+
+impl CongestionControl {
+    /// Makes connections with these parameters control themselves so.
+    pub(crate) fn apply(self, parameters: &mut quinn::TransportConfig) {
+        match self {
+            Self::Cubic => parameters.congestion_controller_factory(Arc::new(CubicConfig::default())),
+            Self::NewReno => parameters.congestion_controller_factory(Arc::new(NewRenoConfig::default())),
+            Self::Bbr => parameters.congestion_controller_factory(Arc::new(BbrConfig::default())),
+        };
+    }
+}
 
 /// The transport parameters of the connections of a node whose sessions wait so long.
 ///
@@ -77,10 +103,8 @@ pub fn more_streams(open: u32, allowed: u32) -> Option<u32> {
 mod tests {
     use super::*;
     use crate::identity::{Authority, EarlyData, KeyExchange, Validity, server_name};
-    use std::{
-        sync::Arc,
-        time::{Duration, SystemTime},
-    };
+    use quinn::congestion::{Bbr, Cubic, NewReno};
+    use std::time::{Duration, SystemTime};
     use swarm_protocols::Role;
 
     #[test]
@@ -93,18 +117,17 @@ mod tests {
         }
     }
 
-    #[actix_rt::test]
-    async fn datagrams_grow_to_what_the_path_carries() {
+    /// Both ends of a connection over loopback.
+    async fn connected(parameters: quinn::TransportConfig) -> [quinn::Connection; 2] {
         let day = Validity::starting(SystemTime::now(), Duration::from_secs(86_400)).unwrap();
         let authority = Authority::new("paths", day).unwrap();
         let issue = |id: &str, role| authority.issue(&id.parse().unwrap(), role, day).unwrap();
         let (listener, dialler) = (issue("hub", Role::Coordinator), issue("a", Role::Agent));
-        let shared = Arc::new(parameters(&Timing::default()));
+        let parameters = Arc::new(parameters);
         let mut server = listener.server_config(KeyExchange::default(), EarlyData::Refused);
-        server.transport_config(Arc::clone(&shared));
+        server.transport_config(Arc::clone(&parameters));
         let mut client = dialler.client_config(None, KeyExchange::default(), EarlyData::Refused);
-        client.transport_config(shared);
-
+        client.transport_config(parameters);
         let (config, loopback) = (quinn::EndpointConfig::default(), SocketAddr::from(([127, 0, 0, 1], 0)));
         let listening = endpoint(config.clone(), Some(server), loopback).unwrap();
         let dialling = endpoint(config, None, loopback).unwrap();
@@ -113,6 +136,12 @@ mod tests {
             async { dialling.connect_with(client, address, server_name(None)).unwrap().await.unwrap() },
             async { listening.accept().await.unwrap().await.unwrap() },
         );
+        [from, to]
+    }
+
+    #[actix_rt::test]
+    async fn datagrams_grow_to_what_the_path_carries() {
+        let [from, to] = connected(parameters(&Timing::default())).await;
         let grows = async {
             while [&from, &to].iter().any(|end| end.stats().path.current_mtu < DATAGRAM_BYTES_MAX) {
                 let (mut send, mut recv) = from.open_bi().await.unwrap();
@@ -125,6 +154,20 @@ mod tests {
             }
         };
         tokio::time::timeout(Duration::from_secs(20), grows).await.expect("loopback carries them");
+    }
+
+    #[actix_rt::test]
+    async fn a_connection_is_controlled_as_it_was_asked_for() {
+        for congestion in [CongestionControl::Cubic, CongestionControl::NewReno, CongestionControl::Bbr] {
+            let mut parameters = parameters(&Timing::default());
+            congestion.apply(&mut parameters);
+            let [from, _to] = connected(parameters).await;
+            let state = from.congestion_state().into_any();
+            let found = [state.is::<Cubic>(), state.is::<NewReno>(), state.is::<Bbr>()];
+            let asked = [CongestionControl::Cubic, CongestionControl::NewReno, CongestionControl::Bbr]
+                .map(|of| of == congestion);
+            assert_eq!(found, asked);
+        }
     }
 
     #[test]

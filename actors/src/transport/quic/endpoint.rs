@@ -6,7 +6,8 @@ use crate::{
     identity::{EarlyData, Identity, KeyExchange, PeerChain, Serial, TlsReason, explain, server_name},
     log_limit::limited,
     transport::{
-        Connection, DialError, EarlyAsks, Refusal, ServeEarly, Shown, Transport, endpoint, parameters,
+        CongestionControl, Connection, DialError, EarlyAsks, Refusal, ServeEarly, Shown, Transport, endpoint,
+        parameters,
     },
 };
 use futures_util::{
@@ -89,10 +90,12 @@ impl QuicTransport {
         identity: Identity,
         key_exchange: KeyExchange,
         early_data: EarlyData,
+        congestion: CongestionControl,
         address: SocketAddr,
         timing: &Timing,
     ) -> io::Result<Self> {
         let mut parameters = parameters(timing);
+        congestion.apply(&mut parameters);
         // Little before the session is open: then the node divides what it has.
         parameters.receive_window(WINDOW_MIN.into()).send_window(WINDOW_MIN.into());
         let parameters = Arc::new(parameters);
