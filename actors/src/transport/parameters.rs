@@ -1,6 +1,6 @@
 //! The transport parameters of a node's connections, and the socket below them.
 
-use quinn::congestion::{BbrConfig, CubicConfig, NewRenoConfig};
+use quinn::congestion::{BbrConfig, ControllerFactory, CubicConfig, NewRenoConfig};
 use std::{
     io,
     net::{SocketAddr, UdpSocket},
@@ -41,14 +41,18 @@ pub enum CongestionControl {
     Bbr,
 }
 
+/// How many bytes a connection sends before it has heard how its path takes them: 32 packets, as Chromium does. With the
+/// ten of RFC 9002 two datagrams of full length would be more than it may send, and what comes behind a probe of the path
+/// would wait several round trips.
+const INITIAL_WINDOW: u64 = 32 * 1_200;
+
 impl CongestionControl {
-    /// Makes connections with these parameters control themselves so.
-    pub(crate) fn apply(self, parameters: &mut quinn::TransportConfig) {
+    fn factory(self) -> Arc<dyn ControllerFactory + Send + Sync> {
         match self {
-            Self::Cubic => parameters.congestion_controller_factory(Arc::new(CubicConfig::default())),
-            Self::NewReno => parameters.congestion_controller_factory(Arc::new(NewRenoConfig::default())),
-            Self::Bbr => parameters.congestion_controller_factory(Arc::new(BbrConfig::default())),
-        };
+            Self::Cubic => Arc::new(CubicConfig::default().initial_window(INITIAL_WINDOW).clone()),
+            Self::NewReno => Arc::new(NewRenoConfig::default().initial_window(INITIAL_WINDOW).clone()),
+            Self::Bbr => Arc::new(BbrConfig::default().initial_window(INITIAL_WINDOW).clone()),
+        }
     }
 }
 
@@ -56,13 +60,14 @@ impl CongestionControl {
 ///
 /// A session finds out by itself whether its peer is silent, and has to be the first: QUIC gives up half as long again
 /// after. It sends nothing by itself to keep a connection alive, as the heartbeat of a session does that.
-pub fn parameters(timing: &Timing) -> quinn::TransportConfig {
+pub fn parameters(timing: &Timing, congestion: CongestionControl) -> quinn::TransportConfig {
     let mut config = quinn::TransportConfig::default();
     let idle = timing.silence + timing.silence / 2;
     let mut discovery = quinn::MtuDiscoveryConfig::default();
     discovery.upper_bound(DATAGRAM_BYTES_MAX);
     config
         .mtu_discovery_config(Some(discovery))
+        .congestion_controller_factory(congestion.factory())
         .max_concurrent_bidi_streams(STREAMS_MIN.into())
         .max_concurrent_uni_streams(0_u8.into())
         .receive_window(RECEIVE_WINDOW.into())
@@ -112,7 +117,7 @@ mod tests {
         for seconds in [10, 60, 86_400] {
             let timing = Timing { silence: Duration::from_secs(seconds), ..Timing::default() };
             let idle = format!("max_idle_timeout: Some({})", seconds * 1_500);
-            let written = format!("{:?}", parameters(&timing));
+            let written = format!("{:?}", parameters(&timing, CongestionControl::default()));
             assert!(written.contains(&idle), "{written}");
         }
     }
@@ -141,7 +146,7 @@ mod tests {
 
     #[actix_rt::test]
     async fn datagrams_grow_to_what_the_path_carries() {
-        let [from, to] = connected(parameters(&Timing::default())).await;
+        let [from, to] = connected(parameters(&Timing::default(), CongestionControl::default())).await;
         let grows = async {
             while [&from, &to].iter().any(|end| end.stats().path.current_mtu < DATAGRAM_BYTES_MAX) {
                 let (mut send, mut recv) = from.open_bi().await.unwrap();
@@ -159,9 +164,7 @@ mod tests {
     #[actix_rt::test]
     async fn a_connection_is_controlled_as_it_was_asked_for() {
         for congestion in [CongestionControl::Cubic, CongestionControl::NewReno, CongestionControl::Bbr] {
-            let mut parameters = parameters(&Timing::default());
-            congestion.apply(&mut parameters);
-            let [from, _to] = connected(parameters).await;
+            let [from, _to] = connected(parameters(&Timing::default(), congestion)).await;
             let state = from.congestion_state().into_any();
             let found = [state.is::<Cubic>(), state.is::<NewReno>(), state.is::<Bbr>()];
             let asked = [CongestionControl::Cubic, CongestionControl::NewReno, CongestionControl::Bbr]

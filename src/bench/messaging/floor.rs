@@ -11,7 +11,7 @@ use quinn::{
     ClientConfig, Connecting, Connection, Endpoint, EndpointConfig, Incoming, RecvStream, SendStream,
 };
 use swarm_actors::identity::{EarlyData, Identity, KeyExchange, server_name};
-use swarm_actors::transport;
+use swarm_actors::transport::{self, CongestionControl};
 use swarm_protocols::{NodeId, session::Timing};
 
 use super::MessagingError;
@@ -38,7 +38,7 @@ pub(super) fn lost(error: impl std::error::Error) -> MessagingError {
 /// How to dial `peer` as `identity`. Only what is dialled with one and the same value resumes a TLS session.
 pub(super) fn dialling(identity: &Identity, peer: &NodeId, early_data: EarlyData) -> ClientConfig {
     let mut config = identity.client_config(Some(peer), KeyExchange::default(), early_data);
-    config.transport_config(transport::parameters(&Timing::default()).into());
+    config.transport_config(transport::parameters(&Timing::default(), CongestionControl::default()).into());
     config
 }
 

@@ -82,7 +82,9 @@ pub(crate) fn run() -> Result<(), MessagingError> {
         node.expose("echo", mailbox).allow(Role::Operator).register().await.map_err(failed)?.detach();
 
         let mut config = identity.server_config(KeyExchange::default(), EarlyData::Allowed);
-        config.transport_config(transport::parameters(&Timing::default()).into());
+        config.transport_config(
+            transport::parameters(&Timing::default(), transport::CongestionControl::default()).into(),
+        );
         let endpoint =
             transport::endpoint(quinn::EndpointConfig::default(), Some(config), loopback).map_err(failed)?;
         let floor = endpoint.local_addr().map_err(failed)?;

@@ -137,7 +137,7 @@ impl Relay {
         actix_rt::spawn({
             let (near, far) = (Arc::clone(&near), Arc::clone(&far));
             async move {
-                let (mut buffer, mut held) = (vec![0; 2 << 10], Vec::new());
+                let (mut buffer, mut held) = (vec![0; 64 << 10], Vec::new());
                 while let Ok((length, from)) = near.recv_from(&mut buffer).await {
                     let _same = clients.send(from);
                     sent.lock().unwrap().push(buffer[..length].to_vec());
@@ -157,7 +157,7 @@ impl Relay {
             }
         });
         actix_rt::spawn(async move {
-            let (mut buffer, mut to) = (vec![0; 2 << 10], None);
+            let (mut buffer, mut to) = (vec![0; 64 << 10], None);
             while let Ok((length, _)) = far.recv_from(&mut buffer).await {
                 while let Ok(latest) = client.try_recv() {
                     to = Some(latest);

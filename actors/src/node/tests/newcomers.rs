@@ -22,7 +22,7 @@ async fn begin_and_stay_silent(
     let relay = UdpSocket::bind((from, 0)).await.unwrap();
     let connecting = client.connect_with(config, relay.local_addr().unwrap(), server_name(None)).unwrap();
     let pass_on = async {
-        let (mut datagram, home) = ([0; 2_048], client.local_addr().unwrap());
+        let (mut datagram, home) = (vec![0; 64 << 10], client.local_addr().unwrap());
         loop {
             let (length, source) = relay.recv_from(&mut datagram).await.unwrap();
             // A Retry has a long header of type 3 (RFC 9000, section 17.2.5).
@@ -111,7 +111,7 @@ async fn a10_an_operator_with_too_many_sessions_is_told_to_try_again_later() {
 
 /// Passes datagrams between whoever sends first and the node at the address of the moment.
 async fn relay(socket: UdpSocket, target: watch::Receiver<SocketAddr>) {
-    let (mut datagram, mut client) = ([0; 2_048], None);
+    let (mut datagram, mut client) = (vec![0; 64 << 10], None);
     loop {
         let (length, source) = socket.recv_from(&mut datagram).await.unwrap();
         let client = *client.get_or_insert(source);

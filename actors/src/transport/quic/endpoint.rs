@@ -94,8 +94,7 @@ impl QuicTransport {
         address: SocketAddr,
         timing: &Timing,
     ) -> io::Result<Self> {
-        let mut parameters = parameters(timing);
-        congestion.apply(&mut parameters);
+        let mut parameters = parameters(timing, congestion);
         // Little before the session is open: then the node divides what it has.
         parameters.receive_window(WINDOW_MIN.into()).send_window(WINDOW_MIN.into());
         let parameters = Arc::new(parameters);
