@@ -18,17 +18,17 @@ use swarm_kernels::{
 };
 use swarm_protocols::{
     ContentHash, Floats,
-    correlation::{CorrelateGroups, Correlator as CorrelatorProtocol, PairMeasure, ROWS_STEP},
+    correlation::{CorrelateGroups, Correlator as CorrelatorProtocol, PairMeasure},
 };
 
 /// Compares all pairs of series that its node keeps: by Pearson's and Spearman's correlation, by their longest common
 /// subsequence, by dynamic time warping.
 ///
-/// It speaks the protocol of the same name: get its [`mailbox`](Self::mailbox) and ask for rows of the matrix. Groups
+/// It speaks the protocol of the same name: get its [`mailbox`](Self::mailbox) and ask for pairs of the matrix. Groups
 /// of series are named by their content; a request of which the node lacks content is answered with
 /// [`PartError::MissingInputs`](swarm_protocols::part::PartError::MissingInputs). The series that were compared last
-/// are also kept made ready, so that the next rows of the same matrix begin at once; that takes up to 2.5 times the
-/// memory of their values. Rows are computed on workers, one thread for each request, and stop soon after nobody waits
+/// are also kept made ready, so that the next pairs of the same matrix begin at once; that takes up to 2.5 times the
+/// memory of their values. They are computed on workers, one thread for each request, and stop soon after nobody waits
 /// for them any more.
 ///
 /// ```
@@ -47,9 +47,9 @@ use swarm_protocols::{
 ///
 /// let series = vec![vec![1.0, 2.0, 4.0].into(), vec![-1.0, -2.0, -4.0].into()];
 /// let group = contents.insert(SeriesGroup::new(series)?.encode())?;
-/// let rows = CorrelateGroups { groups: vec![group], measure: PairMeasure::Pearson, from: 0, until: 2 };
+/// let pairs = CorrelateGroups { groups: vec![group], measure: PairMeasure::Pearson, from: 0, until: 3 };
 /// // The first with itself, with the second; the second with itself.
-/// assert_eq!(*correlator.ask(rows).await?, [1.0, -1.0, 1.0]);
+/// assert_eq!(*correlator.ask(pairs).await?, [1.0, -1.0, 1.0]);
 /// # Ok(())
 /// # }
 /// ```
@@ -85,22 +85,10 @@ impl Handler<Call<CorrelateGroups>> for Correlator {
     fn handle(&mut self, call: Call<CorrelateGroups>, _: &mut Self::Context) -> Self::Result {
         let ready = self.ready.clone();
         parts::answer_series(&self.contents, &self.workers, call, move |request, groups, cancelled| {
-            rows(request, &*ready.pairs(request, groups)?, &|| cancelled())
+            let run = request.from as usize..request.until as usize;
+            ready.pairs(request, groups)?.values(run, &|| cancelled()).map(Floats::from)
         })
     }
-}
-
-/// The values of the rows that are asked for; the request has been checked.
-fn rows(
-    request: &CorrelateGroups,
-    pairs: &Pairs,
-    cancelled: &dyn Fn() -> bool,
-) -> Result<Floats, KernelError> {
-    let mut values = Vec::new();
-    for part in request.from / ROWS_STEP..request.until.div_ceil(ROWS_STEP) {
-        values.extend(pairs.part(part as usize, cancelled)?);
-    }
-    Ok(values.into())
 }
 
 /// The series that were compared last, made ready. Worker threads share it.
@@ -114,7 +102,7 @@ struct Prepared {
 }
 
 impl Ready {
-    /// The series of a request made ready: once for all rows of one matrix, while others of them wait.
+    /// The series of a request made ready: once for all pairs of one matrix, while others of them wait.
     fn pairs(&self, request: &CorrelateGroups, groups: &Groups<'_>) -> Result<Arc<Pairs>, KernelError> {
         let mut ready = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(prepared) = &*ready

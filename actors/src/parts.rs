@@ -9,7 +9,7 @@ use std::{collections::BTreeSet, sync::Arc};
 use swarm_kernels::KernelError;
 use swarm_protocols::{
     ContentHash, Floats,
-    part::{PartError, PartRequest},
+    part::{PartError, PartRequest, TooMuchWork},
     series_group::{InvalidGroup, SeriesGroup},
     series_matcher::SeriesRequest,
     similar_windows::{InvalidPart, SeriesPart},
@@ -77,7 +77,8 @@ where
     })
 }
 
-/// Answers a part whose inputs are groups of series by `work`, if it makes sense with them.
+/// Answers a part whose inputs are groups of series by `work`, if it makes sense with them and is within
+/// [`CELLS_MAX`](swarm_protocols::part::CELLS_MAX).
 pub(crate) fn answer_series<R: SeriesRequest + Sync>(
     contents: &Contents,
     workers: &Workers,
@@ -88,6 +89,7 @@ pub(crate) fn answer_series<R: SeriesRequest + Sync>(
         let lengths: Vec<Vec<u32>> = inputs.iter().map(|group| group.lengths()).collect();
         let lengths: Vec<&[u32]> = lengths.iter().map(Vec::as_slice).collect();
         request.check(&lengths)?;
+        TooMuchWork::unless_within(request.cells(&lengths)).map_err(PartError::invalid)?;
         work(request, &Groups(inputs), cancelled).map_err(part_error)
     })
 }

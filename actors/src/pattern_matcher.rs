@@ -17,7 +17,7 @@ use actix::{Actor, Context, Handler};
 use std::sync::Arc;
 use swarm_kernels::Search;
 use swarm_protocols::{
-    part::PartError,
+    part::{PartError, TooMuchWork},
     series_matcher::SeriesMatcher,
     similar_windows::{
         FindSimilar, PatternMatcher as MatcherProtocol, QueryMatches, SeriesPart, SimilarInPart, WindowQuery,
@@ -69,6 +69,7 @@ impl Handler<Call<FindSimilar>> for PatternMatcher {
         parts::answer(&self.contents, &self.workers, call, |find, inputs: &[Arc<SeriesPart>], cancelled| {
             find.check()?;
             let [part] = inputs else { return Err(PartError::invalid("it is about one part")) };
+            TooMuchWork::unless_within(find.cells(part)).map_err(PartError::invalid)?;
             search(part, &find.rule, &find.queries, cancelled)
         })
     }

@@ -3,11 +3,11 @@
 use crate::{
     ContentHash, Request,
     distance::BandRule,
-    part::{Impossible, PartError, PartRequest, part_count},
+    part::{CELLS_MAX, CELLS_WANTED_MAX, Impossible, PartError, PartRequest, part_count},
     series_matcher::{Lengths, SeriesMatcher, SeriesRequest, runs},
 };
 use serde::{Deserialize, Serialize};
-use std::ops::Range;
+use std::{collections::BTreeMap, ops::Range};
 
 /// The values of a block of series: 8 MiB of them. A longer series is a block of its own.
 pub const BLOCK_VALUES: usize = 1 << 20;
@@ -63,6 +63,15 @@ impl PartRequest for ClassifySeries {
 }
 
 impl SeriesRequest for ClassifySeries {
+    fn cells(&self, inputs: &[Lengths<'_>]) -> u64 {
+        let [train, test] = [0, 1].map(|input| counts(inputs[input].iter().map(|length| u64::from(*length))));
+        let pairs = test.iter().flat_map(|test| train.iter().map(move |train| (test, train)));
+        let cells = |((test, tests), (train, trains)): ((&u64, &u64), (&u64, &u64))| {
+            self.band.cells(*test, *train).saturating_mul(tests * trains)
+        };
+        pairs.map(cells).fold(0, u64::saturating_add)
+    }
+
     fn check(&self, inputs: &[Lengths<'_>]) -> Result<(), PartError> {
         match inputs {
             [_, _] => self.band.check(),
@@ -81,18 +90,34 @@ pub struct Blocks {
 }
 
 impl Blocks {
-    /// Splits series of these lengths so that each pair of blocks is a part of a good size. The split changes
-    /// nothing of the answer.
+    /// Splits series of these lengths so that each pair of blocks is a part of a good size, and none is beyond
+    /// [`CELLS_MAX`](crate::part::CELLS_MAX) but where two series alone are. The split changes nothing of the answer.
     pub fn of(train: &[usize], test: &[usize], band: BandRule) -> Self {
-        let longest = |lengths: &[usize]| lengths.iter().copied().max().unwrap_or(0) as u64;
-        let pair = band.cells(longest(test), longest(train));
-        let cells = pair.saturating_mul(train.len() as u64).saturating_mul(test.len() as u64);
-        let train = runs(train, BLOCK_VALUES);
-        let wanted = part_count(cells).div_ceil(train.len().max(1) as u64);
-        let values: usize = test.iter().sum();
-        let share = values.div_ceil(usize::try_from(wanted).unwrap_or(usize::MAX).max(1));
-        Self { train, test: runs(test, share.min(BLOCK_VALUES)) }
+        let lengths = counts(test.iter().map(|length| *length as u64));
+        // The cells of a training series with the test series that it has most with.
+        let most = |train: &usize| lengths.keys().map(|test| band.cells(*test, *train as u64)).max();
+        let most: BTreeMap<usize, u64> =
+            train.iter().map(|train| (*train, most(train).unwrap_or(0))).collect();
+        let cells: u64 = train.iter().map(|train| most[train]).fold(0, u64::saturating_add);
+        let wanted = part_count(cells.saturating_mul(test.len() as u64));
+        let train_weights: Vec<_> = train.iter().map(|train| [*train as u64, most[train]]).collect();
+        let train = runs(&train_weights, [BLOCK_VALUES as u64, CELLS_WANTED_MAX]);
+        // Of one test series with the block of training series that it may have most with.
+        let row =
+            train.iter().map(|run| train_weights[run.clone()].iter().map(|[_, cells]| cells).sum()).max();
+        let wanted = wanted.div_ceil(train.len().max(1) as u64);
+        let values: u64 = test.iter().map(|length| *length as u64).sum();
+        let share = values.div_ceil(wanted).min(BLOCK_VALUES as u64);
+        let test: Vec<_> = test.iter().map(|test| [*test as u64, row.unwrap_or(0)]).collect();
+        Self { train, test: runs(&test, [share, CELLS_MAX]) }
     }
+}
+
+/// How many there are of each length.
+fn counts(lengths: impl Iterator<Item = u64>) -> BTreeMap<u64, u64> {
+    let mut counts = BTreeMap::new();
+    lengths.for_each(|length| *counts.entry(length).or_default() += 1);
+    counts
 }
 
 /// The nearest of all training series to each test series of one block, by the answers for that block and every
@@ -143,18 +168,42 @@ mod tests {
         let long = Blocks::of(&[BLOCK_VALUES / 2 + 1; 3], &[BLOCK_VALUES * 2, 5], BandRule::Points(0));
         assert_eq!((long.train, long.test), (vec![0..1, 1..2, 2..3], vec![0..1, 1..2]));
         assert_eq!(Blocks::of(&[5; 3], &[5; 4], BandRule::Full).test, [0..4], "too little to be split");
+        let against_one = Blocks::of(&[1_000; 1_000], &[150_000], BandRule::Full);
+        assert_eq!(against_one.train.len(), 72, "1.5e8 cells each, 14 of them are 2^31");
     }
 
     proptest! {
+        #[test]
+        fn no_pair_of_blocks_is_beyond_the_limit_where_no_two_series_are(
+            train in prop::collection::vec(prop_oneof![1_u32..50, 1_u32..150_000], 1..60),
+            test in prop::collection::vec(prop_oneof![1_u32..50, 1_u32..1_000_000], 1..60),
+            band in prop_oneof![
+                Just(BandRule::Full), (0_u64..2_000).prop_map(BandRule::Points), (0.0..100.0).prop_map(BandRule::Percent)
+            ],
+        ) {
+            let lengths = |of: &[u32]| of.iter().map(|length| *length as usize).collect::<Vec<_>>();
+            let Blocks { train: train_runs, test: test_runs } = Blocks::of(&lengths(&train), &lengths(&test), band);
+            prop_assert_eq!(train_runs.iter().cloned().flatten().collect::<Vec<_>>(), (0..train.len()).collect::<Vec<_>>());
+            prop_assert_eq!(test_runs.iter().cloned().flatten().collect::<Vec<_>>(), (0..test.len()).collect::<Vec<_>>());
+            let pairs = test.iter().flat_map(|test| train.iter().map(move |train| (*test, *train)));
+            let pair = pairs.map(|(test, train)| band.cells(test.into(), train.into())).max().unwrap();
+            let zeros = ContentHash::of(&[]);
+            let part = ClassifySeries { test: zeros, train: zeros, band };
+            for (test_run, train_run) in test_runs.iter().flat_map(|test| train_runs.iter().map(move |train| (test, train))) {
+                let cells = part.cells(&[&train[train_run.clone()], &test[test_run.clone()]]);
+                prop_assert!(cells <= pair.max(CELLS_MAX), "{:?} with {:?}: {}", test_run, train_run, cells);
+            }
+        }
+
         #[test]
         fn the_nearest_of_blocks_are_the_nearest_of_all(
             distances in (1_usize..4, 1_usize..20).prop_flat_map(|(test, train)| {
                 prop::collection::vec(prop::collection::vec(0_u8..4, train), test)
             }),
-            share in 1_usize..8,
+            share in 1_u64..8,
         ) {
             let train = distances[0].len();
-            let blocks = runs(&vec![1; train], share);
+            let blocks = runs(&vec![[1]; train], [share]);
             let answers: Vec<Vec<Neighbour>> = blocks.iter().map(|block| {
                 distances.iter().map(|row| {
                     let row = &row[block.clone()];

@@ -1,9 +1,10 @@
-//! Correlation in parts of a task: the values of all pairs of some series, some rows of them at a time.
+//! Correlation in parts of a task: the values of all pairs of some series, some of them at a time.
 
 use crate::{
     ContentHash, Floats, Request,
     coordinator::INPUTS_MAX,
-    part::{Impossible, PartError, PartRequest, part_count},
+    distance::BandRule,
+    part::{CELLS_WANTED_MAX, Impossible, PartError, PartRequest, part_count},
     protocol,
     series_matcher::{Lengths, SeriesRequest},
 };
@@ -19,10 +20,10 @@ protocol! {
 pub const VALUES_MAX: u64 = 1 << 24;
 
 /// The values of one group of them, which holds one series at least: 16 MiB.
-pub const GROUP_VALUES: usize = 1 << 21;
+pub const GROUP_VALUES: u64 = 1 << 21;
 
-/// Rows come in runs of so many, the last run apart.
-pub const ROWS_STEP: u32 = 4;
+/// The most values that one part asks for: 8 MiB of them.
+pub const PAIRS_MAX: u64 = 1 << 20;
 
 /// What is computed of a pair.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
@@ -45,11 +46,11 @@ pub enum PairMeasure {
     },
 }
 
-/// Compares some rows of all pairs of the series in some groups, one group after the other.
+/// Compares some of all pairs of the series in some groups, one group after the other.
 ///
-/// Row `i` is series `i` with itself and with those that follow it, the first one following the last, up to half
-/// way round (see [`partners`]): so every pair occurs once and all rows are of like length. The reply holds the
-/// values of the pairs in the order of [`partners`], row after row.
+/// The pairs come in rows. Row `i` is series `i` with itself and with those that follow it, the first one following the
+/// last, up to half way round (see [`pair_at`]): so every pair occurs once and all rows are of like length. The reply
+/// holds the values of the pairs from one position to another.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, Request)]
 #[request(name = "correlate-groups", reply = Floats, error = PartError)]
 pub struct CorrelateGroups {
@@ -57,39 +58,69 @@ pub struct CorrelateGroups {
     pub groups: Vec<ContentHash>,
     /// What is computed of each pair.
     pub measure: PairMeasure,
-    /// The first row, a multiple of [`ROWS_STEP`].
-    pub from: u32,
-    /// The row after the last: a multiple of [`ROWS_STEP`], or the number of series.
-    pub until: u32,
+    /// The position of the first pair among those of all rows.
+    pub from: u64,
+    /// The position after that of the last pair, at most [`PAIRS_MAX`] further.
+    pub until: u64,
 }
 
-/// The series that row `i` of `order` has values for, itself the first.
-pub fn partners(order: u32, i: u32) -> impl Iterator<Item = u32> {
-    (0..partner_count(order, i))
-        .map(move |ahead| ((u64::from(i) + u64::from(ahead)) % u64::from(order)) as u32)
+/// How many pairs so many series have, each with itself among them.
+pub fn pair_count(series: u32) -> u64 {
+    u64::from(series) * (u64::from(series) + 1) / 2
 }
 
-/// Of an even number, those just half way round are the partners of the first half.
-fn partner_count(order: u32, i: u32) -> u32 {
-    if order.is_multiple_of(2) && i >= order / 2 { order / 2 } else { order / 2 + 1 }
+/// The two series of the pair at a position below [`pair_count`]: the one of the row, and one that follows it.
+pub fn pair_at(series: u32, position: u64) -> (u32, u32) {
+    let (row, long) = (row_pairs(series), long_rows(series));
+    let (i, ahead) = match position.checked_sub(long * row) {
+        None => (position / row, position % row),
+        Some(rest) => (long + rest / (row - 1), rest % (row - 1)),
+    };
+    (i as u32, ((i + ahead) % u64::from(series)) as u32)
+}
+
+/// The position of the pair of a series with itself, the first of its row.
+fn row_start(series: u32, i: u32) -> u64 {
+    u64::from(i) * row_pairs(series) - u64::from(i).saturating_sub(long_rows(series))
+}
+
+/// How many pairs the first row has.
+fn row_pairs(series: u32) -> u64 {
+    u64::from(series) / 2 + 1
+}
+
+/// How many rows have as many. Of an even number of series, those just half way round are the partners of the first
+/// half, whose rows are longer by one pair.
+fn long_rows(series: u32) -> u64 {
+    u64::from(if series.is_multiple_of(2) { series / 2 } else { series })
+}
+
+impl PairMeasure {
+    /// What a pair of series of so many points takes, in cells of a warping matrix: products are added, and bits
+    /// matched, many at a time.
+    pub fn cells(self, a: u64, b: u64) -> u64 {
+        match self {
+            PairMeasure::Pearson | PairMeasure::Spearman => a.max(b) / 4 + 1,
+            PairMeasure::Lcss { .. } => a.saturating_mul(b) / 32 + 1,
+            PairMeasure::Dtw { window } => window.map_or(BandRule::Full, BandRule::Points).cells(a, b),
+        }
+    }
+
+    fn correlates(self) -> bool {
+        matches!(self, PairMeasure::Pearson | PairMeasure::Spearman)
+    }
 }
 
 impl CorrelateGroups {
-    /// How many series and values there are.
-    fn extent(inputs: &[Lengths<'_>]) -> (u64, u64) {
-        let values = inputs.iter().copied().flatten().map(|length| u64::from(*length)).sum();
-        (inputs.iter().map(|group| group.len() as u64).sum(), values)
+    /// The pairs that are asked for.
+    pub fn pairs(&self, series: u32) -> impl Iterator<Item = (u32, u32)> {
+        (self.from..self.until).map(move |position| pair_at(series, position))
     }
 
-    /// How many pairs its rows have.
-    fn pairs(&self, inputs: &[Lengths<'_>]) -> usize {
-        let order = Self::order(inputs);
-        (self.from..self.until).map(|row| partner_count(order, row) as usize).sum()
-    }
-
-    /// How many series there are.
+    /// How many series there are; the request has been checked.
     fn order(inputs: &[Lengths<'_>]) -> u32 {
-        u32::try_from(Self::extent(inputs).0).expect("at most VALUES_MAX series")
+        let series: usize = inputs.iter().map(|group| group.len()).sum();
+        u32::try_from(series).expect("at most VALUES_MAX series")
     }
 }
 
@@ -101,34 +132,41 @@ impl PartRequest for CorrelateGroups {
         self.groups.clone()
     }
 
-    fn answer_bytes_max(&self, inputs: &[Lengths<'_>]) -> usize {
-        16 + 8 * self.pairs(inputs)
+    fn answer_bytes_max(&self, _: &[Lengths<'_>]) -> usize {
+        let pairs = self.until.saturating_sub(self.from);
+        usize::try_from(pairs.saturating_mul(8).saturating_add(16)).unwrap_or(usize::MAX)
     }
 
     fn check_answer(&self, inputs: &[Lengths<'_>], answer: &Floats) -> Result<(), Impossible> {
-        let pairs = self.pairs(inputs);
-        Impossible::unless(answer.len() == pairs, format_args!("{} values for {pairs} pairs", answer.len()))?;
+        let pairs = self.until.saturating_sub(self.from);
+        Impossible::unless(
+            answer.len() as u64 == pairs,
+            format_args!("{} values for {pairs} pairs", answer.len()),
+        )?;
         let in_range = |value: &f64| match self.measure {
             PairMeasure::Pearson | PairMeasure::Spearman => value.is_nan() || (-1.0..=1.0).contains(value),
             PairMeasure::Lcss { .. } | PairMeasure::Dtw { .. } => (0.0..=1.0).contains(value),
         };
         Impossible::unless(answer.iter().all(in_range), "a value out of its range")?;
-        // The first value of a row is that of a series with itself.
-        let order = Self::order(inputs);
-        let mut next = 0;
-        let itself = (self.from..self.until).map(|row| {
-            let value = answer[next];
-            next += partner_count(order, row) as usize;
-            value
-        });
+        let pairs = self.pairs(Self::order(inputs));
+        let itself = pairs.zip(answer.iter()).filter(|((i, j), _)| i == j).map(|(_, value)| *value);
         let is_one = |value: f64| value.is_nan() || (value - 1.0).abs() <= 1e-9;
         Impossible::unless({ itself }.all(is_one), "a series that is not like itself")
     }
 }
 
 impl SeriesRequest for CorrelateGroups {
+    fn cells(&self, inputs: &[Lengths<'_>]) -> u64 {
+        let lengths: Vec<u64> = inputs.iter().copied().flatten().map(|length| u64::from(*length)).collect();
+        let cells = |(i, j)| match self.measure {
+            PairMeasure::Lcss { .. } | PairMeasure::Dtw { .. } if i == j => 0,
+            measure => measure.cells(lengths[i as usize], lengths[j as usize]),
+        };
+        self.pairs(Self::order(inputs)).map(cells).fold(0, u64::saturating_add)
+    }
+
     fn check(&self, inputs: &[Lengths<'_>]) -> Result<(), PartError> {
-        let (series, values) = Self::extent(inputs);
+        let values: u64 = inputs.iter().copied().flatten().map(|length| u64::from(*length)).sum();
         let invalid = |reason: String| Err(PartError::Invalid { reason });
         if inputs.is_empty() || inputs.len() > INPUTS_MAX || values > VALUES_MAX {
             let groups = inputs.len();
@@ -141,80 +179,133 @@ impl SeriesRequest for CorrelateGroups {
         {
             return invalid(format!("{epsilon:?} is no distance within which points match"));
         }
-        let (from, until) = (u64::from(self.from), u64::from(self.until));
-        let is_border = |row: u64| row.is_multiple_of(ROWS_STEP.into()) || row == series;
-        if from >= until || until > series || !is_border(from) || !is_border(until) {
-            return invalid(format!("rows {from} to {until} of {series} series"));
+        let (Self { from, until, .. }, series) = (self, Self::order(inputs));
+        let pairs = pair_count(series);
+        if from >= until || *until > pairs || until - from > PAIRS_MAX {
+            return invalid(format!(
+                "pairs {from} to {until} of the {pairs} of {series} series, 1 to {PAIRS_MAX} are expected"
+            ));
         }
         Ok(())
     }
 }
 
-/// The rows of each part for so many series of so many points.
-pub fn row_blocks(series: u32, points: u32, measure: PairMeasure) -> Vec<Range<u32>> {
-    let (order, points) = (u64::from(series), u64::from(points));
-    let width = |window: Option<u64>| {
-        window.map_or(points, |window| window.saturating_mul(2).saturating_add(1).min(points))
+/// The pairs of each part for so many series of so many points.
+///
+/// Parts end where that costs no speed while it makes none that is too long: correlations after four rows, of which
+/// agents compute tiles of pairs, LCSS after a row, which it prepares tables for, DTW after eight pairs of a row,
+/// which agents compare at a time.
+pub fn pair_blocks(series: u32, points: u32, measure: PairMeasure) -> Vec<Range<u64>> {
+    let (pairs, row, points) = (pair_count(series), row_pairs(series), u64::from(points));
+    let cells = measure.cells(points, points);
+    let count = part_count(pairs.saturating_mul(cells)).min(pairs).max(1);
+    let rows = if measure.correlates() { 4 } else { 1 };
+    let step = match measure {
+        PairMeasure::Dtw { .. } if cells > CELLS_WANTED_MAX / 8 => 1,
+        PairMeasure::Dtw { .. } => 8,
+        _ => (CELLS_WANTED_MAX / cells).clamp(1, PAIRS_MAX / 2),
     };
-    // In cells of a warping matrix: products are added, and bits matched, many at a time.
-    let pair = match measure {
-        PairMeasure::Pearson | PairMeasure::Spearman => points / 4,
-        PairMeasure::Lcss { .. } => points * points / 32,
-        PairMeasure::Dtw { window } => points * width(window),
-    };
-    let cells = (order * order / 2).saturating_mul(pair + 1);
-    let share = order.div_ceil(part_count(cells).min(order.max(1)));
-    let step = u32::try_from(share).unwrap_or(series).max(1).next_multiple_of(ROWS_STEP);
-    (0..series).step_by(step as usize).map(|from| from..from.saturating_add(step).min(series)).collect()
+    let share = pairs.div_ceil(count).next_multiple_of(step.min(u64::from(rows) * row)).min(PAIRS_MAX / 2);
+    let (mut blocks, mut from, mut at, mut work) = (Vec::new(), 0, 0, 0);
+    for i in (0..series).step_by(rows as usize) {
+        let end = row_start(series, i.saturating_add(rows).min(series));
+        // The first pair of a row is a series with itself, which costs nothing.
+        let mut free = 1;
+        while at < end {
+            let piece = (end - at).min(step + free);
+            if work > 0 && work + piece - free > share {
+                blocks.push(from..at);
+                (from, work) = (at, 0);
+            }
+            (at, work, free) = (at + piece, work + piece - free, 0);
+        }
+    }
+    blocks.extend((from < at).then_some(from..at));
+    blocks
 }
 
 #[cfg(test)]
 #[expect(clippy::single_range_in_vec_init, reason = "blocks are ranges")]
 mod tests {
     use super::*;
+    use crate::part::CELLS_MAX;
+    use proptest::prelude::*;
+    use std::collections::BTreeSet;
 
-    fn part(measure: PairMeasure, rows: Range<u32>) -> CorrelateGroups {
-        CorrelateGroups { groups: vec![ContentHash::of(&[1])], measure, from: rows.start, until: rows.end }
+    fn part(measure: PairMeasure, pairs: Range<u64>) -> CorrelateGroups {
+        CorrelateGroups { groups: vec![ContentHash::of(&[1])], measure, from: pairs.start, until: pairs.end }
     }
 
+    const MEASURES: [PairMeasure; 5] = [
+        PairMeasure::Pearson,
+        PairMeasure::Spearman,
+        PairMeasure::Lcss { epsilon: 0.25, window: None },
+        PairMeasure::Dtw { window: None },
+        PairMeasure::Dtw { window: Some(9) },
+    ];
+
     #[test]
-    fn every_pair_is_in_one_row() {
+    fn every_pair_has_one_position_and_rows_begin_with_a_series_and_itself() {
         for order in 1..40_u32 {
-            let mut seen = std::collections::BTreeSet::new();
-            for i in 0..order {
-                assert!(partners(order, i).all(|j| seen.insert((i.min(j), i.max(j)))), "{order}: {i}");
-            }
+            let pairs: Vec<(u32, u32)> = (0..pair_count(order)).map(|at| pair_at(order, at)).collect();
+            assert!(pairs.is_sorted_by_key(|(i, j)| (*i, (j + order - i) % order)), "{order}");
+            let seen: BTreeSet<(u32, u32)> = pairs.iter().map(|(i, j)| (*i.min(j), *i.max(j))).collect();
             assert_eq!(seen.len() as u32, order * (order + 1) / 2);
+            assert!((0..order).all(|i| pairs[row_start(order, i) as usize] == (i, i)), "{order}");
         }
     }
 
-    #[test]
-    fn blocks_hold_every_row_once_and_are_valid_parts() {
-        for (series, points) in [(1, 5), (2, 1_000), (120, 5_000), (123, 700), (5_000, 100)] {
-            for measure in [PairMeasure::Pearson, PairMeasure::Dtw { window: Some(9) }] {
-                let blocks = row_blocks(series, points, measure);
+    proptest! {
+        #[test]
+        fn blocks_hold_every_pair_once_and_each_is_a_valid_part_that_no_agent_refuses(
+            series in prop_oneof![1_u32..20, 1_u32..100], points in 1_u32..200_000, window in 0_u64..100_000,
+        ) {
+            let points = points.min((VALUES_MAX / u64::from(series)) as u32);
+            for measure in MEASURES.into_iter().chain([PairMeasure::Dtw { window: Some(window) }]) {
                 let lengths = vec![points; series as usize];
-                let mut next = 0;
-                for rows in blocks {
-                    assert_eq!(rows.start, next);
-                    next = rows.end;
-                    assert_eq!(part(measure, rows).check(&[&lengths]), Ok(()));
+                let pair = measure.cells(points.into(), points.into());
+                let blocks = pair_blocks(series, points, measure);
+                prop_assert_eq!(blocks.first().map(|block| block.start), Some(0));
+                prop_assert!(blocks.windows(2).all(|pair| pair[0].end == pair[1].start));
+                prop_assert_eq!(blocks.last().map(|block| block.end), Some(pair_count(series)));
+                for block in blocks {
+                    let part = part(measure, block);
+                    prop_assert_eq!(part.check(&[&lengths]), Ok(()));
+                    prop_assert!(part.cells(&[&lengths]) <= pair.max(CELLS_MAX), "{:?}", part);
                 }
-                assert_eq!(next, series);
             }
         }
-        assert_eq!(row_blocks(120, 5_000, PairMeasure::Dtw { window: None }).len(), 30, "four rows at least");
-        assert_eq!(row_blocks(8, 50, PairMeasure::Spearman), [0..8]);
     }
 
     #[test]
-    fn rows_that_are_none_are_refused() {
+    fn blocks_end_where_agents_lose_no_speed() {
+        let of = |series, points, measure| pair_blocks(series, points, measure);
+        let dtw = PairMeasure::Dtw { window: None };
+        assert_eq!(of(8, 50, PairMeasure::Spearman), [0..36]);
+        assert_eq!(
+            of(8, 150_000, dtw).len(),
+            28,
+            "a pair each, the first one of a row with that of a series and itself"
+        );
+        let fine = of(120, 5_000, dtw);
+        assert_eq!((fine[0].clone(), fine.len()), (0..17, 480), "eight pairs, twice");
+        let rows = of(40, 2_000, PairMeasure::Lcss { epsilon: 0.25, window: None });
+        assert!(rows.iter().all(|block| pair_at(40, block.start).0 == pair_at(40, block.start).1));
+        let tiles = of(1_000, 1_000, PairMeasure::Pearson);
+        assert!(tiles.len() > 4 && tiles.iter().all(|block| pair_at(1_000, block.start).0.is_multiple_of(4)));
+    }
+
+    #[test]
+    fn pairs_that_are_none_or_too_many_are_refused() {
         let lengths: &[Lengths<'_>] = &[&[5; 6], &[5; 4]];
-        let check = |rows| part(PairMeasure::Pearson, rows).check(lengths);
-        assert!(check(0..10).is_ok() && check(4..8).is_ok() && check(8..10).is_ok());
-        for wrong in [0..0, 4..4, 2..8, 0..9, 8..11, 8..12, 12..16] {
+        let check = |pairs| part(PairMeasure::Pearson, pairs).check(lengths);
+        assert!(check(0..55).is_ok() && check(7..8).is_ok() && check(54..55).is_ok());
+        for wrong in [0..0, 4..4, 0..56, 55..56, 3..u64::MAX] {
             assert!(check(wrong.clone()).is_err(), "{wrong:?}");
         }
+        let many = vec![5; 2_000];
+        assert!(part(PairMeasure::Pearson, 7..7 + PAIRS_MAX).check(&[&many]).is_ok());
+        assert!(part(PairMeasure::Pearson, 7..8 + PAIRS_MAX).check(&[&many]).is_err());
         let lcss = |epsilon| part(PairMeasure::Lcss { epsilon, window: None }, 0..10).check(lengths);
         assert!(lcss(0.0).is_ok() && lcss(f64::INFINITY).is_ok());
         assert!(lcss(-0.1).is_err() && lcss(f64::NAN).is_err());
@@ -227,7 +318,7 @@ mod tests {
     fn a6_impossible_answers_are_recognised() {
         let lengths: &[Lengths<'_>] = &[&[5; 3]];
         let check = |measure, values: &[f64]| {
-            part(measure, 0..3).check_answer(lengths, &values.to_vec().into()).is_ok()
+            part(measure, 0..6).check_answer(lengths, &values.to_vec().into()).is_ok()
         };
         let dtw = PairMeasure::Dtw { window: None };
         assert!(check(PairMeasure::Pearson, &[1.0, -1.0, 1.0, f64::NAN, 1.0, 0.5]));
@@ -237,5 +328,11 @@ mod tests {
         assert!(!check(dtw, &[1.0, 0.0, 1.0, -0.5, 1.0, 0.5]) && !check(dtw, &[1.0; 5]));
         let pearson = PairMeasure::Pearson;
         assert!(!check(pearson, &[0.0; 6]) && !check(dtw, &[0.5; 6]), "a series is like itself");
+        let middle = part(dtw, 1..4);
+        assert!(middle.check_answer(lengths, &vec![0.5, 1.0, 0.2].into()).is_ok());
+        assert!(
+            middle.check_answer(lengths, &vec![0.5, 0.5, 1.0].into()).is_err(),
+            "nor in the middle of a part"
+        );
     }
 }

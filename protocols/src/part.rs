@@ -12,7 +12,7 @@ mod waves;
 
 pub use waves::{CONTENT_BYTES_MAX, Weight, waves};
 
-use crate::{Accepts, ContentHash, Request};
+use crate::{Accepts, ContentHash, Request, coordinator::board::PARTS_MAX};
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
@@ -108,19 +108,42 @@ impl PartError {
     }
 }
 
+/// The most cells of warping matrices that a part may take at the worst. On one core that takes ten seconds, without
+/// vector instructions some minute.
+pub const CELLS_MAX: u64 = 1 << 35;
+
+/// A part takes more than one may.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("a part of {cells} cells of warping matrices, {CELLS_MAX} are the limit")]
+pub struct TooMuchWork {
+    /// What it takes at the worst, in cells of a warping matrix.
+    pub cells: u64,
+}
+
+impl TooMuchWork {
+    /// `Ok` where a part of so many cells is no more than one may be.
+    pub fn unless_within(cells: u64) -> Result<(), Self> {
+        if cells <= CELLS_MAX { Ok(()) } else { Err(Self { cells }) }
+    }
+}
+
 /// The cells of warping matrices below which splitting costs more than it brings: some milliseconds.
 const CELLS_MIN: u64 = 1 << 22;
 
-/// Beyond so many cells a part is split whatever the number of parts: some tenths of a second, so that a lost
-/// agent loses little and no lease runs out.
-const CELLS_MAX: u64 = 1 << 28;
+/// Beyond so many cells a part is split whatever the number of parts, as long as they are one task: some tenths of a
+/// second, so that a lost agent loses little and no lease runs out.
+const CELLS_WANTED: u64 = 1 << 28;
+
+/// Beyond so many it is split however many tasks that takes.
+pub(crate) const CELLS_WANTED_MAX: u64 = 1 << 31;
 
 /// So many parts give every one of some dozen agents several.
 const PARTS_WANTED: u64 = 64;
 
 /// Into how many parts work of so many cells is split.
 pub fn part_count(cells: u64) -> u64 {
-    (cells / CELLS_MIN).clamp(1, PARTS_WANTED).max(cells / CELLS_MAX)
+    let fine = (cells / CELLS_WANTED).min(PARTS_MAX as u64);
+    (cells / CELLS_MIN).clamp(1, PARTS_WANTED).max(fine).max(cells / CELLS_WANTED_MAX)
 }
 
 #[cfg(test)]
@@ -130,7 +153,11 @@ mod tests {
     #[test]
     fn work_is_split_by_what_it_costs() {
         assert_eq!([0, 1, CELLS_MIN, 3 * CELLS_MIN].map(part_count), [1, 1, 1, 3]);
-        assert_eq!([1_000 * CELLS_MIN, 64 * CELLS_MAX].map(part_count), [64, 64]);
-        assert_eq!(part_count(1_000 * CELLS_MAX), 1_000);
+        assert_eq!([1_000 * CELLS_MIN, 64 * CELLS_WANTED].map(part_count), [64, 64]);
+        assert_eq!(
+            [1_000, 4_096, 9_000].map(|count| part_count(count * CELLS_WANTED)),
+            [1_000, 4_096, 4_096]
+        );
+        assert_eq!(part_count(9_000 * CELLS_WANTED_MAX), 9_000);
     }
 }

@@ -19,24 +19,30 @@ pub type Lengths<'a> = &'a [u32];
 
 /// A part whose inputs are [groups of series](crate::series_group::SeriesGroup).
 pub trait SeriesRequest: PartRequest<Input = [u32], Error = PartError> {
-    /// Whether it can be computed on inputs of these lengths: it comes from a client.
+    /// Whether it makes sense for inputs of these lengths: it comes from a client.
     fn check(&self, inputs: &[Lengths<'_>]) -> Result<(), PartError>;
+
+    /// What it takes at the worst, in cells of a warping matrix; it has been checked. A part of more than
+    /// [`CELLS_MAX`](crate::part::CELLS_MAX) is done by no agent.
+    fn cells(&self, inputs: &[Lengths<'_>]) -> u64;
 }
 
-/// Cuts series of these lengths into runs of neighbours that make a group each: at most so many values, except that
-/// every run has at least one series.
-pub fn runs(lengths: &[usize], values_max: usize) -> Vec<Range<usize>> {
+/// Cuts series of these weights into runs of neighbours that make a group each: at most so much of every weight, such as
+/// values, except that every run has at least one series.
+pub fn runs<const N: usize>(weights: &[[u64; N]], max: [u64; N]) -> Vec<Range<usize>> {
     let mut runs = Vec::new();
-    let (mut first, mut values) = (0, 0);
-    for (at, length) in lengths.iter().enumerate() {
-        if at > first && values + length > values_max {
+    let (mut first, mut sums) = (0, [0_u64; N]);
+    for (at, weights) in weights.iter().enumerate() {
+        let more: [u64; N] = std::array::from_fn(|of| sums[of].saturating_add(weights[of]));
+        if at > first && more.iter().zip(max).any(|(sum, max)| *sum > max) {
             runs.push(first..at);
-            (first, values) = (at, 0);
+            (first, sums) = (at, *weights);
+        } else {
+            sums = more;
         }
-        values += length;
     }
-    if first < lengths.len() {
-        runs.push(first..lengths.len());
+    if first < weights.len() {
+        runs.push(first..weights.len());
     }
     runs
 }

@@ -12,6 +12,7 @@ pub use pieces::{Block, Pieces};
 
 use crate::{
     ContentHash, Request,
+    distance::BandRule,
     part::{Impossible, PartError, PartRequest},
     series_matcher::{Lengths, SeriesMatcher, SeriesRequest},
 };
@@ -182,6 +183,12 @@ impl PartRequest for SearchSeries {
 }
 
 impl SeriesRequest for SearchSeries {
+    fn cells(&self, inputs: &[Lengths<'_>]) -> u64 {
+        let points = inputs.iter().skip(1).copied().flatten().map(|length| u64::from(*length)).sum();
+        let window = BandRule::Points(self.window.into()).cells(points, points);
+        u64::from(self.until.saturating_sub(self.from)).saturating_mul(window)
+    }
+
     fn check(&self, inputs: &[Lengths<'_>]) -> Result<(), PartError> {
         let invalid = |reason: String| Err(PartError::Invalid { reason });
         let [[piece], [query]] = inputs else {
@@ -240,6 +247,12 @@ mod tests {
         assert!(changed(|search| search.excluded[0].until = 9), "zones that touch are one");
         assert!(changed(|search| search.excluded[0].until = 3), "an empty zone");
         assert!(changed(|search| search.excluded.reverse()));
+    }
+
+    #[test]
+    fn every_window_may_take_its_matrix() {
+        assert_eq!(search().cells(&[&[25], &[600]]), 18 * 600 * 7);
+        assert_eq!(search().cells(&[&[25], &[6]]), 18 * 6 * 6, "no more than the whole");
     }
 
     #[test]

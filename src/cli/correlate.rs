@@ -25,7 +25,7 @@ use crate::input::{self, Gaps, InputError, Source, Table};
 use crate::plot::PictureFile;
 use crate::plot::heat_map::SERIES_MAX;
 use crate::swarm::progress::Progress;
-use crate::swarm::spread::correlate::correlate;
+use crate::swarm::spread::correlate::{Correlation, blocks_of};
 use picture::{Order, Picture};
 use report::Report;
 use rolling::Rolling;
@@ -148,8 +148,9 @@ impl Correlate {
         let rows = series[0].len();
         let started = Instant::now();
         let series = if self.is_normalised() { normalised(series) } else { series };
+        let blocks = blocks_of(&series, self.pair_measure());
         let pairs = Pairs::new(measure, series).map_err(|error| self.bad_series(error))?;
-        let matrix = matrix::of(&pairs, self.threads.unwrap_or_else(cores), watch)?;
+        let matrix = matrix::of(&pairs, &blocks, self.threads.unwrap_or_else(cores), watch)?;
         let seconds = started.elapsed().as_secs_f64();
         self.draw(measure, rows, &labels, &matrix)?;
         output.print(&Report::new(&labels, &matrix, seconds))
@@ -164,10 +165,10 @@ impl Correlate {
             let (series, length, limit) = (Series::Member(0), rows, LCSS_POINTS_MAX);
             return Err(self.bad_series(KernelError::TooLong { series, length, limit }));
         }
+        let correlation = Correlation::of(&series, self.pair_measure()).map_err(CliError::not_asked)?;
         let (matrix, seconds) = connection.run(async |operator, _| {
             let started = Instant::now();
-            let progress = &mut Progress::shown();
-            let matrix = correlate(operator, &series, self.pair_measure(), progress).await?;
+            let matrix = correlation.compute(operator, &mut Progress::shown()).await?;
             Ok((matrix, started.elapsed().as_secs_f64()))
         })?;
         self.draw(measure, rows, &labels, &matrix)?;

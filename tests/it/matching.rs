@@ -468,14 +468,36 @@ fn f2_a_constant_query_is_said_to_tell_nothing() {
 }
 
 #[test]
-fn f13_a_distance_that_no_agent_computes_is_refused_before_anything_is_sent() {
+fn f13_work_that_no_agent_does_is_refused_before_anything_is_sent() {
     let folder = Folder::new("distance_cells");
     let file = folder.write("long", "1\n".repeat(200_000));
-    let distance = |rest: &[&str]| {
-        swarm(&[&["match", "distance", &file, &file, "--connect", "127.0.0.1:1"], rest].concat())
+    let connected = |command: &str, rest: &[&str]| {
+        let arguments =
+            [&command.split(' ').collect::<Vec<_>>()[..], &["--connect", "127.0.0.1:1"], rest].concat();
+        swarm(&arguments)
     };
-    let said = ["leave out --connect, or narrow the band with --band or --window"];
-    distance(&[]).fails(2, &said);
-    distance(&["--window", "20000", "--path"]).fails(2, &said);
-    assert_eq!(distance(&["--window", "20000", "--identity", &folder.path("none")]).code, Some(78));
+    let distance = format!("match distance {file} {file}");
+    let said = ["40000000000 cells", "leave out --connect, or narrow the band with --band or --window"];
+    connected(&distance, &[]).fails(2, &said);
+    connected(&distance, &["--window", "20000", "--path"]).fails(2, &[said[1], "each cell counts 8 times"]);
+    let nobody = ["--identity", &folder.path("none")];
+    assert_eq!(connected(&distance, &[&["--window", "20000"], &nobody[..]].concat()).code, Some(78));
+
+    let one =
+        format!("one\t{}\n", (0..200_000_u64).map(|i| (i % 7).to_string()).collect::<Vec<_>>().join("\t"));
+    let train = folder.write("train", "one\t1\t2\t3\n".repeat(20) + &one);
+    let classify = format!("match classify --train {train} --test {train}");
+    connected(&classify, &[]).fails(2, &said);
+    assert_eq!(connected(&classify, &[&["--band", "5"], &nobody[..]].concat()).code, Some(78));
+
+    let table = folder.write("table.csv", "a,b\n".to_owned() + &"1,2\n2,1\n".repeat(100_000));
+    let search = format!("match search --series {table} --column a --query {table} --query-column b");
+    let search = |window| format!("{search} --query-start 0 --query-length 200000 --window {window}");
+    let said = ["leave out --connect, or narrow the band with --window"];
+    connected(&search(200_000), &[]).fails(2, &said);
+    assert_eq!(connected(&search(20_000), &nobody).code, Some(78));
+
+    let correlate = format!("correlate --input {table} --method dtw");
+    connected(&correlate, &[]).fails(2, &said);
+    assert_eq!(connected(&correlate, &[&["--window", "20000"], &nobody[..]].concat()).code, Some(78));
 }

@@ -15,7 +15,7 @@ mod rolling;
 
 pub use clustering::{Dendrogram, Join};
 use gaps::{Form, Gaps};
-pub use pairs::{LCSS_POINTS_MAX, Measure, Pairs, Partition};
+pub use pairs::{LCSS_POINTS_MAX, Measure, PairOrder, Pairs};
 pub use rolling::RollingPearson;
 
 /// Lanes of the sums of products: part of the answer's rounding, so the same for all instructions.

@@ -2,11 +2,12 @@
 
 use super::*;
 use crate::mailbox::AskError;
-use std::num::NonZeroUsize;
-use swarm_kernels::correlation::Partition;
+use std::{num::NonZeroUsize, time::Duration};
+use swarm_kernels::correlation::PairOrder;
 use swarm_protocols::{
-    correlation::{partners, row_blocks},
-    part::PartError,
+    DeliveryError,
+    correlation::{pair_at, pair_blocks, pair_count},
+    part::{CELLS_MAX, PartError},
     series_group::SeriesGroup,
 };
 
@@ -36,20 +37,21 @@ const MEASURES: [PairMeasure; 6] = [
 ];
 
 #[actix::test]
-async fn rows_of_any_division_make_the_matrix_of_the_kernel_to_the_bit() {
+async fn pairs_in_any_division_make_the_matrix_of_the_kernel_to_the_bit() {
     let (correlator, contents) = correlator();
     let mut all = series(21, 50);
     all[7] = vec![3.25; 50];
     let groups = vec![store(&contents, &all[..13]), store(&contents, &all[13..])];
     for measure in MEASURES {
         let whole = Pairs::new(measure_of(measure).unwrap(), all.clone()).unwrap();
-        let expected: Vec<f64> =
-            (0..whole.partition().parts()).flat_map(|part| whole.part(part, &|| false).unwrap()).collect();
-        for division in [vec![0..16, 16..21], vec![0..4, 4..16, 16..20, 20..21], row_blocks(21, 50, measure)]
+        let expected = whole.values(0..231, &|| false).unwrap();
+        let ones = (0..231).map(|at| at..at + 1).collect();
+        for division in
+            [vec![0..44, 44..231], vec![0..5, 5..11, 11..150, 150..231], ones, pair_blocks(21, 50, measure)]
         {
             let mut found = Vec::new();
-            for rows in division {
-                let (groups, from, until) = (groups.clone(), rows.start, rows.end);
+            for pairs in division {
+                let (groups, from, until) = (groups.clone(), pairs.start, pairs.end);
                 let part = CorrelateGroups { groups, measure, from, until };
                 found.extend_from_slice(&correlator.ask(part).await.unwrap());
             }
@@ -60,15 +62,32 @@ async fn rows_of_any_division_make_the_matrix_of_the_kernel_to_the_bit() {
 }
 
 #[test]
-fn the_rows_of_the_protocol_are_the_parts_of_the_kernel() {
-    for order in 1..40_u32 {
-        let partition = Partition::new(order as usize);
-        let of_kernel: Vec<_> = (0..partition.parts()).flat_map(|part| partition.pairs(part)).collect();
-        let row = |i| partners(order, i).map(move |j| (i as usize, j as usize));
-        assert_eq!((0..order).flat_map(row).collect::<Vec<_>>(), of_kernel, "{order} series");
-        let runs = order.div_ceil(ROWS_STEP) as usize;
-        assert_eq!(partition.parts(), runs, "a part is a run of rows");
+fn the_pairs_of_the_protocol_are_those_of_the_kernel() {
+    for series in 1..40_u32 {
+        let order = PairOrder::new(series as usize);
+        assert_eq!(order.pairs() as u64, pair_count(series));
+        for position in 0..order.pairs() {
+            let (i, j) = pair_at(series, position as u64);
+            assert_eq!((i as usize, j as usize), order.pair(position), "{position} of {series} series");
+        }
     }
+}
+
+#[actix::test]
+async fn what_takes_more_than_a_part_may_is_refused() {
+    let (workers, contents) = (Workers::new(NonZeroUsize::MIN, 64), Contents::new(1 << 26));
+    let correlator = Correlator::new(workers, contents.clone()).mailbox();
+    let group = store(&contents, &series(8, 70_000));
+    let ask = |until| {
+        let (groups, measure) = (vec![group], PairMeasure::Dtw { window: None });
+        correlator
+            .ask(CorrelateGroups { groups, measure, from: 0, until })
+            .timeout(Duration::from_millis(500))
+    };
+    // 4.9e9 cells each, the first pair has none: seven are within the limit, and the asker leaves.
+    assert!(matches!(ask(8).await, Err(AskError::Delivery(DeliveryError::TimedOut { .. }))));
+    let reason = format!("a part of 39200000000 cells of warping matrices, {CELLS_MAX} are the limit");
+    assert_eq!(ask(10).await, Err(AskError::Handler(PartError::Invalid { reason })));
 }
 
 #[actix::test]
@@ -80,16 +99,16 @@ async fn what_is_missing_or_makes_no_sense_is_said() {
     };
     let group = store(&contents, &series(3, 9));
     let missing = PartError::MissingInputs { hashes: vec![unknown] };
-    assert_eq!(ask(&[group, unknown], MEASURES[0], 3).await, Err(AskError::Handler(missing)));
+    assert_eq!(ask(&[group, unknown], MEASURES[0], 6).await, Err(AskError::Handler(missing)));
     let gapped = store(&contents, &[vec![f64::NAN, 1.0, 2.0, 4.0], vec![1.0, 2.0, 3.0, 4.0]]);
-    assert!(ask(&[gapped], PairMeasure::Pearson, 2).await.unwrap()[1] > 0.9, "over what is not missing");
+    assert!(ask(&[gapped], PairMeasure::Pearson, 3).await.unwrap()[1] > 0.9, "over what is not missing");
     for (groups, measure, until) in
-        [(group, MEASURES[0], 2), (group, MEASURES[0], 4), (gapped, MEASURES[4], 2)]
+        [(group, MEASURES[0], 0), (group, MEASURES[0], 7), (gapped, MEASURES[4], 3)]
     {
         let refused = ask(&[groups], measure, until).await;
         assert!(matches!(refused, Err(AskError::Handler(PartError::Invalid { .. }))), "{refused:?}");
     }
     let uneven = store(&contents, &[vec![1.0, 2.0], vec![1.0]]);
-    let refused = ask(&[uneven], PairMeasure::Pearson, 2).await;
+    let refused = ask(&[uneven], PairMeasure::Pearson, 3).await;
     assert!(matches!(refused, Err(AskError::Handler(PartError::Invalid { .. }))), "{refused:?}");
 }

@@ -170,23 +170,33 @@ async fn a2_searches_beyond_threads_and_queue_are_refused_and_the_arbiter_stays_
     assert!(queued.await.is_ok());
 }
 
-/// A search that would take hours: every window is close to the query, so that no bound helps.
-fn endless() -> (SeriesPart, FindSimilar) {
-    let bars = 60_000;
+/// A search that takes as long as one may: every window is close to the query, so that no bound helps.
+fn longest() -> (SeriesPart, FindSimilar) {
+    let bars = 34_000;
     let days = (0..bars).map(|day| Day::from_epoch_days(day).unwrap()).collect();
     let closes = (0..bars).map(|bar| 500.0 + f64::from(bar * 7_919 % 101)).collect();
     let part = SeriesPart::new("LONG".parse().unwrap(), days, closes).unwrap();
     let rule = WindowRule { length: 1_000, following: 1, max_gap_days: 1, band: 999, top: 100, apart: 1 };
-    let queries = vec![part.last_window(&rule).unwrap(); 256];
+    let queries = vec![part.last_window(&rule).unwrap()];
     let find = FindSimilar { part: ContentHash::of(&part.encode()), rule, queries };
     (part, find)
+}
+
+#[actix::test]
+async fn a_search_that_takes_more_than_a_part_may_is_refused() {
+    let (matcher, contents) = matcher(&workers(1, 0));
+    let (long, mut find) = longest();
+    store(&contents, &long);
+    find.queries.push(find.queries[0].clone());
+    let reason = "a part of 68000000000 cells of warping matrices, 34359738368 are the limit".to_owned();
+    assert_eq!(matcher.ask(find).await, Err(AskError::Handler(PartError::Invalid { reason })));
 }
 
 #[actix::test]
 async fn a_caller_that_leaves_frees_the_worker() {
     let workers = workers(1, 0);
     let (matcher, contents) = matcher(&workers);
-    let (long, find_long) = endless();
+    let (long, find_long) = longest();
     let short = part("A", 60);
     store(&contents, &long);
     let hash = store(&contents, &short);

@@ -76,8 +76,8 @@ fn values() -> BTreeMap<&'static str, Vec<u8>> {
             bytes(MeasuredDistance { distance_squared: 1.5, steps: Some(vec![0, 1, 2].into()) }),
         ),
         (
-            "CorrelateGroups [z32] lcss 0..8",
-            correlate(PairMeasure::Lcss { epsilon: 0.25, window: Some(3) }, 0, 8),
+            "CorrelateGroups [z32] lcss 0..300",
+            correlate(PairMeasure::Lcss { epsilon: 0.25, window: Some(3) }, 0, 300),
         ),
         ("CorrelateGroups [z32] dtw 4..5", correlate(PairMeasure::Dtw { window: None }, 4, 5)),
         ("MissingInputs [z32]", bytes(PartError::MissingInputs { hashes: vec![zeros] })),
@@ -120,9 +120,9 @@ fn the_limits_in_the_specification_are_those_of_the_code() {
         format!("how many matches, 1 to {}", crate::series_search::TOP_MAX),
         format!("none empty, at most {}", crate::series_search::ZONES_MAX),
         format!("1 to {INPUTS_MAX}, of {} values", crate::correlation::VALUES_MAX),
-        format!("at most 2^{} cells", crate::distance::CELLS_MAX.ilog2()),
-        format!("2^{} with a path", crate::distance::PATH_CELLS_MAX.ilog2()),
-        format!("multiples of {}", crate::correlation::ROWS_STEP),
+        format!("at most 2^{} cells", CELLS_MAX.ilog2()),
+        format!("{} times", crate::distance::PATH_COST),
+        format!("until - from at most {}", crate::correlation::PAIRS_MAX),
     ] {
         assert!(text.contains(&limit), "{limit:?} is not said");
     }

@@ -52,7 +52,13 @@ impl Pieces {
 mod tests {
     use super::*;
     use crate::series_group::VALUES_MAX;
-    use crate::series_search::QUERY_MAX;
+    use crate::series_search::{QUERY_MAX, SearchSeries};
+    use crate::{
+        ContentHash,
+        part::CELLS_MAX,
+        series_matcher::{Lengths, SeriesRequest},
+    };
+    use proptest::prelude::*;
 
     #[test]
     fn every_window_is_in_one_block_and_whole_in_its_piece() {
@@ -80,12 +86,38 @@ mod tests {
         }
     }
 
+    proptest! {
+        #[test]
+        fn no_block_is_beyond_the_limit_where_no_window_is(
+            windows in prop_oneof![1_usize..50, 1_usize..200_000], points in 1_usize..QUERY_MAX, window in 0_usize..QUERY_MAX,
+        ) {
+            let Pieces { pieces, blocks } = Pieces::of(windows + points - 1, points, window);
+            let zeros = ContentHash::of(&[]);
+            let number = |rows: usize| rows as u32;
+            for Block { piece, starts } in blocks {
+                let (from, until, window) = (number(starts.start), number(starts.end), number(window));
+                let (from, until) = (from - number(pieces[piece].start), until - number(pieces[piece].start));
+                let (top, apart, excluded) = (1, 1, Vec::new());
+                let part = SearchSeries { piece: zeros, query: zeros, from, until, window, top, apart, excluded };
+                let inputs: &[Lengths<'_>] = &[&[number(pieces[piece].len())], &[number(points)]];
+                prop_assert_eq!(part.check(inputs), Ok(()));
+                let one = SearchSeries { until: from + 1, ..part.clone() }.cells(inputs);
+                prop_assert!(part.cells(inputs) <= one.max(CELLS_MAX), "{:?}", part);
+            }
+        }
+    }
+
     #[test]
     fn work_that_takes_long_is_cut_finer() {
         let blocks = |rows, points, window| Pieces::of(rows, points, window).blocks.len();
         assert_eq!(blocks(2_000, 64, 6), 1);
         assert_eq!(blocks(20_000, 128, 12), 15);
         assert_eq!(blocks(200_000, 128, 6), 64);
-        assert_eq!(blocks(100_000, 4_000, 4_000), 5_648, "1.5e12 cells, 2^28 for each block");
+        assert_eq!(blocks(20_000, 4_000, 4_000), 942, "2.6e11 cells, 2^28 for each block");
+        assert_eq!(
+            blocks(100_000, 4_000, 4_000),
+            4_001,
+            "1.5e12 cells, as many blocks as one task may have parts"
+        );
     }
 }

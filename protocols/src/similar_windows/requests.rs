@@ -3,6 +3,7 @@
 use super::{Day, SeriesPart, Symbol, WindowRule, Windows};
 use crate::{
     ContentHash, Floats, Request,
+    distance::BandRule,
     part::{Impossible, PartError, PartRequest},
     protocol,
 };
@@ -60,6 +61,14 @@ impl FindSimilar {
             }
         }
         Ok(())
+    }
+
+    /// What it takes at the worst, in cells of a warping matrix, of which a part has
+    /// [`CELLS_MAX`](crate::part::CELLS_MAX) at most: the rule of the job `similar-windows` always stays within.
+    pub fn cells(&self, part: &SeriesPart) -> u64 {
+        let length = self.rule.length.into();
+        let window = BandRule::Points(self.rule.band.into()).cells(length, length);
+        (self.queries.len() * part.closes().len()) as u64 * window
     }
 }
 
@@ -234,7 +243,7 @@ impl QueryMatches {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::wire::codec;
+    use crate::{part::CELLS_MAX, similar_windows::BARS_MAX, wire::codec};
 
     fn day(days: i32) -> Day {
         Day::from_epoch_days(days).unwrap()
@@ -297,6 +306,19 @@ mod tests {
         assert_eq!(check(short), Err(InvalidReply::Returns { returns: 1, candidates: 9 }));
         let none = SimilarInPart { queries: vec![], following_returns: vec![].into() };
         assert_eq!(check(none), Err(InvalidReply::Queries { answered: 0, asked: 1 }));
+    }
+
+    #[test]
+    fn the_job_is_within_the_work_of_a_part_and_the_worst_rule_is_not() {
+        let days = (0..BARS_MAX as i32).map(day).collect();
+        let part = SeriesPart::new("A".parse().unwrap(), days, vec![1.0; BARS_MAX]).unwrap();
+        let cells = |rule, values: usize| {
+            let queries = vec![query(vec![1.0; values]); QUERIES_MAX];
+            FindSimilar { part: ContentHash::of(b"part"), rule, queries }.cells(&part)
+        };
+        assert!(cells(WindowRule::DAILY, 60) < CELLS_MAX);
+        let worst = WindowRule { length: 1_000, band: 999, ..WindowRule::DAILY };
+        assert_eq!(cells(worst, 1_000), 256 * 65_536 * 1_000 * 1_000);
     }
 
     #[test]

@@ -17,7 +17,7 @@ use crate::cli::operator::{Connection, MaybeConnection};
 use crate::cli::output::Output;
 use crate::input::{self, InputError, LabelledSeries, Source, quote};
 use crate::swarm::progress::Progress;
-use crate::swarm::spread::classify::classify;
+use crate::swarm::spread::classify::Classification;
 
 /// How many labels are named where one is unknown.
 const LABELS_SHOWN: usize = 5;
@@ -113,10 +113,11 @@ impl Classify {
         test: &[LabelledSeries],
     ) -> Result<(usize, f64), CliError> {
         let (train_values, test_values) = (values_of(train), values_of(test));
+        let classification = Classification::of(&train_values, &test_values, self.band.rule());
+        let classification = classification.map_err(CliError::not_asked)?;
         connection.run(async |operator, _| {
             let started = Instant::now();
-            let progress = &mut Progress::shown();
-            let nearest = classify(operator, &train_values, &test_values, self.band.rule(), progress).await?;
+            let nearest = classification.compute(operator, &mut Progress::shown()).await?;
             let is_wrong =
                 |(series, nearest): &(&LabelledSeries, usize)| series.label != train[*nearest].label;
             Ok((test.iter().zip(nearest).filter(is_wrong).count(), started.elapsed().as_secs_f64()))

@@ -5,16 +5,16 @@ use std::fmt;
 use clap::Args;
 use serde::Serialize;
 use swarm_kernels::{dtw, z_normalize};
-use swarm_protocols::distance::{CELLS_MAX, Detail, PATH_CELLS_MAX, Scaling, path_of};
+use swarm_protocols::distance::{Detail, Scaling, path_of};
 
 use super::{BandArgs, refuse_stdin_twice};
-use crate::cli::error::{CliError, Exit};
+use crate::cli::error::CliError;
 use crate::cli::foreground::{self, Watch};
 use crate::cli::operator::{Connection, MaybeConnection};
 use crate::cli::output::Output;
 use crate::input::{self, InputError, Source};
 use crate::swarm::progress::Progress;
-use crate::swarm::spread::distance::distance;
+use crate::swarm::spread::distance as spread;
 
 /// Values that are all below this have squares that are no normal numbers, or none at all.
 const TINY: f64 = 1e-100;
@@ -90,21 +90,11 @@ impl Distance {
 
     fn over(&self, connection: Connection, a: &[f64], b: &[f64]) -> Result<Measured, CliError> {
         let scaling = if self.znormalize { Scaling::ZNormalized } else { Scaling::Raw };
-        let (detail, cells_max) =
-            if self.path { (Detail::Path, PATH_CELLS_MAX) } else { (Detail::Distance, CELLS_MAX) };
-        let cells = self.band.rule().cells(a.len() as u64, b.len() as u64);
-        if cells > cells_max {
-            let message = format_args!(
-                "the warping matrix has {cells} cells, an agent computes up to {cells_max}{}: leave out --connect, or \
-                 narrow the band with --band or --window",
-                if self.path { " with the path" } else { "" }
-            );
-            return Err(CliError::new(Exit::Usage, message));
-        }
-        let measured = connection.run(async |operator, _| {
-            let terms = (self.band.rule(), scaling, detail);
-            Ok(distance(operator, [a, b], terms, &mut Progress::shown()).await?)
-        })?;
+        let detail = if self.path { Detail::Path } else { Detail::Distance };
+        let distance = spread::Distance::of([a, b], (self.band.rule(), scaling, detail));
+        let distance = distance.map_err(CliError::not_asked)?;
+        let measured = connection
+            .run(async |operator, _| Ok(distance.measure(operator, &mut Progress::shown()).await?))?;
         Ok((measured.distance_squared, measured.steps.map(|steps| path_of(&steps).collect())))
     }
 }

@@ -21,7 +21,7 @@ use crate::input::{self, InputError, Source};
 use crate::plot::matches::{Match as Drawn, Matches};
 use crate::plot::{PictureFile, Scene, count};
 use crate::swarm::progress::Progress;
-use crate::swarm::spread::search::{Found, SearchTerms, search};
+use crate::swarm::spread::search::{Found, SearchTerms, SeriesSearch};
 
 #[derive(Debug, Args)]
 pub(crate) struct Search {
@@ -150,9 +150,10 @@ impl Search {
         let around_query =
             self.query_start.saturating_sub(points - 1)..self.query_start.saturating_add(points);
         let terms = SearchTerms { window: self.window, top, excluded: in_same_file.then_some(around_query) };
+        let search = SeriesSearch::of(series, query, terms).map_err(CliError::not_asked)?;
         connection.run(async |operator, _| {
             let started = Instant::now();
-            let found = search(operator, series, query, terms, &mut Progress::shown()).await?;
+            let found = search.run(operator, &mut Progress::shown()).await?;
             Ok((found, started.elapsed().as_secs_f64()))
         })
     }

@@ -5,50 +5,74 @@ use std::ops::Range;
 use swarm_actors::pattern_matcher::width_of;
 use swarm_actors::task::Task;
 use swarm_kernels::{compared, dtw, z_normalize};
+use swarm_protocols::ContentHash;
 use swarm_protocols::classification::{Blocks, ClassifySeries, Neighbour, nearest};
 use swarm_protocols::distance::BandRule;
 use swarm_protocols::part::Impossible;
 
 use super::spot_checks::{SpotChecks, agrees};
-use super::{Groups, add};
+use super::{Groups, add, check_work};
 use crate::swarm::jobs::Terms;
 use crate::swarm::operator::{JobError, Operator};
 use crate::swarm::progress::Progress;
 
-/// The position of the nearest training series of each test series, the first of equally near ones.
-pub(crate) async fn classify(
-    operator: &Operator,
-    train: &[&[f64]],
-    test: &[&[f64]],
+/// A classification, in requests that agents do.
+pub(crate) struct Classification<'a> {
+    train: &'a [&'a [f64]],
+    test: &'a [&'a [f64]],
     band: BandRule,
-    progress: &mut Progress,
-) -> Result<Vec<usize>, JobError> {
-    let lengths = |series: &[&[f64]]| series.iter().map(|values| values.len()).collect::<Vec<_>>();
-    let blocks = Blocks::of(&lengths(train), &lengths(test), band);
-    let mut groups = Groups::new();
-    let mut add = |series: &[&[f64]]| add(&mut groups, series);
-    let train_hashes =
-        blocks.train.iter().map(|run| add(&train[run.clone()])).collect::<Result<Vec<_>, _>>()?;
-    let test_hashes = blocks.test.iter().map(|run| add(&test[run.clone()])).collect::<Result<Vec<_>, _>>()?;
+    blocks: Blocks,
+    groups: Groups,
+    train_hashes: Vec<ContentHash>,
+    test_hashes: Vec<ContentHash>,
+    requests: Vec<ClassifySeries>,
+}
 
-    let pairs = test_hashes.iter().flat_map(|test| train_hashes.iter().map(|train| (*test, *train)));
-    let requests: Vec<_> = pairs.map(|(test, train)| ClassifySeries { test, train, band }).collect();
-    let checks = SpotChecks::of(requests.len());
-    // Runs under one hash are the same series.
-    let run = |hash, hashes: &[_], runs: &[Range<usize>]| {
-        hashes.iter().position(|other| *other == hash).map_or(0..0, |at| runs[at].clone())
-    };
-    let check = |request: &ClassifySeries, answer: &Vec<Neighbour>| {
-        let train = &train[run(request.train, &train_hashes, &blocks.train)];
-        let test = &test[run(request.test, &test_hashes, &blocks.test)];
-        are_right(train, test, band, answer, &checks)
-    };
-    let task = Task::parts(requests).inputs(&groups).kind("classify").check(check);
-    let answers = operator.compute("classify", task, Terms::default(), progress).await?.answers;
-    let of_test = answers.chunks(train_hashes.len());
-    let found =
-        of_test.flat_map(|of_test| nearest(blocks.train.iter().zip(of_test.iter().map(Vec::as_slice))));
-    Ok(found.map(|(index, _)| index).collect())
+impl<'a> Classification<'a> {
+    /// Splits it, where no pair of series is too much.
+    pub(crate) fn of(
+        train: &'a [&'a [f64]],
+        test: &'a [&'a [f64]],
+        band: BandRule,
+    ) -> Result<Self, JobError> {
+        let lengths = |series: &[&[f64]]| series.iter().map(|values| values.len()).collect::<Vec<_>>();
+        let blocks = Blocks::of(&lengths(train), &lengths(test), band);
+        let mut groups = Groups::new();
+        let mut add = |series: &[&[f64]]| add(&mut groups, series);
+        let train_hashes =
+            blocks.train.iter().map(|run| add(&train[run.clone()])).collect::<Result<Vec<_>, _>>()?;
+        let test_hashes =
+            blocks.test.iter().map(|run| add(&test[run.clone()])).collect::<Result<Vec<_>, _>>()?;
+        let pairs = test_hashes.iter().flat_map(|test| train_hashes.iter().map(|train| (*test, *train)));
+        let requests: Vec<_> = pairs.map(|(test, train)| ClassifySeries { test, train, band }).collect();
+        check_work(&requests, &groups, "--band or --window")?;
+        Ok(Self { train, test, band, blocks, groups, train_hashes, test_hashes, requests })
+    }
+
+    /// The position of the nearest training series of each test series, the first of equally near ones.
+    pub(crate) async fn compute(
+        self,
+        operator: &Operator,
+        progress: &mut Progress,
+    ) -> Result<Vec<usize>, JobError> {
+        let Self { train, test, band, blocks, groups, train_hashes, test_hashes, requests } = self;
+        let checks = SpotChecks::of(requests.len());
+        // Runs under one hash are the same series.
+        let run = |hash, hashes: &[_], runs: &[Range<usize>]| {
+            hashes.iter().position(|other| *other == hash).map_or(0..0, |at| runs[at].clone())
+        };
+        let check = |request: &ClassifySeries, answer: &Vec<Neighbour>| {
+            let train = &train[run(request.train, &train_hashes, &blocks.train)];
+            let test = &test[run(request.test, &test_hashes, &blocks.test)];
+            are_right(train, test, band, answer, &checks)
+        };
+        let task = Task::parts(requests).inputs(&groups).kind("classify").check(check);
+        let answers = operator.compute("classify", task, Terms::default(), progress).await?.answers;
+        let of_test = answers.chunks(train_hashes.len());
+        let found =
+            of_test.flat_map(|of_test| nearest(blocks.train.iter().zip(of_test.iter().map(Vec::as_slice))));
+        Ok(found.map(|(index, _)| index).collect())
+    }
 }
 
 /// Whether the nearest series lie as far as is claimed.

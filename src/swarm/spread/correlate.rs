@@ -4,66 +4,77 @@ use std::ops::Range;
 
 use swarm_actors::correlator::measure_of;
 use swarm_actors::task::Task;
-use swarm_kernels::correlation::{Measure, Partition, pearson, spearman};
+use swarm_kernels::correlation::{Measure, PairOrder, pearson, spearman};
 use swarm_kernels::{Symmetric, dtw, is_constant};
 use swarm_protocols::Floats;
 use swarm_protocols::coordinator::INPUTS_MAX;
-use swarm_protocols::correlation::{
-    CorrelateGroups, GROUP_VALUES, PairMeasure, ROWS_STEP, VALUES_MAX, partners, row_blocks,
-};
+use swarm_protocols::correlation::{CorrelateGroups, GROUP_VALUES, PairMeasure, VALUES_MAX, pair_blocks};
 use swarm_protocols::part::Impossible;
 use swarm_protocols::series_matcher::runs;
 
 use super::spot_checks::{SpotChecks, agrees};
-use super::{Groups, add};
+use super::{Groups, add, check_work};
 use crate::swarm::jobs::Terms;
 use crate::swarm::operator::{JobError, Operator};
 use crate::swarm::progress::Progress;
 
-/// The matrix of all pairs of series.
-pub(crate) async fn correlate(
-    operator: &Operator,
-    series: &[Vec<f64>],
+/// The matrix of all pairs of series, in requests that agents do.
+pub(crate) struct Correlation<'a> {
+    series: &'a [Vec<f64>],
     measure: PairMeasure,
-    progress: &mut Progress,
-) -> Result<Symmetric<f64>, JobError> {
-    let lengths: Vec<usize> = series.iter().map(Vec::len).collect();
-    let values: usize = lengths.iter().sum();
-    let groups = runs(&lengths, GROUP_VALUES);
-    if values as u64 > VALUES_MAX || groups.len() > INPUTS_MAX {
-        let count = series.len();
-        let reason = format!(
-            "{count} series of {values} values are too much to be handed out, {VALUES_MAX} are the limit"
-        );
-        return Err(JobError::TooMuch { reason });
-    }
-    let mut inputs = Groups::new();
-    let groups =
-        groups.into_iter().map(|run| add(&mut inputs, &series[run])).collect::<Result<Vec<_>, _>>()?;
+    inputs: Groups,
+    requests: Vec<CorrelateGroups>,
+}
 
-    let number = |count: usize| u32::try_from(count).expect("no more than VALUES_MAX");
-    let longest = lengths.iter().copied().max().unwrap_or(0);
-    let blocks = row_blocks(number(series.len()), number(longest), measure);
-    let request = |rows: &Range<u32>| {
-        let (groups, from, until) = (groups.clone(), rows.start, rows.end);
-        CorrelateGroups { groups, measure, from, until }
-    };
-    let facts = Facts::of(series, measure, blocks.len());
-    let check = |request: &CorrelateGroups, answer: &Floats| facts.check(request.from..request.until, answer);
-    let task = Task::parts(blocks.iter().map(request)).inputs(&inputs).kind("correlate").check(check);
-    let answers = operator.compute("correlate", task, Terms::default(), progress).await?.answers;
-
-    let partition = Partition::new(series.len());
-    let mut parts = Vec::new();
-    for (rows, answer) in blocks.iter().zip(&answers) {
-        let mut rest = &answer[..];
-        for part in rows.start / ROWS_STEP..rows.end.div_ceil(ROWS_STEP) {
-            let (values, others) = rest.split_at(partition.pairs_in(part as usize));
-            parts.push((part as usize, values));
-            rest = others;
+impl<'a> Correlation<'a> {
+    /// Splits it, where no part of it is too much.
+    pub(crate) fn of(series: &'a [Vec<f64>], measure: PairMeasure) -> Result<Self, JobError> {
+        let lengths: Vec<[u64; 1]> = series.iter().map(|values| [values.len() as u64]).collect();
+        let values: u64 = lengths.iter().flatten().sum();
+        let groups = runs(&lengths, [GROUP_VALUES]);
+        if values > VALUES_MAX || groups.len() > INPUTS_MAX {
+            let count = series.len();
+            let reason = format!(
+                "{count} series of {values} values are too much to be handed out, {VALUES_MAX} are the limit"
+            );
+            return Err(JobError::TooMuch { reason });
         }
+        let mut inputs = Groups::new();
+        let groups =
+            groups.into_iter().map(|run| add(&mut inputs, &series[run])).collect::<Result<Vec<_>, _>>()?;
+        let requests: Vec<_> = blocks_of(series, measure)
+            .into_iter()
+            .map(|pairs| CorrelateGroups {
+                groups: groups.clone(),
+                measure,
+                from: pairs.start,
+                until: pairs.end,
+            })
+            .collect();
+        check_work(&requests, &inputs, "--window")?;
+        Ok(Self { series, measure, inputs, requests })
     }
-    Ok(partition.matrix(parts))
+
+    /// Has agents compute it.
+    pub(crate) async fn compute(
+        self,
+        operator: &Operator,
+        progress: &mut Progress,
+    ) -> Result<Symmetric<f64>, JobError> {
+        let Self { series, measure, inputs, requests } = self;
+        let facts = Facts::of(series, measure, requests.len());
+        let check = |request: &CorrelateGroups, answer: &Floats| facts.check(request, answer);
+        let task = Task::parts(requests).inputs(&inputs).kind("correlate").check(check);
+        let answers = operator.compute("correlate", task, Terms::default(), progress).await?.answers;
+        Ok(PairOrder::new(series.len()).matrix(answers.iter().flat_map(|answer| answer.iter().copied())))
+    }
+}
+
+/// The pairs that are computed together, here or by an agent.
+pub(crate) fn blocks_of(series: &[Vec<f64>], measure: PairMeasure) -> Vec<Range<u64>> {
+    let number = |count: usize| u32::try_from(count).unwrap_or(u32::MAX);
+    let longest = series.iter().map(Vec::len).max().unwrap_or(0);
+    pair_blocks(number(series.len()), number(longest), measure)
 }
 
 /// What is known of the series without comparing all of them.
@@ -85,12 +96,12 @@ impl<'a> Facts<'a> {
         Self { series, measure, is_gapped, is_constant, checks: SpotChecks::of(answers) }
     }
 
-    /// Whether the values of some rows can be right: those that must be undefined are, those that cannot be are not, and
+    /// Whether the values of some pairs can be right: those that must be undefined are, those that cannot be are not, and
     /// pairs that no agent can foresee have the values that they have here.
-    fn check(&self, rows: Range<u32>, answer: &[f64]) -> Result<(), Impossible> {
+    fn check(&self, request: &CorrelateGroups, answer: &[f64]) -> Result<(), Impossible> {
         let order = u32::try_from(self.series.len()).map_err(Impossible::because)?;
         let pairs: Vec<(usize, usize)> =
-            rows.flat_map(|i| partners(order, i).map(move |j| (i as usize, j as usize))).collect();
+            request.pairs(order).map(|(i, j)| (i as usize, j as usize)).collect();
         let correlates = matches!(self.measure, PairMeasure::Pearson | PairMeasure::Spearman);
         for (&(i, j), value) in pairs.iter().zip(answer) {
             let is_undefined = correlates && (self.is_constant[i] || self.is_constant[j]);
@@ -125,41 +136,44 @@ impl<'a> Facts<'a> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use swarm_protocols::ContentHash;
 
     #[test]
     fn a6_matrices_that_are_not_those_of_the_series_are_refused() {
         let mut series: Vec<Vec<f64>> =
             (1..=5_u32).map(|s| (0..50).map(|row| f64::from(row * row * s % 23)).collect()).collect();
+        let (order, groups) = (PairOrder::new(5), vec![ContentHash::of(b"a")]);
+        let all = |measure| CorrelateGroups { groups: groups.clone(), measure, from: 0, until: 15 };
         let dtw = PairMeasure::Dtw { window: None };
         let lcss = PairMeasure::Lcss { epsilon: 1.0, window: Some(3) };
         for measure in [PairMeasure::Pearson, PairMeasure::Spearman, dtw, lcss] {
             let facts = Facts::of(&series, measure, 1);
-            let pairs: Vec<(u32, u32)> = (0..5).flat_map(|i| partners(5, i).map(move |j| (i, j))).collect();
-            let honest: Vec<f64> =
-                pairs.iter().map(|&(i, j)| facts.value(i as usize, j as usize).unwrap()).collect();
-            assert_eq!(facts.check(0..5, &honest), Ok(()), "{measure:?}");
+            let pairs: Vec<(usize, usize)> = (0..15).map(|position| order.pair(position)).collect();
+            let honest: Vec<f64> = pairs.iter().map(|&(i, j)| facts.value(i, j).unwrap()).collect();
+            let all = all(measure);
+            assert_eq!(facts.check(&all, &honest), Ok(()), "{measure:?}");
             let diagonal_alone = |value: f64| -> Vec<f64> {
                 pairs.iter().map(|(i, j)| if i == j { 1.0 } else { value }).collect()
             };
             for lie in
                 [vec![f64::NAN; 15], diagonal_alone(0.0), diagonal_alone(1.0), diagonal_alone(f64::NAN)]
             {
-                assert!(facts.check(0..5, &lie).is_err(), "{measure:?} {lie:?}");
+                assert!(facts.check(&all, &lie).is_err(), "{measure:?} {lie:?}");
             }
             let other = pairs.iter().position(|(i, j)| i != j).unwrap();
             let mut one_value = honest.clone();
             one_value[other] += 0.1;
-            assert!(facts.check(0..5, &one_value).is_err(), "{measure:?}: a single false value");
+            assert!(facts.check(&all, &one_value).is_err(), "{measure:?}: a single false value");
         }
         series[2].fill(0.1);
         series[3][7] = f64::NAN;
         let facts = Facts::of(&series, PairMeasure::Pearson, 1);
-        let value = |i: u32, j: u32| facts.value(i as usize, j as usize).unwrap();
-        let honest: Vec<f64> =
-            (0..5).flat_map(|i| partners(5, i).map(move |j| (i, j))).map(|(i, j)| value(i, j)).collect();
-        assert_eq!(facts.check(0..5, &honest), Ok(()));
+        let all = all(PairMeasure::Pearson);
+        let pairs = (0..15).map(|position| order.pair(position));
+        let honest: Vec<f64> = pairs.map(|(i, j)| facts.value(i, j).unwrap()).collect();
+        assert_eq!(facts.check(&all, &honest), Ok(()));
         let invented: Vec<f64> =
             honest.iter().map(|value| if value.is_nan() { 0.0 } else { *value }).collect();
-        assert!(facts.check(0..5, &invented).is_err(), "a constant series has no correlation");
+        assert!(facts.check(&all, &invented).is_err(), "a constant series has no correlation");
     }
 }

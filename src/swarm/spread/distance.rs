@@ -7,25 +7,47 @@ use swarm_protocols::distance::{BandRule, Detail, MeasureDistance, MeasuredDista
 use swarm_protocols::part::Impossible;
 
 use super::spot_checks::{SpotChecks, agrees};
-use super::{Groups, add};
+use super::{Groups, add, check_work};
 use crate::swarm::jobs::Terms;
 use crate::swarm::operator::{JobError, Operator};
 use crate::swarm::progress::Progress;
 
-/// Measures the distance of two series.
-pub(crate) async fn distance(
-    operator: &Operator,
-    series: [&[f64]; 2],
-    (band, scaling, detail): (BandRule, Scaling, Detail),
-    progress: &mut Progress,
-) -> Result<MeasuredDistance, JobError> {
-    let mut groups = Groups::new();
-    let [a, b] = [add(&mut groups, [series[0]])?, add(&mut groups, [series[1]])?];
-    let request = MeasureDistance { a, b, band, scaling, detail };
-    let check = |request: &MeasureDistance, answer: &MeasuredDistance| is_right(request, series, answer);
-    let task = Task::parts([request]).inputs(&groups).kind("distance").check(check);
-    let done = operator.compute("distance", task, Terms::default(), progress).await?;
-    Ok(done.answers.into_iter().next().expect("there is an answer to every request"))
+/// The distance of two series, as a request that an agent does.
+pub(crate) struct Distance<'a> {
+    series: [&'a [f64]; 2],
+    groups: Groups,
+    request: MeasureDistance,
+}
+
+impl<'a> Distance<'a> {
+    /// Unless it is too much.
+    pub(crate) fn of(
+        series: [&'a [f64]; 2],
+        (band, scaling, detail): (BandRule, Scaling, Detail),
+    ) -> Result<Self, JobError> {
+        let mut groups = Groups::new();
+        let [a, b] = [add(&mut groups, [series[0]])?, add(&mut groups, [series[1]])?];
+        let request = MeasureDistance { a, b, band, scaling, detail };
+        let options = match detail {
+            Detail::Distance => "--band or --window",
+            Detail::Path => "--band or --window; with --path each cell counts 8 times",
+        };
+        check_work(std::slice::from_ref(&request), &groups, options)?;
+        Ok(Self { series, groups, request })
+    }
+
+    /// Has an agent measure it.
+    pub(crate) async fn measure(
+        self,
+        operator: &Operator,
+        progress: &mut Progress,
+    ) -> Result<MeasuredDistance, JobError> {
+        let Self { series, groups, request } = self;
+        let check = |request: &MeasureDistance, answer: &MeasuredDistance| is_right(request, series, answer);
+        let task = Task::parts([request]).inputs(&groups).kind("distance").check(check);
+        let done = operator.compute("distance", task, Terms::default(), progress).await?;
+        Ok(done.answers.into_iter().next().expect("there is an answer to every request"))
+    }
 }
 
 /// Whether the path costs what it is said to, and the distance is that of the series where these are not too long.

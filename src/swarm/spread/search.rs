@@ -4,11 +4,12 @@ use std::ops::Range;
 
 use swarm_actors::task::Task;
 use swarm_kernels::{Band, compared, dtw, z_normalize};
+use swarm_protocols::ContentHash;
 use swarm_protocols::part::Impossible;
 use swarm_protocols::series_search::{Merge, Pieces, Question, SearchSeries, SearchedSeries, Settled, Step};
 
 use super::spot_checks::{SpotChecks, agrees};
-use super::{Groups, add};
+use super::{Groups, add, check_work};
 use crate::swarm::jobs::Terms;
 use crate::swarm::operator::{JobError, Operator};
 use crate::swarm::progress::Progress;
@@ -33,57 +34,78 @@ pub(crate) struct Found {
     pub(crate) settled: Settled,
 }
 
-/// Searches `series`, which is not shorter than the query. The matches are those of a search on this machine.
-pub(crate) async fn search(
-    operator: &Operator,
-    series: &[f64],
-    query: &[f64],
+/// A search through a series, in requests that agents do.
+pub(crate) struct SeriesSearch<'a> {
+    series: &'a [f64],
+    query: &'a [f64],
     terms: SearchTerms,
-    progress: &mut Progress,
-) -> Result<Found, JobError> {
-    let SearchTerms { window, top, excluded } = terms;
-    let cut = Pieces::of(series.len(), query.len(), window);
-    let mut groups = Groups::new();
-    let query_hash = add(&mut groups, [query])?;
-    let pieces = cut.pieces.iter().map(|rows| add(&mut groups, [&series[rows.clone()]]));
-    let pieces = pieces.collect::<Result<Vec<_>, _>>()?;
+    cut: Pieces,
+    groups: Groups,
+    query_hash: ContentHash,
+    pieces: Vec<ContentHash>,
+}
 
-    let row = |rows: usize| u32::try_from(rows).expect("a piece has fewer than 2^32 rows");
-    let first_row = |question: &Question| cut.pieces[cut.blocks[question.block].piece].start;
-    let request = |question: &Question| {
-        let (block, first) = (&cut.blocks[question.block], first_row(question));
+impl<'a> SeriesSearch<'a> {
+    /// Cuts a series, which is not shorter than the query, where no window is too much.
+    pub(crate) fn of(series: &'a [f64], query: &'a [f64], terms: SearchTerms) -> Result<Self, JobError> {
+        let cut = Pieces::of(series.len(), query.len(), terms.window);
+        let mut groups = Groups::new();
+        let query_hash = add(&mut groups, [query])?;
+        let pieces = cut.pieces.iter().map(|rows| add(&mut groups, [&series[rows.clone()]]));
+        let pieces = pieces.collect::<Result<Vec<_>, _>>()?;
+        let search = Self { series, query, terms, cut, groups, query_hash, pieces };
+        let blocks = 0..search.cut.blocks.len();
+        let of_block = |block| search.request(&Question { block, top: 1, excluded: Vec::new() });
+        check_work(&blocks.map(of_block).collect::<Vec<_>>(), &search.groups, "--window")?;
+        Ok(search)
+    }
+
+    fn request(&self, question: &Question) -> SearchSeries {
+        let row = |rows: usize| u32::try_from(rows).expect("a piece has fewer than 2^32 rows");
+        let (block, first) = (&self.cut.blocks[question.block], self.first_row(question));
         SearchSeries {
-            piece: pieces[block.piece],
-            query: query_hash,
+            piece: self.pieces[block.piece],
+            query: self.query_hash,
             from: row(block.starts.start - first),
             until: row(block.starts.end - first),
-            window: row(window.min(query.len())),
+            window: row(self.terms.window.min(self.query.len())),
             top: u32::try_from(question.top).unwrap_or(u32::MAX),
-            apart: row(query.len()),
+            apart: row(self.query.len()),
             excluded: question.zones_from(first),
         }
-    };
-    let mut merge =
-        Merge::new(cut.blocks.iter().map(|block| block.starts.clone()), top, query.len(), excluded);
-    let mut settled = Settled::default();
-    loop {
-        let questions = match merge.step() {
-            Step::Done(matches) => return Ok(Found { matches, settled }),
-            Step::Ask(questions) => questions,
-        };
-        let checks = SpotChecks::of(questions.len());
-        let check = |request: &SearchSeries, answer: &SearchedSeries| {
-            // Pieces under one hash are the same rows.
-            let piece = pieces.iter().position(|piece| *piece == request.piece);
-            let rows = piece.map_or(0..0, |at| cut.pieces[at].clone());
-            are_right(&series[rows], query, request.window, answer, &checks)
-        };
-        let task = Task::parts(questions.iter().map(request)).inputs(&groups).kind("search").check(check);
-        let answers = operator.compute("search", task, Terms::default(), progress).await?.answers;
-        for (question, answer) in questions.iter().zip(answers) {
-            settled += answer.settled;
-            let first = first_row(question);
-            merge.answer(question, answer.matches.iter().map(|found| found.in_series(first)));
+    }
+
+    /// The first row of the piece with the block that is asked.
+    fn first_row(&self, question: &Question) -> usize {
+        self.cut.pieces[self.cut.blocks[question.block].piece].start
+    }
+
+    /// Has agents search. The matches are those of a search on this machine.
+    pub(crate) async fn run(self, operator: &Operator, progress: &mut Progress) -> Result<Found, JobError> {
+        let Self { series, query, terms: SearchTerms { top, ref excluded, .. }, ref cut, .. } = self;
+        let blocks = cut.blocks.iter().map(|block| block.starts.clone());
+        let mut merge = Merge::new(blocks, top, query.len(), excluded.clone());
+        let mut settled = Settled::default();
+        loop {
+            let questions = match merge.step() {
+                Step::Done(matches) => return Ok(Found { matches, settled }),
+                Step::Ask(questions) => questions,
+            };
+            let checks = SpotChecks::of(questions.len());
+            let check = |request: &SearchSeries, answer: &SearchedSeries| {
+                // Pieces under one hash are the same rows.
+                let piece = self.pieces.iter().position(|piece| *piece == request.piece);
+                let rows = piece.map_or(0..0, |at| cut.pieces[at].clone());
+                are_right(&series[rows], query, request.window, answer, &checks)
+            };
+            let requests = questions.iter().map(|question| self.request(question));
+            let task = Task::parts(requests).inputs(&self.groups).kind("search").check(check);
+            let answers = operator.compute("search", task, Terms::default(), progress).await?.answers;
+            for (question, answer) in questions.iter().zip(answers) {
+                settled += answer.settled;
+                let first = self.first_row(question);
+                merge.answer(question, answer.matches.iter().map(|found| found.in_series(first)));
+            }
         }
     }
 }

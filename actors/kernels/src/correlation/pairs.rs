@@ -1,4 +1,4 @@
-//! All pairs of some series, in parts that can be computed anywhere and put together again.
+//! All pairs of some series, in runs that can be computed anywhere and put together again.
 
 use std::ops::Range;
 
@@ -11,8 +11,8 @@ use crate::lcss::{self, Lcss};
 use crate::matrix::Symmetric;
 use crate::simd::Simd;
 
-/// Rows of a part, so that what is loaded of a partner serves several.
-const PART_ROWS: usize = 4;
+/// Rows of correlations that are computed together, so that what is loaded of a partner serves several.
+const TILE_ROWS: usize = 4;
 
 /// From how many series on several are compared at a time by DTW; of fewer most of a register would be idle.
 const RING_ORDER_MIN: usize = 8;
@@ -49,57 +49,86 @@ impl Measure {
     }
 }
 
-/// How the pairs of some series, each with itself among them, are divided into parts of like work.
+/// The order of all pairs of some series, each with itself among them.
 ///
-/// A series is paired with itself and with those that follow it, the first one following the last, up to half way
-/// round: so every pair occurs once and all rows are of like length.
+/// The pairs come in rows. A series is paired with itself and with those that follow it, the first one following the
+/// last, up to half way round: so every pair occurs once and all rows are of like length.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Partition {
-    order: usize,
+pub struct PairOrder {
+    series: usize,
 }
 
-impl Partition {
+impl PairOrder {
     /// For so many series.
-    pub fn new(order: usize) -> Self {
-        Self { order }
+    pub fn new(series: usize) -> Self {
+        Self { series }
     }
 
-    /// How many parts there are.
-    pub fn parts(self) -> usize {
-        self.order.div_ceil(PART_ROWS)
+    /// How many pairs there are.
+    pub fn pairs(self) -> usize {
+        self.start(self.series)
     }
 
-    /// The pairs of a part, in the order in which [`Pairs::part`] gives their values.
-    pub fn pairs(self, part: usize) -> impl Iterator<Item = (usize, usize)> {
-        self.rows(part).flat_map(move |i| (0..=self.ahead(i)).map(move |ahead| (i, (i + ahead) % self.order)))
+    /// The pair at a position below [`pairs`](Self::pairs): the series of the row, and one that follows it.
+    pub fn pair(self, position: usize) -> (usize, usize) {
+        let (i, ahead) = self.place(position);
+        (i, (i + ahead) % self.series)
     }
 
-    /// How many pairs a part has.
-    pub fn pairs_in(self, part: usize) -> usize {
-        self.rows(part).map(|i| self.ahead(i) + 1).sum()
+    /// The matrix of the values of all pairs.
+    ///
+    /// # Panics
+    /// When they are not as many as the pairs.
+    pub fn matrix(self, values: impl IntoIterator<Item = f64>) -> Symmetric<f64> {
+        let mut matrix = Symmetric::filled(self.series, f64::NAN);
+        let mut values = values.into_iter();
+        for (i, j) in (0..self.pairs()).map(|position| self.pair(position)) {
+            matrix.set(i, j, values.next().expect("every pair has a value"));
+        }
+        assert!(values.next().is_none(), "every value has a pair");
+        matrix
     }
 
-    fn rows(self, part: usize) -> Range<usize> {
-        let first = part.saturating_mul(PART_ROWS).min(self.order);
-        first..(first + PART_ROWS).min(self.order)
+    /// The row of a position, and how far ahead of the series of the row the other one is.
+    fn place(self, position: usize) -> (usize, usize) {
+        let (row, long) = (self.series / 2 + 1, self.long_rows());
+        match position.checked_sub(long * row) {
+            None => (position / row, position % row),
+            Some(rest) => (long + rest / (row - 1), rest % (row - 1)),
+        }
     }
 
-    /// How many series after this one it is paired with. Of those just half way round only the first half pairs.
-    fn ahead(self, i: usize) -> usize {
-        let half = self.order / 2;
-        if self.order.is_multiple_of(2) && i >= half { half - 1 } else { half }
+    /// The position of the pair of a series with itself, the first one of its row.
+    fn start(self, i: usize) -> usize {
+        i * (self.series / 2 + 1) - i.saturating_sub(self.long_rows())
+    }
+
+    /// How many rows have one pair more than the others: of an even number of series, those just half way round are the
+    /// partners of the first half.
+    fn long_rows(self) -> usize {
+        if self.series.is_multiple_of(2) { self.series / 2 } else { self.series }
+    }
+
+    /// The rows of a run of pairs, and which partners of each are among them, by how far ahead they are.
+    fn rows(self, pairs: Range<usize>) -> impl Iterator<Item = (usize, Range<usize>)> {
+        let rows =
+            if pairs.is_empty() { 0..0 } else { self.place(pairs.start).0..self.place(pairs.end - 1).0 + 1 };
+        rows.map(move |i| {
+            let start = self.start(i);
+            (i, pairs.start.max(start) - start..pairs.end.min(self.start(i + 1)) - start)
+        })
     }
 }
 
 /// Series that are all compared with each other, made ready.
 ///
-/// Values do not depend on the division into parts, nor on the instructions of the processor.
+/// Values do not depend on which of them are computed together, nor on the instructions of the processor.
 ///
 /// ```
 /// use swarm_kernels::correlation::{Measure, Pairs};
 /// let pairs = Pairs::new(Measure::Pearson, vec![vec![1.0, 2.0, 4.0], vec![4.0, 2.0, 1.0], vec![3.0, 3.0, 3.0]])?;
-/// let parts = (0..pairs.partition().parts()).map(|part| pairs.part(part, &|| false)).collect::<Result<Vec<_>, _>>()?;
-/// let matrix = pairs.partition().matrix(parts.iter().enumerate().map(|(part, values)| (part, values.as_slice())));
+/// let runs = [0..4, 4..6].map(|run| pairs.values(run, &|| false)).into_iter().collect::<Result<Vec<_>, _>>()?;
+/// let matrix = pairs.order().matrix(runs.concat());
 /// assert!(matrix.get(0, 1) < -0.9 && matrix.get(0, 0) == 1.0 && matrix.get(2, 2).is_nan());
 /// # Ok::<(), swarm_kernels::KernelError>(())
 /// ```
@@ -144,45 +173,51 @@ impl Pairs {
         Ok(Self { measure, series, prepared })
     }
 
-    /// How the pairs are divided.
-    pub fn partition(&self) -> Partition {
-        Partition::new(self.series.len())
+    /// The order of the pairs.
+    pub fn order(&self) -> PairOrder {
+        PairOrder::new(self.series.len())
     }
 
-    /// The values of a part, in the order of [`Partition::pairs`].
+    /// The values of a run of pairs.
+    ///
+    /// The fastest runs are whole rows, of correlations four and more; of DTW also those that end eight partners after
+    /// each other, or after the first of a row.
     ///
     /// `cancelled` is asked for every pair at least, and by DTW also within the matrix of a pair; when it says so, the
     /// answer is [`KernelError::Cancelled`].
-    pub fn part(&self, part: usize, cancelled: &dyn Fn() -> bool) -> Result<Vec<f64>, KernelError> {
-        let partition = self.partition();
-        let mut values = Vec::with_capacity(partition.pairs_in(part));
-        match (self.measure, &self.prepared) {
-            (_, Prepared::Units(units, gaps)) => return self.correlations(part, units, gaps, cancelled),
-            (_, Prepared::Ring(ring)) => {
-                for i in partition.rows(part) {
-                    values.push(1.0);
-                    let distances =
-                        ring.row(&self.series[i], i, partition.ahead(i), self.band(), cancelled)?;
+    ///
+    /// # Panics
+    /// When there are no such pairs.
+    pub fn values(&self, pairs: Range<usize>, cancelled: &dyn Fn() -> bool) -> Result<Vec<f64>, KernelError> {
+        assert!(pairs.end <= self.order().pairs(), "there are such pairs");
+        if let Prepared::Units(units, gaps) = &self.prepared {
+            return self.correlations(pairs, units, gaps, cancelled);
+        }
+        let mut values = Vec::with_capacity(pairs.len());
+        for (i, mut ahead) in self.order().rows(pairs) {
+            if ahead.start == 0 {
+                values.push(1.0);
+                ahead.start = 1;
+            }
+            match (self.measure, &self.prepared) {
+                (_, Prepared::Ring(ring)) => {
+                    let distances = ring.row(&self.series[i], i, ahead, self.band(), cancelled)?;
                     values.extend(distances.into_iter().map(similarity));
                 }
-            }
-            (Measure::Lcss(lcss), Prepared::Order(order)) => {
-                for i in partition.rows(part) {
-                    values.push(1.0);
+                (Measure::Lcss(lcss), Prepared::Order(order)) => {
                     let mut similarity = lcss.with(order, i);
-                    for ahead in 1..=partition.ahead(i) {
+                    for ahead in ahead {
                         go_on(cancelled)?;
                         values.push(similarity((i + ahead) % self.series.len()));
                     }
                 }
-            }
-            _ => {
-                for (i, j) in partition.pairs(part) {
-                    go_on(cancelled)?;
-                    let (a, b) = (&self.series[i], &self.series[j]);
-                    let unlike = || dtw::distance_squared_unless(cancelled, a, b, self.band());
-                    let distance = if i == j { 0.0 } else { unlike()? };
-                    values.push(similarity(distance));
+                _ => {
+                    for ahead in ahead {
+                        go_on(cancelled)?;
+                        let (a, b) = (&self.series[i], &self.series[(i + ahead) % self.series.len()]);
+                        let distance = dtw::distance_squared_unless(cancelled, a, b, self.band())?;
+                        values.push(similarity(distance));
+                    }
                 }
             }
         }
@@ -198,52 +233,39 @@ impl Pairs {
 
     fn correlations(
         &self,
-        part: usize,
+        pairs: Range<usize>,
         units: &[Vec<f64>],
         gaps: &Gaps,
         cancelled: &dyn Fn() -> bool,
     ) -> Result<Vec<f64>, KernelError> {
-        let partition = self.partition();
-        let (rows, order) = (partition.rows(part), self.series.len());
-        let mut of_rows: [Vec<f64>; PART_ROWS] = Default::default();
+        let order = self.series.len();
         let vectors = |first: usize| std::array::from_fn(|k| units[(first + k) % order].as_slice());
-        let furthest = rows.clone().map(|i| i + partition.ahead(i)).max().unwrap_or(0);
-        for first in (rows.start..=furthest).step_by(PART_ROWS) {
-            go_on(cancelled)?;
-            let products = dots(Simd::active(), vectors(rows.start), vectors(first));
-            for ((i, values), products) in rows.clone().zip(&mut of_rows).zip(products) {
-                for (partner, product) in (first..).zip(products) {
-                    if (i..=i + partition.ahead(i)).contains(&partner) {
-                        let j = partner % order;
-                        let values_of = [self.series[i].as_slice(), &self.series[j]];
-                        let units_of = [units[i].as_slice(), &units[j]];
-                        let value = gaps.correlation([i, j], values_of, units_of, product.clamp(-1.0, 1.0));
-                        values.push(if i == j && !value.is_nan() { 1.0 } else { value });
+        let mut found = Vec::with_capacity(pairs.len());
+        // The partners of each row, counted on beyond the last series.
+        let partners = self.order().rows(pairs).map(|(i, ahead)| (i, i + ahead.start..i + ahead.end));
+        for rows in partners.collect::<Vec<_>>().chunks(TILE_ROWS) {
+            let mut of_rows: [Vec<f64>; TILE_ROWS] = Default::default();
+            let nearest = rows.iter().map(|(_, partners)| partners.start).min().unwrap_or(0);
+            let furthest = rows.iter().map(|(_, partners)| partners.end).max().unwrap_or(0);
+            for first in (nearest..furthest).step_by(TILE_ROWS) {
+                go_on(cancelled)?;
+                let products = dots(Simd::active(), vectors(rows[0].0), vectors(first));
+                for (((i, partners), values), products) in rows.iter().zip(&mut of_rows).zip(products) {
+                    for (partner, product) in (first..).zip(products) {
+                        if partners.contains(&partner) {
+                            let (i, j) = (*i, partner % order);
+                            let values_of = [self.series[i].as_slice(), &self.series[j]];
+                            let units_of = [units[i].as_slice(), &units[j]];
+                            let value =
+                                gaps.correlation([i, j], values_of, units_of, product.clamp(-1.0, 1.0));
+                            values.push(if i == j && !value.is_nan() { 1.0 } else { value });
+                        }
                     }
                 }
             }
+            found.extend(of_rows.into_iter().flatten());
         }
-        Ok(of_rows.concat())
-    }
-}
-
-impl Partition {
-    /// The matrix of parts that [`Pairs::part`] computed; NaN where a part is absent.
-    ///
-    /// # Panics
-    /// When there is no such part, or its values are not as many as its pairs.
-    pub fn matrix<'v>(self, parts: impl IntoIterator<Item = (usize, &'v [f64])>) -> Symmetric<f64> {
-        let mut matrix = Symmetric::filled(self.order, f64::NAN);
-        for (part, values) in parts {
-            assert!(
-                part < self.parts() && values.len() == self.pairs_in(part),
-                "a part has a value for each pair"
-            );
-            for ((i, j), &value) in self.pairs(part).zip(values) {
-                matrix.set(i, j, value);
-            }
-        }
-        matrix
+        Ok(found)
     }
 }
 
@@ -274,10 +296,10 @@ fn units(series: &[Vec<f64>], form: Form) -> Result<Prepared, KernelError> {
     Ok(Prepared::Units(series.iter().map(unit).collect(), gaps))
 }
 
-type Tile<T> = [[T; PART_ROWS]; PART_ROWS];
+type Tile<T> = [[T; TILE_ROWS]; TILE_ROWS];
 
 /// Inner products of some vectors with others, all of one length.
-fn dots(simd: Simd, a: [&[f64]; PART_ROWS], b: [&[f64]; PART_ROWS]) -> Tile<f64> {
+fn dots(simd: Simd, a: [&[f64]; TILE_ROWS], b: [&[f64]; TILE_ROWS]) -> Tile<f64> {
     assert!(a.iter().chain(&b).all(|vector| vector.len() == a[0].len()), "vectors have one length");
     match simd {
         // SAFETY: an instruction set that is in use was detected; all vectors have one length.
@@ -294,21 +316,21 @@ fn dots(simd: Simd, a: [&[f64]; PART_ROWS], b: [&[f64]; PART_ROWS]) -> Tile<f64>
 /// All vectors have one length.
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl")]
-unsafe fn dots_avx512(a: [&[f64]; PART_ROWS], b: [&[f64]; PART_ROWS]) -> Tile<f64> {
+unsafe fn dots_avx512(a: [&[f64]; TILE_ROWS], b: [&[f64]; TILE_ROWS]) -> Tile<f64> {
     // SAFETY: this function has the instructions, the caller vouches for the lengths.
-    unsafe { super::x86::dots::<crate::simd::x86::F64x8, PART_ROWS, 1>(a, b) }
+    unsafe { super::x86::dots::<crate::simd::x86::F64x8, TILE_ROWS, 1>(a, b) }
 }
 
 /// # Safety
 /// All vectors have one length.
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "avx2")]
-unsafe fn dots_avx2(a: [&[f64]; PART_ROWS], b: [&[f64]; PART_ROWS]) -> Tile<f64> {
+unsafe fn dots_avx2(a: [&[f64]; TILE_ROWS], b: [&[f64]; TILE_ROWS]) -> Tile<f64> {
     // Four sums in two registers each are what sixteen registers hold.
     const SIDE: usize = 2;
-    let mut products = [[0.0; PART_ROWS]; PART_ROWS];
-    for k in (0..PART_ROWS).step_by(SIDE) {
-        for l in (0..PART_ROWS).step_by(SIDE) {
+    let mut products = [[0.0; TILE_ROWS]; TILE_ROWS];
+    for k in (0..TILE_ROWS).step_by(SIDE) {
+        for l in (0..TILE_ROWS).step_by(SIDE) {
             // SAFETY: as above.
             let found = unsafe {
                 super::x86::dots::<crate::simd::x86::F64x4, SIDE, 2>([a[k], a[k + 1]], [b[l], b[l + 1]])
@@ -326,22 +348,22 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_pair_is_in_one_part_and_parts_are_of_like_size() {
-        for order in 0..70 {
-            let partition = Partition::new(order);
-            let mut seen = vec![0; order * order];
-            for part in 0..partition.parts() {
-                assert_eq!(partition.pairs(part).count(), partition.pairs_in(part));
-                for (i, j) in partition.pairs(part) {
-                    seen[i.min(j) * order + i.max(j)] += 1;
-                }
-            }
-            for i in 0..order {
-                assert!((i..order).all(|j| seen[i * order + j] == 1), "{order} series");
-            }
-            let sizes = (0..partition.parts().saturating_sub(1)).map(|part| partition.pairs_in(part));
-            let (least, most) = (sizes.clone().min().unwrap_or(0), sizes.max().unwrap_or(0));
-            assert!(most - least <= PART_ROWS, "{order} series: {least} to {most}");
+    fn every_pair_has_one_position_and_rows_are_of_like_length() {
+        for series in 0..70 {
+            let order = PairOrder::new(series);
+            let pairs: Vec<(usize, usize)> =
+                (0..order.pairs()).map(|position| order.pair(position)).collect();
+            let mut seen: Vec<(usize, usize)> = pairs.iter().map(|&(i, j)| (i.min(j), i.max(j))).collect();
+            seen.sort_unstable();
+            let all = (0..series).flat_map(|i| (i..series).map(move |j| (i, j)));
+            assert_eq!(seen, all.collect::<Vec<_>>(), "{series} series");
+            let rows: Vec<usize> = order.rows(0..pairs.len()).map(|(_, ahead)| ahead.len()).collect();
+            assert!(rows.iter().all(|row| (series.div_ceil(2)..=series / 2 + 1).contains(row)), "{rows:?}");
+            let (from, until) = (pairs.len() / 3, pairs.len() * 2 / 3);
+            let run = order
+                .rows(from..until)
+                .flat_map(|(i, ahead)| ahead.map(move |ahead| (i, (i + ahead) % series)));
+            assert_eq!(run.collect::<Vec<_>>(), pairs[from..until]);
         }
     }
 
@@ -351,7 +373,7 @@ mod tests {
             let value = |i: usize, j: usize| ((i * 31 + j * j * 17) % 97) as f64 / 7.0;
             let vectors: Vec<Vec<f64>> = (0..8).map(|i| (0..length).map(|j| value(i, j)).collect()).collect();
             let a = std::array::from_fn(|k| vectors[k].as_slice());
-            let b = std::array::from_fn(|l| vectors[PART_ROWS + l].as_slice());
+            let b = std::array::from_fn(|l| vectors[TILE_ROWS + l].as_slice());
             let expected = a.map(|a| b.map(|b| super::super::dot(a, b)));
             for simd in Simd::available() {
                 assert_eq!(dots(simd, a, b), expected, "{simd:?}, {length} points");

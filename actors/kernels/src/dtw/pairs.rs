@@ -1,5 +1,7 @@
 //! All pairs of many series.
 
+use std::ops::Range;
+
 use crate::band::Band;
 use crate::dtw::{WITHIN_INFINITY, kernel};
 use crate::input::{Cancelled, KernelError, NEVER, Series, check};
@@ -33,7 +35,7 @@ fn checked<T: Number>(simd: Simd, series: &[&[T]], band: Band) -> Result<Symmetr
     let mut distances = Symmetric::filled(series.len(), T::ZERO);
     if let Some(ring) = Ring::new(simd, series) {
         for (i, &values) in series.iter().enumerate() {
-            let row = ring.row(values, i, series.len() / 2, band, NEVER)?;
+            let row = ring.row(values, i, 1..series.len() / 2 + 1, band, NEVER)?;
             for (ahead, distance) in row.into_iter().enumerate() {
                 distances.set(i, (i + ahead + 1) % series.len(), distance);
             }
@@ -82,19 +84,20 @@ impl<T: Number> Ring<T> {
         Some(Self { simd, order, points, transposed, stride })
     }
 
-    /// The squared distances of series `i`, whose values are given, to so many that follow it, at most half of all.
+    /// The squared distances of series `i`, whose values are given, to those that are so far ahead of it, at most half
+    /// way round.
     ///
     /// `cancelled` is asked after every few points.
     pub(crate) fn row(
         &self,
         values: &[T],
         i: usize,
-        ahead: usize,
+        ahead: Range<usize>,
         band: Band,
         cancelled: Cancelled<'_>,
     ) -> Result<Vec<T>, KernelError> {
         assert!(
-            values.len() == self.points && i < self.order && ahead <= self.order / 2,
+            values.len() == self.points && i < self.order && ahead.end <= self.order / 2 + 1,
             "a row of the ring"
         );
         match self.simd {
@@ -122,6 +125,8 @@ fn lanes_of<T: Number>(simd: Simd) -> Option<usize> {
 
 #[cfg(target_arch = "x86_64")]
 mod x86 {
+    use std::ops::Range;
+
     use super::Ring;
     use crate::band::Band;
     use crate::dtw::lanes::{self, ROWS_AVX2, ROWS_AVX512};
@@ -133,7 +138,7 @@ mod x86 {
         ring: &Ring<T>,
         values: &[T],
         i: usize,
-        ahead: usize,
+        ahead: Range<usize>,
         band: Band,
         cancelled: Cancelled<'_>,
     ) -> Result<Vec<T>, KernelError> {
@@ -146,7 +151,7 @@ mod x86 {
         ring: &Ring<T>,
         values: &[T],
         i: usize,
-        ahead: usize,
+        ahead: Range<usize>,
         band: Band,
         cancelled: Cancelled<'_>,
     ) -> Result<Vec<T>, KernelError> {
@@ -161,17 +166,19 @@ mod x86 {
         ring: &Ring<V::Lane>,
         values: &[V::Lane],
         i: usize,
-        ahead: usize,
+        ahead: Range<usize>,
         band: Band,
         cancelled: Cancelled<'_>,
     ) -> Result<Vec<V::Lane>, KernelError> {
         let reach = band.reach(ring.points, ring.points);
         let (mut tile, mut edge) = (vec![V::Lane::ZERO; ring.points * V::LANES], Vec::new());
-        let mut found = vec![V::Lane::ZERO; ahead.next_multiple_of(V::LANES)];
-        for first in (0..ahead).step_by(V::LANES) {
+        let mut found = vec![V::Lane::ZERO; ahead.len().next_multiple_of(V::LANES)];
+        for first in (0..ahead.len()).step_by(V::LANES) {
             go_on(cancelled)?;
             for (j, lanes) in tile.chunks_exact_mut(V::LANES).enumerate() {
-                lanes.copy_from_slice(&ring.transposed[j * ring.stride + i + 1 + first..][..V::LANES]);
+                lanes.copy_from_slice(
+                    &ring.transposed[j * ring.stride + i + ahead.start + first..][..V::LANES],
+                );
             }
             // SAFETY: the caller vouches for the instructions; `found` holds a register from `first` on.
             unsafe {
@@ -180,7 +187,7 @@ mod x86 {
                 distances.expect("all are wanted").store(&mut found, first);
             }
         }
-        found.truncate(ahead);
+        found.truncate(ahead.len());
         Ok(found)
     }
 }

@@ -44,7 +44,7 @@ fn t8_a_pair_a_neighbour_and_a_window_stop_in_the_middle() {
         stops(case, |cancelled| neighbours.nearest_unless(cancelled, &a));
     }
     let pairs = Pairs::new(Measure::Dtw(Band::Full), vec![a.clone(), b, short]).unwrap();
-    stops("pair", |cancelled| pairs.part(0, cancelled));
+    stops("pair", |cancelled| pairs.values(0..6, cancelled));
 }
 
 #[test]

@@ -10,11 +10,16 @@ use crate::oracle;
 
 fn matrix(measure: Measure, series: &[Vec<f64>]) -> Symmetric<f64> {
     let pairs = Pairs::new(measure, series.to_vec()).unwrap();
-    let partition = pairs.partition();
-    // Parts may come in any order.
-    let parts: Vec<_> =
-        (0..partition.parts()).rev().map(|part| (part, pairs.part(part, &|| false).unwrap())).collect();
-    partition.matrix(parts.iter().map(|(part, values)| (*part, values.as_slice())))
+    let all = 0..pairs.order().pairs();
+    let values = pairs.values(all.clone(), &|| false).unwrap();
+    // They are the same in any runs.
+    for step in [1, 3, 9, 20] {
+        let runs = all.clone().step_by(step).map(|from| from..(from + step).min(all.end));
+        let found: Vec<f64> = runs.flat_map(|run| pairs.values(run, &|| false).unwrap()).collect();
+        let bits = |values: &[f64]| values.iter().map(|value| value.to_bits()).collect::<Vec<_>>();
+        assert_eq!(bits(&found), bits(&values), "{measure:?}, {step} at a time");
+    }
+    pairs.order().matrix(values)
 }
 
 fn gapped(mut series: Vec<Vec<f64>>, gaps: &[u8]) -> Vec<Vec<f64>> {
@@ -95,7 +100,7 @@ fn work_that_is_cancelled_ends() {
         let asked = AtomicUsize::new(0);
         let patience = |looks| {
             asked.store(0, Ordering::Relaxed);
-            pairs.part(0, &|| asked.fetch_add(1, Ordering::Relaxed) >= looks)
+            pairs.values(0..44, &|| asked.fetch_add(1, Ordering::Relaxed) >= looks)
         };
         assert!(patience(usize::MAX).is_ok());
         assert!(asked.load(Ordering::Relaxed) >= looks_min, "{measure:?}");

@@ -192,6 +192,29 @@ async fn what_is_missing_or_of_another_kind_is_named() {
 }
 
 #[actix::test]
+async fn what_takes_more_than_a_part_may_is_refused() {
+    let contents = Contents::new(1 << 26);
+    let matcher = PatternMatcher::new(Workers::new(NonZeroUsize::MIN, 1), contents.clone()).series_mailbox();
+    let [long, short] = [200_000, 70_000].map(|points| store(&contents, &[&walk(points, 1)]));
+    let many = store(&contents, &vec![&walk(1_000, 2)[..]; 200]);
+    let is_refused = |asked: Result<(), AskError<PartError>>, cells: u64| {
+        let reason = format!("a part of {cells} cells of warping matrices, 34359738368 are the limit");
+        assert_eq!(asked, Err(AskError::Handler(PartError::Invalid { reason })));
+    };
+    let measure = |a, detail| {
+        let (band, scaling) = (BandRule::Full, Scaling::Raw);
+        matcher.ask(MeasureDistance { a, b: a, band, scaling, detail })
+    };
+    is_refused(measure(long, Detail::Distance).await.map(drop), 200_000 * 200_000);
+    is_refused(measure(short, Detail::Path).await.map(drop), 8 * 70_000 * 70_000);
+    let classify = ClassifySeries { test: long, train: many, band: BandRule::Full };
+    is_refused(matcher.ask(classify).await.map(drop), 200 * 200_000 * 1_000);
+    let (from, until, window, top, apart, excluded) = (0, 8, 70_000, 1, 1, Vec::new());
+    let search = SearchSeries { piece: long, query: short, from, until, window, top, apart, excluded };
+    is_refused(matcher.ask(search).await.map(drop), 8 * 70_000 * 70_000);
+}
+
+#[actix::test]
 async fn t8_a_long_distance_stops_when_its_asker_leaves() {
     let contents = Contents::new(1 << 26);
     let workers = Workers::new(NonZeroUsize::MIN, 1);
