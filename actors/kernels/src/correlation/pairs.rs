@@ -17,6 +17,9 @@ const TILE_ROWS: usize = 4;
 /// From how many series on several are compared at a time by DTW; of fewer most of a register would be idle.
 const RING_ORDER_MIN: usize = 8;
 
+/// From how many cells on a pair is compared by itself where most of a register would be idle.
+const ALONE_CELLS_MIN: usize = 1 << 24;
+
 /// The longest series that [`Measure::Lcss`] takes: the tables of one series have 128 MiB then.
 pub const LCSS_POINTS_MAX: usize = 1 << 15;
 
@@ -201,8 +204,14 @@ impl Pairs {
             }
             match (self.measure, &self.prepared) {
                 (_, Prepared::Ring(ring)) => {
-                    let distances = ring.row(&self.series[i], i, ahead, self.band(), cancelled)?;
+                    let rest = ahead.len() % ring.lanes();
+                    // Measured: a whole matrix takes 0.16 of those of a full register, a band 0.35.
+                    let most = if self.band() == Band::Full { ring.lanes() / 2 } else { ring.lanes() / 4 };
+                    let alone = if self.is_long() && rest <= most { rest } else { 0 };
+                    let (together, alone) = (ahead.start..ahead.end - alone, ahead.end - alone..ahead.end);
+                    let distances = ring.row(&self.series[i], i, together, self.band(), cancelled)?;
                     values.extend(distances.into_iter().map(similarity));
+                    self.one_by_one(i, alone, &mut values, cancelled)?;
                 }
                 (Measure::Lcss(lcss), Prepared::Order(order)) => {
                     let mut similarity = lcss.with(order, i);
@@ -211,17 +220,32 @@ impl Pairs {
                         values.push(similarity((i + ahead) % self.series.len()));
                     }
                 }
-                _ => {
-                    for ahead in ahead {
-                        go_on(cancelled)?;
-                        let (a, b) = (&self.series[i], &self.series[(i + ahead) % self.series.len()]);
-                        let distance = dtw::distance_squared_unless(cancelled, a, b, self.band())?;
-                        values.push(similarity(distance));
-                    }
-                }
+                _ => self.one_by_one(i, ahead, &mut values, cancelled)?,
             }
         }
         Ok(values)
+    }
+
+    /// The similarities by DTW of a series to those that are so far ahead of it.
+    fn one_by_one(
+        &self,
+        i: usize,
+        ahead: Range<usize>,
+        values: &mut Vec<f64>,
+        cancelled: &dyn Fn() -> bool,
+    ) -> Result<(), KernelError> {
+        for ahead in ahead {
+            go_on(cancelled)?;
+            let (a, b) = (&self.series[i], &self.series[(i + ahead) % self.series.len()]);
+            values.push(similarity(dtw::distance_squared_unless(cancelled, a, b, self.band())?));
+        }
+        Ok(())
+    }
+
+    /// Whether the matrix of a pair of the ring, whose series have one length, is a large one.
+    fn is_long(&self) -> bool {
+        let points = self.series.first().map_or(0, Vec::len);
+        points.saturating_mul((2 * self.band().half_width(points) + 1).min(points)) >= ALONE_CELLS_MIN
     }
 
     fn band(&self) -> Band {

@@ -84,6 +84,11 @@ impl<T: Number> Ring<T> {
         Some(Self { simd, order, points, transposed, stride })
     }
 
+    /// How many are compared at a time.
+    pub(crate) fn lanes(&self) -> usize {
+        lanes_of::<T>(self.simd).expect("there is no ring without vector instructions")
+    }
+
     /// The squared distances of series `i`, whose values are given, to those that are so far ahead of it, at most half
     /// way round.
     ///

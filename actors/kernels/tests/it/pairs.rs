@@ -127,3 +127,17 @@ fn bad_input_is_named() {
     let long = vec![0.0; LCSS_POINTS_MAX + 1];
     assert!(matches!(Pairs::new(lcss, vec![long]), Err(KernelError::TooLong { limit: LCSS_POINTS_MAX, .. })));
 }
+
+#[test]
+fn long_series_have_the_bits_of_their_pairs_however_many_are_compared_at_a_time() {
+    let series: Vec<Vec<f64>> =
+        (1..10).map(|i| (0..4_200).map(|j| f64::from(i * j % 97) + f64::from(j % 13)).collect()).collect();
+    for (band, run) in [(Band::Full, 0..5), (Band::Full, 2..3), (Band::Points(2_100), 1..3)] {
+        let pairs = Pairs::new(Measure::Dtw(band), series.clone()).unwrap();
+        let found = pairs.values(run.clone(), &|| false).unwrap();
+        for ((i, j), found) in run.map(|position| pairs.order().pair(position)).zip(found) {
+            let distance = dtw::distance_squared(&series[i], &series[j], band).unwrap().sqrt();
+            assert_eq!(found.to_bits(), (1.0 / (1.0 + distance)).to_bits(), "{i} {j} {band:?}");
+        }
+    }
+}
