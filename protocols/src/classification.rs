@@ -91,7 +91,7 @@ pub struct Blocks {
 
 impl Blocks {
     /// Splits series of these lengths so that each pair of blocks is a part of a good size, and none is beyond
-    /// [`CELLS_MAX`](crate::part::CELLS_MAX) but where two series alone are. The split changes nothing of the answer.
+    /// [`CELLS_MAX`] but where two series alone are. The split changes nothing of the answer.
     pub fn of(train: &[usize], test: &[usize], band: BandRule) -> Self {
         let lengths = counts(test.iter().map(|length| *length as u64));
         // The cells of a training series with the test series that it has most with.
