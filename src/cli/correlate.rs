@@ -165,7 +165,7 @@ impl Correlate {
             let (series, length, limit) = (Series::Member(0), rows, LCSS_POINTS_MAX);
             return Err(self.bad_series(KernelError::TooLong { series, length, limit }));
         }
-        let correlation = Correlation::of(&series, self.pair_measure()).map_err(CliError::not_asked)?;
+        let correlation = Correlation::of(&series, self.pair_measure())?;
         let (matrix, seconds) = connection.run(async |operator, _| {
             let started = Instant::now();
             let matrix = correlation.compute(operator, &mut Progress::shown()).await?;

@@ -9,7 +9,6 @@ use swarm_protocols::{unstacked, visible};
 
 use crate::input::InputError;
 use crate::plot::PictureError;
-use crate::swarm::operator::JobError;
 use crate::swarm::process::{BROKEN, MISCONFIGURED, TRY_AGAIN};
 
 /// The exit codes of the command line contract; 0 is success.
@@ -76,14 +75,6 @@ impl CliError {
     /// The same error, and what follows from it.
     pub(crate) fn and(self, consequence: impl fmt::Display) -> Self {
         Self { message: format!("{}; {consequence}", self.message), ..self }
-    }
-
-    /// Work that no swarm is asked to do.
-    pub(crate) fn not_asked(error: JobError) -> Self {
-        match error {
-            JobError::TooMuch { .. } => Self::new(Exit::Usage, error),
-            error => error.into(),
-        }
     }
 
     /// The same error, said of a part of the work.

@@ -186,9 +186,8 @@ impl From<JobError> for CliError {
                 | SubmitError::Store(StoreError::Full { .. }),
             ) => Exit::TryAgain,
             JobError::Question(AskError::Handler(never)) => match *never {},
-            JobError::Content(_) | JobError::TooMuch { .. } | JobError::Task(_) | JobError::Merge(_) => {
-                Exit::Failed
-            }
+            JobError::TooMuch { .. } => Exit::Usage,
+            JobError::Content(_) | JobError::Task(_) | JobError::Merge(_) => Exit::Failed,
         };
         Self::new(exit, error)
     }

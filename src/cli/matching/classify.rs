@@ -114,7 +114,7 @@ impl Classify {
     ) -> Result<(usize, f64), CliError> {
         let (train_values, test_values) = (values_of(train), values_of(test));
         let classification = Classification::of(&train_values, &test_values, self.band.rule());
-        let classification = classification.map_err(CliError::not_asked)?;
+        let classification = classification?;
         connection.run(async |operator, _| {
             let started = Instant::now();
             let nearest = classification.compute(operator, &mut Progress::shown()).await?;

@@ -92,7 +92,7 @@ impl Distance {
         let scaling = if self.znormalize { Scaling::ZNormalized } else { Scaling::Raw };
         let detail = if self.path { Detail::Path } else { Detail::Distance };
         let distance = spread::Distance::of([a, b], (self.band.rule(), scaling, detail));
-        let distance = distance.map_err(CliError::not_asked)?;
+        let distance = distance?;
         let measured = connection
             .run(async |operator, _| Ok(distance.measure(operator, &mut Progress::shown()).await?))?;
         Ok((measured.distance_squared, measured.steps.map(|steps| path_of(&steps).collect())))

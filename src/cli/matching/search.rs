@@ -150,7 +150,7 @@ impl Search {
         let around_query =
             self.query_start.saturating_sub(points - 1)..self.query_start.saturating_add(points);
         let terms = SearchTerms { window: self.window, top, excluded: in_same_file.then_some(around_query) };
-        let search = SeriesSearch::of(series, query, terms).map_err(CliError::not_asked)?;
+        let search = SeriesSearch::of(series, query, terms)?;
         connection.run(async |operator, _| {
             let started = Instant::now();
             let found = search.run(operator, &mut Progress::shown()).await?;
