@@ -80,8 +80,12 @@ impl<P: Protocol> Mailbox<P> {
     {
         let inbox = Arc::new(Inbox::<A>::default());
         context.spawn(Pump { inbox: Arc::clone(&inbox), items: VecDeque::new(), run: Run::default() });
-        let mut ports =
-            InboxPorts { handle: Arc::new(InboxHandle(inbox)), ports: Vec::with_capacity(P::REQUESTS) };
+        let mut ports = InboxPorts {
+            handle: Arc::new(InboxHandle(inbox)),
+            ports: Vec::with_capacity(P::REQUESTS),
+            #[cfg(test)]
+            address: std::env::var_os("SWARM_TEST_ADDRESSES").map(|_| context.address()),
+        };
         P::add_all(&mut ports);
         Self::from_local(Local::new(ports.ports, in_flight_max))
     }
@@ -91,16 +95,24 @@ impl<P: Protocol> Mailbox<P> {
 pub struct InboxPorts<A: Actor> {
     handle: Arc<InboxHandle<A>>,
     ports: Vec<Box<dyn Any + Send + Sync>>,
+    /// Takes the requests in place of the inbox: every test holds for both.
+    #[cfg(test)]
+    address: Option<Addr<A>>,
 }
 
 // What a user has to write is `Handler`: the sentence of the trait says so.
 #[diagnostic::do_not_recommend]
 impl<A, R> Ports<A, R> for InboxPorts<A>
 where
-    A: Actor<Context: AsyncContext<A>> + Handler<Call<R>>,
+    A: Actor<Context = actix::Context<A>> + Handler<Call<R>>,
     R: Request,
 {
     fn add(&mut self) {
+        #[cfg(test)]
+        if let Some(address) = &self.address {
+            let port: Box<dyn Port<R>> = Box::new(address.clone().recipient());
+            return self.ports.push(Box::new(port));
+        }
         let port: Box<dyn Port<R>> = Box::new(InboxPort(Arc::clone(&self.handle)));
         self.ports.push(Box::new(port));
     }
