@@ -22,7 +22,8 @@ pub struct NodeStatistics {
     pub received_early: u64,
     /// Messages of peers that nobody took, by reason.
     pub dead_letters: DeadLetters,
-    /// The median time from asking a peer to its answer, the work included; to two digits.
+    /// The median time from asking a peer to its answer, the work included; to two digits. Where more than 64 requests are
+    /// in flight on a lane, or on streams of their own, one in eight is timed.
     pub p50: Option<Duration>,
     /// The 99th percentile of the same.
     pub p99: Option<Duration>,

@@ -415,7 +415,7 @@ impl Inbound {
                     priority: to.priority,
                     places: self.in_flight.enter_many(0),
                     replies: Arc::clone(replies),
-                    requests: VecDeque::new(),
+                    requests: VecDeque::with_capacity(if to.alone { 1 } else { GATHERED_MAX / 4 }),
                 };
                 &mut gathered.0.insert((to, handler, arrivals)).2
             }

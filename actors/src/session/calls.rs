@@ -60,6 +60,10 @@ pub(crate) struct Calls<C> {
     earlier_deadline: Notify,
 }
 
+/// Up to so many in flight every request is timed, and beyond one in so many: noting a time costs as much as reading a frame.
+const TIMED_ALL: usize = 64;
+const TIMED_ONE_IN: u64 = 8;
+
 /// How many requests may be in flight on one session, over all its lanes and streams: what the peer takes.
 pub(crate) struct Places {
     taken: AtomicUsize,
@@ -101,12 +105,17 @@ pub(super) struct State<C> {
     pub(super) lost: Option<String>,
     /// Made with the first answer: it is 10 KiB long.
     latency: Option<Box<Histogram<u32>>>,
+    answered: u64,
     sent: u64,
 }
 
 impl<C> State<C> {
-    /// Adds how long an answered request took.
+    /// Adds how long an answered request took, of many one in [`TIMED_ONE_IN`].
     pub(super) fn took(&mut self, time: Duration) {
+        self.answered += 1;
+        if self.slots.len() > TIMED_ALL && !self.answered.is_multiple_of(TIMED_ONE_IN) {
+            return;
+        }
         let latency = self.latency.get_or_insert_with(|| Box::new(new_histogram()));
         latency.saturating_record(time.as_micros() as u64);
     }
@@ -136,6 +145,7 @@ impl<C: Carrier> Calls<C> {
                 armed: None,
                 lost: None,
                 latency: None,
+                answered: 0,
                 sent: 0,
             }),
             earlier_deadline: Notify::new(),
