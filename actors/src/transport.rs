@@ -11,8 +11,7 @@ pub(crate) mod quic;
 pub use quic::is_port_closed;
 
 pub use parameters::{
-    CongestionControl, DATAGRAM_BYTES_MAX, RECEIVE_WINDOW, SOCKET_BYTES, STREAMS_MAX, STREAMS_MIN, endpoint,
-    more_streams, parameters,
+    CongestionControl, RECEIVE_WINDOW, STREAMS_MAX, STREAMS_MIN, endpoint, more_streams, parameters,
 };
 
 use crate::{

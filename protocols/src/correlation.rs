@@ -25,6 +25,9 @@ pub const GROUP_VALUES: u64 = 1 << 21;
 /// The most values that one part asks for: 8 MiB of them.
 pub const PAIRS_MAX: u64 = 1 << 20;
 
+/// What ranking a point takes, in cells of a warping matrix.
+const RANKING_CELLS: u64 = 16;
+
 /// What is computed of a pair.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub enum PairMeasure {
@@ -160,6 +163,8 @@ impl SeriesRequest for CorrelateGroups {
         let lengths: Vec<u64> = inputs.iter().copied().flatten().map(|length| u64::from(*length)).collect();
         let cells = |(i, j)| match self.measure {
             PairMeasure::Lcss { .. } | PairMeasure::Dtw { .. } if i == j => 0,
+            // Where points are missing each pair is ranked anew.
+            PairMeasure::Spearman => lengths[i as usize].max(lengths[j as usize]) * RANKING_CELLS,
             measure => measure.cells(lengths[i as usize], lengths[j as usize]),
         };
         self.pairs(Self::order(inputs)).map(cells).fold(0, u64::saturating_add)

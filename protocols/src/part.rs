@@ -114,7 +114,7 @@ pub const CELLS_MAX: u64 = 1 << 35;
 
 /// A part takes more than one may.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("a part of {cells} cells of warping matrices, {CELLS_MAX} are the limit")]
+#[error("the part needs {cells} cells of warping matrices; the limit is {CELLS_MAX}")]
 pub struct TooMuchWork {
     /// What it takes at the worst, in cells of a warping matrix.
     pub cells: u64,

@@ -184,7 +184,8 @@ impl PartRequest for SearchSeries {
 
 impl SeriesRequest for SearchSeries {
     fn cells(&self, inputs: &[Lengths<'_>]) -> u64 {
-        let points = inputs.iter().skip(1).copied().flatten().map(|length| u64::from(*length)).sum();
+        let [_, [points]] = inputs else { return 0 };
+        let points = u64::from(*points);
         let window = BandRule::Points(self.window.into()).cells(points, points);
         u64::from(self.until.saturating_sub(self.from)).saturating_mul(window)
     }

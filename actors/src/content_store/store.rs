@@ -8,22 +8,27 @@ use std::{
 };
 use swarm_protocols::{Blob, ContentHash, content_store::StoreError};
 
+/// Why there is a list for an entry.
+const LISTED: &str = "what nobody holds is on the list of its client";
+
 #[derive(Debug)]
 pub(super) struct Store {
     entries: BTreeMap<ContentHash, Entry>,
-    /// What nobody holds, by the client that uploaded it.
+    /// What nobody holds, by the clients that uploaded it.
     idle: BTreeMap<String, Idle>,
     /// Counts uses.
     uses: u64,
     bytes: usize,
+    /// How many of them are held.
+    held: usize,
     bytes_max: usize,
 }
 
 #[derive(Debug)]
 struct Entry {
     content: Blob,
-    /// Who uploaded it first.
-    client: String,
+    /// Who uploaded it.
+    clients: Vec<String>,
     /// How often it is held.
     holds: usize,
     forms: BTreeMap<TypeId, Arc<dyn Any + Send + Sync>>,
@@ -48,15 +53,16 @@ impl Entry {
 
 impl Store {
     pub(super) fn new(bytes_max: usize) -> Self {
-        Self { entries: BTreeMap::new(), idle: BTreeMap::new(), uses: 0, bytes: 0, bytes_max }
+        Self { entries: BTreeMap::new(), idle: BTreeMap::new(), uses: 0, bytes: 0, held: 0, bytes_max }
     }
 
     pub(super) fn bytes_max(&self) -> usize {
         self.bytes_max
     }
 
+    /// What is held, but for content that is not itself held while a form of it is in use.
     pub(super) fn held_bytes(&self) -> usize {
-        self.bytes - self.idle.values().map(|idle| idle.bytes).sum::<usize>()
+        self.held
     }
 
     pub(super) fn insert(
@@ -66,15 +72,16 @@ impl Store {
         content: Blob,
     ) -> Result<(), StoreError> {
         if self.touch(&hash) {
+            self.share(client, &hash);
             return Ok(());
         }
         let bytes = counted(&content);
         self.make_room(client, bytes)?;
         self.uses += 1;
         self.bytes += bytes;
-        let (client, last_use) = (client.to_owned(), self.uses);
-        self.idle.entry(client.clone()).or_default().add(last_use, hash, bytes);
-        let entry = Entry { content, client, holds: 0, forms: BTreeMap::new(), bytes, last_use };
+        let (clients, last_use) = (vec![client.to_owned()], self.uses);
+        self.idle.entry(client.to_owned()).or_default().add(last_use, hash, bytes);
+        let entry = Entry { content, clients, holds: 0, forms: BTreeMap::new(), bytes, last_use };
         self.entries.insert(hash, entry);
         Ok(())
     }
@@ -83,14 +90,26 @@ impl Store {
     pub(super) fn touch(&mut self, hash: &ContentHash) -> bool {
         let Some(entry) = self.entries.get_mut(hash) else { return false };
         self.uses += 1;
-        if entry.holds == 0
-            && let Some(idle) = self.idle.get_mut(&entry.client)
-        {
+        for client in entry.clients.iter().filter(|_| entry.holds == 0) {
+            let idle = self.idle.get_mut(client).expect(LISTED);
             idle.by_use.remove(&entry.last_use);
             idle.by_use.insert(self.uses, *hash);
         }
         entry.last_use = self.uses;
         true
+    }
+
+    /// Another client uploads it too: it counts for both, and is evicted when it would be for both.
+    fn share(&mut self, client: &str, hash: &ContentHash) {
+        let entry = self.entries.get_mut(hash).expect("it was touched");
+        if entry.clients.iter().any(|of| of == client) {
+            return;
+        }
+        entry.clients.push(client.to_owned());
+        if entry.holds == 0 {
+            let idle = self.idle.entry(client.to_owned()).or_default();
+            idle.add(entry.last_use, *hash, entry.bytes);
+        }
     }
 
     /// Uses content, which stays until it is [released](Self::release) as often.
@@ -102,7 +121,9 @@ impl Store {
         entry.holds += 1;
         let content = entry.content.clone();
         if entry.holds == 1 {
-            self.remove_idle(hash);
+            self.held += entry.bytes;
+            let clients = entry.clients.clone();
+            clients.iter().for_each(|client| self.remove_idle(client, hash));
         }
         Some(content)
     }
@@ -110,8 +131,9 @@ impl Store {
     pub(super) fn release(&mut self, hash: &ContentHash) {
         let entry = self.entries.get_mut(hash).expect("what is held is kept");
         entry.holds -= 1;
-        if entry.holds == 0 {
-            let idle = self.idle.entry(entry.client.clone()).or_default();
+        self.held -= if entry.holds == 0 { entry.bytes } else { 0 };
+        for client in entry.clients.iter().filter(|_| entry.holds == 0) {
+            let idle = self.idle.entry(client.clone()).or_default();
             idle.add(entry.last_use, *hash, entry.bytes);
         }
     }
@@ -128,12 +150,13 @@ impl Store {
             return kept;
         }
         let bytes = form.bytes();
-        let client = self.entries[hash].client.clone();
+        let client = self.entries[hash].clients[0].clone();
         if self.make_room(&client, bytes).is_ok()
             && let Some(entry) = self.entries.get_mut(hash)
         {
             entry.bytes += bytes;
             self.bytes += bytes;
+            self.held += bytes;
             let kept: Arc<dyn Any + Send + Sync> = form.clone();
             entry.forms.insert(TypeId::of::<T>(), kept);
         }
@@ -144,39 +167,49 @@ impl Store {
     fn make_room(&mut self, client: &str, bytes: usize) -> Result<(), StoreError> {
         let bytes_max = self.bytes_max as u64;
         let allowed = self.bytes_max.checked_sub(bytes).ok_or(StoreError::TooLong { bytes_max })?;
+        if self.bytes <= allowed {
+            return Ok(());
+        }
         let mut left = self.bytes;
-        let mut evicted = Vec::new();
+        // Whose content goes, and from how many of its clients each piece was taken.
+        let (mut given_up, mut taken) = (Vec::new(), BTreeMap::<ContentHash, usize>::new());
         let of_client = |(of, idle): (&String, &'_ Idle)| idle.bytes + if of == client { bytes } else { 0 };
         let mut clients: Vec<_> =
-            self.idle.iter().map(|idle| (of_client(idle), idle.1.by_use.values())).collect();
+            self.idle.iter().map(|idle| (of_client(idle), idle.0, idle.1.by_use.values())).collect();
         while left > allowed {
             let most = (0..clients.len()).max_by_key(|at| clients[*at].0);
             let most = most.ok_or(StoreError::Full { bytes_max })?;
-            let (of_client, oldest) = &mut clients[most];
+            let (of_client, name, oldest) = &mut clients[most];
             match oldest.next() {
                 None => drop(clients.swap_remove(most)),
                 Some(hash) => {
                     let entry = &self.entries[hash];
                     *of_client -= entry.bytes;
                     if !entry.is_used() {
-                        left -= entry.bytes;
-                        evicted.push(*hash);
+                        given_up.push((name.to_string(), *hash));
+                        let taken = taken.entry(*hash).or_default();
+                        *taken += 1;
+                        left -= if *taken == entry.clients.len() { entry.bytes } else { 0 };
                     }
                 }
             }
         }
-        for hash in evicted {
-            self.remove_idle(&hash);
-            self.entries.remove(&hash);
+        for (client, hash) in given_up {
+            self.remove_idle(&client, &hash);
+            let entry = self.entries.get_mut(&hash).expect(LISTED);
+            entry.clients.retain(|of| *of != client);
+            if entry.clients.is_empty() {
+                self.entries.remove(&hash);
+            }
         }
         self.bytes = left;
         Ok(())
     }
 
-    /// Takes content off the list of what nobody holds.
-    fn remove_idle(&mut self, hash: &ContentHash) {
-        let Entry { client, last_use, bytes, .. } = &self.entries[hash];
-        let Some(idle) = self.idle.get_mut(client) else { return };
+    /// Takes content off the list of what nobody holds of a client.
+    fn remove_idle(&mut self, client: &str, hash: &ContentHash) {
+        let Entry { last_use, bytes, .. } = &self.entries[hash];
+        let idle = self.idle.get_mut(client).expect(LISTED);
         idle.by_use.remove(last_use);
         idle.bytes -= bytes;
         if idle.by_use.is_empty() {
@@ -192,8 +225,9 @@ impl Store {
         assert_eq!(self.bytes, self.entries.values().map(|entry| entry.bytes).sum::<usize>());
         assert!(self.bytes <= self.bytes_max);
         let idle = || self.entries.values().filter(|entry| entry.holds == 0);
-        assert_eq!(self.idle.values().map(|idle| idle.by_use.len()).sum::<usize>(), idle().count());
-        assert_eq!(self.bytes - self.held_bytes(), idle().map(|entry| entry.bytes).sum::<usize>());
+        let claims = idle().map(|entry| entry.clients.len()).sum::<usize>();
+        assert_eq!(self.idle.values().map(|idle| idle.by_use.len()).sum::<usize>(), claims);
+        assert_eq!(self.bytes - self.held, idle().map(|entry| entry.bytes).sum::<usize>());
         kept
     }
 

@@ -7,7 +7,7 @@ use swarm_protocols::{
     coordinator::{QueueLimit, TaskError},
 };
 
-/// The inputs that the tasks of a coordinator hold, by client; no client has an empty name.
+/// The inputs that the tasks of a coordinator hold, by client; the empty name is that of whoever is no node.
 #[derive(Debug, Default)]
 pub(super) struct InputsHeld(BTreeMap<String, Own>);
 
@@ -26,8 +26,11 @@ impl InputsHeld {
         let (bytes_max, held) = contents.bytes_max_and_held();
         let task: usize = inputs.iter().map(Held::counted).sum();
         if task > bytes_max / 2 {
-            let reason =
-                format!("its inputs have {task} bytes, and no client may have more than {}", bytes_max / 2);
+            let reason = format!(
+                "its inputs have {task} bytes, and no client may have more than {}: the coordinator needs more memory \
+                 (memory_mib of its node)",
+                bytes_max / 2
+            );
             return Err(TaskError::Invalid { reason });
         }
         let of_client = self.0.get(client);

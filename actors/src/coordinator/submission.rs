@@ -48,11 +48,6 @@ pub(super) struct Running {
     inputs: Vec<Held>,
 }
 
-/// Whose share a task takes; no node has an empty name.
-fn client_of(task: &NewTask) -> &str {
-    task.submitter().map_or("", |submitter| submitter.node.as_str())
-}
-
 impl Coordinator {
     /// Puts a task on the board whose client waits, or says why not.
     fn submit(&mut self, task: Result<NewTask, TaskError>, waits: Waits, context: &mut Context<Self>) {
@@ -61,7 +56,7 @@ impl Coordinator {
             // While it was checked its client may have left.
             Ok(_) if self.is_left(&waits) => {}
             Ok((inputs, task)) => {
-                let name = client_of(&task).to_owned();
+                let name = task.client().to_owned();
                 self.submitting = Some(Client { name, waits, inputs });
                 self.apply(Input::Submitted(task), context);
             }
@@ -77,8 +72,8 @@ impl Coordinator {
         let inputs = self.contents.all(hashes);
         let inputs =
             inputs.map_err(|missing| TaskError::MissingContent { hashes: missing.into_iter().collect() })?;
-        if !self.board.knows(task.task().id) {
-            self.inputs_held.check(client_of(task), &inputs, &self.contents)?;
+        if !self.board.remembers(task.task().id) {
+            self.inputs_held.check(task.client(), &inputs, &self.contents)?;
         }
         Ok(inputs)
     }

@@ -86,7 +86,7 @@ async fn what_takes_more_than_a_part_may_is_refused() {
     };
     // 4.9e9 cells each, the first pair has none: seven are within the limit, and the asker leaves.
     assert!(matches!(ask(8).await, Err(AskError::Delivery(DeliveryError::TimedOut { .. }))));
-    let reason = format!("a part of 39200000000 cells of warping matrices, {CELLS_MAX} are the limit");
+    let reason = format!("the part needs 39200000000 cells of warping matrices; the limit is {CELLS_MAX}");
     assert_eq!(ask(10).await, Err(AskError::Handler(PartError::Invalid { reason })));
 }
 

@@ -21,12 +21,12 @@ pub const RECEIVE_WINDOW: u32 = 16 << 20;
 
 /// The longest datagram that is sent and taken, where the path carries it, in bytes: QUIC finds that out (RFC 8899), and
 /// begins with 1,200. Ten of them are handed to the system at once, which takes 65,507 bytes.
-pub const DATAGRAM_BYTES_MAX: u16 = 6_500;
+const DATAGRAM_BYTES_MAX: u16 = 6_500;
 
 /// How many bytes the system is asked to hold in each direction for a node between two of its looks, as far as it
 /// [allows](https://docs.kernel.org/admin-guide/sysctl/net.html#rmem-max). What finds no room is lost: of long datagrams
 /// in bursts the 208 KiB of a Linux by default lose so many that a connection comes down to a fraction of its rate.
-pub const SOCKET_BYTES: usize = 4 << 20;
+const SOCKET_BYTES: usize = 4 << 20;
 
 /// How a connection finds out how fast its path takes data.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -77,7 +77,8 @@ pub fn parameters(timing: &Timing, congestion: CongestionControl) -> quinn::Tran
     config
 }
 
-/// An endpoint on a socket of its own, for connections with these [`parameters`].
+/// An endpoint on a socket of its own with long buffers, for connections whose configurations have these [`parameters`]. It
+/// takes datagrams as long as they send.
 ///
 /// # Errors
 /// Where no socket can be bound to the address, or there is no runtime.
@@ -88,10 +89,13 @@ pub fn endpoint(
 ) -> io::Result<quinn::Endpoint> {
     let socket = UdpSocket::bind(address)?;
     let options = socket2::SockRef::from(&socket);
-    for asked in [options.set_recv_buffer_size(SOCKET_BYTES), options.set_send_buffer_size(SOCKET_BYTES)] {
-        if let Err(error) = asked {
-            tracing::debug!(%error, "the buffers of the socket stay as they are");
-        }
+    // As far as the system lets them grow.
+    let _ = options.set_recv_buffer_size(SOCKET_BYTES);
+    let _ = options.set_send_buffer_size(SOCKET_BYTES);
+    if let (Ok(receive), Ok(send)) = (options.recv_buffer_size(), options.send_buffer_size())
+        && receive.min(send) < SOCKET_BYTES
+    {
+        tracing::debug!(receive, send, "the buffers of the socket are shorter than {SOCKET_BYTES} bytes");
     }
     config.max_udp_payload_size(DATAGRAM_BYTES_MAX).map_err(io::Error::other)?;
     let runtime = quinn::default_runtime().ok_or_else(|| io::Error::other("there is no runtime"))?;
@@ -170,6 +174,7 @@ mod tests {
             let asked = [CongestionControl::Cubic, CongestionControl::NewReno, CongestionControl::Bbr]
                 .map(|of| of == congestion);
             assert_eq!(found, asked);
+            assert_eq!(from.congestion_state().initial_window(), INITIAL_WINDOW);
         }
     }
 

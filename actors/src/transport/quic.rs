@@ -150,7 +150,7 @@ pub(crate) fn describe(error: ConnectionError) -> String {
         ConnectionError::ConnectionClosed(close)
             if close.error_code == TransportErrorCode::CONNECTION_REFUSED =>
         {
-            "it takes no new connections, as a node that stops".to_owned()
+            "it refuses new connections for now: it stops, or had too many attempts from here".to_owned()
         }
         // The acceptor judges the dialler's certificate when the dialler is through with its own part, so that a
         // refusal may come as the end of a connection.

@@ -18,7 +18,7 @@
 //! that nobody waits for work without an end, a part makes way for a client on whose parts nobody works, where its task is
 //! not more urgent and its client has another part in progress: one that waits at an agent which works on others at once,
 //! one that an agent works on when its lease ran out. It is withdrawn, which spends no attempt, and begins anew later. The
-//! last attempt at a part that would fail without it stays. Each time that a part which was worked on made way it has twice
+//! last attempt at a part that nobody would do without it stays. Each time that a part which was worked on made way it has twice
 //! as many leases before it does so again, so that a long one ends at last.
 //!
 //! **When agents come and go.** An agent that joins takes part in tasks that have not started; of a started task it gets
@@ -35,9 +35,9 @@
 //! may, the longest answer is dropped, and counts as a failure of whoever gave it.
 //!
 //! **Leases.** An agent begins what it is given in the order in which it comes, and the lease of what had to wait there
-//! begins anew with that. When every attempt at a part in progress is older than the lease, another agent in good standing is asked
-//! as well, one a lease: first those of whom an answer has counted, and that have not paused since. Nothing else ends with a
-//! lease: the late answer counts like any other.
+//! begins anew with that. When every attempt at a part in progress is older than the lease, another agent in good
+//! standing is asked as well, one a lease: first those of whom an answer has counted, and that have not paused since.
+//! Nothing else ends with a lease: the late answer counts like any other.
 //!
 //! **Standing.** An agent that owes an answer whose lease ran out is not in good standing, nor is one that pauses. An
 //! agent pauses when it refuses a part, when another agent answers a part that it failed, and when another agent
@@ -261,8 +261,8 @@ impl Board {
     }
 
     /// Whether a task of this id is here, or has ended and is not forgotten.
-    pub fn knows(&self, task: TaskId) -> bool {
-        self.ranks.contains_key(&task) || self.ended.knows(task)
+    pub fn remembers(&self, task: TaskId) -> bool {
+        self.ranks.contains_key(&task) || self.ended.remembers(task)
     }
 
     fn submit(&mut self, new: NewTask, now: Offset) {

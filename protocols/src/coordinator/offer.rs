@@ -21,7 +21,7 @@ pub struct Slots {
 
 /// Why numbers or a text are no number of slots.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{text:?} is no offer of slots: {WORD}:N or {WORD}:N+M is expected, 1 to {} together", Slots::MAX)]
+#[error("{text:?} is not an offer of slots; expected {WORD}:N or {WORD}:N+M, 1 to {} together", Slots::MAX)]
 pub struct InvalidSlots {
     /// The text as given, cut off after 80 characters.
     pub text: String,
@@ -78,12 +78,17 @@ impl FromStr for Slots {
     type Err = InvalidSlots;
     fn from_str(text: &str) -> Result<Self, InvalidSlots> {
         let invalid = || InvalidSlots { text: text.chars().take(80).collect() };
+        let number = |text: &str| match text.starts_with('+') {
+            true => Err(invalid()),
+            false => text.parse::<u32>().map_err(|_| invalid()),
+        };
         let numbers = text.strip_prefix(WORD).and_then(|rest| rest.strip_prefix(':')).ok_or_else(invalid)?;
         let (at_once, ahead) = match numbers.split_once('+') {
-            Some((at_once, ahead)) => (at_once, ahead.parse().map_err(|_| invalid())?),
+            Some((at_once, ahead)) => (at_once, number(ahead)?),
             None => (numbers, 0),
         };
-        Self::new(at_once.parse().map_err(|_| invalid())?, ahead).map_err(|_| invalid())
+        let at_once = NonZeroU32::new(number(at_once)?).ok_or_else(invalid)?;
+        Self::new(at_once, ahead).map_err(|_| invalid())
     }
 }
 
@@ -130,13 +135,15 @@ mod tests {
             "slots:1+",
             "slots:1+-1",
             "slots:1+1+1",
+            "slots:8++1",
+            "slots:+8",
         ];
         for bad in wrong {
             assert_eq!(bad.parse::<Slots>(), Err(InvalidSlots { text: bad.into() }), "{bad:?} passed");
         }
         assert_eq!(
             "slots:0".parse::<Slots>().unwrap_err().to_string(),
-            "\"slots:0\" is no offer of slots: slots:N or slots:N+M is expected, 1 to 1024 together"
+            "\"slots:0\" is not an offer of slots; expected slots:N or slots:N+M, 1 to 1024 together"
         );
         assert!(codec::decode::<Slots>(&codec::encode(&(NonZeroU32::MIN, Slots::MAX)).unwrap()).is_err());
     }

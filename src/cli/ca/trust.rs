@@ -72,8 +72,8 @@ impl Trusted {
         let identity = written().map_err(|error: CliError| {
             let (name, serial) = (identity.id(), &identity.as_peer().serial);
             error.and(format_args!(
-                "nobody has the certificate {serial} of {name}, which is in the register: where this can be written, \
-                 the same command with --force issues another"
+                "the certificate {serial} of {name} is in the register but was not written: make room for it and run the \
+                 command again with --force"
             ))
         })?;
         output.print(&Issued { directory: Some(out), ..Issued::new(identity.as_peer()) })

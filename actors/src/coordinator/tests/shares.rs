@@ -149,6 +149,18 @@ async fn s17_a_flood_of_uploads_does_not_push_out_what_another_client_uploads() 
 }
 
 #[actix::test]
+async fn s17_content_that_two_clients_upload_is_pushed_out_by_neither() {
+    let bench = room_for(8);
+    let [evil, desk] = ["evil", "desk"].map(|name| Client::of(&bench, name));
+    let _busy = bench.join("x", 1).await;
+    evil.store(1..=2).await;
+    let own = desk.store(1..=3).await;
+    evil.store(3..=3).await;
+    evil.store(100..=140).await;
+    desk.queue(&bench, 1, &own).await;
+}
+
+#[actix::test]
 async fn content_that_is_longer_than_the_whole_store_is_told_apart_from_a_full_one() {
     let bench = room_for(8);
     let _busy = bench.join("x", 1).await;

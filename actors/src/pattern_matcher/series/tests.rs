@@ -198,7 +198,7 @@ async fn what_takes_more_than_a_part_may_is_refused() {
     let [long, short] = [200_000, 70_000].map(|points| store(&contents, &[&walk(points, 1)]));
     let many = store(&contents, &vec![&walk(1_000, 2)[..]; 200]);
     let is_refused = |asked: Result<(), AskError<PartError>>, cells: u64| {
-        let reason = format!("a part of {cells} cells of warping matrices, 34359738368 are the limit");
+        let reason = format!("the part needs {cells} cells of warping matrices; the limit is 34359738368");
         assert_eq!(asked, Err(AskError::Handler(PartError::Invalid { reason })));
     };
     let measure = |a, detail| {

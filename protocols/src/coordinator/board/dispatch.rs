@@ -13,8 +13,8 @@ pub(super) enum Step {
     Assign(Rank, usize),
     /// Taking a part from another's home.
     Take(NodeId, Rank, usize),
-    /// Giving up a part, for another client.
-    MakeWay(Held),
+    /// Giving up a part, for another client; whether it was begun.
+    MakeWay(Held, bool),
 }
 
 impl Board {
@@ -33,7 +33,7 @@ impl Board {
                     self.take_back(&home, rank, &[part]);
                     self.place(rank, &[part], &[agent]);
                 }
-                Step::MakeWay(held) => self.make_way(agent, held, now),
+                Step::MakeWay(held, was_begun) => self.make_way(agent, held, was_begun, now),
             }
         }
         self.assert_invariants();

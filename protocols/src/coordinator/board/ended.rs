@@ -69,7 +69,7 @@ impl Ended {
     }
 
     /// Whether a task of this id has ended, but for one that was cancelled, whose id begins anew.
-    pub(super) fn knows(&self, id: TaskId) -> bool {
+    pub(super) fn remembers(&self, id: TaskId) -> bool {
         self.tasks.get(&id).is_some_and(|task| task.summary.state != TaskState::Cancelled)
     }
 

@@ -115,8 +115,8 @@ impl NewTask {
         self.submitter.as_ref()
     }
 
-    /// Whose share of the board it takes; no node has an empty name.
-    pub(super) fn client(&self) -> &str {
+    /// Whose share of the board it takes: that of the node that submitted it, or of an empty name where it is none.
+    pub fn client(&self) -> &str {
         self.submitter.as_ref().map_or("", |submitter| submitter.node.as_str())
     }
 

@@ -36,10 +36,10 @@ impl Board {
         }
     }
 
-    /// Whether a part fails where the only attempt at it, which this agent makes, is withdrawn.
-    pub(super) fn fails_without(&self, rank: Rank, part: usize, agent: &NodeId) -> bool {
+    /// Whether nobody would do a part any more where the only attempt at it, which this agent makes, is withdrawn.
+    pub(super) fn ends_without(&self, rank: Rank, part: usize, agent: &NodeId) -> bool {
         self.tasks[&rank].parts[part].attempts.len() == 1
-            && matches!(self.next(rank, part, Some(agent)), Next::Fail)
+            && matches!(self.next(rank, part, Some(agent)), Next::Fail | Next::Strand)
     }
 
     /// What becomes of a part, where the attempt of `leaver` is withdrawn.

@@ -1,4 +1,4 @@
-//! What clients share: whose turn it is, and who makes way for one of whom nothing is in progress.
+//! What clients share: whose turn it is, and who makes way for one on whose parts nobody works.
 
 use super::dispatch::{Step, ranks_of};
 use super::*;
@@ -104,66 +104,73 @@ impl Board {
     }
 
     /// A slot for a client on whose parts nobody works, and the attempt that makes way for it: of a task that is not more
-    /// urgent, of a client that has another one in progress, and not the last one at a part that would fail without it. One
-    /// that waits at its agent makes way at once, one that the agent works on when its lease ran out. A part that was worked
-    /// on has twice as many leases each time that it made way: so a long one ends at last, and an endless one makes way
-    /// again.
+    /// urgent, of a client that has another one in progress, and not the last one at a part that nobody would do without it.
+    /// One that waits at its agent makes way at once, one that the agent works on when its lease ran out. A part that was
+    /// worked on has twice as many leases each time that it made way: so a long one ends at last, and an endless one makes
+    /// way again.
+    ///
+    /// It ends: a client of whom nothing was in progress has something then, and none comes to that by it; what waits behind
+    /// comes before what is worked for; and what was late begins anew.
     pub(super) fn next_to_make_way(&self) -> Option<(NodeId, Step)> {
         if self.shares.clients.len() < 2 {
             return None;
         }
-        let queues = self.agents.0.iter().map(|(id, agent)| (id, agent, agent.queue()));
-        let queues: Vec<_> = queues.collect();
+        let queues: Vec<_> = self.agents.0.iter().map(|(id, agent)| (id, agent, agent.queue())).collect();
         let at_work = queues.iter().flat_map(|(_, _, (at_work, _))| at_work);
         let worked_for: BTreeSet<&str> = at_work.map(|held| self.client_of(held)).collect();
+        if worked_for.len() == self.shares.clients.len() {
+            return None;
+        }
         let mut queues = queues.iter().filter(|(_, agent, _)| agent.standing.paused_until.is_none());
         queues.find_map(|&(id, agent, (ref at_work, ref ahead))| {
+            // For one of whom nothing is in progress.
             let placed = self.first(ranks_of(agent));
             let unplaced = self.next_unplaced(id, agent);
             let first = placed.into_iter().chain(unplaced).min().filter(|turn| turn.load.slots == 0);
             if let Some(first) = first
-                && let Some(held) = self.least_entitled(id, agent, (at_work, ahead), first)
+                && let Some((held, was_begun)) = self.least_entitled(id, agent, (at_work, ahead), first)
             {
-                let step = if placed == Some(first) { Step::MakeWay(held) } else { Step::Place(first.rank) };
+                let is_placed = placed == Some(first);
+                let step = if is_placed { Step::MakeWay(held, was_begun) } else { Step::Place(first.rank) };
                 return Some((id.clone(), step));
             }
-            // Of those who wait here one on whose parts nobody works, for those before it on whose parts somebody does.
-            let is_worked_for = |held: &Held| worked_for.contains(self.client_of(held));
+            // For one of whom something waits here, behind what others work for.
             let mut before = Vec::new();
             ahead.iter().find_map(|held| {
-                if is_worked_for(held) {
+                if worked_for.contains(self.client_of(held)) {
                     before.push(*held);
                     return None;
                 }
                 let turn = self.turn(self.ranks[&held.task]);
-                let held = self.least_entitled(id, agent, (at_work, &before), turn)?;
-                Some((id.clone(), Step::MakeWay(held)))
+                let (held, was_begun) = self.least_entitled(id, agent, (at_work, &before), turn)?;
+                Some((id.clone(), Step::MakeWay(held, was_begun)))
             })
         })
     }
 
-    /// Which of the attempts that an agent works on, and that wait there, makes way for `turn`, if one does: rather one
-    /// that waits, and of the client of whom most is in progress.
+    /// Which of the attempts that an agent works on, and that wait there, makes way for `turn`, if one does, and whether
+    /// the agent works on it: rather one that waits, and of the client of whom most is in progress.
     fn least_entitled(
         &self,
         id: &NodeId,
         agent: &Agent,
         (at_work, ahead): (&[Held], &[Held]),
         turn: Turn,
-    ) -> Option<Held> {
+    ) -> Option<(Held, bool)> {
         let is_late = |of: &Turn, held: &Held| {
             let part = &self.tasks[&of.rank].parts[held.part];
             agent.held[held].ran_out.checked_shr(part.made_way).is_some_and(|left| left > 0)
         };
-        let may = |(of, held): &(Turn, Held)| {
+        let may = |(waits, of, held): &(bool, Turn, Held)| {
             of.load.slots > 1
                 && of.urgency >= turn.urgency
-                && (!at_work.contains(held) || is_late(of, held))
-                && !self.fails_without(of.rank, held.part, id)
+                && (*waits || is_late(of, held))
+                && !self.ends_without(of.rank, held.part, id)
         };
-        let turns = at_work.iter().chain(ahead).map(|held| (self.turn(self.ranks[&held.task]), *held));
-        let most = turns.filter(may).max_by_key(|(of, held)| (ahead.contains(held), of.load.slots, *held));
-        most.map(|(_, held)| held)
+        let held = at_work.iter().map(|held| (false, held)).chain(ahead.iter().map(|held| (true, held)));
+        let turns = held.map(|(waits, held)| (waits, self.turn(self.ranks[&held.task]), *held));
+        let most = turns.filter(may).max_by_key(|(waits, of, held)| (*waits, of.load.slots, *held));
+        most.map(|(waits, _, held)| (held, !waits))
     }
 
     fn client_of(&self, held: &Held) -> &str {
@@ -171,9 +178,8 @@ impl Board {
     }
 
     /// Takes a part back from an agent; that spends no attempt.
-    pub(super) fn make_way(&mut self, agent: NodeId, held: Held, now: Offset) {
+    pub(super) fn make_way(&mut self, agent: NodeId, held: Held, was_begun: bool, now: Offset) {
         let Held { task, part, attempt } = held;
-        let was_begun = self.agents.0.get(&agent).is_some_and(|agent| agent.queue().0.contains(&held));
         let assignment = Assignment { agent, task, part, attempt };
         let Some(rank) = self.end_attempt(&assignment, now) else { return };
         let withdrawn = self.part_mut(rank, part);
@@ -183,9 +189,8 @@ impl Board {
             agent.owes |= was_begun;
         }
         self.commands.push_back(Command::Withdraw { assignment });
-        if self.tasks[&rank].parts[part].state == State::InProgress
-            && self.tasks[&rank].parts[part].attempts.is_empty()
-        {
+        let part_of = &self.tasks[&rank].parts[part];
+        if part_of.state == State::InProgress && part_of.attempts.is_empty() {
             self.route(rank, &[part], now);
         }
     }

@@ -100,6 +100,21 @@ fn t1_what_waits_at_an_agent_makes_way_at_once_and_what_it_works_on_after_a_leas
 }
 
 #[test]
+fn t1_what_an_agent_that_drains_has_makes_no_way_where_no_other_could_do_it() {
+    let mut bench = Bench::with_config(config(), &[]);
+    bench.join_with("a", slots(1, 2));
+    bench.submit_of("x", task(1, &["a"]));
+    bench.submit_of("x", task(2, &["a"]));
+    bench.submit_of("y", task(3, &["a"]));
+    assert_eq!(bench.asked("3.0#1"), "a");
+    bench.drain("a");
+    bench.wait(2 * AGENT_WAIT);
+    assert_eq!(bench.commands(), [""; 0], "it has had the first one for longer than a lease");
+    bench.answer(given("a", 1, 0, 1), 1);
+    assert_eq!(bench.commands(), ["1 done: 1@a"]);
+}
+
+#[test]
 fn t1_a_client_of_one_part_keeps_it_wherever_that_waits() {
     let mut bench = Bench::with_config(config(), &[]);
     bench.join_with("a", slots(1, 1));

@@ -54,6 +54,8 @@ struct Member {
     draining: bool,
 }
 
+type Given = (Assignment, Option<(Duration, Outcome)>);
+
 struct Swarm {
     dice: Dice,
     bench: Bench,
@@ -61,8 +63,12 @@ struct Swarm {
     scheduled: u64,
     members: BTreeMap<NodeId, Member>,
     asked: BTreeSet<Assignment>,
+    /// What agents were given, in order, and what will come of it where it has not begun.
+    queues: BTreeMap<NodeId, Vec<Given>>,
     /// The tasks on the board, and the last attempt at each of their parts.
     live: BTreeMap<TaskId, (SubmitTask, Vec<u32>)>,
+    /// Whom the board avoids in them.
+    avoided: BTreeMap<TaskId, BTreeSet<NodeId>>,
     cancelled: BTreeSet<TaskId>,
     /// Every answer that was reported for a part.
     answers: BTreeSet<(TaskId, usize, NodeId, u8)>,
@@ -70,12 +76,6 @@ struct Swarm {
     is_stopping: bool,
     /// The tasks whose clients still want an answer.
     unserved: BTreeSet<TaskId>,
-    /// Whom a client said that it avoids: the board may avoid them in its other tasks too.
-    avoided: BTreeMap<&'static str, BTreeSet<NodeId>>,
-}
-
-fn client_of(task: TaskId) -> &'static str {
-    CLIENTS[uuid::Uuid::from(task).as_u128() as usize % CLIENTS.len()]
 }
 
 impl Swarm {
@@ -89,6 +89,7 @@ impl Swarm {
             scheduled: 0,
             members: BTreeMap::new(),
             asked: BTreeSet::new(),
+            queues: BTreeMap::new(),
             live: BTreeMap::new(),
             cancelled: BTreeSet::new(),
             answers: BTreeSet::new(),
@@ -212,8 +213,7 @@ impl Swarm {
 
     fn submit(&mut self, task: SubmitTask) {
         let id = task.id;
-        let client = client_of(id);
-        self.avoided.entry(client).or_default().extend(task.avoid.iter().cloned());
+        let client = CLIENTS[uuid::Uuid::from(id).as_u128() as usize % CLIENTS.len()];
         let said = self.bench.outcome_of(client, task.clone());
         if said.ends_with("refused: the task was cancelled") {
             self.unserved.remove(&id);
@@ -221,6 +221,10 @@ impl Swarm {
         }
         if said.ends_with("accepted") {
             let attempts = vec![0; task.parts.len()];
+            // It may have been turned away at once.
+            let (board, none) = (&self.bench.board, &task.avoid);
+            let avoided = board.ranks.get(&id).map_or(none, |rank| &board.tasks[rank].submitted().avoid);
+            self.avoided.insert(id, avoided.clone());
             assert!(self.live.insert(id, (task, attempts)).is_none(), "a task is accepted twice");
         } else if self.live.contains_key(&id) {
             assert!(said.ends_with("joined"), "{said}");
@@ -237,7 +241,7 @@ impl Swarm {
         (member.here, member.draining) = (true, false);
         let (protocols, slots) = (member.protocols.clone(), member.slots);
         let is_steady = member.is_steady;
-        self.asked.retain(|asked| asked.agent != agent);
+        self.forget_all(&agent);
         self.bench.apply(Input::AgentJoined { agent: agent.clone(), protocols, slots });
         if is_steady || self.bench.now > CALM {
             return;
@@ -280,7 +284,7 @@ impl Swarm {
             let later = self.dice.seconds(0, 60);
             self.schedule(later, Event::Stale(assignment));
         }
-        self.asked.retain(|asked| asked.agent != agent);
+        self.forget_all(&agent);
         self.bench.apply(Input::AgentLost { agent });
     }
 
@@ -291,13 +295,13 @@ impl Swarm {
         }
         match outcome {
             Outcome::Answer(reply) => {
-                self.asked.remove(&assignment);
+                self.forget(&assignment);
                 let Assignment { agent, task, part, .. } = assignment.clone();
                 self.answers.insert((task, part, agent, reply));
                 self.bench.answer(assignment, reply);
             }
             Outcome::Failure(failure) => {
-                self.asked.remove(&assignment);
+                self.forget(&assignment);
                 self.bench.fail(assignment, failure);
             }
             Outcome::Crash => {
@@ -318,7 +322,7 @@ impl Swarm {
                 | Command::Repeated { .. } => {}
                 Command::Assign { assignment, task } => self.assigned(assignment, &task),
                 Command::Withdraw { assignment } => {
-                    assert!(self.asked.remove(&assignment), "{assignment:?} was not asked");
+                    assert!(self.forget(&assignment), "{assignment:?} was not asked");
                     let later = self.dice.seconds(0, 60);
                     self.schedule(later, Event::Stale(assignment));
                 }
@@ -349,9 +353,34 @@ impl Swarm {
         );
         let right = new.part(&assignment).payload[0];
         let nature = member.nature;
-        let (later, outcome) = nature.outcome(right, &mut self.dice);
+        let outcome = nature.outcome(right, &mut self.dice);
+        let agent = agent.clone();
         self.asked.insert(assignment.clone());
-        self.schedule(later, Event::Report(assignment, outcome));
+        self.queues.entry(agent.clone()).or_default().push((assignment, Some(outcome)));
+        self.begin(&agent);
+    }
+
+    /// Lets an agent begin what is at the front of its queue, as many at once as it works on.
+    fn begin(&mut self, agent: &NodeId) {
+        let at_once = self.members[agent].slots.at_once().get() as usize;
+        let queue = self.queues.entry(agent.clone()).or_default();
+        let begun = queue.iter_mut().take(at_once).filter_map(|(of, next)| Some((of.clone(), next.take()?)));
+        for (assignment, (later, outcome)) in begun.collect::<Vec<_>>() {
+            self.schedule(later, Event::Report(assignment, outcome));
+        }
+    }
+
+    /// Nobody works on it, or waits for it, any more. Whether somebody did.
+    fn forget(&mut self, assignment: &Assignment) -> bool {
+        let agent = &assignment.agent;
+        self.queues.entry(agent.clone()).or_default().retain(|(of, _)| of != assignment);
+        self.begin(agent);
+        self.asked.remove(assignment)
+    }
+
+    fn forget_all(&mut self, agent: &NodeId) {
+        self.queues.remove(agent);
+        self.asked.retain(|asked| asked.agent != *agent);
     }
 
     fn finished(&mut self, id: TaskId, report: &TaskReport) {
@@ -379,7 +408,7 @@ impl Swarm {
         let (task, _) = self.live.remove(&id).expect("a task ends once");
         assert!(self.is_stopping, "{task:?} is turned away");
         assert!(self.asked.iter().all(|asked| asked.task != id), "what is in progress goes on");
-        let avoided = &self.avoided[client_of(id)];
+        let avoided = &self.avoided[&id];
         let can = |(agent, member): (&NodeId, &Member)| {
             let may = member.here && !member.draining && !avoided.contains(agent);
             may && member.protocols.contains(&task.protocol)
