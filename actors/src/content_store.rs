@@ -40,9 +40,10 @@ pub trait Decoded: Sized + Send + Sync + 'static {
 /// The content that a node keeps, under the names that its bytes give it. A handle: clones share one store, and it
 /// may be used from any thread.
 ///
-/// The store is bounded: content that nobody holds makes room for what comes, that of whoever uploaded the most of it
-/// first, and there what was used least recently. So who uploads more than others evicts its own. What is never: more
-/// bytes than the bound, decoded forms included; content evicted that is [`Held`], because that would free no memory.
+/// The store is bounded, and content that nobody holds makes room for what comes: first what was held before, or uploaded
+/// more than two minutes ago, the least recently used of it; then what waits for its first use, of whoever uploaded the most
+/// of it. So who uploads more than others evicts its own. What is never: more bytes than the bound, decoded forms included;
+/// content evicted that is [`Held`], because that would free no memory.
 ///
 /// ```
 /// use swarm_actors::content_store::Contents;

@@ -67,7 +67,7 @@ impl SeriesRequest for ClassifySeries {
         let [train, test] = [0, 1].map(|input| counts(inputs[input].iter().map(|length| u64::from(*length))));
         let pairs = test.iter().flat_map(|test| train.iter().map(move |train| (test, train)));
         let cells = |((test, tests), (train, trains)): ((&u64, &u64), (&u64, &u64))| {
-            self.band.cells(*test, *train).saturating_mul(tests * trains)
+            pair_cells(self.band, *test, *train).saturating_mul(tests * trains)
         };
         pairs.map(cells).fold(0, u64::saturating_add)
     }
@@ -95,7 +95,7 @@ impl Blocks {
     pub fn of(train: &[usize], test: &[usize], band: BandRule) -> Self {
         let lengths = counts(test.iter().map(|length| *length as u64));
         // The cells of a training series with the test series that it has most with.
-        let most = |train: &usize| lengths.keys().map(|test| band.cells(*test, *train as u64)).max();
+        let most = |train: &usize| lengths.keys().map(|test| pair_cells(band, *test, *train as u64)).max();
         let most: BTreeMap<usize, u64> =
             train.iter().map(|train| (*train, most(train).unwrap_or(0))).collect();
         let cells: u64 = train.iter().map(|train| most[train]).fold(0, u64::saturating_add);
@@ -111,6 +111,12 @@ impl Blocks {
         let test: Vec<_> = test.iter().map(|test| [*test as u64, row.unwrap_or(0)]).collect();
         Self { train, test: runs(&test, [share, CELLS_MAX]) }
     }
+}
+
+/// What a pair takes, in cells of a warping matrix: bounds of its distance take some for each point, and to come to it some
+/// more.
+fn pair_cells(band: BandRule, test: u64, train: u64) -> u64 {
+    band.cells(test, train).saturating_add(4 * (test + train) + 128)
 }
 
 /// How many there are of each length.
@@ -186,7 +192,7 @@ mod tests {
             prop_assert_eq!(train_runs.iter().cloned().flatten().collect::<Vec<_>>(), (0..train.len()).collect::<Vec<_>>());
             prop_assert_eq!(test_runs.iter().cloned().flatten().collect::<Vec<_>>(), (0..test.len()).collect::<Vec<_>>());
             let pairs = test.iter().flat_map(|test| train.iter().map(move |train| (*test, *train)));
-            let pair = pairs.map(|(test, train)| band.cells(test.into(), train.into())).max().unwrap();
+            let pair = pairs.map(|(test, train)| pair_cells(band, test.into(), train.into())).max().unwrap();
             let zeros = ContentHash::of(&[]);
             let part = ClassifySeries { test: zeros, train: zeros, band };
             for (test_run, train_run) in test_runs.iter().flat_map(|test| train_runs.iter().map(move |train| (test, train))) {

@@ -45,11 +45,11 @@ fn the_least_recently_used_makes_room() {
     assert!(contents.get(&hashes[0]).is_some());
     insert(&contents, 2);
     insert(&contents, 4);
-    assert_eq!(kept(&contents), [1, 2, 4], "3 was used least recently");
-    assert_eq!(contents.missing(&[hashes[0], hashes[2], hashes[2]]), [hashes[2]], "1 is used by that");
+    assert_eq!(kept(&contents), [2, 3, 4], "1 was used before");
+    assert_eq!(contents.missing(&[hashes[2], hashes[0], hashes[0]]), [hashes[0]], "that is a use of 3");
     insert(&contents, 5);
     insert(&contents, 6);
-    assert_eq!(kept(&contents), [1, 5, 6]);
+    assert_eq!(kept(&contents), [3, 5, 6]);
 }
 
 #[test]

@@ -17,7 +17,8 @@
 //! are in progress, of those to the one whose last turn is longest ago, and there to the task that was submitted first. So
 //! that nobody waits for work without an end, a part makes way for a client on whose parts nobody works, where its task is
 //! not more urgent and its client has another part in progress: one that waits at an agent which works on others at once,
-//! one that an agent works on when its lease ran out. It is withdrawn, which spends no attempt, and begins anew later. The
+//! one that an agent works on when its lease ran out, for what waits behind it there also where its client has other parts to
+//! be done. It is withdrawn, which spends no attempt, and begins anew later. The
 //! last attempt at a part that nobody would do without it stays. Each time that a part which was worked on made way it has twice
 //! as many leases before it does so again, so that a long one ends at last.
 //!

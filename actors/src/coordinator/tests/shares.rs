@@ -161,6 +161,32 @@ async fn s17_content_that_two_clients_upload_is_pushed_out_by_neither() {
 }
 
 #[actix::test]
+async fn s17_what_others_have_used_or_left_behind_limits_nobody() {
+    let bench = room_for(8);
+    let busy = bench.join("x", 1).await;
+    for (number, name) in (1..).zip(["a", "b", "c", "d"]) {
+        let client = Client::of(&bench, name);
+        let submitted =
+            client.queue(&bench, number, &client.store([u8::try_from(number).unwrap(), 200]).await).await;
+        bench.mailbox.ask(CancelTask { id: id(number) }).await.unwrap();
+        submitted.await.unwrap().unwrap_err();
+    }
+    let desk = Client::of(&bench, "desk");
+    let own = desk.store(10..=13).await;
+    let submitted = desk.queue(&bench, 9, &own).await;
+    bench.mailbox.ask(CancelTask { id: id(9) }).await.unwrap();
+    submitted.await.unwrap().unwrap_err();
+    // What is never used is waited for, and not for ever.
+    for name in ["e", "f", "g", "h", "i", "j", "k", "l"] {
+        Client::of(&bench, name).store([name.as_bytes()[0]]).await;
+    }
+    tokio::time::advance(Duration::from_secs(121)).await;
+    let own = desk.store(20..=23).await;
+    desk.queue(&bench, 10, &own).await;
+    drop(busy);
+}
+
+#[actix::test]
 async fn content_that_is_longer_than_the_whole_store_is_told_apart_from_a_full_one() {
     let bench = room_for(8);
     let _busy = bench.join("x", 1).await;

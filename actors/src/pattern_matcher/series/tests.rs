@@ -208,7 +208,7 @@ async fn what_takes_more_than_a_part_may_is_refused() {
     is_refused(measure(long, Detail::Distance).await.map(drop), 200_000 * 200_000);
     is_refused(measure(short, Detail::Path).await.map(drop), 8 * 70_000 * 70_000);
     let classify = ClassifySeries { test: long, train: many, band: BandRule::Full };
-    is_refused(matcher.ask(classify).await.map(drop), 200 * 200_000 * 1_000);
+    is_refused(matcher.ask(classify).await.map(drop), 200 * (200_000 * 1_000 + 4 * 201_000 + 128));
     let (from, until, window, top, apart, excluded) = (0, 8, 70_000, 1, 1, Vec::new());
     let search = SearchSeries { piece: long, query: short, from, until, window, top, apart, excluded };
     is_refused(matcher.ask(search).await.map(drop), 8 * 70_000 * 70_000);

@@ -105,12 +105,12 @@ impl Board {
 
     /// A slot for a client on whose parts nobody works, and the attempt that makes way for it: of a task that is not more
     /// urgent, of a client that has another one in progress, and not the last one at a part that nobody would do without it.
-    /// One that waits at its agent makes way at once, one that the agent works on when its lease ran out. A part that was
-    /// worked on has twice as many leases each time that it made way: so a long one ends at last, and an endless one makes
-    /// way again.
+    /// One that waits at its agent makes way at once, one that the agent works on when its lease ran out; for what waits
+    /// behind it also where it is the only one in progress of a client that has others to be done. A part that was worked on
+    /// has twice as many leases each time that it made way: so a long one ends at last, and an endless one makes way again.
     ///
-    /// It ends: a client of whom nothing was in progress has something then, and none comes to that by it; what waits behind
-    /// comes before what is worked for; and what was late begins anew.
+    /// It ends: what was late begins anew, and but for that no client is left with nothing in progress; one of whom nothing
+    /// was has something then, and what waits behind comes before what is worked for.
     pub(super) fn next_to_make_way(&self) -> Option<(NodeId, Step)> {
         if self.shares.clients.len() < 2 {
             return None;
@@ -128,7 +128,8 @@ impl Board {
             let unplaced = self.next_unplaced(id, agent);
             let first = placed.into_iter().chain(unplaced).min().filter(|turn| turn.load.slots == 0);
             if let Some(first) = first
-                && let Some((held, was_begun)) = self.least_entitled(id, agent, (at_work, ahead), first)
+                && let Some((held, was_begun)) =
+                    self.least_entitled(id, agent, (at_work, ahead), first, false)
             {
                 let is_placed = placed == Some(first);
                 let step = if is_placed { Step::MakeWay(held, was_begun) } else { Step::Place(first.rank) };
@@ -142,7 +143,7 @@ impl Board {
                     return None;
                 }
                 let turn = self.turn(self.ranks[&held.task]);
-                let (held, was_begun) = self.least_entitled(id, agent, (at_work, &before), turn)?;
+                let (held, was_begun) = self.least_entitled(id, agent, (at_work, &before), turn, true)?;
                 Some((id.clone(), Step::MakeWay(held, was_begun)))
             })
         })
@@ -156,13 +157,14 @@ impl Board {
         agent: &Agent,
         (at_work, ahead): (&[Held], &[Held]),
         turn: Turn,
+        is_next: bool,
     ) -> Option<(Held, bool)> {
         let is_late = |of: &Turn, held: &Held| {
             let part = &self.tasks[&of.rank].parts[held.part];
             agent.held[held].ran_out.checked_shr(part.made_way).is_some_and(|left| left > 0)
         };
         let may = |(waits, of, held): &(bool, Turn, Held)| {
-            of.load.slots > 1
+            (of.load.slots > 1 || (is_next && !waits && self.has_more(of.rank)))
                 && of.urgency >= turn.urgency
                 && (*waits || is_late(of, held))
                 && !self.ends_without(of.rank, held.part, id)
@@ -171,6 +173,13 @@ impl Board {
         let turns = held.map(|(waits, held)| (waits, self.turn(self.ranks[&held.task]), *held));
         let most = turns.filter(may).max_by_key(|(waits, of, held)| (*waits, of.load.slots, *held));
         most.map(|(waits, _, held)| (held, !waits))
+    }
+
+    /// Whether the client of a task has more than one part that is not done.
+    fn has_more(&self, rank: Rank) -> bool {
+        let client = self.tasks[&rank].new.client();
+        let own = self.tasks.values().filter(|task| task.new.client() == client);
+        own.map(|task| task.left).sum::<usize>() > 1
     }
 
     fn client_of(&self, held: &Held) -> &str {

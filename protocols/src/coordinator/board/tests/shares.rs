@@ -115,6 +115,23 @@ fn t1_what_an_agent_that_drains_has_makes_no_way_where_no_other_could_do_it() {
 }
 
 #[test]
+fn t1_a_late_part_makes_way_for_what_waits_behind_it_though_it_is_the_only_one_in_progress() {
+    let mut bench = Bench::with_config(config(), &[]);
+    bench.join_with("a", slots(1, 1));
+    bench.submit_of("x", task(1, &["a"; 3]));
+    bench.submit_of("y", task(2, &["a"]));
+    assert_eq!(bench.commands(), ["a does 1.0#1", "a does 1.1#1", "a leaves 1.1#1", "a does 2.0#1"]);
+    bench.pass(LEASE - SECOND);
+    assert_eq!(bench.commands(), [""; 0]);
+    bench.pass(SECOND);
+    let commands = bench.commands();
+    assert_eq!(commands[0], "a leaves 1.0#1");
+    assert!(commands.len() == 2 && commands[1].starts_with("a does 1."), "{commands:?}");
+    bench.answer(given("a", 2, 0, 1), 1);
+    assert_eq!(bench.asked("1.1#2"), "a");
+}
+
+#[test]
 fn t1_a_client_of_one_part_keeps_it_wherever_that_waits() {
     let mut bench = Bench::with_config(config(), &[]);
     bench.join_with("a", slots(1, 1));
