@@ -8,7 +8,8 @@
 //! 6. [`deploying`]: an authority, certificates, nodes as processes, what to watch.
 //! 7. [`versions`]: how a request changes while nodes of two builds are running.
 //! 8. [`time_series`]: the commands and kernels for time series, measured.
-//! 9. [`security`]: what is defended and what is not.
+//! 9. [`messages`]: what an ask costs beside raw QUIC, and where.
+//! 10. [`security`]: what is defended and what is not.
 
 #[doc = include_str!("guide/concepts.md")]
 pub mod concepts {}
@@ -29,6 +30,9 @@ pub mod versions {}
 
 #[doc = include_str!("guide/time_series.md")]
 pub mod time_series {}
+
+#[doc = include_str!("guide/messages.md")]
+pub mod messages {}
 
 #[doc = include_str!("../SECURITY.md")]
 pub mod security {}

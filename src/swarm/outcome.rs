@@ -147,7 +147,7 @@ impl Outcome {
         writeln!(
             f,
             "Next: `--full` shows all of it, with the pids; `-o json` gives it to programs. {kill} an agent by its pid, then \
-             ask with `swarm agents` and `swarm submit`. To write an actor of your own, run `cargo doc --no-deps --open` and \
+             ask with `swarm agents` and `swarm submit`. To write an actor of your own, run `cargo doc --open` and \
              read `guide`."
         )
     }

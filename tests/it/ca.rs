@@ -164,7 +164,10 @@ fn a_certificate_that_could_not_be_written_is_said_to_be_in_the_register() {
     std::fs::create_dir_all(format!("{out}/authority.pem/in the way")).unwrap();
     set_mode(&out, 0o700);
     let unwritten = |run: Run| {
-        run.fails(1, &["authority.pem", " of a, which is in the register: ", "--force issues another"]);
+        run.fails(
+            1,
+            &["authority.pem", " of a is in the register but was not written: ", "again with --force"],
+        );
         let shown = cluster.show();
         let last = shown["certificates"].as_array().unwrap().last().unwrap().clone();
         assert!(run.stderr.contains(last["serial"].as_str().unwrap()), "{}", run.stderr);

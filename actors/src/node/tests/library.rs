@@ -39,6 +39,28 @@ async fn a_kept_connection_is_dialled_again_when_its_peer_comes_back() {
     while states.changed().await.is_ok() {}
 }
 
+#[cfg(unix)]
+#[actix::test]
+async fn a_node_that_polls_busily_lets_others_work_and_stops_with_it() {
+    /// What this thread computes while it has nothing else to do.
+    async fn computed() -> Duration {
+        let now =
+            || Duration::try_from(rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime)).unwrap();
+        let before = now();
+        tokio::time::sleep(Duration::from_millis(200)).await;
+        now() - before
+    }
+    let [a, b] = identities();
+    let first = Node::start(NodeConfig { busy_poll: true, ..loopback(&a) }).await.unwrap();
+    let second = Node::start(loopback(&b)).await.unwrap();
+    second.connect(a.id().clone(), first.address().unwrap()).await.unwrap();
+    assert_eq!(first.sessions().await.len(), 1);
+    let busy = computed().await;
+    first.stop(Duration::ZERO).await;
+    let idle = computed().await;
+    assert!(busy > 2 * idle, "{busy:?} while it polls, and {idle:?} when it has stopped");
+}
+
 #[actix::test]
 async fn a_connection_is_kept_before_there_is_anybody() {
     let [a, b] = identities();

@@ -48,6 +48,16 @@ pub(crate) struct QuicTransport {
     parameters: Arc<quinn::TransportConfig>,
     /// How it dials a node, or whichever is there.
     dialling: BTreeMap<Option<NodeId>, DialConfig>,
+    _busy: Option<BusyPolling>,
+}
+
+/// Keeps its thread from sleeping as long as this exists.
+struct BusyPolling(actix_rt::task::JoinHandle<()>);
+
+impl Drop for BusyPolling {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
 }
 
 /// How a node is dialled, and which certificate it has shown to those who dialled it so: every ticket of the
@@ -104,7 +114,27 @@ impl QuicTransport {
         let endpoint = endpoint(config, Some(quinn::ServerConfig::clone(&listening.config)), address)?;
         let (address, listening) = (endpoint.local_addr()?, watch::Sender::new(listening));
         let dialling = BTreeMap::new();
-        Ok(Self { endpoint, address, listening, identity, key_exchange, early_data, parameters, dialling })
+        Ok(Self {
+            endpoint,
+            address,
+            listening,
+            identity,
+            key_exchange,
+            early_data,
+            parameters,
+            dialling,
+            _busy: None,
+        })
+    }
+
+    /// The same, on a thread that looks for datagrams without end. The runtime looks whenever a task has yielded.
+    pub(crate) fn polled_busily(self) -> Self {
+        let busy = actix_rt::spawn(async {
+            loop {
+                tokio::task::yield_now().await;
+            }
+        });
+        Self { _busy: Some(BusyPolling(busy)), ..self }
     }
 
     /// How to dial the node `expected`, or whichever is there: the same configuration every time, so that a
