@@ -108,8 +108,8 @@ impl PartError {
     }
 }
 
-/// The most cells of warping matrices that a part may take at the worst. On one core that takes ten seconds, without
-/// vector instructions some minute.
+/// The most cells of warping matrices that a part may take at the worst. Distances take ten to twenty seconds for them on one
+/// core, and without vector instructions some minute; a search that keeps tens of thousands of matches takes longer.
 pub const CELLS_MAX: u64 = 1 << 35;
 
 /// A part takes more than one may.
