@@ -1,8 +1,8 @@
 //! How nodes reach each other: a `Transport` dials and accepts, and yields a `Link` to a peer with what both sides
 //! have shown. A session knows a link and nothing of what is below it, so a further transport is one file here.
 //!
-//! Public are the transport parameters of a node's connections and the endpoint below them, so that a control which is
-//! measured beside a node can use the same.
+//! Public are what a node's configuration takes of it, and the transport parameters of its connections with the endpoint
+//! below them, so that a control which is measured beside a node can use the same.
 
 pub(crate) mod memory;
 mod parameters;

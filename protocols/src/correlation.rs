@@ -99,8 +99,8 @@ fn long_rows(series: u32) -> u64 {
 }
 
 impl PairMeasure {
-    /// What a pair of series of so many points takes, in cells of a warping matrix: products are added, and bits
-    /// matched, many at a time.
+    /// What a pair of series of so many points takes, none of which is missing, in cells of a warping matrix: products are
+    /// added, and bits matched, many at a time. Work is cut by that, and [bounded](SeriesRequest::cells) by the worst.
     pub fn cells(self, a: u64, b: u64) -> u64 {
         match self {
             PairMeasure::Pearson | PairMeasure::Spearman => a.max(b) / 4 + 1,
@@ -214,7 +214,7 @@ pub fn pair_blocks(series: u32, points: u32, measure: PairMeasure) -> Vec<Range<
     let (mut blocks, mut from, mut at, mut work) = (Vec::new(), 0, 0, 0);
     for i in (0..series).step_by(rows as usize) {
         let end = row_start(series, i.saturating_add(rows).min(series));
-        // The first pair of a row is a series with itself, which costs nothing.
+        // The first pair of a row is a series with itself: it costs nothing by LCSS and DTW, and little by others.
         let mut free = 1;
         while at < end {
             let piece = (end - at).min(step + free);

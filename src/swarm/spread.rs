@@ -7,7 +7,7 @@ pub(crate) mod search;
 mod spot_checks;
 
 use swarm_actors::task::Inputs;
-use swarm_protocols::part::{CELLS_MAX, TooMuchWork};
+use swarm_protocols::part::TooMuchWork;
 use swarm_protocols::series_group::{InvalidGroup, SeriesGroup};
 use swarm_protocols::series_matcher::SeriesRequest;
 use swarm_protocols::{ContentHash, Floats};
@@ -30,11 +30,8 @@ fn add<S: AsRef<[f64]>>(
 /// Whether agents do all of these; nothing is sent otherwise. `options` are those that narrow the band.
 fn check_work<R: SeriesRequest>(requests: &[R], groups: &Groups, options: &str) -> Result<(), JobError> {
     let mut cells = requests.iter().map(|request| request.cells(&groups.known(request)));
-    cells.try_for_each(TooMuchWork::unless_within).map_err(|TooMuchWork { cells }| {
-        let reason = format!(
-            "a part of the work has {cells} cells of warping matrices, an agent computes up to {CELLS_MAX}: leave out \
-             --connect, or narrow the band with {options}"
-        );
+    cells.try_for_each(TooMuchWork::unless_within).map_err(|too_much| {
+        let reason = format!("{too_much}: leave out --connect, or narrow the band with {options}");
         JobError::TooMuch { reason }
     })
 }

@@ -35,8 +35,9 @@ pub(super) struct Store {
 #[derive(Debug)]
 struct Entry {
     content: Blob,
-    /// Who uploaded it, and has not used it since.
+    /// Who uploaded it, while it is fresh.
     clients: Vec<String>,
+    /// When it was uploaded last.
     uploaded: Instant,
     /// How often it is held.
     holds: usize,
@@ -81,17 +82,18 @@ impl Store {
         hash: ContentHash,
         content: Blob,
     ) -> Result<(), StoreError> {
+        let uploaded = Instant::now();
         if !self.touch(&hash) {
             let bytes = counted(&content);
             self.make_room(client, bytes)?;
             self.bytes += bytes;
             self.uses += 1;
-            let (uploaded, last_use, forms) = (Instant::now(), self.uses, BTreeMap::new());
+            let (last_use, forms) = (self.uses, BTreeMap::new());
             let entry = Entry { content, clients: Vec::new(), uploaded, holds: 0, forms, bytes, last_use };
             self.entries.insert(hash, entry);
         }
         let entry = self.entries.get_mut(&hash).expect("it is kept by now");
-        entry.uploaded = Instant::now();
+        entry.uploaded = uploaded;
         if entry.holds == 0 && entry.clients.iter().all(|of| of != client) {
             entry.clients.push(client.to_owned());
             self.spent.remove(&entry.last_use);
@@ -164,7 +166,7 @@ impl Store {
         form
     }
 
-    /// Makes room for so many bytes by what is spent, where that suffices.
+    /// Makes room for so many bytes by what is spent, where that suffices; else drops nothing.
     fn drop_spent(&mut self, bytes: usize) -> bool {
         let Some(allowed) = self.bytes_max.checked_sub(bytes) else { return false };
         let (mut left, mut evicted) = (self.bytes, Vec::new());
@@ -189,18 +191,17 @@ impl Store {
     fn make_room(&mut self, client: &str, bytes: usize) -> Result<(), StoreError> {
         let bytes_max = self.bytes_max as u64;
         let allowed = self.bytes_max.checked_sub(bytes).ok_or(StoreError::TooLong { bytes_max })?;
-        if self.bytes <= allowed {
+        if self.drop_spent(bytes) {
             return Ok(());
         }
         self.age();
-        let is_free = |hash: &&ContentHash| !self.entries[*hash].is_used();
-        let spent: Vec<ContentHash> = self.spent.values().filter(is_free).copied().collect();
-        let spent_bytes: usize = spent.iter().map(|hash| self.entries[hash].bytes).sum();
-        if self.bytes - spent_bytes <= allowed {
-            self.drop_spent(bytes);
+        if self.drop_spent(bytes) {
             return Ok(());
         }
-        let mut left = self.bytes - spent_bytes;
+        // All of that goes, and does not suffice.
+        let is_free = |hash: &&ContentHash| !self.entries[*hash].is_used();
+        let spent: Vec<ContentHash> = self.spent.values().filter(is_free).copied().collect();
+        let mut left = self.bytes - spent.iter().map(|hash| self.entries[hash].bytes).sum::<usize>();
         // Whose content goes, and from how many of its clients each piece was taken.
         let (mut given_up, mut taken) = (Vec::new(), BTreeMap::<ContentHash, usize>::new());
         let own = |of: &String| if of == client { bytes } else { 0 };
