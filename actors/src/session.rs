@@ -16,6 +16,7 @@ mod replies;
 mod request_streams;
 mod routes;
 mod scratch;
+mod turn;
 
 pub(crate) use callee::{Inbound, InboundParts};
 pub(crate) use caller::{Outbound, Posting, Way, WireBulk, WireCall};
@@ -37,6 +38,7 @@ pub(crate) use replies::{Answer, Batch, Form, Replies, permits, serve};
 pub use routes::ExposeError;
 pub(crate) use routes::{Arrival, Arrivals, ExposedRequest, Exposure, Handle, Permission, Phase, Routes};
 pub(crate) use scratch::with_scratch;
+pub(crate) use turn::turn_of;
 
 use crate::{
     budget::Share,

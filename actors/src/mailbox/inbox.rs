@@ -9,22 +9,19 @@ use crate::{
     budget::Room,
     call::{Answer, Call, CallContext, CallKey, Known, Origin, Outcome},
     gate::Group,
-    session::{Arrival, Arrivals, Batch, Replies, permits, serve, with_scratch},
+    session::{Arrival, Arrivals, Batch, Replies, permits, serve, turn_of, with_scratch},
 };
 use actix::{Actor, Addr, AsyncContext, Handler, dev::MessageResponse, fut::ActorFuture};
 use futures_util::FutureExt;
 use std::{
     any::Any,
     collections::VecDeque,
-    pin::Pin,
+    pin::{Pin, pin},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     task::{Context, Poll, Waker},
 };
 use swarm_protocols::{DeliveryError, Ports, Protocol, Request, ServedBy};
-use tokio::sync::oneshot;
-
-/// How many requests are handled before others of the thread have their turn.
-const RUN_MAX: usize = 256;
+use tokio::{sync::oneshot, task::yield_now};
 
 impl<P: Protocol> Mailbox<P> {
     /// Starts `actor` on this thread, with a mailbox that it empties itself; see [`within`](Self::within).
@@ -135,6 +132,16 @@ enum Item<A> {
     Arrived { arrivals: Arrivals, places: Group, kind: Arc<dyn Arrived<A>> },
     /// It came from this process.
     Called(Box<dyn Called<A>>),
+}
+
+impl<A> Item<A> {
+    /// How many requests have come together on a lane; `None` where one came by itself.
+    fn run(&self) -> Option<usize> {
+        match self {
+            Self::Arrived { arrivals, .. } => Some(arrivals.requests.len()).filter(|count| *count > 1),
+            Self::Called(_) => None,
+        }
+    }
 }
 
 impl<A> Default for Inbox<A> {
@@ -418,38 +425,43 @@ where
 
     fn poll(self: Pin<&mut Self>, actor: &mut A, context: &mut A::Context, cx: &mut Context<'_>) -> Poll<()> {
         let Self { inbox, items, run } = self.get_mut();
-        let mut left = RUN_MAX;
+        let mut turn = None;
         loop {
-            match items.front_mut() {
-                // It is polled again when the actor has done what it waits for, and dropped when it stops.
-                Some(_) if context.waiting() || left == 0 => {
-                    run.batch.flush();
-                    cx.waker().wake_by_ref();
-                    return Poll::Pending;
-                }
-                Some(Item::Arrived { arrivals, places, kind }) => {
-                    left = kind.run(arrivals, places, left, actor, context, run);
-                    if arrivals.requests.is_empty() {
-                        items.pop_front();
-                    }
-                }
-                Some(Item::Called(_)) => {
-                    if let Some(Item::Called(called)) = items.pop_front() {
-                        called.run(actor, context);
-                        left -= 1;
-                    }
-                }
-                None => {
-                    let mut waiting = inbox.waiting();
-                    if !waiting.items.is_empty() {
-                        std::mem::swap(&mut waiting.items, items);
-                        continue;
-                    }
+            if items.is_empty() {
+                let mut waiting = inbox.waiting();
+                if waiting.items.is_empty() {
                     let closed = waiting.closed;
                     waiting.pump = (!closed).then(|| cx.waker().clone());
                     drop(waiting);
                     run.batch.flush();
                     return if closed { Poll::Ready(()) } else { Poll::Pending };
+                }
+                std::mem::swap(&mut waiting.items, items);
+            }
+            // What came alone has its own way back, and gains nothing by being answered early.
+            let left = turn.get_or_insert_with(|| {
+                let alone = items.iter().filter(|item| item.run().is_none()).count();
+                turn_of(items.iter().filter_map(Item::run).sum(), alone)
+            });
+            if context.waiting() || *left == 0 {
+                run.batch.flush();
+                // It is polled again when the others of the thread have had their turn, or the actor has done what it
+                // waits for, and dropped when that stops. Polled once, this wakes it behind them all.
+                let _later = pin!(yield_now()).poll(cx);
+                return Poll::Pending;
+            }
+            match items.front_mut() {
+                Some(Item::Arrived { arrivals, places, kind }) => {
+                    *left = kind.run(arrivals, places, *left, actor, context, run);
+                    if arrivals.requests.is_empty() {
+                        items.pop_front();
+                    }
+                }
+                _ => {
+                    if let Some(Item::Called(called)) = items.pop_front() {
+                        called.run(actor, context);
+                        *left -= 1;
+                    }
                 }
             }
         }

@@ -3,6 +3,7 @@
 use super::{
     calls::{BulkCalls, Calls, Carrier, Parts, PendingCall, Slot, State, Waiter, end_all},
     outbox::{Outbox, Taken, no_room},
+    turn::turn_of,
 };
 use crate::{
     budget::SHORT_BYTES_MAX,
@@ -24,7 +25,7 @@ use swarm_protocols::{
         self, Answered, Frame, FrameReader, Intent, LANE_ANSWER_BYTES_MAX, OVERHEAD_BYTES_MAX, RequestHead,
     },
 };
-use tokio::time::Instant;
+use tokio::{task::yield_now, time::Instant};
 
 /// How much may wait for a peer that does not read before further requests are refused, in bytes.
 const UNSENT_BYTES_MAX: usize = 16 << 20;
@@ -38,6 +39,13 @@ enum Fault {
     Ended(LinkError),
     /// The peer answered what makes no sense. It costs it the connection.
     Violation(String),
+}
+
+/// How far the answers that have come are read.
+enum Turn {
+    AllRead,
+    /// Those who wait for the ones that are read go on before the rest.
+    Over,
 }
 
 impl From<LinkError> for Fault {
@@ -264,30 +272,37 @@ impl Lane {
                 Err(error) => return error.into(),
             };
             reader.feed(chunk);
-            let read = self.take_answers(&mut *recv, &mut reader, &mut wakers);
-            wakers.drain(..).for_each(Waker::wake);
-            if let Err(reason) = read {
-                return Fault::Violation(reason);
+            loop {
+                let read = self.take_answers(&mut *recv, &mut reader, &mut wakers);
+                wakers.drain(..).for_each(Waker::wake);
+                match read {
+                    Ok(Turn::Over) => yield_now().await,
+                    Ok(Turn::AllRead) => break,
+                    Err(reason) => return Fault::Violation(reason),
+                }
             }
         }
     }
 
+    /// Takes what has come, or the share of a turn.
     fn take_answers(
         &self,
         recv: &mut dyn RecvHalf,
         reader: &mut FrameReader,
         wakers: &mut Vec<Waker>,
-    ) -> Result<(), String> {
+    ) -> Result<Turn, String> {
         let now = Instant::now();
         let mut state = self.state();
-        loop {
+        let mut left = turn_of(state.slots.len(), 0);
+        while left > 0 {
             let Some(frame) = reader.next_frame().map_err(|error| error.to_string())? else {
                 match recv.next_ready() {
                     Some(chunk) => reader.feed(chunk),
-                    None => return Ok(()),
+                    None => return Ok(Turn::AllRead),
                 }
                 continue;
             };
+            left -= 1;
             let State { slots, carrier, bulk, .. } = &mut *state;
             let frame = Frame::decode(frame).map_err(|error| error.to_string())?;
             if let Frame::Part { payload, .. }
@@ -329,6 +344,7 @@ impl Lane {
                 _ => return Err("a request where an answer was expected".to_owned()),
             }
         }
+        Ok(Turn::Over)
     }
 
     /// What is kept of an answer, of which parts may have come before.
