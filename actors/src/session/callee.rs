@@ -322,9 +322,14 @@ impl Inbound {
             // Whether the answers are taken shows only when all before have been begun.
             gathered.hand_over();
             let crowded = !parked.is_empty() || replies.is_crowded(UNSENT_BYTES_MAX);
-            while !parked.is_full()
-                && let Some(frame) = input.next_frame()?
-            {
+            while !parked.is_full() {
+                if !crowded && let Some((correlation, route, deadline_ms, payload)) = input.reader.next_ask()
+                {
+                    let head = RequestHead { correlation, route, deadline_ms, intent: Intent::Ask };
+                    self.start_ask(&mut gathered, head, payload, came, replies)?;
+                    continue;
+                }
+                let Some(frame) = input.next_frame()? else { break };
                 match Frame::decode(frame)? {
                     Frame::Request { head, payload } if crowded => parked.push(head, &payload, came),
                     Frame::Request { head, payload } => {
@@ -355,6 +360,42 @@ impl Inbound {
         }
     }
 
+    /// Begins to handle a request like most: on a lane, and for the same mailbox as the one before it.
+    #[inline(always)]
+    fn start_ask(
+        &self,
+        gathered: &mut Gathered,
+        head: RequestHead,
+        payload: Bytes,
+        came: Came,
+        replies: &Arc<Replies>,
+    ) -> Result<(), Fault> {
+        let RequestHead { correlation, route, deadline_ms, .. } = head;
+        if let Some((To { route: last, told: false, post: false, alone: false, .. }, _, arrivals)) =
+            &mut gathered.0
+            && *last == route
+            && payload.len() <= SHORT_BYTES_MAX
+            && !self.draining.get()
+            && arrivals.places.enter()
+        {
+            self.received.requests.fetch_add(1, Ordering::Relaxed);
+            let key = replies.begin(correlation, None).map_err(|unfit| unfit.fault(correlation))?;
+            let deadline = came.deadline(deadline_ms);
+            arrivals.requests.push_back(Arrival {
+                key: Some(key),
+                on_behalf_of: None,
+                deadline,
+                payload,
+                room: None,
+            });
+            if arrivals.requests.len() >= GATHERED_MAX {
+                gathered.hand_over();
+            }
+            return Ok(());
+        }
+        self.start(gathered, head, payload, came, replies, None).map(drop)
+    }
+
     /// Begins to handle a request, which may have a stream for its answer: it is gathered with others, for whom it is
     /// then to be [handed over](Gathered::hand_over). One that cannot be is answered at once, and counted where nobody
     /// wants an answer.
@@ -363,25 +404,21 @@ impl Inbound {
         gathered: &mut Gathered,
         head: RequestHead,
         payload: Bytes,
-        Came { at, priority }: Came,
+        came: Came,
         replies: &Arc<Replies>,
         stream: Option<Box<dyn SendHalf>>,
     ) -> Result<Option<CallKey>, Fault> {
         self.received.requests.fetch_add(1, Ordering::Relaxed);
         let RequestHead { correlation, route, deadline_ms, intent } = head;
         let (told, post) = (intent == Intent::Tell, intent == Intent::Post);
-        let unfit = |unfit| match unfit {
-            Unfit::Duplicate => {
-                Fault::Violation(format!("two requests with the number {correlation} at once"))
-            }
-            Unfit::Closed => Fault::Gone,
+        let key = match post {
+            true => None,
+            false => Some(replies.begin(correlation, stream).map_err(|unfit| unfit.fault(correlation))?),
         };
-        let key = (!post).then(|| replies.begin(correlation, stream).map_err(unfit)).transpose()?;
-        let deadline =
-            (deadline_ms > 0 && !told && !post).then(|| at + Duration::from_millis(deadline_ms.min(1 << 40)));
+        let deadline = if told || post { None } else { came.deadline(deadline_ms) };
         // What is asked for others is judged one by one, and what is long is decoded elsewhere.
         let alone = matches!(intent, Intent::AskFor(_)) || payload.len() > HERE_BYTES_MAX;
-        let to = To { route, told, post, priority, alone };
+        let to = To { route, told, post, priority: came.priority, alone };
         let arrival = Arrival { key, on_behalf_of: None, deadline, payload, room: None };
         if let Err(error) = self.gather(gathered, to, intent, arrival, replies) {
             let addressee = if post { self.routes.addressee(route) } else { None };
@@ -551,6 +588,26 @@ impl Drop for Wanted {
 pub(super) struct Came {
     at: Instant,
     priority: Priority,
+}
+
+impl Came {
+    /// When the caller of a request stops waiting, where it does.
+    fn deadline(self, deadline_ms: u64) -> Option<Instant> {
+        (deadline_ms > 0).then(|| self.at + Duration::from_millis(deadline_ms.min(1 << 40)))
+    }
+}
+
+impl Unfit {
+    /// What comes of it for the stream of a request of this number.
+    #[cold]
+    fn fault(self, correlation: u64) -> Fault {
+        match self {
+            Self::Duplicate => {
+                Fault::Violation(format!("two requests with the number {correlation} at once"))
+            }
+            Self::Closed => Fault::Gone,
+        }
+    }
 }
 
 async fn write(send: Box<dyn SendHalf>, replies: &Replies) -> Result<(), LinkError> {

@@ -295,6 +295,12 @@ impl Lane {
         let mut state = self.state();
         let mut left = turn_of(state.slots.len(), 0);
         while left > 0 {
+            if let Some((correlation, payload)) = reader.next_reply() {
+                left -= 1;
+                check_length(&payload)?;
+                self.take_answer(&mut state, correlation, Answered::Reply(payload), now, wakers)?;
+                continue;
+            }
             let Some(frame) = reader.next_frame().map_err(|error| error.to_string())? else {
                 match recv.next_ready() {
                     Some(chunk) => reader.feed(chunk),
@@ -303,43 +309,16 @@ impl Lane {
                 continue;
             };
             left -= 1;
-            let State { slots, carrier, bulk, .. } = &mut *state;
-            let frame = Frame::decode(frame).map_err(|error| error.to_string())?;
-            if let Frame::Part { payload, .. }
-            | Frame::Answer { answer: Answered::Reply(payload) | Answered::Failed(payload), .. } = &frame
-                && payload.len() > LANE_ANSWER_BYTES_MAX
-            {
-                return Err(format!("{} bytes of an answer at once on a lane", payload.len()));
-            }
-            match frame {
-                Frame::Answer { correlation, answer } => match slot(slots, correlation)? {
-                    Slot::Abandoned => self.remove(&mut state, correlation as usize),
-                    Slot::Waiting { waiter, asked, parts, .. } => {
-                        let took = now.saturating_duration_since(*asked);
-                        wakers.extend(waiter.ended(correlation as usize, bulk));
-                        slots[correlation as usize] = self.ended(answer, parts.take());
-                        state.took(took);
+            match Frame::decode(frame).map_err(|error| error.to_string())? {
+                Frame::Answer { correlation, answer } => {
+                    if let Answered::Reply(payload) | Answered::Failed(payload) = &answer {
+                        check_length(payload)?;
                     }
-                    slot => slot.settle(),
-                },
+                    self.take_answer(&mut state, correlation, answer, now, wakers)?;
+                }
                 Frame::Part { correlation, payload } => {
-                    let slot = slot(slots, correlation)?;
-                    // Of what nobody wants any more some may be on its way.
-                    let Slot::Waiting { waiter, parts, .. } = slot else { continue };
-                    let parts = parts.get_or_insert_default();
-                    let come = parts.bytes.len() + payload.len();
-                    if come > self.message_bytes_max {
-                        return Err(format!(
-                            "an answer to request {correlation} of more than this node takes"
-                        ));
-                    }
-                    if self.share.extend(&mut parts.room, come) {
-                        parts.bytes.extend_from_slice(&payload);
-                        continue;
-                    }
-                    wakers.extend(waiter.ended(correlation as usize, bulk));
-                    *slot = Slot::GivenUp(no_room(come, Delivery::Unknown));
-                    frame::put_cancel(correlation, carrier.outbox.frames());
+                    check_length(&payload)?;
+                    self.take_part(&mut state, correlation, &payload, wakers)?;
                 }
                 _ => return Err("a request where an answer was expected".to_owned()),
             }
@@ -347,11 +326,66 @@ impl Lane {
         Ok(Turn::Over)
     }
 
+    #[inline(always)]
+    fn take_answer(
+        &self,
+        state: &mut State<LaneEnd>,
+        correlation: u64,
+        answer: Answered,
+        now: Instant,
+        wakers: &mut Vec<Waker>,
+    ) -> Result<(), String> {
+        let State { slots, bulk, .. } = state;
+        match slot(slots, correlation)? {
+            Slot::Abandoned => self.remove(state, correlation as usize),
+            slot @ Slot::Waiting { .. } => {
+                let Slot::Waiting { waiter, asked, parts, .. } = slot else { return Ok(()) };
+                let took = now.saturating_duration_since(*asked);
+                wakers.extend(waiter.ended(correlation as usize, bulk));
+                let parts = parts.take();
+                *slot = self.ended(answer, parts);
+                state.took(took);
+            }
+            slot => slot.settle(),
+        }
+        Ok(())
+    }
+
+    fn take_part(
+        &self,
+        state: &mut State<LaneEnd>,
+        correlation: u64,
+        payload: &[u8],
+        wakers: &mut Vec<Waker>,
+    ) -> Result<(), String> {
+        let State { slots, carrier, bulk, .. } = state;
+        let slot = slot(slots, correlation)?;
+        // Of what nobody wants any more some may be on its way.
+        let Slot::Waiting { waiter, parts, .. } = slot else { return Ok(()) };
+        let parts = parts.get_or_insert_default();
+        let come = parts.bytes.len() + payload.len();
+        if come > self.message_bytes_max {
+            return Err(format!("an answer to request {correlation} of more than this node takes"));
+        }
+        if self.share.extend(&mut parts.room, come) {
+            parts.bytes.extend_from_slice(payload);
+            return Ok(());
+        }
+        wakers.extend(waiter.ended(correlation as usize, bulk));
+        *slot = Slot::GivenUp(no_room(come, Delivery::Unknown));
+        frame::put_cancel(correlation, carrier.outbox.frames());
+        Ok(())
+    }
+
     /// What is kept of an answer, of which parts may have come before.
+    #[inline(always)]
     fn ended(&self, mut answer: Answered, parts: Option<Box<Parts>>) -> Slot {
         let (Answered::Reply(payload) | Answered::Failed(payload)) = &mut answer else {
             return Slot::Ended(Ok(answer), None);
         };
+        if parts.is_none() && payload.len() <= SHORT_BYTES_MAX {
+            return Slot::Ended(Ok(answer), None);
+        }
         let Parts { mut bytes, mut room } = parts.map_or_else(Parts::default, |parts| *parts);
         let length = bytes.len() + payload.len();
         if length > SHORT_BYTES_MAX && !self.share.extend(&mut room, length) {
@@ -385,7 +419,17 @@ impl Lane {
     }
 }
 
+/// Whether so much may come of an answer at once.
+#[inline(always)]
+fn check_length(payload: &[u8]) -> Result<(), String> {
+    match payload.len() {
+        ..=LANE_ANSWER_BYTES_MAX => Ok(()),
+        bytes => Err(format!("{bytes} bytes of an answer at once on a lane")),
+    }
+}
+
 /// The request of this number, which has no answer yet.
+#[inline(always)]
 fn slot(slots: &mut Slab<Slot>, correlation: u64) -> Result<&mut Slot, String> {
     let slot = usize::try_from(correlation).ok().and_then(|key| slots.get_mut(key));
     slot.filter(|slot| !matches!(slot, Slot::Ended(..)))
