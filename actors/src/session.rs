@@ -37,7 +37,7 @@ pub(crate) use owner::{
 pub(crate) use replies::{Answer, Batch, Form, Replies, permits, serve};
 pub use routes::ExposeError;
 pub(crate) use routes::{Arrival, Arrivals, ExposedRequest, Exposure, Handle, Permission, Phase, Routes};
-pub(crate) use scratch::with_scratch;
+pub(crate) use scratch::{SCRATCH_BYTES_MAX, with_scratch};
 pub(crate) use turn::turn_of;
 
 use crate::{

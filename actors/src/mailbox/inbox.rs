@@ -9,7 +9,7 @@ use crate::{
     budget::Room,
     call::{Answer, Call, CallContext, CallKey, Known, Origin, Outcome},
     gate::Group,
-    session::{Arrival, Arrivals, Batch, Replies, permits, serve, turn_of, with_scratch},
+    session::{Arrival, Arrivals, Batch, Replies, SCRATCH_BYTES_MAX, permits, serve, turn_of},
 };
 use actix::{Actor, Addr, AsyncContext, Handler, dev::MessageResponse, fut::ActorFuture};
 use futures_util::FutureExt;
@@ -286,6 +286,8 @@ const CURRENT: &str = "nothing but a panic takes the current call";
 #[derive(Default)]
 struct Run {
     batch: Batch,
+    /// An encoded answer, before it is part of the batch.
+    payload: Vec<u8>,
     /// The request whose handler runs, which is none of the first arrivals any more, and the room that it takes.
     current: Option<(CallKey, Option<Box<Room>>)>,
 }
@@ -359,10 +361,13 @@ impl<R: Request> Kind<R> {
         let (key, room) = run.current.take().expect(CURRENT);
         let encode = |answer, bytes_max, payload: &mut Vec<u8>| version.encode(answer, bytes_max, payload);
         match Response::<A, R>::of(result) {
-            Response::Ready(outcome) => with_scratch(|payload| {
+            Response::Ready(outcome) => {
+                let Run { batch, payload, .. } = run;
                 let form = version.encode(outcome.map_err(AskError::Handler), replies.bytes_max(), payload);
-                run.batch.answer(replies, (key, room), [places, of_session], form, payload);
-            }),
+                batch.answer(replies, (key, room), [places, of_session], form, payload);
+                payload.clear();
+                payload.shrink_to(SCRATCH_BYTES_MAX);
+            }
             Response::Answer(answer) => {
                 let state = replies.watch(key);
                 state.keep(permits([places, of_session], room));

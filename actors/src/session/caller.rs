@@ -119,6 +119,7 @@ impl Outbound {
     }
 
     /// Whether the peer takes a request of so many bytes.
+    #[inline]
     fn admit(&self, bytes: usize) -> Result<(), DeliveryError> {
         if self.draining.load(Ordering::Relaxed) {
             // It has drained and gone, or is about to.
@@ -172,6 +173,7 @@ pub(crate) enum WireCall {
 impl Future for WireCall {
     type Output = Result<Answered, DeliveryError>;
 
+    #[inline]
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         match &mut *self {
             Self::Refused(error) => {
@@ -239,6 +241,7 @@ impl Way {
     }
 
     /// Asks for what `route` stands for at the peer. Takes the `payload` where it is long, and is not to be copied.
+    #[inline]
     pub(crate) fn call(
         &self,
         route: u32,
@@ -252,6 +255,7 @@ impl Way {
         self.call_short(route, payload, sending, intent)
     }
 
+    #[inline]
     fn call_short(&self, route: u32, payload: &[u8], sending: Sending, intent: Intent) -> WireCall {
         let Sending { timeout, priority, own_stream } = sending;
         let started = self.with(|outbound| {

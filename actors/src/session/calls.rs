@@ -158,6 +158,7 @@ impl<C: Carrier> Calls<C> {
     }
 
     /// Takes a place for one more request or message.
+    #[inline]
     pub(super) fn take_place(&self, state: &mut State<C>) -> Result<(), DeliveryError> {
         if let Some(reason) = &state.lost {
             let reason = reason.clone();
@@ -171,6 +172,7 @@ impl<C: Carrier> Calls<C> {
     }
 
     /// The number of a request that waits so long for its answer.
+    #[inline]
     pub(super) fn insert(&self, state: &mut State<C>, timeout: Duration, waiter: Waiter) -> usize {
         let asked = Instant::now();
         let deadline = asked + timeout;
@@ -209,6 +211,7 @@ impl<C: Carrier> Calls<C> {
     }
 
     /// Takes how a request has ended.
+    #[inline]
     fn take_end(&self, state: &mut State<C>, key: usize) -> Result<Answered, DeliveryError> {
         match std::mem::replace(&mut state.slots[key], Slot::Abandoned) {
             Slot::Ended(answer, _room) => {
@@ -233,6 +236,7 @@ impl<C: Carrier> Calls<C> {
     }
 
     /// Forgets an ended request.
+    #[inline]
     pub(super) fn remove(&self, state: &mut State<C>, key: usize) {
         state.slots.remove(key);
         self.places.give_many(1);

@@ -92,6 +92,7 @@ impl Carrier for LaneEnd {
 
 impl Lane {
     /// Puts a request on the lane. Its `correlation` and `deadline_ms` are set here.
+    #[inline]
     pub(crate) fn call(
         self: &Arc<Self>,
         route: u32,
@@ -116,6 +117,7 @@ impl Lane {
         Ok(())
     }
 
+    #[inline]
     fn put(
         self: &Arc<Self>,
         route: u32,

@@ -31,6 +31,7 @@ impl<C: Carrier> Future for PendingCall<C> {
 
     /// # Panics
     /// After it was ready: its number may be that of another request by then.
+    #[inline]
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         assert!(!self.ended, "an ask was polled after it was ready");
         let mut state = self.calls.state();
