@@ -1,14 +1,19 @@
 //! Serving requests of another node: the callee's side of a session.
 
+mod gathered;
 mod input;
 
-use self::input::{Fault, Input};
+pub(super) use self::gathered::Came;
+use self::{
+    gathered::{GATHERED_MAX, Gathered, To},
+    input::{Fault, Input},
+};
 use super::{
     FAREWELL, Received,
     parked::{Parked, Waiting},
     replies::{Replies, Unfit},
     request_streams::RequestStreams,
-    routes::{Arrival, Arrivals, Handle, Phase, Routes},
+    routes::{Arrival, Arrivals, Phase, Routes},
 };
 use crate::{
     budget::{SHORT_BYTES_MAX, Share},
@@ -539,61 +544,12 @@ impl Inbound {
     }
 }
 
-/// How many requests are handed over together: their actor may be on another thread, and both have to do.
-const GATHERED_MAX: usize = 64;
-
-/// What requests have in common that are handed over together.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct To {
-    route: u32,
-    told: bool,
-    post: bool,
-    priority: Priority,
-    /// Nothing else is handed over with it.
-    alone: bool,
-}
-
-/// Requests that came one after the other and are handed over together, as this ends at the latest.
-#[derive(Default)]
-struct Gathered(Option<(To, Arc<dyn Handle>, Arrivals)>);
-
-impl Gathered {
-    /// Lets the mailbox have them.
-    fn hand_over(&mut self) {
-        if let Some((_, handler, arrivals)) = self.0.take()
-            && !arrivals.requests.is_empty()
-        {
-            handler.start(arrivals);
-        }
-    }
-}
-
-impl Drop for Gathered {
-    fn drop(&mut self) {
-        self.hand_over();
-    }
-}
-
 /// Answers that somebody takes, until this is dropped.
 struct Wanted(Arc<Replies>);
 
 impl Drop for Wanted {
     fn drop(&mut self) {
         self.0.close();
-    }
-}
-
-/// When a request came, and with which priority.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Came {
-    at: Instant,
-    priority: Priority,
-}
-
-impl Came {
-    /// When the caller of a request stops waiting, where it does.
-    fn deadline(self, deadline_ms: u64) -> Option<Instant> {
-        (deadline_ms > 0).then(|| self.at + Duration::from_millis(deadline_ms.min(1 << 40)))
     }
 }
 

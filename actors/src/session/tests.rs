@@ -111,3 +111,24 @@ async fn s15_a_request_that_is_polled_after_its_end_takes_no_answer_of_another()
     let again = catch_unwind(AssertUnwindSafe(|| (&mut ended).now_or_never())).unwrap_err();
     assert_eq!(again.downcast_ref(), Some(&"an ask was polled after it was ready"));
 }
+
+#[actix::test]
+async fn answers_that_came_together_reach_their_callers_in_shares() {
+    let (_outbound, way, there) = caller(300);
+    let sending = sending(Priority::Normal, false);
+    let mut calls: Vec<WireCall> =
+        (0..300).map(|_| way.call(0, &mut b"x".to_vec(), sending, Intent::Ask)).collect();
+    let mut stream = there.accept().await.unwrap();
+    let mut answers = Vec::new();
+    (0..300).for_each(|number| frame::put_outcome(number, false, b"y", &mut answers));
+    stream.send.write(answers.into()).await.unwrap();
+    // What the first of them ask next goes out while the others are still to be read.
+    let mut shares = Vec::new();
+    while !calls.is_empty() {
+        tokio::task::yield_now().await;
+        let waiting = calls.len();
+        calls.retain_mut(|call| call.now_or_never().is_none());
+        shares.push(waiting - calls.len());
+    }
+    assert_eq!(shares.iter().max(), Some(&100), "{shares:?}");
+}

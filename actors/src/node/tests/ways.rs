@@ -209,6 +209,19 @@ async fn c9_requests_and_messages_beyond_the_queue_of_actix_arrive_in_their_orde
 }
 
 #[actix::test]
+async fn the_first_of_many_answers_is_there_while_others_are_still_to_be_handled() {
+    let stage = Stage::set(Way::InboxOfAPeer).await;
+    let asks: Vec<_> = (0..200).map(|number| stage.mailbox.ask(Write(number)).into_future()).collect();
+    let handled_at = join_all(asks.into_iter().map(|ask| async {
+        ask.await.unwrap();
+        stage.written().len()
+    }));
+    let first = handled_at.await[0];
+    // Actors that are reached through their address get one message each.
+    assert!(first < 200 || std::env::var_os("SWARM_TEST_ADDRESSES").is_some(), "{first} were handled");
+}
+
+#[actix::test]
 async fn an_actor_that_waits_handles_nothing_meanwhile_and_then_goes_on() {
     for way in WAYS {
         let stage = Stage::set(way).await;
