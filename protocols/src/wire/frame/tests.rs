@@ -15,6 +15,39 @@ fn frames_of(bytes: &[u8], cuts: &[usize], limit: usize) -> Result<Vec<Bytes>, F
     reader.finish().map(|()| found)
 }
 
+/// What is on a stream, where plain requests and replies are read in their own way or like all others.
+fn decoded(bytes: &[u8], cuts: &[usize], limit: usize, plainly: bool) -> Result<Vec<Frame>, FrameError> {
+    let mut reader = FrameReader::new(limit);
+    let (mut found, mut start) = (Vec::new(), 0);
+    for end in cuts.iter().copied().chain([bytes.len()]) {
+        let end = end.clamp(start, bytes.len());
+        reader.feed(Bytes::copy_from_slice(&bytes[start..end]));
+        loop {
+            let next = if plainly { plain(&mut reader) } else { None };
+            match next {
+                Some(frame) => found.push(frame),
+                None => match reader.next_frame()? {
+                    Some(frame) => found.push(Frame::decode(frame)?),
+                    None => break,
+                },
+            }
+        }
+        start = end;
+    }
+    reader.finish().map(|()| found)
+}
+
+fn plain(reader: &mut FrameReader) -> Option<Frame> {
+    if let Some((correlation, payload)) = reader.next_reply() {
+        return Some(Frame::Answer { correlation, answer: Answered::Reply(payload) });
+    }
+    let (correlation, route, deadline_ms, payload) = reader.next_ask()?;
+    Some(Frame::Request {
+        head: RequestHead { correlation, route, deadline_ms, intent: Intent::Ask },
+        payload,
+    })
+}
+
 fn delivery_error() -> impl Strategy<Value = DeliveryError> {
     let text = "[a-z ]{0,40}";
     prop_oneof![
@@ -94,6 +127,22 @@ proptest! {
         let found = frames_of(&bytes, &cuts, 4096).unwrap();
         let found: Vec<Frame> = found.into_iter().map(|frame| Frame::decode(frame).unwrap()).collect();
         prop_assert_eq!(found, frames);
+    }
+
+    #[test]
+    fn plain_frames_are_read_like_all_others_and_so_is_what_is_broken(
+        frames in prop::collection::vec(frame(), 0..20),
+        mut cuts in prop::collection::vec(0_usize..4000, 0..10),
+        broken in prop::option::of((0_usize..4000, any::<u8>())),
+        limit in prop::sample::select(vec![40_usize, 4096]),
+    ) {
+        let mut bytes = Vec::new();
+        frames.iter().for_each(|frame| put(frame, &mut bytes));
+        if let Some((at, byte)) = broken && let Some(place) = bytes.get_mut(at) {
+            *place = byte;
+        }
+        cuts.sort_unstable();
+        prop_assert_eq!(decoded(&bytes, &cuts, limit, true), decoded(&bytes, &cuts, limit, false));
     }
 
     #[test]
