@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::io::{BufRead, BufReader};
+use std::net::UdpSocket;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
@@ -11,17 +12,22 @@ use crate::ca::Cluster;
 use crate::ops::{Hub, project};
 use crate::processes::{eventually, signal_to};
 
-/// Builds the crate beside the target folder of the workspace, and returns the program.
-pub(crate) fn program() -> PathBuf {
+/// Builds a crate beside the target folder of the workspace, and returns the folder of its program.
+fn build(manifest: &str, with: &str) -> PathBuf {
     let target = Path::new(env!("CARGO_TARGET_TMPDIR")).join("../stranger");
     let built = Command::new(env!("CARGO"))
-        .args(["build", "--quiet", "--locked", "--manifest-path", &project("tests/stranger/Cargo.toml")])
+        .args(["build", "--quiet", with, "--manifest-path", manifest])
         .arg("--target-dir")
         .arg(&target)
         .output()
         .unwrap();
     assert!(built.status.success(), "{}", String::from_utf8_lossy(&built.stderr));
-    target.join("debug/stranger")
+    target.join("debug")
+}
+
+/// Builds the stranger's crate, and returns the program.
+pub(crate) fn program() -> PathBuf {
+    build(&project("tests/stranger/Cargo.toml"), "--locked").join("stranger")
 }
 
 /// An agent that is killed when the test is through with it.
@@ -131,4 +137,43 @@ fn agents_and_tasks_of_a_strangers_kind_are_served_like_ours() {
     drop(first);
     assert_eq!(count(&texts), "3 0 1 2\n", "whoever is left");
     listed(&["counter-2"]);
+}
+
+#[test]
+fn the_program_of_the_guide_can_be_copied_as_it_stands() {
+    let page = std::fs::read_to_string(project("src/guide/writing_an_actor.md")).unwrap();
+    let block = |kind: &str| page.split_once(&format!("```{kind}\n")).unwrap().1.split("```").next().unwrap();
+    let cluster = Cluster::new("copied");
+    let manifest = block("toml").replace("../actix-swarm", &project(""));
+    cluster.folder.write("Cargo.toml", manifest + "\n[workspace]\n");
+    std::fs::create_dir(cluster.path("src")).unwrap();
+    cluster.folder.write("src/main.rs", block("rust,no_run"));
+    // The versions that were fetched already.
+    std::fs::copy(project("tests/stranger/Cargo.lock"), cluster.path("Cargo.lock")).unwrap();
+    let program = build(&cluster.path("Cargo.toml"), "--offline").join("counter");
+
+    for identity in block("sh").lines().filter(|line| line.starts_with("swarm ca issue")) {
+        let words: Vec<&str> = identity.split(' ').collect();
+        cluster.issue(words[4], words[6]);
+    }
+    let counter = |arguments: &[&str]| {
+        let mut command = Command::new(&program);
+        command.args(arguments).current_dir(&cluster.folder.0);
+        command
+    };
+    let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
+    let address = socket.local_addr().unwrap().to_string();
+    drop(socket);
+    let mut serving = Agent(counter(&["serve", &address]).stdout(Stdio::piped()).spawn().unwrap());
+    let mut line = String::new();
+    BufReader::new(serving.0.stdout.take().unwrap()).read_line(&mut line).unwrap();
+    assert_eq!(line, "counter-1 serves\n");
+    let asked = |prices: &[&str]| {
+        let asked = counter(&[&["ask", &address], prices].concat()).output().unwrap();
+        String::from_utf8([asked.stdout, asked.stderr].concat()).unwrap()
+    };
+    assert_eq!(asked(&["1", "3", "1", "3"]), "3 crossings\n");
+    assert_eq!(asked(&[]), "counter: there are no prices\n");
+    assert!(signal_to(serving.0.id(), "TERM"));
+    assert!(serving.0.wait().unwrap().success());
 }
