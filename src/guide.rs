@@ -11,17 +11,26 @@
 //! 9. [`messages`]: what an ask costs beside raw QUIC, and where.
 //! 10. [`security`]: what is defended and what is not.
 
+// The pages link one another by file name, for those who read them in the repository. Of two definitions of a link the
+// first holds: the one here, for those who read them as documentation.
+
+/// [versions]: crate::guide::versions
+/// [own task kind]: crate::guide::own_task_kind
 #[doc = include_str!("guide/concepts.md")]
 pub mod concepts {}
 
 #[doc = include_str!("guide/writing_an_actor.md")]
 pub mod writing_an_actor {}
 
+/// [concepts]: crate::guide::concepts
 #[doc = include_str!("guide/own_task_kind.md")]
 pub mod own_task_kind {}
+
 #[doc = include_str!("guide/embedding.md")]
 pub mod embedding {}
 
+/// [embedding]: crate::guide::embedding
+/// [security model]: crate::guide::security
 #[doc = include_str!("guide/deploying.md")]
 pub mod deploying {}
 

@@ -76,6 +76,7 @@
 pub mod guide;
 
 pub use swarm_actors::*;
+#[doc(inline)]
 pub use swarm_protocols as protocols;
 pub use swarm_protocols::{
     Accepts, Blob, ContentHash, Delivery, DeliveryError, Floats, MailboxAddress, MailboxName, NoError,

@@ -12,6 +12,8 @@ mod declare;
 #[cfg(target_os = "linux")]
 mod enrol;
 mod input;
+#[cfg(target_os = "linux")]
+mod links;
 mod matching;
 #[cfg(target_os = "linux")]
 mod memory;
