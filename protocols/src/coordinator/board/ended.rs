@@ -166,6 +166,10 @@ impl Ended {
         let (count, bytes) =
             held.fold((0, 0), |(count, bytes), outcome| (count + 1, bytes + bytes_of(outcome)));
         assert_eq!((count, bytes), (self.outcomes.len(), self.bytes), "what is held is counted");
+        assert!(
+            self.tasks.values().all(|task| task.summary.progress.assigned == 0),
+            "nobody works on what ended"
+        );
         assert!(bytes <= self.bytes_max && self.ahead.len() <= AHEAD_MAX, "what is held is bounded");
     }
 }

@@ -51,20 +51,21 @@ impl Board {
 
     /// Takes a task from the board, and tells whoever works on it to stop.
     fn withdraw_all(&mut self, rank: Rank, now: Offset) -> Task {
-        let task = self.forget(rank);
-        let id = task.id();
-        for (agent, of) in &mut self.agents.0 {
-            let held: Vec<Held> = of.held.range(Held::all_of(id)).map(|(held, _)| *held).collect();
-            for Held { part, attempt, .. } in held {
-                of.release(&Held { task: id, part, attempt }, now);
-                let assignment = Assignment { agent: agent.clone(), task: id, part, attempt };
-                self.commands.push_back(Command::Withdraw { assignment });
-            }
+        let id = self.tasks[&rank].id();
+        let mut withdrawn = Vec::new();
+        for (agent, of) in &self.agents.0 {
+            withdrawn.extend(of.held.range(Held::all_of(id)).map(|(&Held { part, attempt, .. }, _)| {
+                Assignment { agent: agent.clone(), task: id, part, attempt }
+            }));
         }
-        task
+        for assignment in withdrawn {
+            self.end_attempt(&assignment, now);
+            self.commands.push_back(Command::Withdraw { assignment });
+        }
+        self.forget(rank)
     }
 
-    /// Takes a task from the board and from every queue.
+    /// Takes a task on which nobody works from the board and from every queue.
     fn forget(&mut self, rank: Rank) -> Task {
         self.forget_unplaced(rank);
         let task = self.tasks.remove(&rank).expect("only tasks on the board end");
@@ -73,7 +74,7 @@ impl Board {
             agent.unshared.remove(&rank);
         }
         self.bytes -= task.bytes;
-        self.shares.remove(&task);
+        self.shares.remove(task.new.client());
         for (index, part) in task.parts.iter().enumerate() {
             if let State::Waiting(home) = &part.state {
                 self.take_back(home, rank, &[index]);

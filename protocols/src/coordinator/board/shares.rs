@@ -36,12 +36,12 @@ impl Shares {
         self.clients.entry(client.to_owned()).or_default().tasks += 1;
     }
 
-    pub(super) fn remove(&mut self, task: &Task) {
-        let share = self.of(task.new.client());
+    /// One of its tasks is gone, on which nobody works any more.
+    pub(super) fn remove(&mut self, client: &str) {
+        let share = self.of(client);
         share.tasks -= 1;
-        share.load.slots -= slots_of(task);
         if share.tasks == 0 {
-            self.clients.remove(task.new.client());
+            self.clients.remove(client);
         }
     }
 

@@ -54,6 +54,19 @@ fn tasks_are_listed_by_urgency_and_after_them_those_that_ended() {
 }
 
 #[test]
+fn nobody_works_on_a_task_that_ended() {
+    let mut bench = Bench::with_agents(&["a", "b"]);
+    bench.submit(task(1, &["a", "b"]));
+    assert_eq!(listed(&bench), [(id(1), TaskState::Running, (0, 2, 2), 0)]);
+    bench.cancel(1);
+    bench.submit(SubmitTask { deadline: Some(SECOND), ..task(2, &["a", "b"]) });
+    bench.pass(SECOND);
+    let reason = "the task was not done by its deadline".to_owned();
+    let late = (id(2), TaskState::Failed { reason }, (0, 0, 2), 1);
+    assert_eq!(listed(&bench), [late, (id(1), TaskState::Cancelled, (0, 0, 2), 0)]);
+}
+
+#[test]
 fn of_the_tasks_that_ended_the_latest_are_listed() {
     let mut bench = Bench::with_agents(&["a"]);
     let count = LISTED_MAX as u128 + 5;
