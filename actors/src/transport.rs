@@ -8,7 +8,7 @@ pub(crate) mod memory;
 mod parameters;
 pub(crate) mod quic;
 
-pub use quic::is_port_closed;
+pub use quic::{NOBODY_LISTENS, is_port_closed};
 
 pub use parameters::{
     CongestionControl, RECEIVE_WINDOW, STREAMS_MAX, STREAMS_MIN, endpoint, more_streams, parameters,
@@ -151,7 +151,7 @@ pub(crate) trait Link: Send + Sync {
     fn remote(&self) -> Option<SocketAddr> {
         None
     }
-    /// Whether it is certain that nothing is at the address of the peer any more. Not being heard is no proof of that.
+    /// Whether a stranger is told that nothing is at the address of the peer. Not being heard is no proof of that.
     fn is_vacant(&self) -> BoxFuture<'static, bool> {
         Box::pin(std::future::ready(false))
     }

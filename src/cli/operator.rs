@@ -7,7 +7,7 @@ use std::time::Duration;
 use clap::Args;
 use swarm_actors::identity::Identity;
 use swarm_actors::task::SubmitError;
-use swarm_actors::transport::is_port_closed;
+use swarm_actors::transport::{NOBODY_LISTENS, is_port_closed};
 use swarm_actors::{AskError, ConnectError, PeerAddress, Refusal, Wanted};
 use swarm_protocols::content_store::StoreError;
 use swarm_protocols::coordinator::TaskError;
@@ -18,7 +18,6 @@ use super::error::{CliError, Exit};
 use super::logging::{self, Verbosity};
 use super::signals::Signals;
 use super::system;
-use crate::swarm::member::ICMP_MAX;
 use crate::swarm::node_file::no_identity;
 use crate::swarm::node_options::{IDENTITY_VARIABLE, identity_said};
 use crate::swarm::operator::{JobError, Operator};
@@ -26,6 +25,9 @@ use crate::swarm::run_folder::RunFolder;
 
 /// How long a coordinator has to open a session: somebody is waiting.
 const HANDSHAKE_MAX: Duration = Duration::from_secs(5);
+
+/// How long the system may take to say that nobody listens on a port of this machine.
+const ICMP_MAX: Duration = Duration::from_secs(1);
 
 /// How long taking leave may take.
 const LEAVE_MAX: Duration = Duration::from_secs(2);
@@ -99,10 +101,7 @@ impl Connection {
                     connected => Ok((connected, address)),
                 }
             });
-        let (operator, address) = tokio::select! {
-            connected = connected => connected.map_err(JobError::from)?,
-            true = nobody_listens(&addresses, HANDSHAKE_MAX) => return Err(self.unheard()),
-        };
+        let (operator, address) = connected.await.map_err(JobError::from)?;
         Ok((operator?, address))
     }
 
@@ -123,8 +122,18 @@ impl Connection {
                 return Ok(folder);
             }
         }
-        if nobody_listens(addresses, ICMP_MAX).await {
-            return Err(self.unheard());
+        let mut closed = None;
+        for address in addresses {
+            if !is_port_closed(*address, ICMP_MAX).await {
+                closed = None;
+                break;
+            }
+            closed = Some(*address);
+        }
+        // An identity would be of no use.
+        if let Some(address) = closed {
+            let (peer, reason) = (Wanted::Any(Role::Coordinator), NOBODY_LISTENS.to_owned());
+            return Err(JobError::Connect(ConnectError::Unreachable { peer, address, reason }).into());
         }
         let host = self.connect.as_str();
         let message = format_args!(
@@ -132,14 +141,6 @@ impl Connection {
              no `swarm up --keep` of this user has its coordinator there"
         );
         Err(CliError::new(Exit::BadConfiguration, message))
-    }
-
-    fn unheard(&self) -> CliError {
-        let host = self.connect.as_str();
-        CliError::new(
-            Exit::Unavailable,
-            format_args!("nobody listens on {host}: a coordinator has a UDP port"),
-        )
     }
 }
 
@@ -156,16 +157,6 @@ fn operator_identity(folder: &Path) -> Result<Identity, CliError> {
         return Err(CliError::new(Exit::NotPermitted, message));
     }
     Ok(identity)
-}
-
-/// Whether the system says of every address that its port is closed, which it does for those of this machine at once.
-async fn nobody_listens(addresses: &[SocketAddr], within: Duration) -> bool {
-    for address in addresses {
-        if !is_port_closed(*address, within).await {
-            return false;
-        }
-    }
-    true
 }
 
 impl From<JobError> for CliError {

@@ -17,10 +17,9 @@ use swarm_actors::correlator::Correlator;
 use swarm_actors::enrolment::{EnrolmentError, EnrolmentListener};
 use swarm_actors::identity::{AuthorityFolder, Identity, IdentityError, IdentityPaths};
 use swarm_actors::pattern_matcher::PatternMatcher;
-use swarm_actors::transport::is_port_closed;
 use swarm_actors::{
     ConnectError, ExposeError, KeptConnection, Mailbox, Node, NodeConfig, Peer as OpenPeer, PeerAddress,
-    Refusal, Registration, SetIdentityError, StartError, Wanted, Workers,
+    Refusal, Registration, SetIdentityError, StartError, Workers,
 };
 use swarm_protocols::certificates::CertificateAuthority as AuthorityProtocol;
 use swarm_protocols::coordinator::Slots;
@@ -44,9 +43,6 @@ const SERIES_MATCHER_NAME: &str = "series-matcher";
 
 /// The name under which an agent exposes its correlator.
 const CORRELATOR_NAME: &str = "correlator";
-
-/// How long the system may take to say that nobody listens on a port of this machine.
-pub(crate) const ICMP_MAX: Duration = Duration::from_secs(1);
 
 /// What a node is started with.
 pub(crate) struct Member {
@@ -242,10 +238,7 @@ impl Joined {
 /// that were killed before: what may pass is tried again for as long as for a coordinator that is lost.
 async fn boot(kept: &[KeptConnection], reconnect: Duration) -> Result<(), JoinError> {
     if reconnect.is_zero() {
-        return tokio::select! {
-            first = first_coordinator(kept) => first,
-            Some(closed) = all_closed(kept) => Err(closed),
-        };
+        return first_coordinator(kept).await;
     }
     let first = first_coordinator(kept).await;
     let Err(JoinError::Connect(
@@ -261,21 +254,6 @@ async fn boot(kept: &[KeptConnection], reconnect: Duration) -> Result<(), JoinEr
     let connected: FuturesUnordered<_> = kept.iter().map(KeptConnection::connected).collect();
     let _in_vain = timeout(reconnect, connected.into_future()).await;
     first_coordinator(kept).await
-}
-
-/// The error of the first coordinator where the system says of all their addresses that nobody listens there.
-async fn all_closed(kept: &[KeptConnection]) -> Option<JoinError> {
-    let mut first = None;
-    for kept in kept {
-        for address in kept.address().look_up().await.ok()? {
-            if !is_port_closed(address, ICMP_MAX).await {
-                return None;
-            }
-            let (peer, reason) = (Wanted::Node(kept.peer().clone()), "nobody listens there".to_owned());
-            first.get_or_insert(ConnectError::Unreachable { peer, address, reason });
-        }
-    }
-    first.map(JoinError::Connect)
 }
 
 /// Waits until one coordinator is there, as one suffices at run time too. The error is that of the first one where

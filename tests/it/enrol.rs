@@ -137,6 +137,8 @@ fn newcomers_that_are_not_let_in_are_told_why_and_leave_a_line() {
         69,
         &["cannot be reached: nobody answered within 5s", "`[authority] enrol` must be running there"],
     );
+    let closed = UdpSocket::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    cluster.enrol("a", closed, &good, "a").fails(69, &["cannot be reached: nobody listens there"]);
     // Nothing of all this cost the token, or left an identity behind.
     assert!(!Path::new(&cluster.path("a/node.pem")).exists());
     cluster.enrol("a", at, &good, "a").json();

@@ -89,17 +89,20 @@ pub async fn enrol(
     let connecting = endpoint
         .connect_with(config, address, server_name(None))
         .map_err(|error| unreachable(error.to_string()))?;
-    let connection = timeout(CONNECT_MAX, connecting)
-        .await
+    let connected = tokio::select! {
+        connected = timeout(CONNECT_MAX, connecting) => connected,
+        () = quic::nobody_listens(address) => return Err(unreachable("nobody listens there".to_owned())),
+    };
+    let connection = connected
         .map_err(|_| unreachable(format!("nobody answered within {CONNECT_MAX:?}")))?
         .map_err(|error| match explain(&error) {
-            // Only what this side found out is known; anybody on the way may have written the other's refusal.
-            Some(failure) if failure.by == RefusedBy::ThisNode => {
-                EnrolError::NotTheCoordinator { address, failure }
-            }
-            Some(failure) => unreachable(failure.to_string()),
-            None => unreachable(described(error)),
-        })?;
+        // Only what this side found out is known; anybody on the way may have written the other's refusal.
+        Some(failure) if failure.by == RefusedBy::ThisNode => {
+            EnrolError::NotTheCoordinator { address, failure }
+        }
+        Some(failure) => unreachable(failure.to_string()),
+        None => unreachable(described(error)),
+    })?;
     let asked = timeout(ANSWER_MAX, ask(&connection, token, request)).await;
     let answer = asked.map_err(|_| unreachable(format!("there was no answer within {ANSWER_MAX:?}")))?;
     let answer = answer.map_err(|error| {

@@ -4,7 +4,8 @@ mod closed_port;
 mod early;
 mod endpoint;
 
-pub use closed_port::is_port_closed;
+pub(crate) use closed_port::nobody_listens;
+pub use closed_port::{NOBODY_LISTENS, is_port_closed};
 pub(crate) use endpoint::QuicTransport;
 
 use super::{Link, LinkError, RecvHalf, Refusal, SendHalf, Stream};

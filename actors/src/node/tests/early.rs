@@ -3,6 +3,7 @@
 use super::{
     certificates::{revoking, start},
     hostile::{Stage, staged},
+    newcomers::is_question,
     *,
 };
 use crate::identity::EarlyData;
@@ -139,6 +140,9 @@ impl Relay {
             async move {
                 let (mut buffer, mut held) = (vec![0; 64 << 10], Vec::new());
                 while let Ok((length, from)) = near.recv_from(&mut buffer).await {
+                    if is_question(&buffer[..length]) {
+                        continue;
+                    }
                     let _same = clients.send(from);
                     sent.lock().unwrap().push(buffer[..length].to_vec());
                     let datagram = &mut buffer[..length];

@@ -62,6 +62,19 @@ async fn a_node_that_polls_busily_lets_others_work_and_stops_with_it() {
 }
 
 #[actix::test]
+async fn a_node_that_dials_where_nobody_listens_is_told_at_once() {
+    let [a, b] = identities();
+    let address = std::net::UdpSocket::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let node = Node::start(loopback(&b)).await.unwrap();
+    // A handshake has 5 s.
+    let dialled = tokio::time::timeout(Duration::from_secs(2), node.connect(a.id().clone(), address));
+    let error = dialled.await.expect("it waits").unwrap_err();
+    let said =
+        format!("a at {address} cannot be reached: nobody listens there; a node listens on a UDP port");
+    assert_eq!(error.to_string(), said);
+}
+
+#[actix::test]
 async fn a_connection_is_kept_before_there_is_anybody() {
     let [a, b] = identities();
     let silent = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();

@@ -109,11 +109,19 @@ async fn a10_an_operator_with_too_many_sessions_is_told_to_try_again_later() {
     assert!(reason.contains("bob has 16 sessions in their handshake or about to end"), "{reason}");
 }
 
+/// Whether a datagram only asks whether a port is open.
+pub(super) fn is_question(datagram: &[u8]) -> bool {
+    datagram == [0]
+}
+
 /// Passes datagrams between whoever sends first and the node at the address of the moment.
 async fn relay(socket: UdpSocket, target: watch::Receiver<SocketAddr>) {
     let (mut datagram, mut client) = (vec![0; 64 << 10], None);
     loop {
         let (length, source) = socket.recv_from(&mut datagram).await.unwrap();
+        if is_question(&datagram[..length]) {
+            continue;
+        }
         let client = *client.get_or_insert(source);
         let target = *target.borrow();
         let to = match source {

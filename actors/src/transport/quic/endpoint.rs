@@ -1,6 +1,6 @@
 //! The endpoint of a node: how it is reached over QUIC, and reaches others.
 
-use super::{QuicLink, describe};
+use super::{NOBODY_LISTENS, QuicLink, describe, nobody_listens};
 use crate::{
     budget::WINDOW_MIN,
     identity::{EarlyData, Identity, KeyExchange, PeerChain, Serial, TlsReason, explain, server_name},
@@ -181,10 +181,13 @@ impl Transport for QuicTransport {
         Box::pin(async move {
             let unreachable = |reason| DialError::Unreachable(reason);
             let connecting = connecting.map_err(|error| unreachable(error.to_string()))?;
-            let link = connecting.end().await.map_err(|error| match refused_for(&error) {
-                Some((refusal, reason)) => DialError::Refused(refusal, reason),
-                None => unreachable(describe(error)),
-            })?;
+            let link = tokio::select! {
+                connected = connecting.end() => connected.map_err(|error| match refused_for(&error) {
+                    Some((refusal, reason)) => DialError::Refused(refusal, reason),
+                    None => unreachable(describe(error)),
+                })?,
+                () = nobody_listens(address) => return Err(unreachable(NOBODY_LISTENS.to_owned())),
+            };
             let connection = authenticated(link, own);
             let connection = connection.map_err(|reason| DialError::Refused(Refusal::Certificate, reason))?;
             if let Some(shown) = &connection.shown {
