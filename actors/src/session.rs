@@ -136,6 +136,8 @@ pub(crate) struct ConnectionSession {
     /// What this side asked is answered, and the peer was told so.
     done_here: bool,
     peer_drains: bool,
+    /// Strangers were told that nobody is at the peer's address while the peer was there: a firewall may say so.
+    refuses_strangers: bool,
     /// Who waits to hear whether the peer still answers.
     checking: Vec<oneshot::Sender<bool>>,
     ended: Option<(CloseCode, String)>,
@@ -173,6 +175,7 @@ impl ConnectionSession {
             inbound: None,
             done_here: false,
             peer_drains: false,
+            refuses_strangers: false,
             checking: Vec::new(),
             ended: None,
         }
@@ -254,12 +257,18 @@ impl ConnectionSession {
         }
     }
 
-    /// Ends the session where the peer's process is gone. One that is only held up is waited for until it is silent for
-    /// too long.
+    /// Notes what a stranger is told of the peer's address while the peer is there.
+    fn ask_as_stranger(&self, context: &mut Context<Self>) {
+        let vacant = self.link.is_vacant().into_actor(self);
+        context.spawn(vacant.map(|vacant, session, _| session.refuses_strangers = vacant));
+    }
+
+    /// Ends the session where the peer's process is gone: a stranger is told now that nobody is there, and was not before.
+    /// One that is only held up is waited for until it is silent for too long.
     fn end_if_vacant(&self, context: &mut Context<Self>) {
         let vacant = self.link.is_vacant().into_actor(self);
         context.spawn(vacant.map(|vacant, session, context| {
-            if vacant {
+            if vacant && !session.refuses_strangers {
                 session.rule.close(CloseCode::Silent, "nothing listens at the peer's address".to_owned());
                 session.advance(context);
             }
@@ -271,6 +280,7 @@ impl ConnectionSession {
     }
 
     fn open(&mut self, session: Uuid, peer: &Hello, context: &mut Context<Self>) {
+        self.ask_as_stranger(context);
         let message_bytes_max = self.limits.message_bytes as usize;
         let share = Arc::clone(&self.share);
         let outbound = Outbound::new(Arc::clone(&self.link), peer.limits, message_bytes_max, share);

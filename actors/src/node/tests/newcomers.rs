@@ -8,7 +8,10 @@ use crate::{
     identity::{KeyExchange, server_name},
     node::Refusal as Refused,
 };
-use std::net::{IpAddr, SocketAddr};
+use std::{
+    net::{IpAddr, SocketAddr},
+    pin::pin,
+};
 use swarm_protocols::wire::frame::STREAM_CONTROL;
 use tokio::{net::UdpSocket, sync::watch};
 
@@ -238,4 +241,51 @@ async fn s8_a_peer_that_is_held_up_is_waited_for_until_it_was_silent_for_too_lon
     target.send_replace(held_up.local_addr().unwrap());
     let reason = lost(service).await;
     assert!(reason.starts_with("nothing was heard for 5"), "{reason}");
+}
+
+/// A firewall between the node to which `inner` is connected, the only one that it lets in, and whoever dials `outer`. It
+/// loses everything while it is told to.
+async fn firewall(outer: UdpSocket, inner: UdpSocket, loses: watch::Receiver<bool>) {
+    let (mut out, mut back, mut client) = (vec![0; 64 << 10], vec![0; 64 << 10], None);
+    loop {
+        tokio::select! {
+            Ok((length, source)) = outer.recv_from(&mut out) => {
+                if is_question(&out[..length]) || *loses.borrow() {
+                    continue;
+                }
+                client = Some(source);
+                inner.send(&out[..length]).await.unwrap();
+            }
+            Ok(length) = inner.recv(&mut back) => {
+                if let Some(client) = client && !*loses.borrow() {
+                    outer.send_to(&back[..length], client).await.unwrap();
+                }
+            }
+        }
+    }
+}
+
+#[actix::test]
+async fn a_peer_behind_what_refuses_strangers_is_waited_for() {
+    let stage = stage().await;
+    let mut config = NodeConfig::new(stage.operator("a"), "127.0.0.1:0".parse().unwrap());
+    // A ping has a quarter of the handshake.
+    let (heartbeat, silence) = (Duration::from_millis(500), Duration::from_secs(60));
+    config.timing = Timing { handshake: 2 * heartbeat, heartbeat, silence, ..config.timing };
+    let a = Node::start(config).await.unwrap();
+    let outer = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+    let inner = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+    inner.connect(a.address().unwrap()).await.unwrap();
+    let (address, loses) = (outer.local_addr().unwrap(), watch::Sender::new(false));
+    actix_rt::spawn(firewall(outer, inner, loses.subscribe()));
+    stage.node.connect("a".parse().unwrap(), address).await.unwrap();
+    let service: Mailbox<Service> = resolve_soon(&a, "b/service").await;
+    assert_eq!(service.ask(Echo(vec![1])).await, Ok(vec![1]));
+
+    loses.send_replace(true);
+    let mut asked = pin!(service.ask(Echo(vec![2])).into_future());
+    let ended = tokio::time::timeout(Duration::from_secs(2), &mut asked).await;
+    assert!(ended.is_err(), "the session ended although the peer is there: {ended:?}");
+    loses.send_replace(false);
+    assert_eq!(asked.await, Ok(vec![2]));
 }
