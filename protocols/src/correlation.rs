@@ -120,6 +120,36 @@ impl CorrelateGroups {
         (self.from..self.until).map(move |position| pair_at(series, position))
     }
 
+    /// The rows with pairs that are asked for, and how far the partners are ahead there; the request has been checked.
+    fn rows(&self, series: u32) -> impl Iterator<Item = (u32, Range<u64>)> {
+        let (from, until) = (self.from, self.until);
+        (pair_at(series, from).0..=pair_at(series, until - 1).0).map(move |i| {
+            let start = row_start(series, i);
+            (i, from.max(start) - start..until.min(row_start(series, i + 1)) - start)
+        })
+    }
+
+    /// Shows the lengths of the series of the pairs that cost anything, and how many pairs that follow one another in a row
+    /// have the same: there may be millions of pairs. The request has been checked.
+    fn show_alike(&self, lengths: &[u64], mut show: impl FnMut(u64, u64, u64)) {
+        let mut alike_until = Vec::with_capacity(lengths.len());
+        for alike in lengths.chunk_by(PartialEq::eq) {
+            let end = alike_until.len() + alike.len();
+            alike_until.resize(end, end as u64);
+        }
+        let order = lengths.len() as u64;
+        for (i, ahead) in self.rows(order as u32) {
+            // By LCSS and DTW a series with itself costs nothing.
+            let mut at = ahead.start.max(u64::from(!self.measure.correlates()));
+            while at < ahead.end {
+                let j = (u64::from(i) + at) % order;
+                let alike = (alike_until[j as usize] - j).min(ahead.end - at);
+                show(lengths[i as usize], lengths[j as usize], alike);
+                at += alike;
+            }
+        }
+    }
+
     /// How many series there are; the request has been checked.
     fn order(inputs: &[Lengths<'_>]) -> u32 {
         let series: usize = inputs.iter().map(|group| group.len()).sum();
@@ -161,13 +191,16 @@ impl PartRequest for CorrelateGroups {
 impl SeriesRequest for CorrelateGroups {
     fn cells(&self, inputs: &[Lengths<'_>]) -> u64 {
         let lengths: Vec<u64> = inputs.iter().copied().flatten().map(|length| u64::from(*length)).collect();
-        let cells = |(i, j)| match self.measure {
-            PairMeasure::Lcss { .. } | PairMeasure::Dtw { .. } if i == j => 0,
+        let pair_cells = |a: u64, b: u64| match self.measure {
             // Where points are missing each pair is ranked anew.
-            PairMeasure::Spearman => lengths[i as usize].max(lengths[j as usize]) * RANKING_CELLS,
-            measure => measure.cells(lengths[i as usize], lengths[j as usize]),
+            PairMeasure::Spearman => a.max(b) * RANKING_CELLS,
+            measure => measure.cells(a, b),
         };
-        self.pairs(Self::order(inputs)).map(cells).fold(0, u64::saturating_add)
+        let mut cells = 0_u64;
+        self.show_alike(&lengths, |a, b, pairs| {
+            cells = cells.saturating_add(pair_cells(a, b).saturating_mul(pairs));
+        });
+        cells
     }
 
     fn check(&self, inputs: &[Lengths<'_>]) -> Result<(), PartError> {
@@ -280,6 +313,41 @@ mod tests {
                 }
             }
         }
+    }
+
+    proptest! {
+        #[test]
+        fn the_work_of_a_part_is_that_of_its_pairs(
+            lengths in prop::collection::vec((1_usize..6, 1_u32..2_000), 1..12), from in 0.0..1.0, until in 0.0..1.0,
+        ) {
+            let lengths: Vec<u32> =
+                lengths.iter().flat_map(|(count, length)| std::iter::repeat_n(*length, *count)).collect();
+            let order = lengths.len() as u32;
+            let [from, until] = [from, until].map(|share: f64| (share * pair_count(order) as f64) as u64);
+            let pairs = from.min(until)..from.max(until) + 1;
+            for measure in MEASURES {
+                let part = part(measure, pairs.clone());
+                let (one, two) = lengths.split_at(lengths.len() / 2);
+                let cells = part.pairs(order).map(|(i, j)| {
+                    let [a, b] = [i, j].map(|of| u64::from(lengths[of as usize]));
+                    match measure {
+                        PairMeasure::Spearman => 16 * a.max(b),
+                        PairMeasure::Pearson => measure.cells(a, b),
+                        _ => if i == j { 0 } else { measure.cells(a, b) },
+                    }
+                });
+                prop_assert_eq!(part.cells(&[one, two]), cells.sum::<u64>(), "{:?}", part);
+            }
+        }
+    }
+
+    #[test]
+    fn the_work_of_a_part_is_known_without_looking_at_every_pair() {
+        let part = part(PairMeasure::Pearson, 0..PAIRS_MAX);
+        let (mut looks, mut seen) = (0, 0);
+        part.show_alike(&[100; 2_000], |_, _, pairs| (looks, seen) = (looks + 1, seen + pairs));
+        assert_eq!(seen, PAIRS_MAX);
+        assert!(looks <= 2 * 1_048, "{looks} looks at 1,048 rows");
     }
 
     #[test]
