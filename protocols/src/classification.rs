@@ -65,11 +65,7 @@ impl PartRequest for ClassifySeries {
 impl SeriesRequest for ClassifySeries {
     fn cells(&self, inputs: &[Lengths<'_>]) -> u64 {
         let [train, test] = [0, 1].map(|input| counts(inputs[input].iter().map(|length| u64::from(*length))));
-        let pairs = test.iter().flat_map(|test| train.iter().map(move |train| (test, train)));
-        let cells = |((test, tests), (train, trains)): ((&u64, &u64), (&u64, &u64))| {
-            pair_cells(self.band, *test, *train).saturating_mul(tests * trains)
-        };
-        pairs.map(cells).fold(0, u64::saturating_add)
+        sum(test.iter().map(|(test, count)| cells_with(self.band, *test, &train).saturating_mul(*count)))
     }
 
     fn check(&self, inputs: &[Lengths<'_>]) -> Result<(), PartError> {
@@ -93,23 +89,28 @@ impl Blocks {
     /// Splits series of these lengths so that each pair of blocks is a part of a good size, and none is beyond
     /// [`CELLS_MAX`] but where two series alone are. The split changes nothing of the answer.
     pub fn of(train: &[usize], test: &[usize], band: BandRule) -> Self {
-        let lengths = counts(test.iter().map(|length| *length as u64));
+        let lengths = |series: &[usize]| counts(series.iter().map(|length| *length as u64));
+        let tests = lengths(test);
         // The cells of a training series with the test series that it has most with.
-        let most = |train: &usize| lengths.keys().map(|test| pair_cells(band, *test, *train as u64)).max();
-        let most: BTreeMap<usize, u64> =
-            train.iter().map(|train| (*train, most(train).unwrap_or(0))).collect();
-        let cells: u64 = train.iter().map(|train| most[train]).fold(0, u64::saturating_add);
-        let wanted = part_count(cells.saturating_mul(test.len() as u64));
-        let train_weights: Vec<_> = train.iter().map(|train| [*train as u64, most[train]]).collect();
-        let train = runs(&train_weights, [BLOCK_VALUES as u64, CELLS_WANTED_MAX]);
-        // Of one test series with the block of training series that it may have most with.
-        let row =
-            train.iter().map(|run| train_weights[run.clone()].iter().map(|[_, cells]| cells).sum()).max();
-        let wanted = wanted.div_ceil(train.len().max(1) as u64);
-        let values: u64 = test.iter().map(|length| *length as u64).sum();
-        let share = values.div_ceil(wanted).min(BLOCK_VALUES as u64);
-        let test: Vec<_> = test.iter().map(|test| [*test as u64, row.unwrap_or(0)]).collect();
-        Self { train, test: runs(&test, [share, CELLS_MAX]) }
+        let most = |train: u64| tests.keys().map(|test| pair_cells(band, *test, train)).max().unwrap_or(0);
+        let most: BTreeMap<u64, u64> = lengths(train).into_keys().map(|train| (train, most(train))).collect();
+        let weights: Vec<_> = train.iter().map(|train| [*train as u64, most[&(*train as u64)]]).collect();
+        let train_runs = runs(&weights, [BLOCK_VALUES as u64, CELLS_WANTED_MAX]);
+        let blocks: Vec<_> = train_runs.iter().map(|run| lengths(&train[run.clone()])).collect();
+        // Of a test series of each length: with all training series, and with the block that it has most with.
+        let cells = |test: u64| {
+            let cells = || blocks.iter().map(|block| cells_with(band, test, block));
+            [sum(cells()), cells().max().unwrap_or(0)]
+        };
+        let cells: BTreeMap<u64, [u64; 2]> = tests.keys().map(|test| (*test, cells(*test))).collect();
+        let all = sum(tests.iter().map(|(test, count)| cells[test][0].saturating_mul(*count)));
+        let share = all.div_ceil(part_count(all).div_ceil(blocks.len().max(1) as u64));
+        let weighted = |test: &usize| {
+            let [all, most] = cells[&(*test as u64)];
+            [*test as u64, all, most]
+        };
+        let weights: Vec<_> = test.iter().map(weighted).collect();
+        Self { train: train_runs, test: runs(&weights, [BLOCK_VALUES as u64, share, CELLS_MAX]) }
     }
 }
 
@@ -117,6 +118,15 @@ impl Blocks {
 /// more.
 fn pair_cells(band: BandRule, test: u64, train: u64) -> u64 {
     band.cells(test, train).saturating_add(4 * (test + train) + 128)
+}
+
+/// What a test series takes with so many training series of each length.
+fn cells_with(band: BandRule, test: u64, train: &BTreeMap<u64, u64>) -> u64 {
+    sum(train.iter().map(|(train, count)| pair_cells(band, test, *train).saturating_mul(*count)))
+}
+
+fn sum(cells: impl Iterator<Item = u64>) -> u64 {
+    cells.fold(0, u64::saturating_add)
 }
 
 /// How many there are of each length.
@@ -176,6 +186,16 @@ mod tests {
         assert_eq!(Blocks::of(&[5; 3], &[5; 4], BandRule::Full).test, [0..4], "too little to be split");
         let against_one = Blocks::of(&[1_000; 1_000], &[150_000], BandRule::Full);
         assert_eq!(against_one.train.len(), 72, "1.5e8 cells each, 14 of them are 2^31");
+    }
+
+    #[test]
+    fn one_long_series_is_a_block_and_the_short_ones_are_together() {
+        let mut test = vec![100; 900];
+        test[450] = 100_000;
+        let blocks = Blocks::of(&[100; 50], &test, BandRule::Full);
+        // Half of the work is that of the long one.
+        assert_eq!((blocks.train, blocks.test.len()), (vec![0..50], 35), "26 of the others each");
+        assert!(blocks.test.contains(&(450..451)));
     }
 
     proptest! {
