@@ -58,7 +58,10 @@ pub enum StoreError {
         bytes_max: u64,
     },
     /// The content alone is over the limit of the store.
-    #[error("the content is too long for the content store: its limit is {bytes_max} bytes")]
+    #[error(
+        "the content is too long for the content store, whose limit is {bytes_max} bytes: its node needs more memory \
+         (memory_mib)"
+    )]
     TooLong {
         /// How many bytes it keeps at most.
         bytes_max: u64,

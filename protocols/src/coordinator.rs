@@ -167,6 +167,22 @@ pub enum TaskError {
     },
 }
 
+impl TaskError {
+    /// `Ok` where a task whose `what`, as in "inputs", take so many bytes fits sooner or later: one client may have half of
+    /// what the coordinator holds of all.
+    pub fn unless_fits(what: &str, bytes: usize, held_max: usize) -> Result<(), Self> {
+        let client_max = held_max / 2;
+        if bytes <= client_max {
+            return Ok(());
+        }
+        let reason = format!(
+            "its {what} take {bytes} bytes at least, and no client may have more than {client_max}: the coordinator needs more \
+             memory (memory_mib of its node)"
+        );
+        Err(Self::Invalid { reason })
+    }
+}
+
 /// How much a coordinator may hold.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
 pub enum QueueLimit {

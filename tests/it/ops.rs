@@ -61,7 +61,12 @@ pub(crate) struct Hub {
 
 impl Hub {
     pub(crate) fn start(cluster: &Cluster) -> Self {
-        let file = cluster.coordinator("listen = \"127.0.0.1:0\"");
+        Self::start_with(cluster, "")
+    }
+
+    /// One whose file says more.
+    pub(crate) fn start_with(cluster: &Cluster, rest: &str) -> Self {
+        let file = cluster.coordinator(&format!("listen = \"127.0.0.1:0\"\n{rest}"));
         let mut node = Running::start(&["node", "--config", &file]);
         let address = node.listens_on().to_string();
         Self { node, address, operator: cluster.identity("desk", "operator") }

@@ -261,3 +261,19 @@ fn what_is_wrong_is_said_as_on_one_machine() {
     best(65_537, &connect).fails(2, &["a swarm finds up to 65536"]);
     best(65_536, &connect).fails(1, &["no agent exposes"]);
 }
+
+#[test]
+fn a_job_that_never_fits_into_its_coordinator_is_refused_for_good() {
+    let cluster = Cluster::new("spread-never");
+    // A message has 1 MiB, and the content of all tasks 4.1 MiB.
+    let hub = Hub::start_with(&cluster, "memory_mib = 24");
+    let train = |count| cluster.folder.write("train", ucr(count, 18_000, 1));
+    let test = cluster.folder.write("test", ucr(1, 18_000, 7));
+    // In blocks of six series: half of the content is too little, or all of it.
+    for series in [20, 60] {
+        let classify = ["match", "classify", "--train", &train(series), "--test", &test];
+        let there = ["--connect", &hub.address, "--identity", &hub.operator];
+        swarm(&[&classify[..], &there].concat())
+            .fails(1, &["its inputs take ", "no client may have more than 2", "(memory_mib of its node)"]);
+    }
+}

@@ -24,15 +24,6 @@ impl InputsHeld {
     pub(super) fn check(&self, client: &str, inputs: &[Held], contents: &Contents) -> Result<(), TaskError> {
         // The inputs are among what is held.
         let (bytes_max, held) = contents.bytes_max_and_held();
-        let task: usize = inputs.iter().map(Held::counted).sum();
-        if task > bytes_max / 2 {
-            let reason = format!(
-                "its inputs have {task} bytes, and no client may have more than {}: the coordinator needs more memory \
-                 (memory_mib of its node)",
-                bytes_max / 2
-            );
-            return Err(TaskError::Invalid { reason });
-        }
         let of_client = self.0.get(client);
         let is_new = |input: &&Held| of_client.is_none_or(|own| !own.tasks.contains_key(&input.hash()));
         let new: usize = inputs.iter().filter(is_new).map(Held::counted).sum();

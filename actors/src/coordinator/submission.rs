@@ -69,10 +69,23 @@ impl Coordinator {
     fn inputs(&self, task: &NewTask) -> Result<Vec<Held>, TaskError> {
         let hashes: BTreeSet<ContentHash> =
             task.task().parts.iter().flat_map(|part| part.inputs.iter().copied()).collect();
-        let inputs = self.contents.all(hashes);
-        let inputs =
-            inputs.map_err(|missing| TaskError::MissingContent { hashes: missing.into_iter().collect() })?;
-        if !self.board.remembers(task.task().id) {
+        let (mut inputs, mut missing) = (Vec::new(), Vec::new());
+        for hash in hashes {
+            match self.contents.get(&hash) {
+                Some(input) => inputs.push(input),
+                None => missing.push(hash),
+            }
+        }
+        let is_new = !self.board.remembers(task.task().id);
+        if is_new {
+            // First: what is too much pushes itself out, so that some is missing however often it is given.
+            let bytes = inputs.iter().map(Held::counted).sum();
+            TaskError::unless_fits("inputs", bytes, self.contents.bytes_max_and_held().0)?;
+        }
+        if !missing.is_empty() {
+            return Err(TaskError::MissingContent { hashes: missing });
+        }
+        if is_new {
             self.inputs_held.check(task.client(), &inputs, &self.contents)?;
         }
         Ok(inputs)

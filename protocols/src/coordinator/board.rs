@@ -294,6 +294,9 @@ impl Board {
         if task.deadline.is_some_and(|within| within.is_zero()) {
             return Known::Refused(TaskError::DeadlineExceeded);
         }
+        if let Err(error) = TaskError::unless_fits("parts", new.bytes(), self.config.bytes_max) {
+            return Known::Refused(error);
+        }
         let full = |limit| Known::Refused(TaskError::QueueFull { limit });
         // A client may hold as much as is left beside, and there is room for the next one.
         let is_own = |task: &&Task| task.new.client() == new.client();

@@ -109,8 +109,14 @@ async fn inputs_that_several_clients_name_are_held_once_in_all() {
 async fn a_task_that_no_share_is_enough_for_is_refused_for_good() {
     let bench = room_for(8);
     let desk = Client::of(&bench, "desk");
-    let refused = desk.submit(1, &desk.store(1..=5).await).await.unwrap();
-    assert!(matches!(refused, Err(TaskError::Invalid { .. })), "{refused:?}");
+    // Of nine pieces and more some have been pushed out by the others.
+    for pieces in [5, 8, 9, 12, 40] {
+        let inputs = desk.store(1..=pieces).await;
+        let refused = desk.submit(u128::from(pieces), &inputs).await.unwrap();
+        let Err(TaskError::Invalid { reason }) = refused else { panic!("{pieces} pieces: {refused:?}") };
+        let said = "bytes at least, and no client may have more than 4000: the coordinator needs more memory (memory_mib";
+        assert!(reason.contains(said), "{reason}");
+    }
 }
 
 #[actix::test]

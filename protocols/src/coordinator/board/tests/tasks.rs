@@ -23,6 +23,23 @@ fn a5_the_queue_is_bounded_in_tasks_and_in_bytes() {
 }
 
 #[test]
+fn a_task_that_never_fits_is_not_to_be_tried_again() {
+    let bytes = new_task(task(1, &["a"; 4])).bytes();
+    let outcome = |bytes_max| {
+        let mut bench = Bench::with_config(BoardConfig { bytes_max, ..config() }, &["a"]);
+        bench.outcome(task(1, &["a"; 4]))
+    };
+    assert_eq!(outcome(2 * bytes), "1 accepted");
+    let refused = outcome(2 * bytes - 1);
+    let said = format!(
+        "1 refused: the task is invalid: its parts take {bytes} bytes at least, and no client may have more than {}: \
+         the coordinator needs more memory (memory_mib of its node)",
+        bytes - 1
+    );
+    assert_eq!(refused, said);
+}
+
+#[test]
 fn a3_a_client_leaves_room_in_the_queue_for_others() {
     let mut bench = Bench::with_agents(&["a"]);
     let submitted = |bench: &mut Bench, number, client| {
