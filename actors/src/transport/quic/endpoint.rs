@@ -173,6 +173,8 @@ impl Transport for QuicTransport {
         early: Option<EarlyAsks>,
     ) -> BoxFuture<'static, Result<Connection, DialError>> {
         let dialling = self.dialling(expected);
+        // A request that goes with the dial may wait for a node that is about to come back.
+        let waits = early.is_some();
         let early = early.filter(|_| self.may_send_early(expected, &dialling));
         let own = self.identity.as_peer().serial.clone();
         let config = dialling.config.clone();
@@ -186,7 +188,7 @@ impl Transport for QuicTransport {
                     Some((refusal, reason)) => DialError::Refused(refusal, reason),
                     None => unreachable(describe(error)),
                 })?,
-                () = nobody_listens(address) => return Err(unreachable(NOBODY_LISTENS.to_owned())),
+                () = nobody_listens(address), if !waits => return Err(unreachable(NOBODY_LISTENS.to_owned())),
             };
             let connection = authenticated(link, own);
             let connection = connection.map_err(|reason| DialError::Refused(Refusal::Certificate, reason))?;
