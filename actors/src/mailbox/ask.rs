@@ -160,7 +160,8 @@ fn ask_local<P: Accepts<R>, R: Request>(
     let state = Arc::new(CallState::new([Some(permit), None]));
     let context = CallContext::asked(origin, Some(deadline), priority, Arc::clone(&state));
     let in_flight = local.ask(Call::new(request, context), state);
-    let mut asked = Box::pin(LocalAsk { in_flight, timer: None, deadline, timeout, ended: false });
+    let mut asked =
+        Box::pin(LocalAsk { in_flight, timer: None, waited: false, deadline, timeout, ended: false });
     asked.as_mut().project().in_flight.hand_over();
     Asked::Boxed(asked)
 }
@@ -170,9 +171,10 @@ pin_project! {
     struct LocalAsk<R: Request> {
         #[pin]
         in_flight: InFlight<R>,
-        // Made where the answer is not there at once.
+        // Made where the answer is not there when everybody else on the thread has had a turn.
         #[pin]
         timer: Option<Sleep>,
+        waited: bool,
         deadline: Instant,
         timeout: Duration,
         ended: bool,
@@ -196,6 +198,11 @@ impl<R: Request> Future for LocalAsk<R> {
         if let Poll::Ready(answer) = this.in_flight.as_mut().poll(cx) {
             *this.ended = true;
             return Poll::Ready(answer);
+        }
+        if !std::mem::replace(this.waited, true) {
+            // A turn costs less than a timer, and most actors answer in theirs.
+            cx.waker().wake_by_ref();
+            return Poll::Pending;
         }
         if this.timer.is_none() {
             this.timer.set(Some(sleep_until(*this.deadline)));
