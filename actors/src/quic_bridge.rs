@@ -40,7 +40,6 @@ use hdrhistogram::Histogram;
 use std::{
     collections::{BTreeMap, BTreeSet},
     net::SocketAddr,
-    rc::Rc,
     sync::Arc,
     time::Duration,
 };
@@ -78,7 +77,7 @@ pub(crate) struct QuicBridge {
     local: LocalNode,
     incarnation: u64,
     transport: Box<dyn Transport>,
-    routes: Rc<Routes>,
+    routes: Routes,
     /// Which session holds a peer's place.
     peers: Peers,
     sessions: BTreeMap<SessionKey, Attached>,
@@ -114,7 +113,7 @@ impl QuicBridge {
             incarnation,
             transport,
             dialling: Vec::new(),
-            routes: Rc::default(),
+            routes: Routes::default(),
             sessions: BTreeMap::new(),
             sessions_begun: 0,
             used: BTreeSet::new(),
@@ -177,7 +176,7 @@ impl QuicBridge {
             peer: peer.clone(),
             shown: shown.clone(),
             timing: self.local.timing,
-            routes: Rc::clone(&self.routes),
+            handlers: Arc::clone(self.routes.handlers()),
             share: self.local.budget.share(&peer.node),
             owner: context.address().recipient(),
             opened,
@@ -231,7 +230,7 @@ impl QuicBridge {
                 watched.inspect_err(|error| tracing::warn!(%error, "the arbiter is not watched")).ok();
         }
         if let Some(heart) = &self.heart {
-            heart.set_exposed(self.routes.handlers());
+            heart.set_exposed(self.routes.handlers().all());
         }
         for session in self.sessions.values() {
             session.address.do_send(ChangeRoutes(change.clone()));

@@ -36,7 +36,7 @@ pub(crate) use owner::{
 };
 pub(crate) use replies::{Answer, Batch, Form, Replies, permits, serve};
 pub use routes::ExposeError;
-pub(crate) use routes::{Arrival, Arrivals, ExposedRequest, Exposure, Handle, Permission, Phase, Routes};
+pub(crate) use routes::{Arrival, Arrivals, ExposedRequest, Exposure, Handle, Handlers, Permission, Phase, Routes};
 pub(crate) use scratch::{SCRATCH_BYTES_MAX, with_scratch};
 pub(crate) use turn::turn_of;
 
@@ -102,7 +102,7 @@ pub(crate) struct SessionParts {
     /// The certificates that both sides have shown; `None` for a connection in memory.
     pub(crate) shown: Option<Shown>,
     pub(crate) timing: Timing,
-    pub(crate) routes: Rc<Routes>,
+    pub(crate) handlers: Arc<Handlers>,
     /// What the node may hold for the peer.
     pub(crate) share: Arc<Share>,
     /// Told what happens to it.
@@ -123,7 +123,7 @@ pub(crate) struct ConnectionSession {
     frame_timeout: Duration,
     peer: Caller,
     shown: Option<Shown>,
-    routes: Rc<Routes>,
+    handlers: Arc<Handlers>,
     share: Arc<Share>,
     owner: Recipient<SessionEvent>,
     opened: Option<oneshot::Sender<Opening>>,
@@ -145,7 +145,7 @@ pub(crate) struct ConnectionSession {
 
 impl ConnectionSession {
     pub(crate) fn new(parts: SessionParts) -> Self {
-        let SessionParts { key, side, link, local, peer, shown, timing, routes, share, owner, opened } =
+        let SessionParts { key, side, link, local, peer, shown, timing, handlers, share, owner, opened } =
             parts;
         let limits = local.limits;
         let now = Instant::now().into_std();
@@ -163,7 +163,7 @@ impl ConnectionSession {
             frame_timeout: timing.frame,
             peer,
             shown,
-            routes,
+            handlers,
             share,
             owner,
             opened,
@@ -284,12 +284,11 @@ impl ConnectionSession {
         let message_bytes_max = self.limits.message_bytes as usize;
         let share = Arc::clone(&self.share);
         let outbound = Outbound::new(Arc::clone(&self.link), peer.limits, message_bytes_max, share);
-        let routes = Rc::clone(&self.routes);
         let inbound = Inbound::new(InboundParts {
             phase: Phase::Open,
             link: Arc::clone(&self.link),
             caller: self.peer.clone(),
-            routes,
+            handlers: Arc::clone(&self.handlers),
             limits: self.limits,
             answer_bytes_max: peer.limits.message_bytes,
             frame_timeout: self.frame_timeout,

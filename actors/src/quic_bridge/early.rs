@@ -15,8 +15,8 @@ impl QuicBridge {
     /// How early requests are served: by the rules for any other, and in narrow bounds. They say nothing of who is
     /// connected, so that nothing else is done for them.
     pub(super) fn serve_early(&self) -> ServeEarly {
-        let (routes, running) =
-            (Rc::clone(&self.routes), self.running.as_ref().map(|running| running.subscribe()));
+        let (handlers, running) =
+            (Arc::clone(self.routes.handlers()), self.running.as_ref().map(|running| running.subscribe()));
         let (budget, received) = (Arc::clone(&self.local.budget), Arc::clone(&self.early));
         let message_bytes = self.local.limits.message_bytes.min(EARLY_BYTES_MAX as u64);
         let in_flight = self.local.limits.in_flight.min(EARLY_STREAMS_MAX as u32);
@@ -30,7 +30,7 @@ impl QuicBridge {
                 link,
                 share: budget.share(&peer.node),
                 caller: peer,
-                routes: Rc::clone(&routes),
+                handlers: Arc::clone(&handlers),
                 limits: Limits { message_bytes, in_flight },
                 answer_bytes_max: EARLY_BYTES_MAX as u64,
                 frame_timeout,

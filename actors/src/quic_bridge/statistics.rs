@@ -75,7 +75,7 @@ impl Handler<Statistics> for QuicBridge {
             sent,
             received,
             received_early,
-            dead_letters: self.routes.dead_letters.counts(),
+            dead_letters: self.routes.handlers().dead_letters.counts(),
             p50: quantile(0.5),
             p99: quantile(0.99),
         })
@@ -91,7 +91,7 @@ impl Handler<ShowDeadLetters> for QuicBridge {
     type Result = ();
 
     fn handle(&mut self, ShowDeadLetters(feed): ShowDeadLetters, _: &mut Self::Context) {
-        self.routes.dead_letters.subscribe(feed);
+        self.routes.handlers().dead_letters.subscribe(feed);
     }
 }
 

@@ -13,7 +13,7 @@ use super::{
     parked::{Parked, Waiting},
     replies::{Replies, Unfit},
     request_streams::RequestStreams,
-    routes::{Arrival, Arrivals, Phase, Routes},
+    routes::{Arrival, Arrivals, Handlers, Phase},
 };
 use crate::{
     budget::{SHORT_BYTES_MAX, Share},
@@ -52,12 +52,12 @@ const LANES_MAX: usize = 16;
 /// How many answers may wait for a peer that does not take them before its requests wait too, in bytes.
 const UNSENT_BYTES_MAX: usize = 4 << 20;
 
-/// The callee's side of one session. Lives on the arbiter of the bridge.
+/// The callee's side of one session. Lives on its arbiter.
 pub(crate) struct Inbound {
     phase: Phase,
     link: Arc<dyn Link>,
     caller: Arc<Caller>,
-    routes: Rc<Routes>,
+    handlers: Arc<Handlers>,
     limits: Limits,
     answer_bytes_max: u64,
     frame_timeout: Duration,
@@ -81,7 +81,7 @@ pub(crate) struct InboundParts {
     pub(crate) phase: Phase,
     pub(crate) link: Arc<dyn Link>,
     pub(crate) caller: Caller,
-    pub(crate) routes: Rc<Routes>,
+    pub(crate) handlers: Arc<Handlers>,
     /// What this node accepts.
     pub(crate) limits: Limits,
     /// The longest answer that the caller accepts, in bytes.
@@ -95,18 +95,18 @@ pub(crate) struct InboundParts {
 
 impl Inbound {
     pub(crate) fn new(parts: InboundParts) -> Rc<Self> {
-        let InboundParts { phase, link, caller, routes, limits, .. } = parts;
+        let InboundParts { phase, link, caller, handlers, limits, .. } = parts;
         let InboundParts { answer_bytes_max, frame_timeout, share, received, .. } = parts;
         let (caller, streams) = (Arc::new(caller), Gate::new(usize::MAX));
         let request_streams = Some(RequestStreams::new(&streams, frame_timeout, &share));
-        let dead_letters = &routes.dead_letters;
+        let dead_letters = &handlers.dead_letters;
         let replies =
             Replies::new(&caller, answer_bytes_max, request_streams, &received, dead_letters, &share);
         Rc::new(Self {
             phase,
             link,
             caller,
-            routes,
+            handlers,
             limits,
             answer_bytes_max,
             frame_timeout,
@@ -293,7 +293,7 @@ impl Inbound {
         mut input: Input,
         priority: Priority,
     ) -> Result<(), Fault> {
-        let (dead_letters, received) = (&self.routes.dead_letters, &self.received);
+        let (dead_letters, received) = (&self.handlers.dead_letters, &self.received);
         let (caller, bytes_max) = (&self.caller, self.answer_bytes_max);
         let replies = Wanted(Replies::new(caller, bytes_max, None, received, dead_letters, &self.share));
         let unwanted = send.stopped();
@@ -426,7 +426,7 @@ impl Inbound {
         let to = To { route, told, post, priority: came.priority, alone };
         let arrival = Arrival { key, on_behalf_of: None, deadline, payload, room: None };
         if let Err(error) = self.gather(gathered, to, intent, arrival, replies) {
-            let addressee = if post { self.routes.addressee(route) } else { None };
+            let addressee = if post { self.handlers.addressee(route) } else { None };
             replies.refuse(key, addressee.as_deref(), &error);
         }
         Ok(key)
@@ -449,11 +449,11 @@ impl Inbound {
             Some((last, _, arrivals)) if *last == to && !to.alone => arrivals,
             _ => {
                 gathered.hand_over();
-                let handler = self.routes.handler(to.route, &self.caller, &intent, self.phase);
+                let handler = self.handlers.handler(to.route, &self.caller, &intent, self.phase);
                 let handler = handler.inspect_err(|error| self.note(error))?;
                 let arrivals = Arrivals {
                     told: to.told,
-                    addressee: if to.post { self.routes.addressee(to.route) } else { None },
+                    addressee: if to.post { self.handlers.addressee(to.route) } else { None },
                     priority: to.priority,
                     places: self.in_flight.enter_many(0),
                     replies: Arc::clone(replies),

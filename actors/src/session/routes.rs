@@ -11,9 +11,8 @@ use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use std::{
     any::Any,
-    cell::{Cell, RefCell},
     collections::{BTreeMap, VecDeque},
-    sync::Arc,
+    sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard},
 };
 use swarm_protocols::{
     DeliveryError, MailboxName, Role,
@@ -24,16 +23,21 @@ use swarm_protocols::{
 };
 use tokio::time::Instant;
 
-/// Everything that is exposed. Lives on the arbiter of the bridge; sessions read it, the bridge
-/// alone changes it.
+/// Everything that is exposed. It is the bridge's; sessions see the [`Handlers`].
 #[derive(Default)]
 pub(crate) struct Routes {
-    names: RefCell<BTreeMap<MailboxName, Named>>,
+    names: BTreeMap<MailboxName, Named>,
+    handlers: Arc<Handlers>,
+    next_route: u32,
+    registrations: u64,
+}
+
+/// Who handles what is exposed. Sessions of any arbiter read it, the bridge alone changes it; locked for moments only.
+#[derive(Default)]
+pub(crate) struct Handlers {
     /// In the order of their numbers, of which none is given twice.
-    handlers: RefCell<Vec<(u32, Entry)>>,
-    next_route: Cell<u32>,
-    registrations: Cell<u64>,
-    /// What was sent to none of it.
+    entries: RwLock<Vec<(u32, Entry)>>,
+    /// What was sent to none of them.
     pub(crate) dead_letters: Arc<DeadLetterOffice>,
 }
 
@@ -129,86 +133,102 @@ pub enum ExposeError {
 
 impl Routes {
     /// Exposes a mailbox; returns the registration and what is to be told to the peers.
-    pub(crate) fn add(&self, exposure: Exposure) -> Result<(u64, RouteChange), ExposeError> {
+    pub(crate) fn add(&mut self, exposure: Exposure) -> Result<(u64, RouteChange), ExposeError> {
         let Exposure { name, protocol, requests, permission, mailbox } = exposure;
         if permission == Permission::default() {
             return Err(ExposeError::NobodyAllowed(name));
         }
-        let mut names = self.names.borrow_mut();
-        if names.contains_key(&name) {
+        if self.names.contains_key(&name) {
             return Err(ExposeError::NameTaken(name));
         }
-        if names.values().map(|named| named.routes.len()).sum::<usize>() + requests.len() > ROUTES_MAX {
+        let exposed: usize = self.names.values().map(|named| named.routes.len()).sum();
+        if exposed + requests.len() > ROUTES_MAX {
             return Err(ExposeError::TooMany);
         }
-        let (mut handlers, permission) = (self.handlers.borrow_mut(), Arc::new(permission));
+        let (mut entries, permission) = (self.handlers.write(), Arc::new(permission));
         let mut routes = Vec::with_capacity(requests.len());
         for ExposedRequest { name: request, version, idempotent, handler } in requests {
-            let id = self.next_route.get();
-            self.next_route.set(id.checked_add(1).expect("fewer than 2^32 registrations in one process"));
+            let id = self.next_route;
+            self.next_route = id.checked_add(1).expect("fewer than 2^32 registrations in one process");
             let (mailbox, protocol) = (name.clone(), protocol.to_owned());
             let addressee = Arc::new(Addressee { mailbox: name.clone(), request });
             let entry = Entry { addressee, permission: Arc::clone(&permission), idempotent, handler };
-            handlers.push((id, entry));
+            entries.push((id, entry));
             routes.push(Route { id, mailbox, protocol, request: request.to_owned(), version });
         }
-        let registration = self.registrations.get() + 1;
-        self.registrations.set(registration);
+        drop(entries);
+        self.registrations += 1;
         let change = RouteChange { added: routes.clone(), removed: Vec::new() };
-        names.insert(name, Named { registration, routes, mailbox });
-        Ok((registration, change))
+        self.names.insert(name, Named { registration: self.registrations, routes, mailbox });
+        Ok((self.registrations, change))
     }
 
     /// Takes back what `registration` exposed under `name`; returns the routes of it.
-    pub(crate) fn remove(&self, name: &MailboxName, registration: u64) -> Option<Vec<Route>> {
-        let mut names = self.names.borrow_mut();
-        if names.get(name)?.registration != registration {
+    pub(crate) fn remove(&mut self, name: &MailboxName, registration: u64) -> Option<Vec<Route>> {
+        if self.names.get(name)?.registration != registration {
             return None;
         }
-        let removed = names.remove(name)?.routes;
-        self.handlers.borrow_mut().retain(|(id, _)| removed.iter().all(|route| route.id != *id));
+        let removed = self.names.remove(name)?.routes;
+        let is_removed = |(id, _): &mut (u32, Entry)| removed.iter().any(|route| route.id == *id);
+        // A user's actor may end with its last mailbox, whatever that does: not while this is locked.
+        let _dropped: Vec<_> = self.handlers.write().extract_if(.., is_removed).collect();
         Some(removed)
     }
 
-    /// What is exposed: names, requests, and who handles them.
-    pub(crate) fn handlers(&self) -> Vec<(MailboxName, &'static str, Arc<dyn Handle>)> {
-        let handlers = self.handlers.borrow();
-        let of = |(_, Entry { addressee, handler, .. }): &(u32, Entry)| {
-            (addressee.mailbox.clone(), addressee.request, Arc::clone(handler))
-        };
-        handlers.iter().map(of).collect()
+    /// Those who handle it, for the sessions.
+    pub(crate) fn handlers(&self) -> &Arc<Handlers> {
+        &self.handlers
     }
 
     /// What is exposed of actors that have stopped: name and registration of each.
     pub(crate) fn stopped(&self) -> Vec<(MailboxName, u64)> {
-        let (names, handlers) = (self.names.borrow(), self.handlers.borrow());
-        let mut stopped: Vec<&MailboxName> = handlers
+        let entries = self.handlers.read();
+        let mut stopped: Vec<&MailboxName> = entries
             .iter()
             .filter(|(_, entry)| !entry.handler.is_alive())
             .map(|(_, entry)| &entry.addressee.mailbox)
             .collect();
         stopped.dedup();
-        stopped.into_iter().filter_map(|name| Some((name.clone(), names.get(name)?.registration))).collect()
-    }
-
-    /// What a route stands for, where it is exposed.
-    pub(super) fn addressee(&self, route: u32) -> Option<Arc<Addressee>> {
-        let handlers = self.handlers.borrow();
-        let position = handlers.binary_search_by_key(&route, |(id, _)| *id).ok()?;
-        Some(Arc::clone(&handlers[position].1.addressee))
+        let registration = |name| Some(self.names.get(name)?.registration);
+        stopped.into_iter().filter_map(|name| Some((name.clone(), registration(name)?))).collect()
     }
 
     /// What a session announces in its hello.
     pub(crate) fn all(&self) -> Vec<Route> {
-        self.names.borrow().values().flat_map(|named| named.routes.clone()).collect()
+        self.names.values().flat_map(|named| named.routes.clone()).collect()
     }
 
     /// The mailbox that is exposed here under this name, and the name of its protocol.
     pub(crate) fn mailbox(&self, name: &MailboxName) -> Option<(Arc<dyn Any + Send + Sync>, String)> {
-        let names = self.names.borrow();
-        let named = names.get(name)?;
+        let named = self.names.get(name)?;
         let protocol = named.routes.first().map(|route| route.protocol.clone()).unwrap_or_default();
         Some((Arc::clone(&named.mailbox), protocol))
+    }
+}
+
+impl Handlers {
+    fn read(&self) -> RwLockReadGuard<'_, Vec<(u32, Entry)>> {
+        // What is locked is whole between any two statements that could panic.
+        self.entries.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn write(&self) -> RwLockWriteGuard<'_, Vec<(u32, Entry)>> {
+        self.entries.write().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Names, requests, and who handles them.
+    pub(crate) fn all(&self) -> Vec<(MailboxName, &'static str, Arc<dyn Handle>)> {
+        let of = |(_, Entry { addressee, handler, .. }): &(u32, Entry)| {
+            (addressee.mailbox.clone(), addressee.request, Arc::clone(handler))
+        };
+        self.read().iter().map(of).collect()
+    }
+
+    /// What a route stands for, where it is exposed.
+    pub(super) fn addressee(&self, route: u32) -> Option<Arc<Addressee>> {
+        let entries = self.read();
+        let position = entries.binary_search_by_key(&route, |(id, _)| *id).ok()?;
+        Some(Arc::clone(&entries[position].1.addressee))
     }
 
     /// Who handles the requests of `route`, if `caller` may call it, and may do so at this time.
@@ -219,11 +239,11 @@ impl Routes {
         intent: &Intent,
         phase: Phase,
     ) -> Result<Arc<dyn Handle>, DeliveryError> {
-        let handlers = self.handlers.borrow();
-        let Ok(position) = handlers.binary_search_by_key(&route, |(id, _)| *id) else {
+        let entries = self.read();
+        let Ok(position) = entries.binary_search_by_key(&route, |(id, _)| *id) else {
             return Err(DeliveryError::NotExposed { what: format!("the mailbox behind route {route}") });
         };
-        let (_, Entry { addressee, permission, idempotent, handler }) = &handlers[position];
+        let (_, Entry { addressee, permission, idempotent, handler }) = &entries[position];
         permission.check(&addressee.mailbox, caller, intent)?;
         if phase == Phase::Handshake && !idempotent {
             let what = format!("{} of {} in early data", addressee.request, addressee.mailbox);
