@@ -36,7 +36,9 @@ pub(crate) use owner::{
 };
 pub(crate) use replies::{Answer, Batch, Form, Replies, permits, serve};
 pub use routes::ExposeError;
-pub(crate) use routes::{Arrival, Arrivals, ExposedRequest, Exposure, Handle, Handlers, Permission, Phase, Routes};
+pub(crate) use routes::{
+    Arrival, Arrivals, ExposedRequest, Exposure, Handle, Handlers, Permission, Phase, Routes,
+};
 pub(crate) use scratch::{SCRATCH_BYTES_MAX, with_scratch};
 pub(crate) use turn::turn_of;
 

@@ -25,7 +25,8 @@ mod ways;
 use super::*;
 use crate::{
     AskError, Call, Mailbox, Outcome, Priority,
-    identity::{Authority, Validity},
+    budget::Budget,
+    identity::{Authority, EarlyData, Validity},
     testing::{Asked, Cut, MemoryNode, Probe, pair, resolve_soon},
     transport::{Connection, DialError, EarlyAsks, ServeEarly},
 };
@@ -36,7 +37,9 @@ use std::{
     fmt,
     time::{Duration, SystemTime},
 };
-use swarm_protocols::{Delivery, DeliveryError, NoError, Request, protocol};
+use swarm_protocols::{
+    Delivery, DeliveryError, NoError, Request, protocol, session::Timing, wire::control::Limits,
+};
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, Request)]
 #[request(name = "echo", reply = Vec<u8>)]
