@@ -4,6 +4,7 @@
 //! The parts that an application meets: [`Node`], [`Mailbox`], [`Call`] and, in tests,
 //! [`testing::Probe`].
 
+mod arbiters;
 mod budget;
 mod call;
 pub mod certificate_authority;

@@ -4,7 +4,7 @@ use std::{cell::RefCell, collections::BTreeMap, time::Duration};
 use tokio::time::Instant;
 
 thread_local! {
-    /// Of the node on this thread, by what the lines say.
+    /// Of the node on this thread, by what the lines say. One on several arbiters has as many on each.
     static LIMITS: RefCell<BTreeMap<&'static str, LogLimit>> = const { RefCell::new(BTreeMap::new()) };
 }
 

@@ -107,8 +107,9 @@ pub enum ResolveError {
 /// A member of a swarm. A handle: cheap to clone, usable from any thread.
 ///
 /// The node lives on the actix arbiter that started it, or on a thread of its own where there is none, and runs until
-/// [`stop`](Self::stop) or the end of that arbiter, whichever comes first; dropping every handle does not end it. Actors that are asked often do best on the same
-/// arbiter; work that takes long belongs on [workers](crate::Workers).
+/// [`stop`](Self::stop) or the end of that arbiter, whichever comes first; dropping every handle does not end it. Actors
+/// that are asked often do best on the same arbiter; work that takes long belongs on [workers](crate::Workers). Its
+/// sessions can be spread over [more](NodeConfig::arbiters).
 #[derive(Debug, Clone)]
 pub struct Node {
     id: NodeId,

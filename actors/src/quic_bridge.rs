@@ -25,6 +25,7 @@ pub use statistics::{NodeStatistics, SessionStatistics};
 pub(crate) use statistics::{Sessions, ShowDeadLetters, Statistics};
 
 use crate::{
+    arbiters::Arbiters,
     budget::{Budget, WINDOW_MIN},
     log_limit::{self, limited},
     session::{
@@ -70,6 +71,7 @@ pub(crate) struct LocalNode {
     pub(crate) limits: Limits,
     pub(crate) timing: Timing,
     pub(crate) budget: Arc<Budget>,
+    pub(crate) arbiters: Arc<Arbiters>,
 }
 
 /// The actor.
@@ -93,8 +95,8 @@ pub(crate) struct QuicBridge {
     subscribers: Subscribers<NameEvent>,
     /// Dropped with what was exposed, which whoever holds the registration notices.
     exposed: BTreeMap<u64, watch::Sender<()>>,
-    /// Who watches its arbiter, once something is exposed.
-    heart: Option<Arc<Heart>>,
+    /// Who watches its arbiter, and those beside it, once something is exposed.
+    hearts: Vec<Arc<Heart>>,
     /// How much may wait on each connection with an open session, in bytes.
     window: u32,
     past: (u64, u64),
@@ -123,7 +125,7 @@ impl QuicBridge {
             watchers: Subscribers::default(),
             subscribers: Subscribers::default(),
             exposed: BTreeMap::new(),
-            heart: None,
+            hearts: Vec::new(),
             window: WINDOW_MIN,
             past: (0, 0),
             early: Received::default(),
@@ -149,7 +151,7 @@ impl QuicBridge {
         Attach { side, connection, follows, opened }: Attach,
         context: &mut Context<Self>,
     ) {
-        let Connection { link, peer, shown } = connection;
+        let Connection { link, peer, shown, place } = connection;
         self.sessions_begun += 1;
         let key = SessionKey(self.sessions_begun);
         let beginning = Beginning {
@@ -182,7 +184,7 @@ impl QuicBridge {
             opened,
         };
         let link = Arc::clone(&parts.link);
-        let address = ConnectionSession::new(parts).start();
+        let address = place.start(move |place| ConnectionSession::new(parts, place));
         self.sessions.insert(key, Attached { address, side, peer, shown, open: None, handing_over: false });
         self.divide_windows();
         if side == Side::Dialler {
@@ -203,7 +205,7 @@ impl QuicBridge {
 
     /// Looks at what is due.
     fn look(&mut self, _: &mut Context<Self>) {
-        if let Some(heart) = &self.heart {
+        if let Some(heart) = self.hearts.first() {
             heart.beat();
         }
         for (name, registration) in self.routes.stopped() {
@@ -224,12 +226,12 @@ impl QuicBridge {
 
     fn tell_routes(&mut self, change: &RouteChange) {
         // A node in memory may run by another clock.
-        if self.heart.is_none() && self.transport.address().is_some() {
-            let watched = Heart::watch(LOOK);
-            self.heart =
-                watched.inspect_err(|error| tracing::warn!(%error, "the arbiter is not watched")).ok();
+        if self.hearts.is_empty() && self.transport.address().is_some() {
+            let watched = Heart::watch_all(&self.local.arbiters, LOOK);
+            let watched = watched.inspect_err(|error| tracing::warn!(%error, "the arbiter is not watched"));
+            self.hearts = watched.unwrap_or_default();
         }
-        if let Some(heart) = &self.heart {
+        for heart in &self.hearts {
             heart.set_exposed(self.routes.handlers().all());
         }
         for session in self.sessions.values() {

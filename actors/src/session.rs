@@ -43,6 +43,7 @@ pub(crate) use scratch::{SCRATCH_BYTES_MAX, with_scratch};
 pub(crate) use turn::turn_of;
 
 use crate::{
+    arbiters::Place,
     budget::Share,
     call::{CONTROL_PRIORITY, Caller},
     log_limit::limited,
@@ -109,7 +110,7 @@ pub(crate) struct SessionParts {
     pub(crate) share: Arc<Share>,
     /// Told what happens to it.
     pub(crate) owner: Recipient<SessionEvent>,
-    /// Told when the session is open, or why it did not open.
+    /// Told when the session is open and its owner knows of it, or why it did not open.
     pub(crate) opened: Option<oneshot::Sender<Opening>>,
 }
 
@@ -143,10 +144,12 @@ pub(crate) struct ConnectionSession {
     /// Who waits to hear whether the peer still answers.
     checking: Vec<oneshot::Sender<bool>>,
     ended: Option<(CloseCode, String)>,
+    _place: Place,
 }
 
 impl ConnectionSession {
-    pub(crate) fn new(parts: SessionParts) -> Self {
+    /// It lives where it has its `place`.
+    pub(crate) fn new(parts: SessionParts, place: Place) -> Self {
         let SessionParts { key, side, link, local, peer, shown, timing, handlers, share, owner, opened } =
             parts;
         let limits = local.limits;
@@ -180,6 +183,7 @@ impl ConnectionSession {
             refuses_strangers: false,
             checking: Vec::new(),
             ended: None,
+            _place: place,
         }
     }
 
@@ -304,12 +308,14 @@ impl ConnectionSession {
             session.rule.close(CloseCode::Done, reason);
             session.advance(context);
         }));
+        let dialled = self.opened.take();
         self.tell_owner(SessionChange::Opened(Box::new(Opened {
             id: session,
             hello: peer.clone(),
             outbound: Arc::clone(&outbound),
             received: inbound.received(),
             round_trip: Arc::clone(&self.round_trip),
+            dialled,
         })));
         let (asked, served) = (Arc::clone(&outbound), Rc::clone(&inbound));
         context.run_interval((self.heartbeat / 4).max(CALLS_LOOK_MIN), move |session, context| {
@@ -320,10 +326,6 @@ impl ConnectionSession {
             }
         });
         (self.outbound, self.inbound) = (Some(outbound), Some(inbound));
-        if let Some(opened) = self.opened.take() {
-            // The node that dialled may have lost interest.
-            let _left = opened.send(Ok(()));
-        }
     }
 
     fn end(&mut self, code: CloseCode, reason: String, context: &mut Context<Self>) {

@@ -15,6 +15,7 @@ pub use parameters::{
 };
 
 use crate::{
+    arbiters::Place,
     call::Caller,
     identity::{Identity, PeerChain, PeerIdentity, Serial},
 };
@@ -23,7 +24,6 @@ use futures_util::{future::BoxFuture, stream::LocalBoxStream};
 use std::{
     future::poll_fn,
     net::SocketAddr,
-    rc::Rc,
     sync::Arc,
     task::{Context, Poll},
     time::Duration,
@@ -76,8 +76,8 @@ pub(crate) struct EarlyAsk {
 /// What is asked while a connection is being made; that which is there already goes out with the first packet.
 pub(crate) type EarlyAsks = mpsc::Receiver<EarlyAsk>;
 
-/// Begins to serve what comes [early](Link::accept_early) over a connection. It ends by itself.
-pub(crate) type ServeEarly = Rc<dyn Fn(Connection)>;
+/// Begins to serve, on the current arbiter, what comes [early](Link::accept_early) from a peer. It ends by itself.
+pub(crate) type ServeEarly = Arc<dyn Fn(Arc<dyn Link>, Caller) + Send + Sync>;
 
 /// A connection to a peer that has proven who it is.
 pub(crate) struct Connection {
@@ -85,15 +85,20 @@ pub(crate) struct Connection {
     pub(crate) peer: Caller,
     /// The certificates that both sides have shown; `None` where nothing is shown.
     pub(crate) shown: Option<Shown>,
+    /// Where it runs, and its session is to.
+    pub(crate) place: Place,
 }
 
 impl Connection {
     /// The peer is who its certificate says.
-    pub(crate) fn certified(link: Arc<dyn Link>, shown: Shown) -> Self {
-        let PeerIdentity { id, role, .. } = &shown.peer.peer;
-        let peer = Caller { node: id.clone(), role: *role };
-        Self { link, peer, shown: Some(shown) }
+    pub(crate) fn certified(link: Arc<dyn Link>, shown: Shown, place: Place) -> Self {
+        Self { link, peer: named_in(&shown.peer.peer), shown: Some(shown), place }
     }
+}
+
+/// Who a certificate says the peer is.
+pub(crate) fn named_in(PeerIdentity { id, role, .. }: &PeerIdentity) -> Caller {
+    Caller { node: id.clone(), role: *role }
 }
 
 /// What both sides of a connection have shown.

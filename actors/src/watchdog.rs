@@ -1,6 +1,6 @@
-//! Who holds up the arbiter of a node: a thread beside it says so in the log.
+//! Who holds up an arbiter of a node: a thread beside it says so in the log.
 
-use crate::session::Handle;
+use crate::{arbiters::Arbiters, log_limit, session::Handle};
 use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
     thread,
@@ -15,6 +15,8 @@ const STALL: Duration = Duration::from_secs(1);
 pub(crate) struct Heart {
     /// How far apart its turns are.
     period: Duration,
+    /// Which it is of those beside the arbiter of the node.
+    beside: Option<usize>,
     beats: Mutex<Beats>,
 }
 
@@ -26,10 +28,32 @@ struct Beats {
 }
 
 impl Heart {
-    /// Watches an arbiter that turns at least once in every `period`, until this is dropped.
-    pub(crate) fn watch(period: Duration) -> std::io::Result<Arc<Self>> {
+    /// Watches arbiters that turn at least once in every `period`, until what is returned is dropped. The first is that of
+    /// the node, which [says itself](Self::beat) that it turns.
+    pub(crate) fn watch_all(arbiters: &Arbiters, period: Duration) -> std::io::Result<Vec<Arc<Self>>> {
+        let mut hearts = vec![Self::watch(period, None)?];
+        for (index, arbiter) in arbiters.beside().enumerate() {
+            let heart = Self::watch(period, Some(index + 1))?;
+            let beating = Arc::downgrade(&heart);
+            arbiter.spawn_fn(move || {
+                actix_rt::spawn(async move {
+                    while let Some(heart) = beating.upgrade() {
+                        heart.beat();
+                        drop(heart);
+                        log_limit::summarise(tokio::time::Instant::now());
+                        tokio::time::sleep(period).await;
+                    }
+                });
+            });
+            hearts.push(heart);
+        }
+        Ok(hearts)
+    }
+
+    /// Watches one of them.
+    fn watch(period: Duration, beside: Option<usize>) -> std::io::Result<Arc<Self>> {
         let beats = Beats { latest: Instant::now(), is_stalled: false, exposed: Vec::new() };
-        let heart = Arc::new(Self { period, beats: Mutex::new(beats) });
+        let heart = Arc::new(Self { period, beside, beats: Mutex::new(beats) });
         let (watched, log) = (Arc::downgrade(&heart), tracing::dispatcher::get_default(Clone::clone));
         let watch = move || tracing::dispatcher::with_default(&log, || watch(&watched));
         thread::Builder::new().name("watchdog".to_owned()).spawn(watch)?;
@@ -45,7 +69,7 @@ impl Heart {
         // A log that does not take lines must not hold up whoever waits for the lock.
         drop(beats);
         if was_stalled {
-            tracing::warn!(?held_up, "the arbiter of the node turns again");
+            tracing::warn!(beside = self.beside, ?held_up, "the arbiter of the node turns again");
         }
     }
 
@@ -79,6 +103,7 @@ impl Heart {
             drop(beats);
             let in_progress = if busy.is_empty() { "nothing".to_owned() } else { busy.join(", ") };
             tracing::warn!(
+                beside = self.beside,
                 ?silent,
                 in_progress,
                 "the arbiter of the node is held up: what takes long belongs on workers"

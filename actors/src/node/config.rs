@@ -2,12 +2,13 @@
 
 use super::Node;
 use crate::{
+    arbiters::Arbiters,
     budget::Budget,
     identity::{EarlyData, Identity, KeyExchange},
     quic_bridge::LocalNode,
     transport::{CongestionControl, quic::QuicTransport},
 };
-use std::{net::SocketAddr, time::Duration};
+use std::{net::SocketAddr, num::NonZeroUsize, sync::Arc, time::Duration};
 use swarm_protocols::{
     session::Timing,
     wire::{
@@ -47,8 +48,13 @@ pub struct NodeConfig {
     pub early_data: EarlyData,
     /// How its connections find out how fast they may send.
     pub congestion: CongestionControl,
-    /// Whether its arbiter looks for datagrams without end instead of sleeping until the system wakes it: off by default. A
-    /// core is busy then as long as the node runs. Where it has that core for itself an ask takes a quarter of the time; on
+    /// On how many arbiters it runs, its own among them: 1 by default, each a thread. A session begins where the fewest are,
+    /// and stays there with its handshake, packets, encryption and frames. All datagrams are received on the arbiter of the
+    /// node, and actors live where they were started. It pays where one core is full and others are not; where none is, a
+    /// request takes longer, as it has to change threads. The page `messages` in the guide of `actix_swarm` has figures.
+    pub arbiters: NonZeroUsize,
+    /// Whether its arbiters look for datagrams without end instead of sleeping until the system wakes them: off by default.
+    /// A core for each is busy then as long as the node runs. Where it has that core for itself an ask takes a quarter of the time; on
     /// one that others want it makes everything slower.
     pub busy_poll: bool,
 }
@@ -68,6 +74,7 @@ impl NodeConfig {
             key_exchange: KeyExchange::default(),
             early_data: EarlyData::Allowed,
             congestion: CongestionControl::default(),
+            arbiters: NonZeroUsize::MIN,
             busy_poll: false,
         }
     }
@@ -95,7 +102,7 @@ pub enum StartError {
     /// Times of zero or over a day, or a silence no longer than the heartbeat.
     #[error("times of up to a day, and a silence longer than the heartbeat, are expected")]
     UnusableTiming,
-    /// No thread could be started for it: see [`Node::start`].
+    /// No thread could be started for it: see [`Node::start`] and [`NodeConfig::arbiters`].
     #[error("cannot start a thread for the node: {0}")]
     Thread(std::io::Error),
 }
@@ -121,6 +128,7 @@ impl Node {
             key_exchange,
             early_data,
             congestion,
+            arbiters,
             busy_poll,
         } = config;
         let (count, bytes) = CAPABILITIES_MAX;
@@ -143,12 +151,20 @@ impl Node {
         {
             return Err(StartError::UnusableTiming);
         }
-        let local =
-            LocalNode { node: identity.id().clone(), agent_type, capabilities, limits, timing, budget };
+        let arbiters = Arbiters::start(arbiters).await.map_err(StartError::Thread)?;
+        let (node, of_connections) = (identity.id().clone(), Arc::clone(&arbiters));
+        let local = LocalNode { node, agent_type, capabilities, limits, timing, budget, arbiters };
         let at = |source| StartError::Listen { address: listen, source };
-        let transport =
-            QuicTransport::listen(identity, key_exchange, early_data, congestion, listen, &timing)
-                .map_err(at)?;
+        let transport = QuicTransport::listen(
+            identity,
+            key_exchange,
+            early_data,
+            congestion,
+            listen,
+            &timing,
+            of_connections,
+        )
+        .map_err(at)?;
         let transport = if busy_poll { transport.polled_busily() } else { transport };
         Ok(Self::of(local, Box::new(transport)))
     }

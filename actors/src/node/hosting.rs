@@ -40,8 +40,8 @@ pub(super) async fn start(config: NodeConfig) -> Result<Node, StartError> {
 }
 
 impl Node {
-    /// Runs `work` on the arbiter of the node, where its sessions are: this is where the actors that it exposes do
-    /// best, and where a program without an actix system, such as one under `#[tokio::main]`, can start any.
+    /// Runs `work` on the arbiter of the node, where its sessions are, or some of them where it runs on
+    /// [several](super::NodeConfig::arbiters): this is where the actors that it exposes do best, and where a program without an actix system, such as one under `#[tokio::main]`, can start any.
     ///
     /// # Panics
     /// Where the arbiter has ended, or `work` panics.

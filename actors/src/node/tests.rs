@@ -1,6 +1,7 @@
 //! Two nodes that ask each other: over QUIC on loopback where sockets and certificates matter, in
 //! memory and in virtual time where only the order of events does.
 
+mod arbiters;
 mod bounds;
 mod brittle;
 mod certificates;
@@ -25,6 +26,7 @@ mod ways;
 use super::*;
 use crate::{
     AskError, Call, Mailbox, Outcome, Priority,
+    arbiters::Arbiters,
     budget::Budget,
     identity::{Authority, EarlyData, Validity},
     testing::{Asked, Cut, MemoryNode, Probe, pair, resolve_soon},
@@ -566,6 +568,7 @@ async fn s7_a_node_whose_endpoint_has_failed_stops_and_says_so() {
         limits: Limits::default(),
         timing: Timing::default(),
         budget: Budget::new(MEMORY_BYTES_DEFAULT, 0),
+        arbiters: Arbiters::one(),
     };
     let node = Node::of(local, Box::new(Failed));
     log.says("a failed endpoint", "the endpoint has failed, and the node stops").await;

@@ -79,7 +79,7 @@ impl Handler<Attach> for QuicBridge {
 
 impl QuicBridge {
     fn attach(&mut self, attach: Attach, context: &mut Context<Self>) {
-        let Connection { link, peer, shown } = &attach.connection;
+        let Connection { link, peer, shown, .. } = &attach.connection;
         // The handshake may have begun before the identity or the revocation list was replaced, and is no judge at
         // all where it has resumed a session.
         match self.judge(shown.as_ref()) {

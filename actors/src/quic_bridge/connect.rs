@@ -276,8 +276,7 @@ impl QuicBridge {
             if let (Some(node), Some(place)) = (&node, place) {
                 bridge.known.insert(node.clone(), place);
             }
-            // That it is open is heard before the answer of the session gets here. Where there is no answer,
-            // another dial may have been quicker.
+            // Where there is no answer, another dial may have been quicker.
             let open = node.and_then(|node| Some(bridge.open(&node)?.peer.clone()));
             let peer = match (open, result) {
                 (Some(peer), _) => Ok(peer),

@@ -3,9 +3,9 @@
 use super::QuicBridge;
 use crate::{
     session::{Inbound, InboundParts, Phase},
-    transport::{Connection, ServeEarly},
+    transport::ServeEarly,
 };
-use std::{rc::Rc, sync::Arc};
+use std::sync::Arc;
 use swarm_protocols::wire::{
     control::Limits,
     frame::{EARLY_BYTES_MAX, EARLY_STREAMS_MAX},
@@ -21,7 +21,7 @@ impl QuicBridge {
         let message_bytes = self.local.limits.message_bytes.min(EARLY_BYTES_MAX as u64);
         let in_flight = self.local.limits.in_flight.min(EARLY_STREAMS_MAX as u32);
         let frame_timeout = self.local.timing.frame;
-        Rc::new(move |Connection { link, peer, .. }| {
+        Arc::new(move |link, peer| {
             if running.as_ref().is_none_or(|running| running.has_changed().is_err()) {
                 return;
             }

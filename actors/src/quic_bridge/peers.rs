@@ -98,7 +98,7 @@ pub(super) struct Open {
 
 impl Open {
     fn new(Caller { node, role }: Caller, opened: Opened) -> Self {
-        let Opened { id, hello, outbound, received, round_trip } = opened;
+        let Opened { id, hello, outbound, received, round_trip, .. } = opened;
         let Hello { agent_type, capabilities, routes, .. } = hello;
         let peer = Peer { node, role, agent_type, capabilities, session: id };
         let routes = routes.into_iter().map(|route| (route.id, route)).collect();
@@ -160,8 +160,8 @@ impl QuicBridge {
         }
     }
 
-    fn opened(&mut self, session: SessionKey, opened: Opened, context: &mut Context<Self>) {
-        let (id, incarnation) = (opened.id, opened.hello.incarnation);
+    fn opened(&mut self, session: SessionKey, mut opened: Opened, context: &mut Context<Self>) {
+        let (id, incarnation, dialled) = (opened.id, opened.hello.incarnation, opened.dialled.take());
         let Some(attached) = self.sessions.get_mut(&session) else { return };
         opened.outbound.set_window(self.window);
         attached.open = Some(Open::new(attached.peer.clone(), opened));
@@ -173,6 +173,10 @@ impl QuicBridge {
         match former.map_or(Ok(()), |former| self.check_routes(former, session)) {
             Ok(()) => self.peers.opened(session, incarnation),
             Err(reason) => self.tell(session, EndSession(CloseCode::ProtocolViolation, reason)),
+        }
+        if let Some(dialled) = dialled {
+            // The node that dialled may have lost interest.
+            let _left = dialled.send(Ok(()));
         }
     }
 

@@ -1,6 +1,6 @@
 //! What a session and its owner say to each other.
 
-use super::{Outbound, Received};
+use super::{Opening, Outbound, Received};
 use crate::identity::Identity;
 use actix::Message;
 use std::sync::{Arc, atomic::AtomicU64};
@@ -9,6 +9,7 @@ use swarm_protocols::{
     session::CloseCode,
     wire::control::{Hello, RefuseCause, RouteChange},
 };
+use tokio::sync::oneshot;
 use uuid::Uuid;
 
 /// Tells the owner what happened to a session.
@@ -48,6 +49,8 @@ pub(crate) struct Opened {
     pub(crate) received: Received,
     /// Of the last ping, in microseconds; zero before the first has come back.
     pub(crate) round_trip: Arc<AtomicU64>,
+    /// To be told when the owner knows of it.
+    pub(crate) dialled: Option<oneshot::Sender<Opening>>,
 }
 
 /// The owner's answer to the peer's wish: the id of the session, or why there is none.

@@ -2,6 +2,7 @@
 
 use super::probe::WITHIN_DEFAULT;
 use crate::{
+    arbiters::Arbiters,
     budget::Budget,
     call::Caller,
     mailbox::Mailbox,
@@ -78,7 +79,15 @@ pub async fn pair_over(
     let [a, b] = [(dialler, to_acceptor), (acceptor, to_dialler)].map(|(node, transport)| {
         let MemoryNode { id, agent_type, capabilities, limits, timing, role: _ } = node;
         let budget = Budget::new(MEMORY_BYTES_DEFAULT, 0);
-        let local = LocalNode { node: id, agent_type, capabilities, limits, timing, budget };
+        let local = LocalNode {
+            node: id,
+            agent_type,
+            capabilities,
+            limits,
+            timing,
+            budget,
+            arbiters: Arbiters::one(),
+        };
         Node::of(local, Box::new(transport))
     });
     let nodes = [a.clone(), b.clone()];

@@ -10,7 +10,7 @@ pub use network::Network;
 use super::{
     Connection, DialError, EarlyAsks, Link, LinkError, RecvHalf, SendHalf, ServeEarly, Stream, Transport,
 };
-use crate::call::Caller;
+use crate::{arbiters::Arbiters, call::Caller};
 use bytes::Bytes;
 use futures_util::{
     StreamExt,
@@ -94,9 +94,9 @@ impl Transport for MemoryTransport {
         let [here, there] = links.map(|link| -> Arc<dyn Link> { Arc::new(link) });
         let [this, other] = self.nodes.clone();
         *self.dialled.lock().unwrap_or_else(PoisonError::into_inner) = Some(wire);
-        let accepted = Connection { link: there, peer: this, shown: None };
-        let dialled = match self.to_other.try_send(accepted) {
-            Ok(()) => Ok(Connection { link: here, peer: other, shown: None }),
+        let connection = |link, peer| Connection { link, peer, shown: None, place: Arbiters::one().place() };
+        let dialled = match self.to_other.try_send(connection(there, this)) {
+            Ok(()) => Ok(connection(here, other)),
             Err(_) => {
                 Err(DialError::Unreachable("the other node has stopped, or accepts nothing".to_owned()))
             }

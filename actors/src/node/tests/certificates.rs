@@ -232,6 +232,7 @@ async fn a_connection_is_judged_by_what_the_node_knows_when_its_session_begins()
             connection: Connection::certified(
                 Arc::new(QuicLink::new(accepted)),
                 Shown { own: lenient.as_peer().serial.clone(), peer: shown },
+                Arbiters::one().place(),
             ),
             follows: None,
             opened: Some(opened),
@@ -259,6 +260,7 @@ async fn a_node_that_was_revoked_while_it_said_hello_drives_nobody_out() {
         connection: Connection::certified(
             Arc::new(QuicLink::new(accepted.clone())),
             Shown { own: lenient.as_peer().serial.clone(), peer: PeerChain::of(&accepted).unwrap() },
+            Arbiters::one().place(),
         ),
         follows: None,
         opened: None,

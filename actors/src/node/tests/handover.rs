@@ -42,7 +42,7 @@ impl Stage {
     }
 }
 
-protocol! { Ordered = "ordered" { Echo } }
+protocol! { pub(super) Ordered = "ordered" { Echo } }
 
 /// Exposes an actor, and keeps the order in which numbers reach it.
 async fn ordered(node: &Node, allowed: Role) -> (Rc<RefCell<Vec<u32>>>, Registration) {

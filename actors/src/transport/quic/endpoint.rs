@@ -2,17 +2,18 @@
 
 use super::{NOBODY_LISTENS, QuicLink, describe, nobody_listens};
 use crate::{
+    arbiters::{Arbiters, Place},
     budget::WINDOW_MIN,
     identity::{EarlyData, Identity, KeyExchange, PeerChain, Serial, TlsReason, explain, server_name},
     log_limit::limited,
     transport::{
         CongestionControl, Connection, DialError, EarlyAsks, Refusal, ServeEarly, Shown, Transport, endpoint,
-        parameters,
+        named_in, parameters,
     },
 };
 use futures_util::{
     StreamExt,
-    future::{AbortHandle, Aborted, BoxFuture, abortable},
+    future::{AbortHandle, Abortable, Aborted, BoxFuture},
     stream::{self, FuturesUnordered, LocalBoxStream},
 };
 use quinn::{ConnectionError, ConnectionId, ConnectionIdGenerator, ZeroRttAccepted};
@@ -28,7 +29,10 @@ use swarm_protocols::{
     peers::{HANDSHAKES_MAX, Handshakes},
     session::{CloseCode, Timing},
 };
-use tokio::sync::{mpsc, watch};
+use tokio::{
+    sync::{mpsc, watch},
+    task::JoinHandle,
+};
 use uuid::Uuid;
 
 /// Of how many peers the TLS sessions are kept, to be resumed when they are dialled again.
@@ -48,15 +52,17 @@ pub(crate) struct QuicTransport {
     parameters: Arc<quinn::TransportConfig>,
     /// How it dials a node, or whichever is there.
     dialling: BTreeMap<Option<NodeId>, DialConfig>,
+    /// What runs the connections. The endpoint itself runs where it was made.
+    arbiters: Arc<Arbiters>,
     _busy: Option<BusyPolling>,
 }
 
-/// Keeps its thread from sleeping as long as this exists.
-struct BusyPolling(actix_rt::task::JoinHandle<()>);
+/// Keeps the threads of a node from sleeping as long as this exists.
+struct BusyPolling(Vec<JoinHandle<()>>);
 
 impl Drop for BusyPolling {
     fn drop(&mut self) {
-        self.0.abort();
+        self.0.iter().for_each(JoinHandle::abort);
     }
 }
 
@@ -95,7 +101,7 @@ impl DialConfig {
 }
 
 impl QuicTransport {
-    /// Listens on an address.
+    /// Listens on an address, on the current arbiter, which is the first of these.
     pub(crate) fn listen(
         identity: Identity,
         key_exchange: KeyExchange,
@@ -103,6 +109,7 @@ impl QuicTransport {
         congestion: CongestionControl,
         address: SocketAddr,
         timing: &Timing,
+        arbiters: Arc<Arbiters>,
     ) -> io::Result<Self> {
         let mut parameters = parameters(timing, congestion);
         // Little before the session is open: then the node divides what it has.
@@ -123,13 +130,15 @@ impl QuicTransport {
             early_data,
             parameters,
             dialling,
+            arbiters,
             _busy: None,
         })
     }
 
-    /// The same, on a thread that looks for datagrams without end. The runtime looks whenever a task has yielded.
+    /// The same, on threads that look for datagrams, and for each other, without end. A runtime looks whenever a task has
+    /// yielded.
     pub(crate) fn polled_busily(self) -> Self {
-        let busy = actix_rt::spawn(async {
+        let busy = self.arbiters.on_each(|| async {
             loop {
                 tokio::task::yield_now().await;
             }
@@ -177,8 +186,11 @@ impl Transport for QuicTransport {
         let waits = early.is_some();
         let early = early.filter(|_| self.may_send_early(expected, &dialling));
         let own = self.identity.as_peer().serial.clone();
-        let config = dialling.config.clone();
-        let connecting = self.endpoint.connect_with(config, address, server_name(expected));
+        let (config, place) = (dialling.config.clone(), self.arbiters.place());
+        let connecting = {
+            let _there = place.enter();
+            self.endpoint.connect_with(config, address, server_name(expected))
+        };
         let connecting = connecting.map(|connecting| Connecting::begin(connecting, early));
         Box::pin(async move {
             let unreachable = |reason| DialError::Unreachable(reason);
@@ -190,7 +202,7 @@ impl Transport for QuicTransport {
                 })?,
                 () = nobody_listens(address), if !waits => return Err(unreachable(NOBODY_LISTENS.to_owned())),
             };
-            let connection = authenticated(link, own);
+            let connection = authenticated(link, own, place);
             let connection = connection.map_err(|reason| DialError::Refused(Refusal::Certificate, reason))?;
             if let Some(shown) = &connection.shown {
                 dialling.shown().add(&shown.peer);
@@ -202,8 +214,9 @@ impl Transport for QuicTransport {
     fn accept(&mut self, within: Duration, early: ServeEarly) -> LocalBoxStream<'static, Connection> {
         let (connections, mut accepted) = mpsc::channel(HANDSHAKES_MAX);
         let early = (self.early_data == EarlyData::Allowed).then_some(early);
-        let listening = self.listening.subscribe();
-        actix_rt::spawn(accept(self.endpoint.clone(), listening, connections, within, early));
+        let acceptor =
+            Acceptor { listening: self.listening.subscribe(), arbiters: Arc::clone(&self.arbiters), early };
+        actix_rt::spawn(accept(self.endpoint.clone(), acceptor, connections, within));
         Box::pin(stream::poll_fn(move |cx| accepted.poll_recv(cx)))
     }
 
@@ -228,8 +241,12 @@ impl Transport for QuicTransport {
     }
 
     fn closed(&self) -> BoxFuture<'static, ()> {
-        let endpoint = self.endpoint.clone();
-        Box::pin(async move { endpoint.wait_idle().await })
+        // What closes its connections runs until they are closed.
+        let (endpoint, arbiters) = (self.endpoint.clone(), Arc::clone(&self.arbiters));
+        Box::pin(async move {
+            endpoint.wait_idle().await;
+            drop(arbiters);
+        })
     }
 }
 
@@ -272,12 +289,19 @@ impl Listening {
     }
 }
 
+/// What an incoming connection is made with.
+#[derive(Clone)]
+struct Acceptor {
+    listening: watch::Receiver<Listening>,
+    arbiters: Arc<Arbiters>,
+    early: Option<ServeEarly>,
+}
+
 async fn accept(
     endpoint: quinn::Endpoint,
-    listening: watch::Receiver<Listening>,
+    acceptor: Acceptor,
     connections: mpsc::Sender<Connection>,
     within: Duration,
-    early: Option<ServeEarly>,
 ) {
     let mut handshakes = Handshakes::default();
     let mut under_way = BTreeMap::<u64, AbortHandle>::new();
@@ -312,17 +336,22 @@ async fn accept(
         if let Some(displaced) = displaced.and_then(|displaced| under_way.remove(&displaced)) {
             displaced.abort();
         }
-        let (connections, listening, early) = (connections.clone(), listening.clone(), early.clone());
-        let (shaken, abort) = abortable(async move {
-            let connection = tokio::time::timeout(within, handshake(incoming, listening, early))
-                .await
-                .map_err(|_| HandshakeError::Refused("the TLS handshake took too long".to_owned()))??;
-            // Where the node has stopped, dropping the connection ends it.
-            let _stopped = connections.send(connection).await;
-            Ok(())
-        });
+        let (connections, acceptor) = (connections.clone(), acceptor.clone());
+        let (abort, aborted) = AbortHandle::new_pair();
         under_way.insert(number, abort);
-        outcomes.push(async move { (number, from, shaken.await) });
+        let shaken = acceptor.arbiters.place().run(move |place| {
+            let shaken = async move {
+                let connection =
+                    tokio::time::timeout(within, handshake(incoming, acceptor, place)).await.map_err(
+                        |_| HandshakeError::Refused("the TLS handshake took too long".to_owned()),
+                    )??;
+                // Where the node has stopped, dropping the connection ends it.
+                let _stopped = connections.send(connection).await;
+                Ok(())
+            };
+            Abortable::new(shaken, aborted)
+        });
+        outcomes.push(async move { (number, from, shaken.await.unwrap_or(Err(Aborted))) });
     }
 }
 
@@ -336,8 +365,8 @@ enum HandshakeError {
 
 async fn handshake(
     incoming: quinn::Incoming,
-    listening: watch::Receiver<Listening>,
-    early: Option<ServeEarly>,
+    Acceptor { listening, early, .. }: Acceptor,
+    place: Place,
 ) -> Result<Connection, HandshakeError> {
     let refused = |error: ConnectionError| match error {
         ConnectionError::LocallyClosed => HandshakeError::Abandoned,
@@ -350,7 +379,8 @@ async fn handshake(
     let mut connecting = incoming.accept_with(config).map_err(refused)?;
     let Some(early) = early else {
         let connection = connecting.await.map_err(refused)?;
-        return authenticated(Arc::new(QuicLink::new(connection)), own).map_err(HandshakeError::Refused);
+        return authenticated(Arc::new(QuicLink::new(connection)), own, place)
+            .map_err(HandshakeError::Refused);
     };
     connecting.handshake_data().await.map_err(refused)?;
     let Ok((connection, complete)) = connecting.into_0rtt() else {
@@ -363,12 +393,12 @@ async fn handshake(
     if let Ok(peer) = PeerChain::of(link.connection())
         && listening.borrow().identity.judge(&peer, SystemTime::now()).is_ok()
     {
-        early(Connection::certified(Arc::clone(&link) as _, Shown { own: own.clone(), peer }));
+        early(Arc::clone(&link) as _, named_in(&peer.peer));
     }
     complete.await;
     link.check_connected().map_err(refused)?;
     link.completed();
-    authenticated(Arc::clone(&link), own).map_err(HandshakeError::Refused)
+    authenticated(Arc::clone(&link), own, place).map_err(HandshakeError::Refused)
 }
 
 /// A connection that ends, with everything that came early, unless its handshake is complete when this is dropped.
@@ -422,9 +452,9 @@ impl Connecting {
 }
 
 /// Reads what the peer has shown. The owner of the session judges it, by what this node knows at that moment.
-fn authenticated(link: Arc<QuicLink>, own: Serial) -> Result<Connection, String> {
+fn authenticated(link: Arc<QuicLink>, own: Serial, place: Place) -> Result<Connection, String> {
     match PeerChain::of(link.connection()) {
-        Ok(peer) => Ok(Connection::certified(link, Shown { own, peer })),
+        Ok(peer) => Ok(Connection::certified(link, Shown { own, peer }, place)),
         Err(error) => {
             let reason = error.to_string();
             link.connection().close((CloseCode::BadCertificate as u32).into(), reason.as_bytes());
