@@ -39,8 +39,8 @@ pub use routes::ExposeError;
 pub(crate) use routes::{
     Arrival, Arrivals, ExposedRequest, Exposure, Handle, Handlers, Permission, Phase, Routes,
 };
-pub(crate) use scratch::{SCRATCH_BYTES_MAX, with_scratch};
-pub(crate) use turn::turn_of;
+pub(crate) use scratch::with_scratch;
+pub(crate) use turn::{COUNTED_MAX, turn_of};
 
 use crate::{
     arbiters::Place,

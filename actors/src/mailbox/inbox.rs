@@ -9,7 +9,7 @@ use crate::{
     budget::Room,
     call::{Answer, Call, CallContext, CallKey, Known, Origin, Outcome},
     gate::Group,
-    session::{Arrival, Arrivals, Batch, Replies, SCRATCH_BYTES_MAX, permits, serve, turn_of},
+    session::{Arrival, Arrivals, Batch, COUNTED_MAX, Replies, permits, serve, turn_of},
 };
 use actix::{Actor, Addr, AsyncContext, Handler, dev::MessageResponse, fut::ActorFuture};
 use futures_util::FutureExt;
@@ -279,6 +279,9 @@ struct Kind<R: Request> {
     version: &'static dyn WireVersion<R>,
 }
 
+/// How much memory an actor keeps for answers to be encoded in, in bytes.
+const ANSWER_BYTES_KEPT: usize = 4 << 10;
+
 /// Why there is a current call after its handler has run.
 const CURRENT: &str = "nothing but a panic takes the current call";
 
@@ -366,7 +369,7 @@ impl<R: Request> Kind<R> {
                 let form = version.encode(outcome.map_err(AskError::Handler), replies.bytes_max(), payload);
                 batch.answer(replies, (key, room), [places, of_session], form, payload);
                 payload.clear();
-                payload.shrink_to(SCRATCH_BYTES_MAX);
+                payload.shrink_to(ANSWER_BYTES_KEPT);
             }
             Response::Answer(answer) => {
                 let state = replies.watch(key);
@@ -443,15 +446,19 @@ where
                 }
                 std::mem::swap(&mut waiting.items, items);
             }
-            // What came alone has its own way back, and gains nothing by being answered early.
             let left = turn.get_or_insert_with(|| {
-                let alone = items.iter().filter(|item| item.run().is_none()).count();
-                turn_of(items.iter().filter_map(Item::run).sum(), alone)
+                let runs = items.iter().take(COUNTED_MAX).map(|item| item.run());
+                let (together, others) = runs.fold((0, 0), |(together, others), run| match run {
+                    Some(count) => (together + count, others),
+                    None => (together, others + 1),
+                });
+                turn_of(together, others)
             });
             if context.waiting() || *left == 0 {
                 run.batch.flush();
                 // It is polled again when the others of the thread have had their turn, or the actor has done what it
-                // waits for, and dropped when that stops. Polled once, this wakes it behind them all.
+                // waits for, and dropped when that stops. This relies on tokio, which wakes who yields behind all others
+                // also where the future is polled once and dropped.
                 let _later = pin!(yield_now()).poll(cx);
                 return Poll::Pending;
             }
@@ -462,12 +469,13 @@ where
                         items.pop_front();
                     }
                 }
-                _ => {
+                Some(Item::Called(_)) => {
                     if let Some(Item::Called(called)) = items.pop_front() {
                         called.run(actor, context);
                         *left -= 1;
                     }
                 }
+                None => unreachable!("they are none too few to be here"),
             }
         }
     }

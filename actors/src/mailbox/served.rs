@@ -147,6 +147,9 @@ where
         if let Some(places) = &places {
             arrivals.refuse_after(places.count(), &DeliveryError::Overloaded { retry_after: RETRY_AFTER });
         }
+        if arrivals.requests.is_empty() {
+            return;
+        }
         match (&self.inlet, places) {
             // A told message is accepted when it is in the mailbox: that does not wait for the actor's turn.
             (Some(inlet), Some(places)) if arrivals.is_short() && !arrivals.told => {

@@ -328,9 +328,7 @@ impl Inbound {
             gathered.hand_over();
             let crowded = !parked.is_empty() || replies.is_crowded(UNSENT_BYTES_MAX);
             while !parked.is_full() {
-                if !crowded && let Some((correlation, route, deadline_ms, payload)) = input.reader.next_ask()
-                {
-                    let head = RequestHead { correlation, route, deadline_ms, intent: Intent::Ask };
+                if !crowded && let Some((head, payload)) = input.reader.next_ask() {
                     self.start_ask(&mut gathered, head, payload, came, replies)?;
                     continue;
                 }
@@ -365,7 +363,8 @@ impl Inbound {
         }
     }
 
-    /// Begins to handle a request like most: on a lane, and for the same mailbox as the one before it.
+    /// Begins to handle a plain ask of a lane; without a second look-up where the one before took the same route. The
+    /// place of one that cannot begin goes back with the group.
     #[inline(always)]
     fn start_ask(
         &self,

@@ -103,6 +103,10 @@ pub(super) struct State<C> {
     pub(super) running: bool,
     pub(super) armed: Option<Instant>,
     pub(super) lost: Option<String>,
+    /// Answers that have come are still to be taken: nothing ends for another reason meanwhile.
+    pub(super) taking: bool,
+    /// A deadline has passed meanwhile.
+    overdue: bool,
     /// Made with the first answer: it is 10 KiB long.
     latency: Option<Box<Histogram<u32>>>,
     answered: u64,
@@ -144,6 +148,8 @@ impl<C: Carrier> Calls<C> {
                 running: false,
                 armed: None,
                 lost: None,
+                taking: false,
+                overdue: false,
                 latency: None,
                 answered: 0,
                 sent: 0,
@@ -263,6 +269,10 @@ impl<C: Carrier> Calls<C> {
     fn end_expired(&self) {
         let now = Instant::now();
         let mut state = self.state();
+        if state.taking {
+            (state.armed, state.overdue) = (None, true);
+            return;
+        }
         let State { slots, carrier, bulk, armed, .. } = &mut *state;
         let (mut earliest, mut wakers) = (None, Vec::new());
         for (key, slot) in slots {
@@ -291,7 +301,24 @@ impl<C: Carrier> Calls<C> {
         }
         state.lost = Some(reason.to_owned());
         state.carrier.end();
-        end_all(state, reason);
+        if !state.taking {
+            end_all(state, reason);
+        }
+    }
+
+    /// Notes that all answers that have come are taken, and ends what should have ended meanwhile.
+    pub(super) fn taken(&self) {
+        let mut state = self.state();
+        if !std::mem::take(&mut state.taking) {
+            return;
+        }
+        if std::mem::take(&mut state.overdue) {
+            state.armed = Some(Instant::now());
+            self.earlier_deadline.notify_one();
+        }
+        if let Some(reason) = state.lost.clone() {
+            end_all(state, &reason);
+        }
     }
 }
 

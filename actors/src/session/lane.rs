@@ -11,6 +11,7 @@ use crate::{
     transport::{LinkError, RecvHalf, SendHalf, Stream},
 };
 use bytes::Bytes;
+use futures_util::FutureExt;
 use slab::Slab;
 use std::{
     future::poll_fn,
@@ -39,6 +40,14 @@ enum Fault {
     Ended(LinkError),
     /// The peer answered what makes no sense. It costs it the connection.
     Violation(String),
+}
+
+/// What comes on a lane.
+struct Answers {
+    recv: Box<dyn RecvHalf>,
+    reader: FrameReader,
+    /// Those to be woken; kept for its memory.
+    wakers: Vec<Waker>,
 }
 
 /// How far the answers that have come are read.
@@ -199,6 +208,7 @@ impl Lane {
             fault = self.carry() => fault,
             never = self.expire() => match never {},
         };
+        self.taken();
         let _stream = self.state().carrier.outbox.detach();
         match fault {
             Fault::Ended(LinkError::StreamAbandoned) => self.begin_anew("the peer gave up the lane"),
@@ -227,13 +237,18 @@ impl Lane {
         send.set_priority(priority.of_stream());
         let head = Bytes::copy_from_slice(&[frame::STREAM_LANE, priority as u8]);
         let unwanted = send.stopped();
-        tokio::select! {
+        let reader = FrameReader::new(LANE_ANSWER_BYTES_MAX + OVERHEAD_BYTES_MAX);
+        let mut answers = Answers { recv, reader, wakers: Vec::new() };
+        let fault = tokio::select! {
             // An answer, or why the connection ended, comes before what follows from it.
             biased;
-            fault = self.read(recv) => fault,
+            fault = self.read(&mut answers) => fault,
             error = self.write(send, [head, first]) => error.into(),
             () = unwanted => LinkError::StreamAbandoned.into(),
-        }
+        };
+        // So does one for which there was no turn yet.
+        let read = if matches!(fault, Fault::Violation(_)) { Ok(()) } else { self.take_rest(&mut answers) };
+        read.map_or_else(Fault::Violation, |()| fault)
     }
 
     /// What is to be written next.
@@ -264,20 +279,15 @@ impl Lane {
         LinkError::StreamAbandoned
     }
 
-    async fn read(&self, mut recv: Box<dyn RecvHalf>) -> Fault {
-        let mut reader = FrameReader::new(LANE_ANSWER_BYTES_MAX + OVERHEAD_BYTES_MAX);
-        let mut wakers = Vec::new();
+    async fn read(&self, answers: &mut Answers) -> Fault {
         loop {
-            let chunk = match recv.read().await {
-                Ok(Some(chunk)) => chunk,
+            match answers.recv.read().await {
+                Ok(Some(chunk)) => answers.reader.feed(chunk),
                 Ok(None) => return LinkError::StreamAbandoned.into(),
                 Err(error) => return error.into(),
-            };
-            reader.feed(chunk);
+            }
             loop {
-                let read = self.take_answers(&mut *recv, &mut reader, &mut wakers);
-                wakers.drain(..).for_each(Waker::wake);
-                match read {
+                match self.take_turn(answers) {
                     Ok(Turn::Over) => yield_now().await,
                     Ok(Turn::AllRead) => break,
                     Err(reason) => return Fault::Violation(reason),
@@ -286,7 +296,30 @@ impl Lane {
         }
     }
 
-    /// Takes what has come, or the share of a turn.
+    /// Takes what has come, as nothing more will.
+    fn take_rest(&self, answers: &mut Answers) -> Result<(), String> {
+        loop {
+            if let Turn::Over = self.take_turn(answers)? {
+                continue;
+            }
+            match answers.recv.read().now_or_never() {
+                Some(Ok(Some(chunk))) => answers.reader.feed(chunk),
+                _ => return Ok(()),
+            }
+        }
+    }
+
+    /// Takes what has come, or the share of a turn, and wakes who waits for it.
+    fn take_turn(&self, answers: &mut Answers) -> Result<Turn, String> {
+        let Answers { recv, reader, wakers } = answers;
+        let turn = self.take_answers(&mut **recv, reader, wakers);
+        wakers.drain(..).for_each(Waker::wake);
+        if matches!(turn, Ok(Turn::AllRead)) {
+            self.taken();
+        }
+        turn
+    }
+
     fn take_answers(
         &self,
         recv: &mut dyn RecvHalf,
@@ -325,6 +358,7 @@ impl Lane {
                 _ => return Err("a request where an answer was expected".to_owned()),
             }
         }
+        state.taking = true;
         Ok(Turn::Over)
     }
 
@@ -340,12 +374,11 @@ impl Lane {
         let State { slots, bulk, .. } = state;
         match slot(slots, correlation)? {
             Slot::Abandoned => self.remove(state, correlation as usize),
-            slot @ Slot::Waiting { .. } => {
-                let Slot::Waiting { waiter, asked, parts, .. } = slot else { return Ok(()) };
+            Slot::Waiting { waiter, asked, parts, .. } => {
                 let took = now.saturating_duration_since(*asked);
                 wakers.extend(waiter.ended(correlation as usize, bulk));
                 let parts = parts.take();
-                *slot = self.ended(answer, parts);
+                slots[correlation as usize] = self.ended(answer, parts);
                 state.took(took);
             }
             slot => slot.settle(),

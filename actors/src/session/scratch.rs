@@ -3,7 +3,7 @@
 use std::cell::Cell;
 
 /// A buffer that has grown beyond this is not kept.
-pub(crate) const SCRATCH_BYTES_MAX: usize = 64 << 10;
+const KEPT_BYTES_MAX: usize = 64 << 10;
 
 thread_local! {
     static BUFFER: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
@@ -14,7 +14,7 @@ thread_local! {
 pub(crate) fn with_scratch<T>(work: impl FnOnce(&mut Vec<u8>) -> T) -> T {
     let mut buffer = BUFFER.take();
     let result = work(&mut buffer);
-    if buffer.capacity() <= SCRATCH_BYTES_MAX {
+    if buffer.capacity() <= KEPT_BYTES_MAX {
         buffer.clear();
         BUFFER.set(buffer);
     }

@@ -132,3 +132,51 @@ async fn answers_that_came_together_reach_their_callers_in_shares() {
     }
     assert_eq!(shares.iter().max(), Some(&100), "{shares:?}");
 }
+
+#[actix::test]
+async fn answers_that_have_come_count_though_the_lane_or_the_session_ends_before_they_are_taken() {
+    for session_ends in [false, true] {
+        let (outbound, way, there) = caller(300);
+        let sending = sending(Priority::Normal, false);
+        let calls: Vec<WireCall> =
+            (0..300).map(|_| way.call(0, &mut b"x".to_vec(), sending, Intent::Ask)).collect();
+        let mut stream = there.accept().await.unwrap();
+        let mut answers = Vec::new();
+        (0..300).for_each(|number| frame::put_outcome(number, false, b"y", &mut answers));
+        stream.send.write(answers.into()).await.unwrap();
+        if !session_ends {
+            drop(stream.recv);
+        }
+        let mut calls = calls.into_iter();
+        assert_eq!(calls.next().unwrap().await, Ok(Answered::Reply("y".into())));
+        if session_ends {
+            outbound.lose("the peer has drained");
+        }
+        for call in calls {
+            assert_eq!(call.await, Ok(Answered::Reply("y".into())));
+        }
+        let late = way.call(0, &mut b"x".to_vec(), sending, Intent::Ask).now_or_never();
+        assert_eq!(late.is_some(), session_ends, "{late:?}");
+    }
+}
+
+#[actix::test]
+async fn an_answer_that_has_come_in_time_is_none_that_timed_out_while_others_were_taken() {
+    let (_outbound, way, there) = caller(300);
+    let short = Sending { timeout: Duration::from_millis(300), ..sending(Priority::Normal, false) };
+    let mut calls: Vec<WireCall> =
+        (0..300).map(|_| way.call(0, &mut b"x".to_vec(), short, Intent::Ask)).collect();
+    let mut stream = there.accept().await.unwrap();
+    let mut answers = Vec::new();
+    (0..299).for_each(|number| frame::put_outcome(number, false, b"y", &mut answers));
+    stream.send.write(answers.into()).await.unwrap();
+    let unanswered = calls.pop().unwrap();
+    for (number, call) in calls.into_iter().enumerate() {
+        assert_eq!(call.await, Ok(Answered::Reply("y".into())), "{number}");
+        if number == 0 {
+            // As a caller may that works before it waits for the next one.
+            std::thread::sleep(Duration::from_millis(400));
+        }
+    }
+    assert!(matches!(unanswered.await, Err(DeliveryError::TimedOut { .. })));
+}

@@ -4,16 +4,19 @@
 //! thousand messages in one go has their consequences sent in one go, and then waits for the peer, which does the same:
 //! one of the two is always idle. In shares the first are on their way while the next are worked on.
 
-/// The share of what is there that is taken in one turn: both ends and the way between them have work then.
-const SHARE: usize = 3;
+/// In how many turns what is there is taken: both ends and the way between them have work then.
+const TURNS: usize = 3;
 
 /// A turn costs two system calls and up to two packets, which less than this does not pay for.
-const MIN: usize = 16;
+const TURN_MIN: usize = 16;
 
 /// Other tasks of the thread do not wait for more.
-const MAX: usize = 256;
+const TURN_MAX: usize = 256;
 
-/// How many messages are taken before others have their turn, where so many are on one way, and so `many` others not.
+/// Where there is as much as this, more changes nothing.
+pub(crate) const COUNTED_MAX: usize = TURNS * TURN_MAX;
+
+/// How many messages are taken in one turn where so many have a way back `together`, and `others` each its own.
 pub(crate) fn turn_of(together: usize, others: usize) -> usize {
-    (together / SHARE + others).clamp(MIN, MAX)
+    (together / TURNS + others).clamp(TURN_MIN, TURN_MAX)
 }

@@ -183,7 +183,7 @@ impl Transport for QuicTransport {
     ) -> BoxFuture<'static, Result<Connection, DialError>> {
         let dialling = self.dialling(expected);
         // A request that goes with the dial may wait for a node that is about to come back.
-        let waits = early.is_some();
+        let waits = early.as_ref().is_some_and(|asks| !asks.is_empty());
         let early = early.filter(|_| self.may_send_early(expected, &dialling));
         let own = self.identity.as_peer().serial.clone();
         let (config, place) = (dialling.config.clone(), self.arbiters.place());

@@ -41,11 +41,7 @@ fn plain(reader: &mut FrameReader) -> Option<Frame> {
     if let Some((correlation, payload)) = reader.next_reply() {
         return Some(Frame::Answer { correlation, answer: Answered::Reply(payload) });
     }
-    let (correlation, route, deadline_ms, payload) = reader.next_ask()?;
-    Some(Frame::Request {
-        head: RequestHead { correlation, route, deadline_ms, intent: Intent::Ask },
-        payload,
-    })
+    reader.next_ask().map(|(head, payload)| Frame::Request { head, payload })
 }
 
 fn delivery_error() -> impl Strategy<Value = DeliveryError> {
