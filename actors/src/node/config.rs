@@ -53,9 +53,9 @@ pub struct NodeConfig {
     /// node, and actors live where they were started. It pays where one core is full and others are not; where none is, a
     /// request takes longer, as it has to change threads. The page `messages` in the guide of `actix_swarm` has figures.
     pub arbiters: NonZeroUsize,
-    /// Whether its arbiters look for datagrams without end instead of sleeping until the system wakes them: off by default.
-    /// A core for each is busy then as long as the node runs. Where it has that core for itself an ask takes a quarter of the time; on
-    /// one that others want it makes everything slower.
+    /// Whether its arbiters look for datagrams without end instead of sleeping until the system wakes them: off by
+    /// default. A core for each is busy then as long as the node runs. Where it has that core for itself an ask takes a
+    /// quarter of the time; on one that others want it makes everything slower.
     pub busy_poll: bool,
 }
 
