@@ -272,8 +272,8 @@ impl Node {
 
     /// Connects to the node `peer` at `address`. Completes when the peer has accepted the session,
     /// which lets requests flow both ways. Where there is a session with it already, that one is
-    /// returned. It has 5 s by default ([`Timing::handshake`]); where nobody listens at a port of this machine, that is
-    /// an error at once, and where another machine says so, a second later.
+    /// returned. It has 5 s by default ([`Timing::handshake`](swarm_protocols::session::Timing::handshake)); where nobody
+    /// listens at a port of this machine, that is an error at once, and where another machine says so, a second later.
     pub async fn connect(&self, peer: NodeId, address: SocketAddr) -> Result<Peer, ConnectError> {
         self.dial(Wanted::Node(peer), address).await
     }
