@@ -10,7 +10,8 @@ const TURNS: usize = 3;
 /// A turn costs two system calls and up to two packets, which less than this does not pay for.
 const TURN_MIN: usize = 16;
 
-/// Other tasks of the thread do not wait for more.
+/// Other tasks of the thread do not wait for more, unless the actor spawns into its context: actix polls that again at
+/// once.
 const TURN_MAX: usize = 256;
 
 /// Where there is as much as this, more changes nothing.
