@@ -18,6 +18,9 @@ pub const NOBODY_LISTENS: &str = "nobody listens there; a node listens on a UDP 
 /// the port that asks, and let the one through that dials.
 const OTHERS_MAX: Duration = Duration::from_secs(1);
 
+/// How long somebody who is there usually takes to answer.
+const ANSWER_USUAL: Duration = Duration::from_millis(20);
+
 /// Whose port is closed.
 enum Closed {
     OfThisMachine,
@@ -33,6 +36,8 @@ pub async fn is_port_closed(address: SocketAddr, within: Duration) -> bool {
 /// Completes when nobody is going to answer from `address`: at once where it is of this machine and its port is closed, a
 /// second after another machine has said so, and never where nothing is said.
 pub(crate) async fn nobody_listens(address: SocketAddr) {
+    // Most answer before that, and the question is not needed.
+    sleep(ANSWER_USUAL).await;
     match closed(address).await {
         Some(Closed::OfThisMachine) => {}
         Some(Closed::OfAnother) => sleep(OTHERS_MAX).await,
