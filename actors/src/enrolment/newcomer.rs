@@ -91,7 +91,7 @@ pub async fn enrol(
         .map_err(|error| unreachable(error.to_string()))?;
     let connected = tokio::select! {
         connected = timeout(CONNECT_MAX, connecting) => connected,
-        () = quic::nobody_listens(address) => return Err(unreachable("nobody listens there".to_owned())),
+        () = quic::nobody_listens(address) => return Err(unreachable(quic::NOBODY_LISTENS.to_owned())),
     };
     let connection = connected
         .map_err(|_| unreachable(format!("nobody answered within {CONNECT_MAX:?}")))?

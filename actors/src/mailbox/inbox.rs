@@ -475,7 +475,7 @@ where
                         *left -= 1;
                     }
                 }
-                None => unreachable!("they are none too few to be here"),
+                None => unreachable!("there are some, see above"),
             }
         }
     }

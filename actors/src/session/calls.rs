@@ -307,8 +307,7 @@ impl<C: Carrier> Calls<C> {
     }
 
     /// Notes that all answers that have come are taken, and ends what should have ended meanwhile.
-    pub(super) fn taken(&self) {
-        let mut state = self.state();
+    pub(super) fn taken(&self, mut state: MutexGuard<'_, State<C>>) {
         if !std::mem::take(&mut state.taking) {
             return;
         }

@@ -208,7 +208,7 @@ impl Lane {
             fault = self.carry() => fault,
             never = self.expire() => match never {},
         };
-        self.taken();
+        self.taken(self.state());
         let _stream = self.state().carrier.outbox.detach();
         match fault {
             Fault::Ended(LinkError::StreamAbandoned) => self.begin_anew("the peer gave up the lane"),
@@ -314,9 +314,6 @@ impl Lane {
         let Answers { recv, reader, wakers } = answers;
         let turn = self.take_answers(&mut **recv, reader, wakers);
         wakers.drain(..).for_each(Waker::wake);
-        if matches!(turn, Ok(Turn::AllRead)) {
-            self.taken();
-        }
         turn
     }
 
@@ -339,7 +336,10 @@ impl Lane {
             let Some(frame) = reader.next_frame().map_err(|error| error.to_string())? else {
                 match recv.next_ready() {
                     Some(chunk) => reader.feed(chunk),
-                    None => return Ok(Turn::AllRead),
+                    None => {
+                        self.taken(state);
+                        return Ok(Turn::AllRead);
+                    }
                 }
                 continue;
             };
